@@ -1,0 +1,103 @@
+"""The environment and the nearest `.env` file, read without changing either."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from pocketflow_tracing._kinds import shown
+
+__all__ = ["Found", "Outside", "find_env_file", "nearest", "read_env_file"]
+
+
+class Found(NamedTuple):
+    """A value that was set outside the program.
+
+    Args:
+        text: the value, not empty.
+        where: the variable it was found under, and the file if it was one: what a sentence for the user names.
+        source: "environment" or ".env (path)".
+    """
+
+    text: str
+    where: str
+    source: str
+
+
+def find_env_file() -> Path | None:
+    """Answer the path of the nearest `.env` file, from the working directory upward."""
+    try:
+        folder = Path.cwd()
+    except OSError:  # the working directory was removed
+        return None
+    return next((path for path in (above / ".env" for above in (folder, *folder.parents)) if _is_file(path)), None)
+
+
+def read_env_file(path: Path) -> tuple[dict[str, str | None], str]:
+    """Read a `.env` file; `os.environ` stays as it is.
+
+    Returns:
+        Its values and a sentence that says why it could not be read, "" when it could.
+    """
+    from dotenv import dotenv_values  # noqa: PLC0415 (only needed where there is such a file)
+
+    try:
+        if not _is_file(path):  # python-dotenv waits for a pipe and says nothing of a missing file
+            return {}, f"The .env file {shown(str(path))} is not there or is no file; accepted: a file. It is left out."
+        return dotenv_values(path, encoding="utf-8-sig"), ""
+    except (OSError, ValueError) as error:
+        reason = "is no UTF-8 text" if isinstance(error, ValueError) else f"cannot be read ({type(error).__name__})"
+        return {}, f"The .env file {shown(str(path))} {reason}; accepted: a readable UTF-8 file. It is left out."
+
+
+class Outside:
+    """The environment and the `.env` file at one moment.
+
+    Args:
+        env_file: the `.env` file; None searches it from the working directory upward.
+    """
+
+    def __init__(self, env_file: str | os.PathLike[str] | None = None) -> None:
+        self.problem = ""
+        self._file: Mapping[str, str | None] = {}
+        self._path: Path | None = None
+        try:
+            self._path = find_env_file() if env_file is None else Path(env_file).expanduser()
+        except (TypeError, RuntimeError):  # no path; the home folder of nobody
+            self.problem = f"The .env file is {shown(env_file, quote=chr(34))}; accepted: a path. It is left out."
+        if self._path is not None:
+            self._file, self.problem = read_env_file(self._path)
+
+    def find(self, names: tuple[str, ...]) -> Found | None:
+        """Answer the first value under `names` that is not empty; the environment wins over the file."""
+        for name in names:
+            text = os.environ.get(name, "").strip()
+            if text:
+                return Found(text, name, "environment")
+        for name in names:
+            text = (self._file.get(name) or "").strip()
+            if text:
+                return Found(text, f"{name} in {self._path}", f".env ({self._path})")
+        return None
+
+    def misspelt(self, known: Collection[str], prefix: str) -> dict[str, str]:
+        """Answer variables with our prefix that nearly have a known name, with that name."""
+        unknown = {name for name in (*os.environ, *self._file) if name.startswith(prefix)}.difference(known)
+        near = {name: nearest(name, known) for name in sorted(unknown)}
+        return {name: meant for name, meant in near.items() if meant}
+
+
+def nearest(name: str, known: Collection[str]) -> str | None:
+    """Answer the known name that `name` was probably meant to be."""
+    from difflib import get_close_matches  # noqa: PLC0415 (needed for mistakes only)
+
+    return next(iter(get_close_matches(name, known, 1, 0.9)), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a folder that may not be looked into
+        return False

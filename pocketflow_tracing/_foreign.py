@@ -1,0 +1,175 @@
+"""Spans of other instrumentations that belong to a run (LLM generations): seen through a span processor, kept in the store."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import partial
+from typing import Any
+
+from opentelemetry import trace
+
+from . import _sdk
+from ._guard import Seam
+from .records import Json, SpanRecord, Status
+from .recorder import Run, current, span_of
+from .render import render
+
+_STARTED = Seam("noticing a span of another instrumentation")
+_ENDED = Seam("recording a span of another instrumentation")
+_WATCHING = Seam("getting ready for spans of other instrumentations")
+_MAX_OPEN = 10_000
+"""Spans that were begun and not ended; a program that never ends its spans must not fill our memory."""
+
+_watched: list[Any] = []  # the providers our processor was added to
+
+
+def watch(*, stand_in: bool = False) -> None:
+    """Add our processor to the tracer providers of the process, each once.
+
+    Args:
+        stand_in: whether to provide a stand-in for a Langfuse client where there are no credentials.
+    """
+    with _WATCHING:
+        if stand_in:
+            _sdk.local_client()
+        providers = [trace.get_tracer_provider()]
+        providers += [resources.tracer_provider for resources in _sdk.instances().values()]
+        for provider in providers:
+            if any(provider is known for known in _watched):
+                continue
+            add = getattr(provider, "add_span_processor", None)
+            if add is not None:  # a proxy provider has none: nothing records spans in this process
+                _watched.append(provider)
+                add(_make_processor())
+
+
+def _make_processor() -> Any:
+    from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor  # noqa: PLC0415 - a provider is there, so it is too
+
+    class Processor(SpanProcessor):
+        def __init__(self) -> None:
+            self._open: OrderedDict[int, Run] = OrderedDict()
+
+        def on_start(self, span: Span, parent_context: Any = None) -> None:
+            with _STARTED:
+                above = span_of(current.get())
+                if above is None or above.run.pipeline.local is None or span.context.trace_id != above.run.trace_id:
+                    return
+                if len(self._open) >= _MAX_OPEN:
+                    self._open.popitem(last=False)
+                self._open[span.context.span_id] = above.run
+
+        def on_end(self, span: ReadableSpan) -> None:
+            with _ENDED:
+                run = self._open.pop(span.context.span_id, None) if span.context is not None else None
+                if run is not None:
+                    run.pipeline.enqueue(partial(_for_store, run, span))
+
+        def shutdown(self) -> None:
+            self._open.clear()
+
+        def force_flush(self, timeout_millis: int = 30_000) -> bool:
+            return True
+
+    return Processor()
+
+
+def _for_store(run: Run, span: Any) -> tuple[Run, Any, SpanRecord]:
+    return run, run.pipeline.local, external_record(run, span)
+
+
+_INPUTS = ("langfuse.observation.input", "input.value", "gen_ai.input.messages", "gen_ai.prompt", "traceloop.entity.input")
+_OUTPUTS = (
+    "langfuse.observation.output", "output.value", "gen_ai.output.messages", "gen_ai.completion", "traceloop.entity.output",
+)  # fmt: skip
+_MODELS = ("langfuse.observation.model.name", "gen_ai.response.model", "gen_ai.request.model", "llm.model_name")
+_USAGE = {
+    "input": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt"),
+    "output": ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.token_count.completion"),
+    "total": ("gen_ai.usage.total_tokens", "llm.usage.total_tokens", "llm.token_count.total"),
+}
+
+
+def external_record(run: Run, span: Any) -> SpanRecord:
+    """The record of an ended OpenTelemetry span, whichever of the usual conventions its attributes follow.
+
+    Args:
+        run: the run it belongs to.
+        span: an `opentelemetry.sdk.trace.ReadableSpan`.
+    """
+    attributes = dict(span.attributes or {})
+    pipeline = run.pipeline
+    failed = span.status.status_code.name == "ERROR" or attributes.get("langfuse.observation.level") == "ERROR"
+    status: Status = "error" if failed else "success"
+    message = attributes.get("langfuse.observation.status_message") or span.status.description
+    known = {*_INPUTS, *_OUTPUTS}
+    other = {key: value for key, value in attributes.items() if key not in known}
+    assert run.root is not None  # noqa: S101 - a run is announced by its root
+    return SpanRecord(
+        run_id=f"{run.root.span_id:016x}",
+        trace_id=f"{run.trace_id:032x}",
+        span_id=f"{span.context.span_id:016x}",
+        parent_id=f"{span.parent.span_id:016x}" if span.parent is not None else None,
+        kind="external",
+        name=str(_rendered(span.name, run)),
+        status=status,
+        start_ns=span.start_time,
+        end_ns=span.end_time,
+        input=_first(attributes, _INPUTS, run) if pipeline.inputs else None,
+        output=_first(attributes, _OUTPUTS, run) if pipeline.outputs else None,
+        error={"type": "error", "message": str(_rendered(message or "", run))} if failed and pipeline.errors else None,
+        attributes={
+            "type": attributes.get("langfuse.observation.type") or attributes.get("openinference.span.kind") or "span",
+            "scope": span.instrumentation_scope.name if span.instrumentation_scope else None,
+            "otel": _rendered({key: _sdk.decoded(value) for key, value in _without_values(other).items()}, run),
+        },
+        model=next((str(attributes[key]) for key in _MODELS if attributes.get(key)), None),
+        usage=_usage(attributes),
+        cost=_cost(attributes),
+    )
+
+
+def _without_values(attributes: dict[str, Any]) -> dict[str, Any]:
+    # messages in flattened form (gen_ai.prompt.0.content …) are inputs and outputs under other names
+    prefixes = ("gen_ai.prompt.", "gen_ai.completion.", "llm.input_messages.", "llm.output_messages.")
+    return {key: value for key, value in attributes.items() if not key.startswith(prefixes)}
+
+
+def _rendered(value: Any, run: Run) -> Json:
+    return render(run.pipeline.capture.snapshot(value), run.pipeline.rules)
+
+
+def _first(attributes: dict[str, Any], keys: tuple[str, ...], run: Run) -> Json:
+    for key in keys:
+        if key in attributes:
+            return _rendered(_sdk.decoded(attributes[key]), run)
+    flattened = {key: value for key, value in attributes.items() if key.startswith(_FLAT[keys is _OUTPUTS])}
+    return _rendered(flattened, run) if flattened else None
+
+
+_FLAT = {
+    False: ("gen_ai.prompt.", "llm.input_messages."),
+    True: ("gen_ai.completion.", "llm.output_messages."),
+}
+
+
+def _usage(attributes: dict[str, Any]) -> dict[str, int] | None:
+    details = _sdk.decoded(attributes.get("langfuse.observation.usage_details"))
+    if isinstance(details, dict):
+        return {str(key): value for key, value in details.items() if type(value) is int} or None
+    usage: dict[str, int] = {}
+    for name, keys in _USAGE.items():
+        value = next((attributes[key] for key in keys if type(attributes.get(key)) is int), None)
+        if value is not None:
+            usage[name] = value
+    if usage and "total" not in usage:
+        usage["total"] = sum(usage.values())
+    return usage or None
+
+
+def _cost(attributes: dict[str, Any]) -> float | None:
+    details = _sdk.decoded(attributes.get("langfuse.observation.cost_details"))
+    if not isinstance(details, dict):
+        return None
+    numbers = {key: float(value) for key, value in details.items() if type(value) in {int, float}}
+    return numbers.get("total", sum(numbers.values())) if numbers else None

@@ -1,0 +1,34 @@
+"""The package's logger: warnings that are said once, and the lines of debug mode."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+logger = logging.getLogger("pocketflow_tracing")
+# No NullHandler: without one, Python's last resort shows warnings on stderr in programs that configured no logging,
+# and "half of your credentials is missing" must be seen exactly there.
+
+_said: set[str] = set()
+
+
+def warn_once(message: str) -> None:
+    """Log a warning the first time it is said in this process."""
+    if message not in _said:
+        _said.add(message)
+        logger.warning(message)
+
+
+def debug_line(message: str) -> None:
+    """Log one line of debug mode, beginning with `[TRACING]`."""
+    logger.info("[TRACING] %s", message)
+
+
+def show_debug_lines() -> None:
+    """Make debug lines visible, on stderr where the program configured no logging for them."""
+    if logger.getEffectiveLevel() > logging.INFO:
+        logger.setLevel(logging.INFO)
+    if not logger.hasHandlers():
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)

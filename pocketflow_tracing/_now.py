@@ -1,0 +1,69 @@
+"""For user code during a run: which trace is this, and what is to be remembered of the current node."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._guard import Seam
+from .recorder import Span, current, span_of
+
+__all__ = ["add_metadata", "add_score", "current_trace_id", "current_trace_url"]
+
+_ADDING = Seam("adding metadata or a score to the current node")
+
+
+def current_trace_id() -> str | None:
+    """The id of the trace around the caller, 32 hex digits; None outside a run."""
+    span = span_of(current.get())
+    return f"{span.run.trace_id:032x}" if span is not None else None
+
+
+def current_trace_url() -> str | None:
+    """The Langfuse address of the trace around the caller; None outside a run and without Langfuse."""
+    span = span_of(current.get())
+    if span is None or span.run.pipeline.langfuse is None:
+        return None
+    return span.run.pipeline.langfuse.trace_url(f"{span.run.trace_id:032x}")
+
+
+def add_metadata(**metadata: Any) -> None:
+    """Remember facts of the current node, by name; does nothing outside a run.
+
+    Args:
+        metadata: any values; they are captured like inputs and outputs.
+    """
+    span = _current_node()
+    if span is None:
+        return
+    with _ADDING:
+        snapshot = span.run.pipeline.capture.snapshot
+        if span.metadata is None:
+            span.metadata = {}
+        span.metadata.update({name: snapshot(value) for name, value in metadata.items()})
+
+
+def add_score(name: str, value: float | str, comment: str | None = None) -> None:
+    """Score the current node; in Langfuse it is a score of that observation. Does nothing outside a run.
+
+    Args:
+        name: of the score.
+        value: a number, or a text for a category.
+        comment: why.
+    """
+    span = _current_node()
+    if span is None:
+        return
+    with _ADDING:
+        if span.scores is None:
+            span.scores = []
+        score: dict[str, Any] = {"name": name, "value": value}
+        if comment is not None:
+            score["comment"] = comment
+        span.scores.append(score)
+
+
+def _current_node() -> Span | None:
+    span = span_of(current.get())
+    while span is not None and span.kind not in {"node", "flow", "function"}:
+        span = span.parent
+    return span

@@ -1,0 +1,85 @@
+"""The OpenTelemetry context that user code runs in: what makes a generation nest under the phase that made it.
+
+While a phase runs, the current OpenTelemetry span is a non-recording one with our ids; whoever starts a span there becomes
+its child. The baggage entry `langfuse_trace_id` keeps the Langfuse SDK from marking that child as an application root, and the
+keys `langfuse.propagated.*` are the ones `langfuse.propagate_attributes` uses, so that session, user and tags reach it too
+(langfuse 4.12 to 5.x; held by tests against each).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import Token
+from typing import Any
+
+from opentelemetry import baggage, trace
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+
+from ._sdk import decoded
+
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_DROPPED = TraceFlags(TraceFlags.DEFAULT)
+_PROPAGATED = ("session_id", "user_id", "tags", "metadata", "version", "environment")
+_MAX_TEXT = 200  # the SDK drops a longer propagated value with a warning of its own
+
+
+def surrounding() -> tuple[int, int, bool] | None:
+    """The OpenTelemetry span around the caller: (trace id, span id, whether the Langfuse SDK made it), None without one."""
+    span = trace.get_current_span()
+    context = span.get_span_context()
+    if not context.is_valid:
+        return None
+    scope = getattr(span, "instrumentation_scope", None)
+    from_langfuse = getattr(scope, "name", None) == "langfuse-sdk"
+    claimed = baggage.get_baggage("langfuse_trace_id") == f"{context.trace_id:032x}"
+    return context.trace_id, context.span_id, from_langfuse or claimed
+
+
+def propagated() -> dict[str, Any]:
+    """What `langfuse.propagate_attributes` blocks around the caller say, by our names."""
+    context = otel_context.get_current()
+    if not context:
+        return {}
+    found = {name: context.get(f"langfuse.propagated.{name}") for name in _PROPAGATED}
+    metadata = found["metadata"]
+    if isinstance(metadata, dict):  # langfuse 5 keeps each value JSON-encoded, 4 keeps plain texts
+        found["metadata"] = {key: decoded(value) for key, value in metadata.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def run_context(trace_id: int, name: str, attributes: Mapping[str, Any]) -> Context:
+    """The context of a whole run: the baggage that claims the trace and the attributes that nested spans take over."""
+    context = baggage.set_baggage("langfuse_trace_id", f"{trace_id:032x}", otel_context.get_current())
+    values: dict[str, object] = {"trace_name": name[:_MAX_TEXT]}
+    for key in ("session_id", "user_id", "version", "environment"):
+        text = attributes.get(key)
+        if text and len(text) <= _MAX_TEXT:
+            values[key] = text
+    if tags := [tag for tag in attributes.get("tags", ()) if len(tag) <= _MAX_TEXT]:
+        values["tags"] = tags
+    texts = {key: item for key, item in attributes.get("metadata", {}).items() if type(item) is str and len(item) <= _MAX_TEXT}
+    if texts:
+        values["metadata"] = texts
+    for key, value in values.items():
+        context = otel_context.set_value(f"langfuse.propagated.{key}", value, context)
+    return context
+
+
+def attach(trace_id: int, span_id: int, *, sampled: bool = True, base: Context | None = None) -> Token[Context]:
+    """Make our span the current one for OpenTelemetry; the result goes to `detach`."""
+    here = SpanContext(trace_id, span_id, is_remote=False, trace_flags=_SAMPLED if sampled else _DROPPED)
+    return otel_context.attach(trace.set_span_in_context(NonRecordingSpan(here), base))
+
+
+def detach(token: Token[Context]) -> None:
+    """Put the context back as it was before `attach`.
+
+    A coroutine that is closed from elsewhere (garbage collection of an abandoned task) cannot put it back and need not:
+    its context ends with it. `opentelemetry.context.detach` would log that as an error of the host.
+    """
+    try:
+        otel_context._RUNTIME_CONTEXT.detach(token)  # noqa: SLF001 - the only way that does not log
+    except ValueError:
+        pass

@@ -1,0 +1,135 @@
+"""A configuration made ready for use: resolved once, at the first run, and then only read."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from . import _log
+from .capture import Capture, Limits
+from .config import TracingConfig
+from .delivery import delivery
+from .redaction import Redactor, Rules
+
+if TYPE_CHECKING:
+    from .sinks.langfuse import LangfuseSink
+    from .sinks.local import LocalSink
+
+_FULL_RATE = 1 << 64
+
+
+class Pipeline:
+    """What every span of a run asks: what is recorded, how values are captured, where records go.
+
+    Args:
+        config: a config of its own; it is resolved here against the environment and `.env`.
+    """
+
+    def __init__(self, config: TracingConfig) -> None:
+        self.config = config = config.resolved()
+        for problem in config.problems():
+            _log.warn_once(problem)
+        self.debug = config.debug
+        if self.debug:
+            _log.show_debug_lines()
+        self.inputs = config.trace_inputs
+        self.outputs = config.trace_outputs
+        self.values_of_state = config.trace_inputs and config.trace_outputs
+        self.prep = config.trace_prep
+        self.exec = config.trace_exec
+        self.post = config.trace_post
+        self.errors = config.trace_errors
+        limits = Limits(
+            max_items=config.max_items,
+            max_elements=config.max_elements,
+            max_depth=config.max_depth,
+            max_text=config.max_text,
+            max_total_text=config.max_total_text,
+        )
+        self.capture = Capture(limits, config.serializers)
+        self.rules = Rules(
+            redact=Redactor(tuple(config.redact)) if config.redact_defaults else Redactor(patterns=tuple(config.redact)),
+            mask=config.mask,
+            policy=config.policies or {},
+            limits=limits,
+        )
+        # names, ids and facts of our own: cleaned like every text, but not values that a user's mask or policy is about
+        self.plain_rules = replace(self.rules, mask=None, policy={})
+        # the sampler of the Langfuse SDK decides by the lower 64 bits of the trace id: the same test here keeps or drops
+        # a run together with the generations below it
+        self._sample_bound = round(config.sample_rate * _FULL_RATE)
+        self.sinks: tuple[LocalSink | LangfuseSink, ...] = ()
+        self.langfuse: LangfuseSink | None = None
+        self.local: LocalSink | None = None
+        self.enabled = config.enabled
+        if self.enabled:
+            self._open_sinks()
+        self.enabled = bool(self.sinks)
+        self.enqueue = delivery.enqueue
+        if self.debug:
+            _log.debug_line(self._summary())
+
+    def samples(self, trace_id: int) -> bool:
+        """Whether the run with this trace id is kept."""
+        return trace_id % _FULL_RATE < self._sample_bound
+
+    def _open_sinks(self) -> None:
+        config = self.config
+        path = config.store_path()
+        if config.has_langfuse and not _switched_off("LANGFUSE_TRACING_ENABLED") and not _switched_on("OTEL_SDK_DISABLED"):
+            from .sinks import langfuse  # noqa: PLC0415 - httpx and the protobuf messages only where Langfuse is used
+
+            self.langfuse = langfuse.open_sink(config)
+            self.sinks += (self.langfuse,)
+        # with Langfuse, "auto" means: only when something must be kept
+        if path is not None and (self.langfuse is None or config.store != "auto"):
+            from .sinks import local  # noqa: PLC0415 - sqlite3 only where the store is used
+
+            self.local = local.open_sink(path, config)
+            self.sinks += (self.local,)
+
+    def _summary(self) -> str:
+        if not self.config.enabled:
+            return "switched off (POCKETFLOW_TRACING_ENABLED)"
+        if not self.sinks:
+            return "nothing to trace to: no Langfuse credentials, and the store is off"
+        return "initialised: " + ", ".join(sink.describe() for sink in self.sinks)
+
+
+def _switched_off(name: str) -> bool:
+    return os.environ.get(name, "").strip().lower() in {"false", "0", "no", "off"}
+
+
+def _switched_on(name: str) -> bool:
+    return os.environ.get(name, "").strip().lower() in {"true", "1", "yes", "on"}
+
+
+_lock = threading.Lock()
+_default: dict[str, Pipeline] = {}
+
+
+def pipeline_for(config: TracingConfig | None) -> Pipeline:
+    """The pipeline of a decorator's config, or the process's default one, which the environment alone decides."""
+    if config is not None:
+        return Pipeline(config)
+    with _lock:
+        if "default" not in _default:
+            _default["default"] = Pipeline(TracingConfig())
+        return _default["default"]
+
+
+def forget_default() -> None:
+    """Resolve the environment anew at the next run (tests change it)."""
+    _default.clear()
+
+
+def _fresh_lock() -> None:
+    global _lock  # noqa: PLW0603 - a lock held by another thread at the fork would stay locked in the child
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_fresh_lock)
+

@@ -1,0 +1,78 @@
+"""The start of a run: is it traced, under which trace id, with which attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from . import _log, _options, _otel
+from ._graph import Graph, Look
+from ._ids import source
+from ._options import Options
+from ._pipeline import pipeline_for
+from .recorder import Run
+
+
+class Dropped:
+    """A run that is not recorded.
+
+    Args:
+        trace_id: set when sampling dropped it: what nests below is then dropped by the same decision.
+    """
+
+    __slots__ = ("trace_id",)
+
+    def __init__(self, trace_id: int | None) -> None:
+        self.trace_id = trace_id
+
+
+def open_run(options: Options, name: str, shared: Any, look: Callable[[Any], Look]) -> Run | Dropped:
+    """Decide on a run and gather what is known of it.
+
+    Args:
+        options: of the decorator, or of `instrument`.
+        name: the flow's name where the options give none.
+        shared: what the flow is run with; given to options that are functions.
+        look: how the framework's nodes are looked at.
+
+    Returns:
+        The run, or Dropped.
+    """
+    pipeline = options.pipeline
+    if pipeline is None:
+        pipeline = options.pipeline = pipeline_for(options.config)
+    if not pipeline.enabled:
+        return Dropped(None)
+    outer = _otel.surrounding()
+    trace_id = outer[0] if outer else source.trace_id()
+    if not pipeline.samples(trace_id):
+        return Dropped(trace_id)
+    config = pipeline.config
+    attributes = _options.merge(_options.evaluate(options, shared), _from_config(config))
+    propagated = _otel.propagated()
+    if propagated:
+        attributes = _options.merge(propagated, attributes)
+    around = _options.around()
+    if around:
+        attributes = _options.merge(around, attributes)
+    if "metadata" in attributes:
+        attributes["metadata"] = {key: pipeline.capture.snapshot(value) for key, value in attributes["metadata"].items()}
+    run = Run(pipeline, options.flow_name or name, trace_id, outer[1] if outer else None, attributes, Graph(look))
+    run.is_app_root = not (outer and outer[2])
+    for sink in pipeline.sinks:
+        sink.watch()
+    if pipeline.debug:
+        _log.debug_line(f"trace started: {run.name} ({trace_id:032x})")
+    return run
+
+
+def _from_config(config: Any) -> dict[str, Any]:
+    return {
+        "session_id": config.session_id,
+        "user_id": config.user_id,
+        "tags": config.tags,
+        "metadata": config.metadata,
+        "version": config.version,
+        "environment": config.environment,
+        "release": config.release,
+    }

@@ -1,0 +1,112 @@
+"""What a run's `shared` held, and what each node visit changed in it.
+
+A run keeps one picture per shared object: a snapshot of every watched key. After each visit the picture is compared with
+the real thing and brought up to date; the difference is what the visit added, changed and removed. With more keys than the
+limit, the first and the last are watched, so that a visit costs the same however large `shared` has become.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from .capture import Capture, is_scalar
+
+MAX_KEYS = 256
+"""Keys of `shared` that are watched: the first half and the last half of them."""
+
+_MISSING = object()
+
+
+def key_text(key: Any) -> str:
+    """The text that stands for a dict key: strings as they are, other scalars as Python writes them, else the type."""
+    if type(key) is str:
+        return key
+    return repr(key) if is_scalar(key) else f"<{type(key).__name__}>"
+
+
+class SharedState:
+    """The picture of one shared object.
+
+    Args:
+        shared: the object itself, kept so that its id stays its own; only dicts (and subclasses) are pictured.
+        capture: takes the snapshots.
+    """
+
+    __slots__ = ("_capture", "_pictures", "shared")
+
+    def __init__(self, shared: Any, capture: Capture) -> None:
+        self.shared = shared
+        self._capture = capture
+        self._pictures: dict[str, Any] = {}
+
+    @staticmethod
+    def can_picture(shared: Any) -> bool:
+        """Whether a shared object is a dict, whose changes can be told by key."""
+        return issubclass(type(shared), dict)
+
+    def _watched(self) -> Iterator[tuple[Any, Any]]:
+        shared = self.shared
+        if dict.__len__(shared) <= MAX_KEYS:
+            return iter(list(dict.items(shared)))
+        head = list(islice(dict.items(shared), MAX_KEYS // 2))
+        tail = list(islice(reversed(dict.items(shared)), MAX_KEYS // 2))
+        return iter(head + tail[::-1])
+
+    def full(self) -> dict[str, Any]:
+        """Take the whole picture: {key: snapshot}."""
+        snapshot = self._capture.snapshot
+        self._pictures = {key_text(key): snapshot(value) for key, value in self._watched()}
+        return dict(self._pictures)
+
+    def picture(self) -> dict[str, Any]:
+        """The last picture taken, {key: snapshot}."""
+        return dict(self._pictures)
+
+    def changes(self) -> dict[str, Any] | None:
+        """What differs from the last picture, which is brought up to date.
+
+        Returns:
+            {"added": {key: new}, "changed": {key: (old, new)}, "removed": [key], "unwatched": [key]}, each left out when empty,
+            or None when nothing differs. Unwatched keys still exist but have moved out of the watched ends.
+        """
+        pictures = self._pictures
+        snapshot = self._capture.snapshot
+        added: dict[str, Any] = {}
+        changed: dict[str, Any] = {}
+        count = 0
+        for key, value in self._watched():
+            text = key if type(key) is str else key_text(key)
+            count += 1
+            old = pictures.get(text, _MISSING)
+            if old is value and is_scalar(value):
+                continue  # the same immutable object: nothing to look at (most keys at most visits)
+            new = snapshot(value)
+            if old is _MISSING:
+                added[text] = new
+            elif type(old) is type(new) and old == new:
+                continue
+            else:
+                changed[text] = (old, new)
+            pictures[text] = new
+        result: dict[str, Any] = {}
+        if added:
+            result["added"] = added
+        if changed:
+            result["changed"] = changed
+        if len(pictures) > count:
+            self._forget(result)
+        return result or None
+
+    def _forget(self, result: dict[str, Any]) -> None:
+        watched = {key_text(key) for key, _ in self._watched()}
+        gone = [key for key in self._pictures if key not in watched]
+        removed = [key for key in gone if not dict.__contains__(self.shared, key)]
+        unwatched = [key for key in gone if dict.__contains__(self.shared, key)]
+        for key in gone:
+            del self._pictures[key]
+        if removed:
+            result["removed"] = removed
+        if unwatched:
+            result["unwatched"] = unwatched

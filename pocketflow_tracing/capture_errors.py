@@ -1,0 +1,231 @@
+"""Pictures of exceptions: type, message, the user's frames, and what they came from.
+
+Taken on the caller's path; the picture holds no exception, traceback or frame.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from types import MemberDescriptorType, TracebackType, WrapperDescriptorType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pocketflow_tracing.capture_kinds import (
+    Shape,
+    attributes_of,
+    kind,
+    module_named,
+    mro_of,
+    name_of,
+    qualified_name_of,
+    read_fields,
+)
+from pocketflow_tracing.capture_types import CUT_KEY, Cut, Note, Snapshot, Tagged
+
+if TYPE_CHECKING:
+    from pocketflow_tracing.capture import Walk
+
+__all__ = ["ErrorSnapshot", "Frame", "describe_exception"]
+
+_MAX_FRAMES = 50
+_MAX_CHAIN = 5
+_MAX_MEMBERS = 10
+_MAX_MESSAGE = 10_000
+
+_exception = BaseException.__dict__
+_get_args = _exception["args"].__get__
+_get_traceback = _exception["__traceback__"].__get__
+_get_cause = _exception["__cause__"].__get__
+_get_context = _exception["__context__"].__get__
+_get_suppress = _exception["__suppress_context__"].__get__
+_get_dict = _exception["__dict__"].__get__
+
+_OWN_DIRECTORY = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120  pathlib is slow to import
+
+
+class Frame(NamedTuple):
+    """One line of a traceback."""
+
+    file: str
+    line: int
+    function: str
+
+
+class ErrorSnapshot(NamedTuple):
+    """What is known of an exception.
+
+    Args:
+        type_name: with its module, unless that is builtins.
+        message: a text, or a list of its arguments' snapshots where no text can be had without running the user's code.
+        frames: the user's, outermost first.
+        cut_frames: how many are missing in the middle.
+        notes: what `add_note` added.
+        cause: what it was raised from, or what was being handled.
+        explicit: whether that was said with `raise … from`.
+        members: of an exception group.
+    """
+
+    type_name: str
+    message: Snapshot
+    frames: tuple[Frame, ...] = ()
+    cut_frames: int = 0
+    notes: tuple[str, ...] = ()
+    cause: ErrorSnapshot | None = None
+    explicit: bool = False
+    members: tuple[ErrorSnapshot, ...] = ()
+
+
+def describe_exception(error: BaseException) -> ErrorSnapshot:
+    """Take a picture of an exception, without running its `__str__` or its arguments' `__repr__`."""
+    try:
+        return _describe(error, _MAX_CHAIN, [])
+    except Exception as failure:  # noqa: BLE001  the contract: describing an error does not raise another one
+        return ErrorSnapshot(name_of(type(error)), Note(f"<unreadable: {name_of(type(failure))}>"))
+
+
+def _describe(error: BaseException, chain: int, seen: list[int]) -> ErrorSnapshot:
+    t = type(error)
+    seen.append(id(error))
+    name = qualified_name_of(t).removeprefix("builtins.")
+    frames, cut = _frames(_get_traceback(error))
+    cause = _get_cause(error)
+    explicit = cause is not None
+    if cause is None and not _get_suppress(error):
+        cause = _get_context(error)
+    notes = dict.get(_get_dict(error), "__notes__")
+    return ErrorSnapshot(
+        type_name=name,
+        message=message_of(error),
+        frames=frames,
+        cut_frames=cut,
+        notes=tuple([note for note in notes[:_MAX_MEMBERS] if type(note) is str]) if type(notes) is list else (),
+        cause=None if cause is None or not chain or id(cause) in seen else _describe(cause, chain - 1, seen),
+        explicit=explicit,
+        members=tuple([_describe(e, chain - 1, seen) for e in _members(error)[:_MAX_MEMBERS]]) if chain else (),
+    )
+
+
+def message_of(error: BaseException) -> Snapshot:
+    """Return an exception's text; its arguments where the text would need code of the user's."""
+    args = _get_args(error)
+    if _has_builtin_str(error) and _is_plain(args):
+        return str(error)
+    title = _validation_message(error)
+    if title is not None:
+        return title
+    from pocketflow_tracing.capture import snapshot  # noqa: PLC0415  the two call each other
+
+    shown = snapshot(args)
+    return shown[0] if type(shown) is list and len(shown) == 1 else shown
+
+
+def _has_builtin_str(error: BaseException) -> bool:
+    """Tell whether `str(error)` runs only C code of Python's own, on exact builtins."""
+    for cls in mro_of(type(error)):
+        method = attributes_of(cls).get("__str__")
+        if method is not None:
+            if type(method) is not WrapperDescriptorType or not qualified_name_of(cls).startswith("builtins."):
+                return False
+            break
+    # OSError, SyntaxError and others format their own members, which may be assigned.
+    for cls in mro_of(type(error)):
+        if cls is BaseException:
+            return True
+        for name, attribute in [*attributes_of(cls).items()]:
+            if type(attribute) is MemberDescriptorType and name not in {"value", "code", "obj", "exceptions"}:
+                try:
+                    member = attribute.__get__(error)
+                except AttributeError:
+                    continue
+                if not _is_plain((member,)):
+                    return False
+    return True
+
+
+def _is_plain(values: object) -> bool:
+    """Tell whether values are exact scalars, or exact tuples of them, of a bounded size in total."""
+    if type(values) is not tuple or len(values) > 20:
+        return False
+    size = 0
+    for value in values:
+        t = type(value)
+        if t is str or t is bytes:
+            size += len(value)
+        elif t is tuple:
+            if not _is_plain(value):
+                return False
+        elif not (value is None or t is bool or t is float or (t is int and value.bit_length() < 2000)):
+            return False
+    # One text is the message itself and is not copied, however long it is.
+    return size <= _MAX_MESSAGE or (len(values) == 1 and type(values[0]) is str)
+
+
+def _validation_message(error: BaseException) -> str | None:
+    """Word a pydantic ValidationError without its inputs, whose `__repr__` its own text would run."""
+    cls = type(error)
+    if module_named("pydantic_core._pydantic_core").get("ValidationError") is not cls:
+        return None
+    known: Any = error
+    if known.error_count() > 100:
+        return f"{known.error_count()} validation errors for {known.title}"
+    problems = known.errors(include_url=False, include_context=False, include_input=False)
+    lines = [f"{len(problems)} validation error{'s' * (len(problems) != 1)} for {known.title}"]
+    lines += [f"{'.'.join(str(part) for part in p['loc'])}: {p['msg']} ({p['type']})" for p in problems]
+    return "\n".join(lines)
+
+
+def _members(error: BaseException) -> tuple[BaseException, ...]:
+    """Return the exceptions of a group, () for any other."""
+    for cls in mro_of(type(error)):
+        if qualified_name_of(cls) == "builtins.BaseExceptionGroup":
+            found = attributes_of(cls)["exceptions"].__get__(error)
+            return found if type(found) is tuple else ()
+    return ()
+
+
+def _is_ours(file: str) -> bool:
+    """Tell whether a frame is this package's or PocketFlow's."""
+    if file.startswith(_OWN_DIRECTORY):
+        return True
+    path = module_named("pocketflow").get("__file__")
+    if type(path) is not str:
+        return False
+    directory, name = os.path.split(path)
+    return file.startswith(directory + os.sep) if name == "__init__.py" else file == path
+
+
+def _frames(traceback: TracebackType | None) -> tuple[tuple[Frame, ...], int]:
+    """List the user's frames, at most 50: the first 25 and the last 25, and how many lie between."""
+    head: list[Frame] = []
+    tail: deque[Frame] = deque(maxlen=_MAX_FRAMES // 2)
+    count = 0
+    ours: dict[str, bool] = {}
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        file = code.co_filename
+        skip = ours.get(file)
+        if skip is None:
+            skip = ours[file] = _is_ours(file)
+        if not skip:
+            count += 1
+            # 3.10 has no co_qualname
+            frame = Frame(file, traceback.tb_lineno or 0, getattr(code, "co_qualname", code.co_name))
+            if len(head) < _MAX_FRAMES // 2:
+                head.append(frame)
+            else:
+                tail.append(frame)
+        traceback = traceback.tb_next
+    return (*head, *tail), count - len(head) - len(tail)
+
+
+@kind("builtins.BaseException", first=True)
+def _read_exception(value: BaseException, shape: Shape, walk: Walk, depth: int) -> Snapshot:
+    """An exception that stands in a value: its message and the fields that its class gave it."""
+    fields, cut = read_fields(value, shape, walk.max_items)
+    own = shape.instance_dict(value)
+    # Slots of the builtin exceptions (errno, lineno …) say again what the message says.
+    fields = {name: field for name, field in fields.items() if name in own and name != "__notes__"}
+    shown = walk.fields({"message": message_of(value), **fields}, value, shape.name, depth)
+    if cut and type(shown) is Tagged:
+        shown.fields[CUT_KEY] = Cut(cut)
+    return shown

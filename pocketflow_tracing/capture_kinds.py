@@ -1,0 +1,189 @@
+"""What kind of thing an object is, decided once per class and without running any code of the class.
+
+Classes are looked at through the descriptors of `type`, never by attribute access, which a metaclass may answer. A class of a
+library counts as the library's only if `sys.modules` holds it under its own name; nothing is ever imported for it.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable
+from itertools import islice
+from types import GetSetDescriptorType, MemberDescriptorType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+from pocketflow_tracing.capture_types import CUT_KEY, REDACTED, Cut, Elided, Snapshot, Tagged
+
+if TYPE_CHECKING:
+    from pocketflow_tracing.capture import Walk
+
+__all__ = ["Reader", "Shape", "attributes_of", "is_genuine", "kind", "module_named", "mro_of", "name_of", "qualified_name_of", "read_fields", "shape_of"]
+
+Reader = Callable[[Any, "Shape", "Walk", int], Snapshot]
+
+_type_attributes = type.__dict__
+mro_of: Callable[[type], tuple[type, ...]] = _type_attributes["__mro__"].__get__
+attributes_of: Callable[[type], Any] = _type_attributes["__dict__"].__get__
+_get_qualname = _type_attributes["__qualname__"].__get__
+_get_module = _type_attributes["__module__"].__get__
+_get_flags = _type_attributes["__flags__"].__get__
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made at run time; the classes of Python's own core are not
+_module_dict = ModuleType.__dict__["__dict__"].__get__
+
+_READERS: dict[str, tuple[Reader, bool]] = {}
+"""Qualified class name → its reader, and whether it goes before those of other bases (an Enum that is also a str)."""
+
+_SHAPES: dict[int, tuple[Shape, weakref.ref[type]]] = {}
+"""By id of the class: hashing a class would run its metaclass's `__hash__`. An entry leaves with its class."""
+
+_SECRET_CLASSES = frozenset({"SecretStr", "SecretBytes", "_SecretBase", "_SecretField"})
+_DECLARING = ("__dataclass_fields__", "__attrs_attrs__", "__pydantic_fields__")
+_PLAIN_DEPTH = 3
+
+
+class Shape:
+    """How the instances of one class are read.
+
+    Args:
+        cls: the class.
+        read: its reader.
+        base: the class that the reader is made for: `cls` or one of its bases.
+        name: what the class is called in a record.
+    """
+
+    __slots__ = ("base", "dict_getters", "levels", "name", "read", "slots")
+
+    def __init__(self, cls: type, read: Reader, base: type, name: str) -> None:
+        self.read = read
+        self.base = base
+        self.name = name
+        self.dict_getters: list[Callable[[Any], dict[str, Any]]] = []
+        self.slots: list[tuple[str, Callable[[Any], Any]]] = []
+        self.levels = _PLAIN_DEPTH
+        for ancestor in mro_of(cls):
+            attributes = attributes_of(ancestor)
+            instance_dict = attributes.get("__dict__")
+            if type(instance_dict) is GetSetDescriptorType and ancestor is not type:
+                self.dict_getters.append(instance_dict.__get__)
+            if any(marker in attributes for marker in _DECLARING):
+                self.levels = 1
+        for ancestor in reversed(mro_of(cls)):
+            for name_, attribute in [*attributes_of(ancestor).items()]:
+                if type(attribute) is MemberDescriptorType and type(name_) is str and not name_.startswith("__"):
+                    self.slots.append((_unmangled(name_, ancestor), attribute.__get__))
+
+    def instance_dict(self, value: object) -> dict[Any, Any]:
+        """Return an object's own `__dict__`, whatever its class says under that name; {} if it has none."""
+        for getter in self.dict_getters[:1]:
+            return getter(value)
+        return {}
+
+
+def kind(*names: str, first: bool = False) -> Callable[[Reader], Reader]:
+    """Register a reader for classes by their qualified names, "builtins.set" say, and for their subclasses."""
+
+    def register(reader: Reader) -> Reader:
+        for name in names:
+            _READERS[name] = (reader, first)
+        return reader
+
+    return register
+
+
+def shape_of(cls: type) -> Shape:
+    """Return how instances of a class are read."""
+    found = _SHAPES.get(id(cls))
+    if found is not None:
+        return found[0]
+    shape = _decide(cls)
+    key = id(cls)
+    _SHAPES[key] = (shape, weakref.ref(cls, lambda _: _SHAPES.pop(key, None)))
+    return shape
+
+
+def _decide(cls: type) -> Shape:
+    name = name_of(cls)
+    ordinary: tuple[Reader, type] | None = None
+    for base in mro_of(cls):
+        bare = name_of(base)
+        if bare in _SECRET_CLASSES:
+            return Shape(cls, _read_secret, base, name)
+        entry = _READERS.get(qualified_name_of(base))
+        if entry is None or not is_genuine(base):
+            continue
+        if entry[1]:
+            return Shape(cls, entry[0], base, name)
+        ordinary = ordinary or (entry[0], base)
+    reader, base = ordinary or (_read_object, cls)
+    return Shape(cls, reader, base, name)
+
+
+def name_of(cls: type) -> str:
+    """Return a class's name as its source says it, without the functions around it."""
+    name = str.__str__(_get_qualname(cls))
+    return name.rpartition("<locals>.")[2][:200]
+
+
+def qualified_name_of(cls: type) -> str:
+    """Return a class's module and name; of a builtin, the name alone would do, but "builtins." stands there too."""
+    module = _get_module(cls)
+    return f"{module}.{name_of(cls)}" if type(module) is str else name_of(cls)
+
+
+def module_named(name: str) -> dict[str, Any]:
+    """Return the namespace of a module that the program has imported, {} if it has not; never runs a lazy module's code."""
+    module = sys.modules.get(name)
+    if any(cls is ModuleType for cls in mro_of(type(module))):  # not isinstance, which asks a stranger's __class__
+        namespace: dict[str, Any] = _module_dict(module)
+        return namespace
+    return {}
+
+
+def is_genuine(cls: type) -> bool:
+    """Tell whether a class is what its module and name say, not one that only calls itself so."""
+    module = _get_module(cls)
+    if type(module) is not str:
+        return False
+    if module == "builtins":
+        return not _get_flags(cls) & _HEAP_TYPE
+    namespace = module_named(module)
+    # Some builtin modules hold a class under another name: `_thread.lock` is LockType.
+    return namespace.get(name_of(cls)) is cls or any([item is cls for item in list(namespace.values())])
+
+
+def _unmangled(name: str, cls: type) -> str:
+    prefix = f"_{name_of(cls).rpartition('.')[2].lstrip('_')}__"
+    return name[len(prefix) - 2 :] if name.startswith(prefix) else name
+
+
+def _read_secret(value: object, shape: Shape, walk: Walk, depth: int) -> Snapshot:
+    del value, shape, walk, depth
+    return REDACTED
+
+
+def read_fields(value: object, shape: Shape, limit: int) -> tuple[dict[str, Any], int]:
+    """Return an object's fields (instance dict, then slots) and how many are left out beyond the limit."""
+    own = shape.instance_dict(value)
+    fields = {key: item for key, item in list(islice(dict.items(own), limit)) if type(key) is str}
+    cut = max(dict.__len__(own) - limit, 0)
+    for name, getter in shape.slots:
+        try:
+            fields.setdefault(name, getter(value))
+        except AttributeError:  # a slot that was never set
+            continue
+    return fields, cut
+
+
+def _read_object(value: object, shape: Shape, walk: Walk, depth: int) -> Snapshot:
+    fields, cut = read_fields(value, shape, walk.max_items)
+    if not fields:
+        return Tagged(shape.name, {})
+    if shape.levels > 1 and depth:  # an object at the top is what was asked for: it is always entered
+        depth += shape.levels - 1
+    if depth >= walk.max_depth:
+        return Elided(shape.name, len(fields) + cut)
+    shown = walk.fields(fields, value, shape.name, depth)
+    if cut and type(shown) is Tagged:
+        shown.fields[CUT_KEY] = Cut(cut)
+    return shown

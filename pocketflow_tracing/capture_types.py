@@ -1,0 +1,81 @@
+"""The plain data that a snapshot consists of.
+
+A snapshot is an exact None, bool, int, float, str or bytes, a dict with str keys, a list, or one of the marks below. The
+marks are tuples, so that two snapshots compare at C speed and no comparison ever reaches an object of the user's. A user's
+tuple becomes a list: a plain tuple never stands in a snapshot, and the marks cannot be confused with data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+__all__ = ["CUT_KEY", "DEFAULT_LIMITS", "REDACTED", "Cut", "Elided", "Limits", "Note", "Pairs", "Snapshot", "Tagged"]
+
+Snapshot = Any
+"""What `snapshot` returns; see the module's docstring."""
+
+CUT_KEY = "…"
+"""The key under which a dict says how many of its entries are not shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of one value is recorded; the defaults keep prompts, answers and message lists whole.
+
+    There is no limit in seconds: nothing of the user's runs while a value is read, so that elements bound the time
+    (2,000 elements are about 0.3 ms).
+
+    Args:
+        max_items: entries shown of one container, half from its head and half from its tail.
+        max_elements: entries shown in total, over all containers of one value.
+        max_depth: containers within containers. A level of an object that declares no fields (no dataclass, attrs or pydantic
+            model) counts as three: graphs of clients, pools and locks are deep and say little.
+        max_text: characters of one text; beyond it, its beginning and its end are kept. A prompt of 30 kB is whole.
+        max_total_text: characters in total, over all texts of one value.
+    """
+
+    max_items: int = 100
+    max_elements: int = 2000
+    max_depth: int = 12
+    max_text: int = 65_536
+    max_total_text: int = 1_000_000
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class Tagged(NamedTuple):
+    """Anything that JSON has no form for: its type's name and what is worth reading of it."""
+
+    type_name: str
+    fields: dict[str, Snapshot]
+
+
+class Pairs(NamedTuple):
+    """A mapping with keys that are not all strings, as [key, value] rows; a Cut stands between head and tail."""
+
+    type_name: str
+    rows: list[Any]
+
+
+class Cut(NamedTuple):
+    """Stands where entries were left out."""
+
+    count: int
+
+
+class Elided(NamedTuple):
+    """Stands for a container that was not entered, because the depth or the budget ended there."""
+
+    type_name: str
+    count: int
+
+
+class Note(NamedTuple):
+    """A remark of the tracer's own in the place of a value; always shown as it is."""
+
+    text: str
+
+
+REDACTED = Note("[redacted]")

@@ -1,0 +1,223 @@
+# ruff: noqa: RUF009 (`setting` makes a dataclass field)
+"""`TracingConfig`: what is recorded, where it goes and what it may cost.
+
+Each setting is declared once, as a field; the environment variables, `.env.example`, the table in the README and
+`doctor` are made from that declaration. A value given in Python wins over the environment, the environment over the
+nearest `.env` file, and that over the default.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pocketflow_tracing import _kinds as kinds
+from pocketflow_tracing._settings import Setting, SettingRow, Settings, resolved_first, setting, settings_of
+
+__all__ = ["SETTINGS", "SettingRow", "TracingConfig"]
+
+
+@dataclass(kw_only=True, repr=False)
+class TracingConfig(Settings):
+    """The settings of tracing.
+
+    What is not given here is taken from the environment and the nearest `.env` file when it is first needed. A bad
+    value never raises: the default is used, and `problems()` says so. A decorator takes a copy.
+    """
+
+    # Langfuse
+    langfuse_public_key: str | None = setting(
+        kinds.PUBLIC_KEY, None, "The public key of your Langfuse project.", "LANGFUSE_PUBLIC_KEY", secret=True
+    )
+    langfuse_secret_key: str | None = setting(
+        kinds.SECRET_KEY,
+        None,
+        "The secret key of your Langfuse project; it is never shown.",
+        "LANGFUSE_SECRET_KEY",
+        secret=True,
+    )
+    langfuse_host: str = setting(
+        kinds.URL, "https://cloud.langfuse.com", "Where Langfuse is.", "LANGFUSE_BASE_URL", "LANGFUSE_HOST"
+    )
+    environment: str | None = setting(
+        kinds.ENVIRONMENT,
+        None,
+        'The environment that runs belong to, such as "production".',
+        "LANGFUSE_TRACING_ENVIRONMENT",
+    )
+    release: str | None = setting(kinds.TEXT, None, "The release of your program.", "LANGFUSE_RELEASE")
+    sample_rate: float = setting(
+        kinds.RATE,
+        1.0,
+        "The share of runs that is recorded; a run is recorded whole or not at all.",
+        "LANGFUSE_SAMPLE_RATE",
+    )
+    timeout: float = setting(kinds.SECONDS, 5, "Seconds that one request to Langfuse may take.", "LANGFUSE_TIMEOUT")
+
+    # What is recorded
+    enabled: bool = setting(kinds.BOOL, True, "Traces at all; false is the kill switch.", "POCKETFLOW_TRACING_ENABLED")
+    debug: bool = setting(
+        kinds.BOOL, False, "Explains on the log what is traced, sent and stored.", "POCKETFLOW_TRACING_DEBUG"
+    )
+    trace_inputs: bool = setting(kinds.BOOL, True, "Records inputs, wherever they appear.", "POCKETFLOW_TRACE_INPUTS")
+    trace_outputs: bool = setting(
+        kinds.BOOL, True, "Records outputs, wherever they appear.", "POCKETFLOW_TRACE_OUTPUTS"
+    )
+    trace_prep: bool = setting(kinds.BOOL, True, "Records a span for each prep.", "POCKETFLOW_TRACE_PREP")
+    trace_exec: bool = setting(kinds.BOOL, True, "Records a span for each exec and attempt.", "POCKETFLOW_TRACE_EXEC")
+    trace_post: bool = setting(kinds.BOOL, True, "Records a span for each post.", "POCKETFLOW_TRACE_POST")
+    trace_errors: bool = setting(
+        kinds.BOOL,
+        True,
+        "Records messages and tracebacks of errors; without it only the status.",
+        "POCKETFLOW_TRACE_ERRORS",
+    )
+    session_id: str | None = setting(kinds.TEXT, None, "The session that runs belong to.", "POCKETFLOW_SESSION_ID")
+    user_id: str | None = setting(kinds.TEXT, None, "The user that runs belong to.", "POCKETFLOW_USER_ID")
+    tags: tuple[str, ...] | list[str] = setting(kinds.TAGS, (), "Tags of every run.")
+    metadata: dict[str, Any] = setting(kinds.MAPPING, {}, "Metadata of every run.")
+    version: str | None = setting(kinds.TEXT, None, "The version of your flow.")
+
+    # Privacy
+    redact: tuple[str, ...] = setting(
+        kinds.NAMES, (), "More key names whose values are hidden, separated by commas.", "POCKETFLOW_TRACE_REDACT"
+    )
+    redact_defaults: bool = setting(
+        kinds.BOOL, True, "False replaces the built-in list of hidden key names by `redact`."
+    )
+    mask: Callable[..., Any] | None = setting(
+        kinds.MASK, None, "A function of value and path whose result is recorded in place of the value."
+    )
+    serializers: dict[type, Callable[[Any], Any]] = setting(
+        kinds.SERIALIZERS, {}, "How values of your types are recorded: type to function."
+    )
+    policies: dict[str, str] = setting(
+        kinds.POLICIES, {}, 'What is recorded under a key (a pattern): "record", "summarise" or "hide".'
+    )
+    media: bool = setting(
+        kinds.BOOL, True, "Sends images, audio and PDFs to Langfuse as media.", "POCKETFLOW_TRACE_MEDIA"
+    )
+    media_max_mb: float = setting(
+        kinds.MEGABYTES, 10, "Megabytes of the largest medium that is sent.", "POCKETFLOW_TRACE_MEDIA_MAX_MB"
+    )
+
+    # Limits of one recorded value
+    max_items: int = setting(kinds.COUNT, 100, "Items recorded of one list or dict.", "POCKETFLOW_TRACE_MAX_ITEMS")
+    max_elements: int = setting(
+        kinds.COUNT, 2_000, "Elements recorded of one value, all levels together.", "POCKETFLOW_TRACE_MAX_ELEMENTS"
+    )
+    max_depth: int = setting(kinds.DEPTH, 12, "Levels recorded of a nested value.", "POCKETFLOW_TRACE_MAX_DEPTH")
+    max_text: int = setting(kinds.COUNT, 65_536, "Characters recorded of one text.", "POCKETFLOW_TRACE_MAX_TEXT")
+    max_total_text: int = setting(
+        kinds.COUNT,
+        1_000_000,
+        "Characters recorded of one value, all texts together.",
+        "POCKETFLOW_TRACE_MAX_TOTAL_TEXT",
+    )
+
+    # Store and delivery
+    store: str = setting(
+        kinds.STORE,
+        "auto",
+        'The file of the local store; "auto" is .pocketflow/traces.db in the working directory, "off" keeps none.',
+        "POCKETFLOW_TRACE_STORE",
+    )
+    store_max_runs: int = setting(
+        kinds.COUNT, 10_000, "Runs kept in the store; the oldest go first.", "POCKETFLOW_TRACE_STORE_MAX_RUNS"
+    )
+    store_max_mb: float = setting(
+        kinds.MEGABYTES, 1_024, "Megabytes of the store; the oldest runs go first.", "POCKETFLOW_TRACE_STORE_MAX_MB"
+    )
+    queue_size: int = setting(kinds.COUNT, 100_000, "Spans that may wait in memory.", "POCKETFLOW_TRACE_QUEUE_SIZE")
+    queue_mb: float = setting(kinds.MEGABYTES, 128, "Megabytes that may wait in memory.", "POCKETFLOW_TRACE_QUEUE_MB")
+    outbox_spans: int = setting(
+        kinds.COUNT,
+        1_000_000,
+        "Spans that may wait on disk until Langfuse can be reached.",
+        "POCKETFLOW_TRACE_OUTBOX_SPANS",
+    )
+    outbox_mb: float = setting(
+        kinds.MEGABYTES,
+        256,
+        "Megabytes that may wait on disk until Langfuse can be reached.",
+        "POCKETFLOW_TRACE_OUTBOX_MB",
+    )
+    flush_interval: float = setting(
+        kinds.SECONDS, 0.5, "Seconds between two deliveries.", "POCKETFLOW_TRACE_FLUSH_INTERVAL"
+    )
+    shutdown_timeout: float = setting(
+        kinds.SECONDS_OR_NONE,
+        2.0,
+        "Seconds that the end of the process may wait for delivery.",
+        "POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT",
+    )
+
+    @classmethod
+    def from_env(cls, env_file: str | os.PathLike[str] | None = None) -> TracingConfig:
+        """Answer the settings of the environment and a `.env` file; `os.environ` stays as it is.
+
+        Args:
+            env_file: the `.env` file; None takes the nearest one, from the working directory upward.
+        """
+        return cls().resolved(env_file)
+
+    @resolved_first
+    def problems(self) -> list[str]:
+        """Answer a sentence for each setting that cannot be used as it is: its name, its value, what is accepted."""
+        problems = list(self._problems.values())
+        keys = ("langfuse_public_key", "langfuse_secret_key")
+        for missing, there in (keys, keys[::-1]):
+            if getattr(self, there) and not getattr(self, missing) and missing not in self._problems:
+                problems.append(
+                    f"{SETTINGS[missing].env[0]} is not set, but {SETTINGS[there].env[0]} is; "
+                    "accepted: both or neither. Nothing is sent to Langfuse."
+                )
+        return problems
+
+    @property
+    @resolved_first
+    def has_langfuse(self) -> bool:
+        """Whether both keys are there."""
+        return bool(self.langfuse_public_key and self.langfuse_secret_key)
+
+    @resolved_first
+    def to_langfuse_kwargs(self) -> dict[str, Any]:
+        """Answer keyword arguments for `langfuse.Langfuse`, of those that all its versions from 4.12 to 5 take.
+
+        `debug` is not among them: the SDK's debug mode configures the logging of the whole process.
+        """
+        arguments = {
+            "public_key": self.langfuse_public_key,
+            "secret_key": self.langfuse_secret_key,
+            "base_url": self.langfuse_host,
+            "timeout": max(1, math.ceil(self.timeout)),  # whole seconds there
+            "environment": self.environment,
+            "release": self.release,
+            "sample_rate": self.sample_rate or 5e-324,  # langfuse 4 takes 0 for "not given" and would send everything
+        }
+        return {name: value for name, value in arguments.items() if value is not None}
+
+    @resolved_first
+    def store_path(self) -> str | None:
+        """Answer the absolute path of the store file, None where the store is off.
+
+        A folder stands for `traces.db` in it.
+        """
+        if self.store == "off":
+            return None
+        path = Path(".pocketflow", "traces.db") if self.store == "auto" else Path(self.store)
+        try:
+            path = path.expanduser().absolute()
+            if path.is_dir():
+                path /= "traces.db"
+        except (OSError, RuntimeError):  # the working directory was removed, no such home, no right to look
+            pass
+        return str(path)
+
+
+SETTINGS: dict[str, Setting] = settings_of(TracingConfig)
+"""Every setting by the name of its field, in the order of the documentation."""

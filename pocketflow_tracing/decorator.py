@@ -1,0 +1,287 @@
+"""`trace_flow` and its kin: the one line that switches tracing on."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import Token
+from types import TracebackType
+from typing import Any, TypeVar, overload
+
+from pocketflow import BaseNode
+
+from . import _log, _options, _otel
+from ._guard import Seam
+from ._options import Options
+from ._runs import open_run
+from .config import TracingConfig
+from .frameworks import pocketflow as framework
+from .frameworks._look import look
+from .recorder import UNTRACED, Run, Span, current, span_of
+
+__all__ = ["instrument", "trace_flow", "uninstrument"]
+
+_MARKING = Seam("marking what trace_flow was given")
+_BEGINNING = Seam("recording the beginning of a traced function")
+_ENDING = Seam("recording the end of a traced function")
+
+T = TypeVar("T")
+
+
+@overload
+def trace_flow(target: T, /) -> T: ...
+@overload
+def trace_flow(
+    target: None = None,
+    /,
+    *,
+    config: TracingConfig | None = None,
+    flow_name: str | None = None,
+    session_id: str | Callable[[Any], Any] | None = None,
+    user_id: str | Callable[[Any], Any] | None = None,
+    tags: Iterable[str] | Callable[[Any], Any] | None = None,
+    metadata: Mapping[str, Any] | Callable[[Any], Any] | None = None,
+    version: str | None = None,
+    environment: str | None = None,
+) -> Callable[[T], T]: ...
+@overload
+def trace_flow(
+    target: T,
+    /,
+    *,
+    config: TracingConfig | None = None,
+    flow_name: str | None = None,
+    session_id: str | Callable[[Any], Any] | None = None,
+    user_id: str | Callable[[Any], Any] | None = None,
+    tags: Iterable[str] | Callable[[Any], Any] | None = None,
+    metadata: Mapping[str, Any] | Callable[[Any], Any] | None = None,
+    version: str | None = None,
+    environment: str | None = None,
+) -> T: ...
+def trace_flow(
+    target: Any = None,
+    /,
+    *,
+    config: TracingConfig | None = None,
+    flow_name: str | None = None,
+    session_id: str | Callable[[Any], Any] | None = None,
+    user_id: str | Callable[[Any], Any] | None = None,
+    tags: Iterable[str] | Callable[[Any], Any] | None = None,
+    metadata: Mapping[str, Any] | Callable[[Any], Any] | None = None,
+    version: str | None = None,
+    environment: str | None = None,
+) -> Any:
+    """Trace a flow: as a decorator, with or without parentheses, or as a function around a flow object.
+
+    Args:
+        target: a flow class; a flow object; a function that returns a flow (the flow is then traced); or a function or
+            coroutine function that runs flows (one trace around all of them). Without it, a decorator is returned.
+        config: settings; a copy is taken. Without it, the environment and `.env` decide.
+        flow_name: name of the trace; the name of the class or function without it.
+        session_id: groups runs into a conversation; a text, or a function of `shared` evaluated at each run's start.
+        user_id: whom the run is for; likewise.
+        tags: labels to filter by; likewise.
+        metadata: JSON-ready facts by name; likewise.
+        version: version of the program.
+        environment: "production", "staging" …
+
+    Returns:
+        What it was given: the same class or object, marked; for a function a wrapper with its name and signature.
+        Something that cannot be traced comes back unchanged, with one warning on the `pocketflow_tracing` logger.
+    """
+    with _MARKING:
+        options = Options(
+            config=config.copy() if config is not None else None,
+            flow_name=flow_name,
+            session_id=session_id,
+            user_id=user_id,
+            tags=tags,
+            metadata=metadata,
+            version=version,
+            environment=environment,
+        )
+        if target is None:
+            return lambda given: _traced(given, options)
+        return _traced(target, options)
+    return target if target is not None else lambda given: given
+
+
+def instrument(
+    *,
+    config: TracingConfig | None = None,
+    session_id: str | Callable[[Any], Any] | None = None,
+    user_id: str | Callable[[Any], Any] | None = None,
+    tags: Iterable[str] | Callable[[Any], Any] | None = None,
+    metadata: Mapping[str, Any] | Callable[[Any], Any] | None = None,
+    version: str | None = None,
+    environment: str | None = None,
+) -> None:
+    """Trace every flow of this process, without a decorator, and nodes that are run on their own.
+
+    A second call changes nothing; `uninstrument` undoes it. The parameters are those of `trace_flow`; flows that
+    `trace_flow` marked keep theirs.
+    """
+    with _MARKING:
+        framework.instrument_all(
+            Options(
+                config=config.copy() if config is not None else None,
+                session_id=session_id,
+                user_id=user_id,
+                tags=tags,
+                metadata=metadata,
+                version=version,
+                environment=environment,
+            )
+        )
+
+
+def uninstrument() -> None:
+    """Undo `instrument`: PocketFlow is again as it was before, flows marked by `trace_flow` stay traced."""
+    with _MARKING:
+        framework.uninstrument_all()
+
+
+def _traced(target: Any, options: Options) -> Any:
+    with _MARKING:
+        if isinstance(target, BaseNode) or (isinstance(target, type) and issubclass(target, BaseNode)):
+            framework.mark(target, options)
+            return target
+        if inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
+            _log.warn_once(
+                f"trace_flow cannot trace the generator function {target.__qualname__!r}: a trace cannot stay open between "
+                "its values. Decorate the flow that it runs instead."
+            )
+            return target
+        if inspect.iscoroutinefunction(target):
+            framework.install()
+            return _coroutine_function(target, options)
+        if inspect.isroutine(target):
+            framework.install()
+            return _function(target, options)
+        _log.warn_once(
+            f"trace_flow was given {type(target).__name__!r}; it takes a flow class, a flow object, or a function that "
+            "returns or runs flows. Nothing is traced."
+        )
+    return target
+
+
+def _function(function: Any, options: Options) -> Any:
+    _options.keep_mark(options)
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with FunctionRun(function, options, args, kwargs) as scope:
+            result = scope.result = function(*args, **kwargs)
+        return result
+
+    return wrapper
+
+
+def _coroutine_function(function: Any, options: Options) -> Any:
+    _options.keep_mark(options)
+
+    @functools.wraps(function)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with FunctionRun(function, options, args, kwargs) as scope:
+            result = scope.result = await function(*args, **kwargs)
+        return result
+
+    return wrapper
+
+
+class FunctionRun:
+    """One call of a decorated function: a span around the flows that it runs, or, for a factory, a mark on what it returns.
+
+    Which of the two it is shows only when the call has ended; until a flow runs in it, nothing is sent.
+    """
+
+    def __init__(self, function: Any, options: Options, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.function = function
+        self.options = options
+        self.args = args
+        self.kwargs = kwargs
+        self.result: Any = None
+        self.span: Span | None = None
+        self.token: Token[Any] | None = None
+        self.attached: Any = None
+
+    def __enter__(self) -> FunctionRun:
+        with _BEGINNING:
+            self._begin()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.attached is not None:
+            _otel.detach(self.attached)
+        if self.token is not None:
+            try:
+                current.reset(self.token)
+            except ValueError:  # closed from another context: that context ends with its task
+                pass
+        with _ENDING:
+            self._finish(error)
+
+    def _begin(self) -> None:
+        frame = current.get()
+        if frame is UNTRACED:
+            return
+        name = self.options.flow_name or getattr(self.function, "__name__", "function")
+        parent = span_of(frame)
+        if parent is not None:
+            run = parent.run
+        else:
+            opened = open_run(self.options, name, self._shared(), look)
+            if not isinstance(opened, Run):
+                self.token = current.set(UNTRACED)
+                if opened.trace_id is not None:
+                    self.attached = _otel.attach(opened.trace_id, 1, sampled=False)
+                return
+            run = opened
+        span = self.span = Span(run, parent, "function", name)
+        if run.pipeline.inputs:
+            span.input = run.pipeline.capture.snapshot(self._arguments())
+        base = None
+        if parent is None:
+            run.root = span
+            base = _otel.run_context(run.trace_id, run.name, run.attributes)
+        self.attached = _otel.attach(run.trace_id, span.span_id, base=base)
+        self.token = current.set(span)
+
+    def _finish(self, error: BaseException | None) -> None:
+        returned = [node for node in _members(self.result) if issubclass(type(node), BaseNode)]
+        for node in returned:
+            framework.mark(node, self.options)
+        span = self.span
+        if span is None:
+            return
+        if span.parent is None:
+            span.run.states.clear()
+        if returned and not span.announced:
+            return  # a factory: its own call is nobody's run
+        if error is None and span.run.pipeline.outputs:
+            span.output = span.run.pipeline.capture.snapshot(self.result)
+        span.finish(error)
+        span.deliver()
+
+    def _shared(self) -> Any:
+        for value in (*self.args, *self.kwargs.values()):
+            if isinstance(value, dict):
+                return value
+        return {}
+
+    def _arguments(self) -> dict[str, Any]:
+        named = {f"arg{position}": value for position, value in enumerate(self.args)}
+        try:
+            named = dict(inspect.signature(self.function).bind(*self.args, **self.kwargs).arguments)
+        except (TypeError, ValueError):  # a builtin without a signature, or a call that will fail by itself
+            named.update(self.kwargs)
+        return named
+
+
+def _members(result: Any) -> list[Any]:
+    return list(result) if type(result) in {tuple, list} else [result]
+
+

@@ -1,0 +1,262 @@
+"""From the caller to the sinks: one queue and one daemon worker a process.
+
+The caller appends to a deque and goes on. The worker starts with the first record, makes records of spans, and gives them to
+the sinks of their run. Nothing happens at import; a forked child begins with an empty queue and a worker of its own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from . import _log
+from ._guard import Seam
+
+if TYPE_CHECKING:
+    from .recorder import Run, Span
+    from .records import RunRecord, SpanRecord
+
+__all__ = ["Delivery", "Sink", "delivery"]
+
+_WORKING = Seam("delivering what it had recorded")
+_BATCH = 1000
+"""Spans taken from the queue at a time: few enough that one transaction or request stays short."""
+
+
+class Sink(Protocol):
+    """Where records go. All methods but `describe` and `watch` are called on the worker (or, at exit, after it)."""
+
+    def describe(self) -> str:
+        """Name the sink in a sentence of debug mode."""
+
+    def watch(self) -> None:
+        """Called at each run's start, on the caller's path: get ready to see spans of other instrumentations."""
+
+    def accept(self, runs: list[RunRecord], spans: list[SpanRecord], done: list[SpanRecord]) -> None:
+        """Take records. `spans` holds unfinished ones too, `done` only those of which nothing will change any more."""
+
+    def tick(self) -> float | None:
+        """Do what is due. Returns the seconds until it wants to be called again, None when it need not."""
+
+    def flush(self, deadline: float) -> bool:
+        """Deliver everything by the deadline (of `time.monotonic`); True only if everything was accepted."""
+
+    def close(self, deadline: float) -> bool:
+        """Flush, keep what cannot be delivered, and let go of threads and files."""
+
+    def abandon(self) -> None:
+        """Forget threads, files and pending records: they belong to the parent of this forked process."""
+
+
+class _Marker:
+    """Stands in the queue behind everything recorded before a flush."""
+
+    def __init__(self, deadline: float, closing: bool) -> None:
+        self.deadline = deadline
+        self.closing = closing
+        self.reached = threading.Event()
+        self.delivered = False
+
+
+class Delivery:
+    """The queue, its worker and the sinks of the process."""
+
+    def __init__(self) -> None:
+        self._sinks: list[Sink] = []
+        self._at_exit_registered = False
+        self.interval = 0.25
+        self.shutdown_timeout = 2.0
+        self.queue_size = 100_000
+        self._reset()
+
+    def _reset(self) -> None:
+        self._queue: deque[Any] = deque()
+        self._wake = threading.Event()
+        self._idle = True  # whether the worker must be woken (or started) by the next record
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._dropped = 0
+
+    def add_sink(self, sink: Sink) -> None:
+        """Make a sink known to flush and shutdown.
+
+        Our exit handler is registered here, before the SDK client and its tracer provider register theirs: the last
+        registered runs first, so what they export at exit still finds us.
+        """
+        if not self._at_exit_registered:
+            self._at_exit_registered = True
+            atexit.register(self._at_exit)
+        self._sinks.append(sink)
+
+    def enqueue(self, item: Span | Callable[[], Any]) -> None:
+        """Take a span (or a function that gives records of a foreign span) from the caller's path."""
+        self._queue.append(item)
+        if self._idle:
+            self._rouse()
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until everything recorded before the call has been delivered.
+
+        Args:
+            timeout: seconds; 30 without it.
+
+        Returns:
+            True only if every sink accepted everything.
+        """
+        return self._mark(30.0 if timeout is None else timeout, closing=False)
+
+    def shutdown(self, timeout: float | None = None) -> bool:
+        """Flush, keep what cannot be delivered in the outbox, and stop the worker; a later run starts it again.
+
+        Args:
+            timeout: seconds; `shutdown_timeout` of the configuration without it.
+
+        Returns:
+            True only if every sink accepted everything.
+        """
+        return self._mark(self.shutdown_timeout if timeout is None else timeout, closing=True)
+
+    # --- the worker --------------------------------------------------------------------------------------------------
+
+    def _mark(self, timeout: float, *, closing: bool) -> bool:
+        if self._thread is None and not self._queue:
+            return self._settle(time.monotonic() + timeout, closing=closing)
+        marker = _Marker(time.monotonic() + timeout, closing)
+        self._queue.append(marker)
+        self._rouse()
+        reached = marker.reached.wait(timeout)
+        return reached and marker.delivered
+
+    def _rouse(self) -> None:
+        self._idle = False
+        if self._thread is None or not self._thread.is_alive():
+            self._start()
+        self._wake.set()
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            thread = threading.Thread(target=self._work, name="pocketflow-tracing", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter is shutting down: no thread can be started any more
+                return
+            self._thread = thread
+
+    def _work(self) -> None:
+        while True:
+            with _WORKING:
+                if self._round():
+                    return
+
+    def _round(self) -> bool:
+        """One turn of the worker; True when it is to stop."""
+        if not self._queue:
+            due = [seconds for sink in self._sinks if (seconds := sink.tick()) is not None]
+            self._idle = True
+            if not self._queue:  # a record that came in between has seen `_idle` False and woke nobody
+                self._wake.wait(min(due) if due else None)
+            self._wake.clear()
+            self._idle = False
+            if not isinstance(self._peek(), _Marker):
+                self._wake.wait(self.interval)  # let a batch gather; a flush sets the event
+                self._wake.clear()
+        batch: list[Any] = []
+        marker: _Marker | None = None
+        while self._queue and len(batch) < _BATCH:
+            item = self._queue.popleft()
+            if isinstance(item, _Marker):
+                marker = item
+                break
+            batch.append(item)
+        try:
+            if batch:
+                self._deliver(batch)
+        finally:
+            stop = self._answer(marker) if marker is not None else False
+        if not stop:
+            for sink in self._sinks:
+                sink.tick()
+        return stop
+
+    def _peek(self) -> Any:
+        try:
+            return self._queue[0]
+        except IndexError:
+            return None
+
+    def _answer(self, marker: _Marker) -> bool:
+        """Flush or close the sinks for who waits; True when the worker is to stop."""
+        stop = False
+        try:
+            marker.delivered = self._settle(marker.deadline, closing=marker.closing)
+        finally:
+            if marker.closing and not self._queue:
+                stop = True
+                self._thread = None
+                self._idle = True
+            marker.reached.set()
+        return stop
+
+    def _settle(self, deadline: float, *, closing: bool) -> bool:
+        accepted = True
+        for sink in list(self._sinks):
+            with _WORKING:
+                accepted = (sink.close(deadline) if closing else sink.flush(deadline)) and accepted
+                continue
+            accepted = False
+        return accepted and self._dropped == 0
+
+    def _deliver(self, batch: list[Any]) -> None:
+        from ._span_records import run_record, span_record  # noqa: PLC0415 - rendering is only needed on the worker
+
+        by_sink: dict[int, tuple[Sink, dict[int, Run], list[SpanRecord], list[SpanRecord]]] = {}
+        for item in batch:
+            with _WORKING:
+                if callable(item):
+                    run, sink, record = item()
+                    done, sinks = True, (sink,)
+                else:
+                    if item.delivered:
+                        continue
+                    run, done = item.run, item.done
+                    if not done and item.end is not None and item.kind != "attempt":
+                        continue  # it has ended and will come again, complete
+                    item.delivered = done
+                    record, sinks = span_record(item), run.pipeline.sinks
+                for sink in sinks:
+                    _, runs, spans, finished = by_sink.setdefault(id(sink), (sink, {}, [], []))
+                    runs[id(run)] = run
+                    spans.append(record)
+                    if done:
+                        finished.append(record)
+        for sink, runs, spans, finished in by_sink.values():
+            with _WORKING:
+                sink.accept([run_record(run) for run in runs.values()], spans, finished)
+
+    # --- ends and forks ----------------------------------------------------------------------------------------------
+
+    def _at_exit(self) -> None:
+        with _WORKING:
+            if self._thread is None and not self._queue:
+                return
+            if not self.shutdown() and self._queue:
+                _log.logger.warning("pocketflow-tracing: %d records were not delivered at exit", len(self._queue))
+
+    def _after_fork(self) -> None:
+        self._reset()
+        for sink in self._sinks:
+            with _WORKING:
+                sink.abandon()
+
+
+delivery = Delivery()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=delivery._after_fork)  # noqa: SLF001 - its own module

@@ -1,0 +1,1 @@
+"""What is traced: one module per framework."""

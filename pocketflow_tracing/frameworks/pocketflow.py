@@ -1,0 +1,259 @@
+"""PocketFlow under the recorder: which of its functions are led through us, and what each call means.
+
+Hooks are put on PocketFlow's own classes and nowhere else; `install` and `uninstall` are symmetrical. Two kinds of places:
+functions of PocketFlow that are replaced (`run`, `_run`, `_orch` and the retry loop `_exec`, with their async forms), so that
+they are seen whoever calls them; and, in the twins of PocketFlow's functions, the calls of methods that users write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+import pocketflow
+from pocketflow import AsyncNode, BaseNode, BatchFlow, Flow
+
+from .. import _log, _options
+from .._guard import Seam
+from .._options import Options
+from ..recorder import UNTRACED, Span, current
+from ._rewrite import AWAIT, CALL, twins
+from ._scopes import Pass, Retry, Visit, scope_of_call
+
+_INSTALLING = Seam("putting its hooks on PocketFlow")
+
+_VISITS = frozenset({"run", "run_async", "_run", "_run_async"})
+_PASSES = frozenset({"_orch", "_orch_async"})
+_replaced: dict[tuple[type, str], tuple[FunctionType, FunctionType]] = {}  # place -> (original, what stands there now)
+
+everything: Options | None = None
+"""The options of `instrument()`: set while every flow of the process is traced."""
+
+_nodes_marked = False
+
+
+def mark(target: BaseNode | type[BaseNode], options: Options) -> None:
+    """Trace a flow object, or every instance of a flow class."""
+    global _nodes_marked  # noqa: PLW0603 - one fact of the process
+    install()
+    if isinstance(target, type):
+        _options.mark_class(target, options)
+        is_flow = issubclass(target, Flow)
+    else:
+        _options.mark_object(target, options)
+        is_flow = isinstance(target, Flow)
+    _nodes_marked = _nodes_marked or not is_flow
+
+
+def instrument_all(options: Options) -> None:
+    """Trace every flow of the process, and nodes that are run on their own; a second call changes nothing."""
+    global everything  # noqa: PLW0603 - one fact of the process
+    install()
+    if everything is None:
+        everything = options
+
+
+def uninstrument_all() -> None:
+    """Undo `instrument_all`; without marked flows PocketFlow is then exactly as it was imported."""
+    global everything  # noqa: PLW0603 - one fact of the process
+    everything = None
+    if not _options.any_marks():
+        uninstall()
+
+
+def options_for(node: Any) -> Options | None:
+    """The options a run of this node would be traced with, None when it is not to be traced."""
+    if everything is None and not _nodes_marked and not issubclass(type(node), Flow):
+        return None
+    return _options.mark_of(node) or everything
+
+
+def is_installed() -> bool:
+    """Whether hooks stand on PocketFlow now."""
+    return bool(_replaced)
+
+
+def install() -> None:
+    """Put the hooks on PocketFlow's classes; does nothing when they are there."""
+    if _replaced:
+        return
+    with _INSTALLING:
+        twin_of = twins(pocketflow)
+        if not twin_of:
+            _log.warn_once(
+                "PocketFlow's source is not available here, so runs and nodes are traced, but not their prep, exec and post."
+            )
+        vars(pocketflow)[CALL] = _call
+        vars(pocketflow)[AWAIT] = _await
+        for cls in [value for value in vars(pocketflow).values() if isinstance(value, type) and issubclass(value, BaseNode)]:
+            for name, original in list(vars(cls).items()):
+                if not isinstance(original, FunctionType):
+                    continue
+                twin = twin_of.get(original, original)
+                wrapper = _wrapper(cls, name, original, twin)
+                if wrapper is not None:
+                    functools.update_wrapper(wrapper, original)
+                    _replaced[cls, name] = (original, wrapper)
+                    setattr(cls, name, wrapper)
+
+
+def uninstall() -> None:
+    """Take the hooks away again, but for those that another tool has wrapped since: they go idle."""
+    for (cls, name), (original, wrapper) in _replaced.items():
+        if vars(cls).get(name) is wrapper:
+            setattr(cls, name, original)
+    _replaced.clear()
+    for name in (CALL, AWAIT):
+        vars(pocketflow).pop(name, None)
+
+
+def _wrapper(cls: type, name: str, original: Any, twin: Any) -> Any:
+    is_async = issubclass(cls, AsyncNode) and (name.endswith("_async") or name == "_exec")
+    if name in _VISITS:
+        return (_async_visit if is_async else _sync_visit)(original, twin)
+    if name in _PASSES:
+        return (_async_pass if is_async else _sync_pass)(original, twin)
+    if name == "_exec" and twin is not original:
+        if cls is BaseNode:
+            return _plain(original, twin)
+        return (_async_retry if is_async else _sync_retry)(original, twin)
+    return None
+
+
+# --- functions of PocketFlow that are replaced ---------------------------------------------------------------------
+# Each looks first whether anything is traced here: an untraced flow runs PocketFlow's own function after one comparison.
+
+
+def _sync_visit(original: Any, twin: Any) -> Any:
+    def visit(self: Any, *args: Any, **kwargs: Any) -> Any:
+        frame = current.get()
+        options = None
+        if frame is UNTRACED or (frame is None and (options := options_for(self)) is None):
+            return original(self, *args, **kwargs)
+        if type(frame) is Span and frame.node is self:
+            return twin(self, *args, **kwargs)
+        with Visit(frame, self, args, kwargs, options) as scope:
+            result = scope.result = twin(self, *args, **kwargs)
+        return result
+
+    return visit
+
+
+def _async_visit(original: Any, twin: Any) -> Any:
+    async def visit(self: Any, *args: Any, **kwargs: Any) -> Any:
+        frame = current.get()
+        options = None
+        if frame is UNTRACED or (frame is None and (options := options_for(self)) is None):
+            return await original(self, *args, **kwargs)
+        if type(frame) is Span and frame.node is self:
+            return await twin(self, *args, **kwargs)
+        with Visit(frame, self, args, kwargs, options) as scope:
+            result = scope.result = await twin(self, *args, **kwargs)
+        return result
+
+    return visit
+
+
+def _sync_pass(original: Any, twin: Any) -> Any:
+    visit = _sync_visit(original, twin)
+
+    def one_pass(self: Any, *args: Any, **kwargs: Any) -> Any:
+        scope = _pass(self, args, kwargs)
+        if scope is None:
+            return visit(self, *args, **kwargs)
+        with scope:
+            result = scope.result = twin(self, *args, **kwargs)
+        return result
+
+    return one_pass
+
+
+def _async_pass(original: Any, twin: Any) -> Any:
+    visit = _async_visit(original, twin)
+
+    async def run(scope: Pass, self: Any, args: Any, kwargs: Any) -> Any:
+        with scope:
+            result = scope.result = await twin(self, *args, **kwargs)
+        return result
+
+    # not a coroutine function: a pass gets its number when it is made, in the order of the parameter sets
+    def one_pass(self: Any, *args: Any, **kwargs: Any) -> Any:
+        scope = _pass(self, args, kwargs)
+        return visit(self, *args, **kwargs) if scope is None else run(scope, self, args, kwargs)
+
+    return _mark_coroutine_function(one_pass)
+
+
+def _pass(flow: Any, args: Any, kwargs: Any) -> Pass | None:
+    frame = current.get()
+    if type(frame) is Span and frame.node is flow and isinstance(flow, BatchFlow):
+        return Pass(frame, flow, args, kwargs)
+    return None
+
+
+def _plain(original: Any, twin: Any) -> Any:
+    def plain(self: Any, *args: Any, **kwargs: Any) -> Any:
+        frame = current.get()
+        return (original if frame is None or frame is UNTRACED else twin)(self, *args, **kwargs)
+
+    return plain
+
+
+def _sync_retry(original: Any, twin: Any) -> Any:
+    def retry(self: Any, *args: Any, **kwargs: Any) -> Any:
+        frame = current.get()
+        if frame is None or frame is UNTRACED:
+            return original(self, *args, **kwargs)
+        with Retry(frame, self):
+            return twin(self, *args, **kwargs)
+
+    return retry
+
+
+def _async_retry(original: Any, twin: Any) -> Any:
+    async def run(scope: Retry, self: Any, args: Any, kwargs: Any) -> Any:
+        with scope:
+            return await twin(self, *args, **kwargs)
+
+    # not a coroutine function: an item gets its number when it is made, in the order of the items
+    def retry(self: Any, *args: Any, **kwargs: Any) -> Any:
+        frame = current.get()
+        if frame is None or frame is UNTRACED:
+            return original(self, *args, **kwargs)
+        return run(Retry(frame, self), self, args, kwargs)
+
+    return _mark_coroutine_function(retry)
+
+
+def _mark_coroutine_function(function: Callable[..., Any]) -> Callable[..., Any]:
+    if sys.version_info >= (3, 12):
+        import inspect  # noqa: PLC0415 - only here
+
+        return inspect.markcoroutinefunction(function)
+    function._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001 - its form before 3.12
+    return function
+
+
+# --- calls of users' methods, in the twins -------------------------------------------------------------------------
+
+
+def _call(node: Any, method: str, /, *args: Any, **kwargs: Any) -> Any:
+    scope = scope_of_call(node, method, args or tuple(kwargs.values()))
+    if scope is None:
+        return getattr(node, method)(*args, **kwargs)
+    with scope:
+        result = scope.result = getattr(node, method)(*args, **kwargs)
+    return result
+
+
+async def _await(node: Any, method: str, /, *args: Any, **kwargs: Any) -> Any:
+    scope = scope_of_call(node, method, args or tuple(kwargs.values()))
+    if scope is None:
+        return await getattr(node, method)(*args, **kwargs)
+    with scope:
+        result = scope.result = await getattr(node, method)(*args, **kwargs)
+    return result

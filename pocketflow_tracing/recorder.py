@@ -1,0 +1,161 @@
+"""Spans while they are open: ids, times, nesting, status and errors, taken on the caller's path in microseconds.
+
+A span here holds snapshots and numbers only. When it has ended it goes into the delivery queue as it is; the worker makes
+records of it (`pocketflow_tracing._finish`). Nothing in this module knows PocketFlow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from . import _log
+from ._ids import source
+from .capture import describe_exception
+
+if TYPE_CHECKING:
+    from ._graph import Graph
+    from ._pipeline import Pipeline
+    from ._state import SharedState
+    from .records import Kind, Status
+
+__all__ = ["UNTRACED", "Run", "Span", "current", "span_of"]
+
+
+class Run:
+    """One trace in the making: what all its spans share.
+
+    Args:
+        pipeline: the resolved configuration, its capture and its sinks.
+        name: the flow's name.
+        trace_id: 128 bits; that of the surrounding OpenTelemetry span, if there is one.
+        parent_id: span id of the surrounding span, 64 bits, or None.
+        attributes: session_id, user_id, tags, metadata, version, environment, release: whatever is known of them.
+    """
+
+    __slots__ = (
+        "attributes", "graph", "is_app_root", "name", "offset", "parent_id", "pipeline", "root", "state_seq", "states", "trace_id", "visits",
+    )  # fmt: skip
+
+    def __init__(
+        self, pipeline: Pipeline, name: str, trace_id: int, parent_id: int | None, attributes: dict[str, Any], graph: Graph
+    ) -> None:
+        self.pipeline = pipeline
+        self.name = name
+        self.trace_id = trace_id
+        self.parent_id = parent_id
+        self.attributes = attributes
+        self.graph = graph
+        self.offset = source.wall() - source.clock()  # clock + offset = wall time
+        self.root: Span | None = None
+        self.visits: dict[str, int] = {}
+        self.states: dict[int, SharedState] = {}  # by id of the shared object, which each state keeps alive
+        self.state_seq = 0
+        self.is_app_root = True  # False inside a span that Langfuse shows as the root already
+
+
+class Span:
+    """One open or ended span.
+
+    `input`, `output` and the values of `attributes` and `metadata` are snapshots. `node` is the user's object while the span
+    is open, None afterwards. `next_step` counts the visits below a flow. `child_error` is (id of the exception, its
+    description) of the last error seen below, so that an error on its way up is described once.
+    """
+
+    __slots__ = (
+        "announced", "attributes", "child_error", "delivered", "done", "end", "error", "input", "items", "kind", "metadata", "name",
+        "next_step", "node", "output", "parent", "recovered", "run", "scores", "span_id", "start", "state", "status", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, run: Run, parent: Span | None, kind: Kind, name: str, node: object = None) -> None:
+        self.run = run
+        self.parent = parent
+        self.kind: Kind = kind
+        self.name = name
+        self.node = node
+        self.span_id = source.span_id()
+        self.end: int | None = None
+        self.status: Status = "running"
+        self.input: Any = None
+        self.output: Any = None
+        self.state: Any = None
+        self.error: Any = None
+        self.attributes: dict[str, Any] = {}
+        self.metadata: dict[str, Any] | None = None
+        self.scores: list[dict[str, Any]] | None = None
+        self.recovered = False
+        self.child_error: tuple[int, Any] | None = None
+        self.items = 0
+        self.next_step = 1
+        self.waiting: Span | None = None  # the visit below that has ended and whose successor is not known yet
+        self.announced = False
+        self.done = False  # complete: nothing of it will change any more
+        self.delivered = False  # set by the worker
+        if run.pipeline.debug:
+            _log.debug_line(f"{kind} started: {name}")
+        self.start = source.clock()
+
+    def announce(self) -> None:
+        """Let the sinks know of a span that has begun (or of an attempt that failed and may be saved yet)."""
+        self.announced = True
+        self.run.pipeline.enqueue(self)
+
+    def finish(self, error: BaseException | None) -> None:
+        """Note the end: time, status and error; the span is not delivered before `deliver`."""
+        self.end = source.clock()
+        self.node = None
+        if error is None:
+            self.status = "recovered" if self.recovered else "success"
+        else:
+            failed = isinstance(error, Exception) and not isinstance(error, asyncio.CancelledError)
+            self.status = "error" if failed else "cancelled"
+            if self.run.pipeline.errors:
+                self.error = self._describe(error)
+        parent = self.parent
+        if parent is not None and self.recovered and error is None:
+            parent.recovered = True
+        if self.run.pipeline.debug:
+            milliseconds = (self.end - self.start) / 1e6
+            _log.debug_line(f"{self.kind} ended: {self.name} ({self.status}, {milliseconds:.1f} ms)")
+
+    def deliver(self) -> None:
+        """Hand the complete span over to delivery."""
+        waiting = self.waiting
+        if waiting is not None:
+            self.waiting = None
+            waiting.deliver()
+        self.done = True
+        self.run.pipeline.enqueue(self)
+
+    def _describe(self, error: BaseException) -> Any:
+        parent = self.parent
+        for span in (self, parent):
+            if span is not None and span.child_error is not None and span.child_error[0] == id(error):
+                known = span.child_error[1]
+                if parent is not None:
+                    parent.child_error = span.child_error
+                return known._replace(frames=(), cause=None, members=())
+        described = describe_exception(error)
+        if parent is not None:
+            parent.child_error = (id(error), described)
+        return described
+
+
+class _Untraced:
+    """Stands where a span would: nothing below it is traced, and finding that out costs one comparison."""
+
+    __slots__ = ()
+
+
+UNTRACED = _Untraced()
+
+current: ContextVar[Any] = ContextVar("pocketflow_tracing_current", default=None)
+"""What user code runs in now: None, UNTRACED, a Span, or a framework's frame that has a `span`."""
+
+
+def span_of(frame: Any) -> Span | None:
+    """The recorded span of a frame, None where nothing is traced."""
+    if type(frame) is Span:
+        return frame
+    return None if frame is None or frame is UNTRACED else frame.span

@@ -1,0 +1,335 @@
+"""From snapshots to what is recorded: JSON-ready, bounded, without secrets. Runs on the worker.
+
+One convention: what JSON can say is said plainly (a tuple is a list), everything else is an object with `__type__`: a class
+instance with its fields, `{"__type__": "Customer", "id": 3}`, anything of one value with `value`, of many with `items`.
+"""
+
+from __future__ import annotations
+
+import json
+import linecache
+from math import isfinite
+from typing import Any
+
+from pocketflow_tracing.capture import snapshot
+from pocketflow_tracing.capture_builtins import preview
+from pocketflow_tracing.capture_errors import ErrorSnapshot
+from pocketflow_tracing.capture_types import CUT_KEY, Cut, Elided, Note, Pairs, Snapshot, Tagged
+from pocketflow_tracing.records import Json
+from pocketflow_tracing.redaction import REPLACEMENT, Redactor, Rules, redact_text, scan
+
+__all__ = ["TYPE_KEY", "render", "render_exception"]
+
+TYPE_KEY = "__type__"
+HIDDEN = "<hidden>"
+WITHHELD = "<withheld: mask failed>"
+
+_MARGIN = 4096
+"""Characters beyond a cut that mask and scan also see, so that a secret on the edge is whole for them."""
+
+_LEAST_TEXT = 200
+_MOST_BITS = 2000  # about 600 digits: below the least limit that Python can be given for int → str
+_LONGEST_KEY = 200
+
+Path = tuple[str | int, ...]
+
+
+def render(value: Snapshot, rules: Rules, path: Path = ()) -> Json:
+    """Turn a snapshot into what is recorded.
+
+    Args:
+        value: what `snapshot` returned.
+        rules: redaction, mask, policy and limits.
+        path: where the value stands, ("shared", "documents") say; its names count for redaction and policy.
+
+    Returns:
+        Data that `json.dumps(…, allow_nan=False)` takes and that encodes as UTF-8.
+    """
+    for length in range(1, len(path) + 1):
+        part = path[length - 1]
+        if type(part) is str and rules.redact.hits(part) and not (value is None or type(value) is bool):
+            return REPLACEMENT
+        policy = rules.policy_at(path[:length])
+        if policy == "hide":
+            return HIDDEN
+        if policy == "summarise":
+            return _summary(value)
+    try:
+        return _Rendering(rules).value(value, path)
+    except RecursionError:
+        return "<too deep>"
+
+
+class _Rendering:
+    """The state of one rendering: what is left of the text budget."""
+
+    __slots__ = ("hits", "mask", "max_text", "pathless", "rules", "scan", "text_left")
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.hits = rules.redact.hits
+        self.mask = rules.mask
+        self.scan = rules.scan_text
+        self.max_text = rules.limits.max_text
+        self.text_left = rules.limits.max_total_text
+        # Paths are built only for those who ask.
+        self.pathless = rules.mask is None and not rules.policy
+
+    def value(self, value: Snapshot, path: Path) -> Json:
+        t = type(value)
+        if t is str:
+            return self.text(value, path)
+        shown: Json
+        if t is int:
+            bits = value.bit_length()
+            shown = value if bits <= _MOST_BITS else {TYPE_KEY: "int", "digits": int(bits * 0.30103) + 1}
+        elif value is None or t is bool:
+            shown = value
+        elif t is float:
+            shown = value if isfinite(value) else _not_finite(value)
+        elif t is dict:
+            shown = self.entries(value, path, {})
+        elif t is list:
+            shown = self.items(value, path)
+        elif t is Tagged:
+            shown = self.entries(value.fields, path, {TYPE_KEY: _clean(value.type_name)})
+        elif t is bytes:
+            shown = {TYPE_KEY: "bytes", "size": len(value), "preview": preview(value[:64])}
+        elif t is Pairs:
+            shown = self.pairs(value, path)
+        else:
+            return _mark(value)
+        return shown if self.mask is None else self.masked(shown, path)
+
+    def entries(self, value: dict[str, Snapshot], path: Path, shown: dict[str, Json]) -> Json:
+        hits = self.hits
+        named_secret = _names_a_secret(value, self.rules.redact) if "value" in value else False
+        for key, item in value.items():
+            if hits(key) or (named_secret and key == "value"):
+                result: Json = item if item is None or type(item) is bool else REPLACEMENT
+            elif self.pathless:
+                result = self.value(item, ())
+            else:
+                result = self.part(item, (*path, key))
+            if len(key) <= _LONGEST_KEY and key.isascii() and key not in shown:
+                shown[key] = result
+            else:
+                shown[_unused(_clean(_short(key)), shown)] = result
+        return shown
+
+    def items(self, value: list[Snapshot], path: Path) -> list[Json]:
+        if len(value) == 2 and type(value[0]) is str and self.hits(value[0]):  # a header or parameter as a pair
+            return [self.text(value[0], (*path, 0)), None if value[1] is None else REPLACEMENT]
+        if self.pathless:
+            return [self.value(item, ()) for item in value]
+        index = 0
+        shown = []
+        for item in value:
+            shown.append(self.part(item, (*path, index)))
+            index += item.count if type(item) is Cut else 1
+        return shown
+
+    def pairs(self, value: Pairs, path: Path) -> Json:
+        shown: dict[str, Json] = {} if value.type_name == "dict" else {TYPE_KEY: _clean(value.type_name)}
+        for row in value.rows:
+            if type(row) is Cut:
+                shown[CUT_KEY] = _mark(row)
+                continue
+            key, item = row
+            name = key if type(key) is str else self.key(key)
+            plain = key.decode("latin-1") if type(key) is bytes else name
+            result = REPLACEMENT if self.hits(plain) and item is not None else self.part(item, (*path, name))
+            shown[_unused(_clean(_short(name)), shown)] = result
+        return shown
+
+    def key(self, key: Snapshot) -> str:
+        """Write a key that is no string: as Python writes it, or as compact JSON."""
+        t = type(key)
+        if key is None or t is bool or t is float or (t is int and key.bit_length() <= _MOST_BITS):
+            return repr(key)
+        if t is bytes:
+            return repr(key[:_LONGEST_KEY])
+        if t is list and all([_is_short_scalar(item) for item in key]):
+            return f"({', '.join([repr(item) for item in key])}{',' * (len(key) == 1)})"
+        if t is Tagged and "value" in key.fields and type(key.fields["value"]) is str:
+            return str(key.fields["value"])
+        if t is Tagged and type(key.fields.get("name")) is str:
+            return f"{key.type_name}.{key.fields['name']}"
+        return json.dumps(_Rendering(Rules(self.rules.redact, limits=self.rules.limits)).value(key, ()))
+
+    def part(self, value: Snapshot, path: Path) -> Json:
+        policy = self.rules.policy_at(path)
+        if policy == "record":
+            return self.value(value, path)
+        return HIDDEN if policy == "hide" else _summary(value)
+
+    def text(self, text: str, path: Path) -> Json:
+        limit = min(self.max_text, max(self.text_left, _LEAST_TEXT))
+        size = len(text)
+        if size <= limit:
+            self.text_left -= size
+            return self.cleaned(text, path)
+        half = limit // 2
+        self.text_left -= limit
+        head = self.cleaned(text[: half + _MARGIN], path)
+        tail = self.cleaned(text[max(size - half - _MARGIN, half) :], path)
+        if type(head) is not str or type(tail) is not str:
+            return head
+        return f"{head[:half]} … {_size(size - 2 * half)} more … {tail[-half:] if half else ''}"
+
+    def cleaned(self, text: str, path: Path) -> Json:
+        if self.scan and len(text) > 7:  # no secret is shorter
+            text = scan(text)
+        text = _clean(text)
+        return text if self.mask is None else self.masked(text, path)
+
+    def masked(self, shown: Json, path: Path) -> Json:
+        """Apply the user's mask; what it returns is their object, and read like any other."""
+        mask = self.mask
+        if mask is None:
+            return shown
+        try:
+            result = mask(shown, path)
+        except Exception:  # noqa: BLE001  the promise: if the mask fails, the value is withheld and the rest goes on
+            return WITHHELD
+        if result is shown:
+            return shown
+        rules = self.rules
+        return _Rendering(Rules(rules.redact, limits=rules.limits, scan_text=rules.scan_text)).value(
+            snapshot(result, rules.limits), ()
+        )
+
+
+def render_exception(error: ErrorSnapshot, rules: Rules) -> dict[str, Json]:
+    """Turn an exception's picture into {"type", "message", "traceback": [{"file", "line", "function", "code"}]}.
+
+    Args:
+        error: what `describe_exception` returned.
+        rules: the message passes redaction and the mask, at the path ("error", "message").
+
+    Returns:
+        JSON-ready data; "notes", "cause" or "context" (the same again), "exceptions" (of a group) where there are any.
+    """
+    shown: dict[str, Json] = {"type": _clean(error.type_name), "message": _message(error.message, rules)}
+    frames: list[Json] = [
+        {
+            "file": _clean(frame.file),
+            "line": frame.line,
+            "function": _clean(frame.function),
+            "code": _clean(redact_text(_short(_code(frame.file, frame.line), 500), rules)),
+        }
+        for frame in error.frames
+    ]
+    if error.cut_frames:
+        frames.insert(len(frames) // 2, {"file": f"{CUT_KEY} {error.cut_frames:,} more frames"})
+    shown["traceback"] = frames
+    if error.notes:
+        shown["notes"] = [_message(note, rules) for note in error.notes]
+    if error.cause is not None:
+        shown["cause" if error.explicit else "context"] = render_exception(error.cause, rules)
+    if error.members:
+        shown["exceptions"] = [render_exception(member, rules) for member in error.members]
+    return shown
+
+
+def _message(message: Snapshot, rules: Rules) -> str:
+    path = ("error", "message")
+    if type(message) is str:
+        limit = rules.limits.max_text
+        if len(message) > limit + 2 * _MARGIN:
+            half = limit // 2
+            message = f"{message[: half + _MARGIN]} {CUT_KEY} {message[-half - _MARGIN :]}"
+        message = redact_text(message, rules)
+    shown = render(message, rules, path)
+    return shown if type(shown) is str else json.dumps(shown, ensure_ascii=False)
+
+
+def _code(file: str, line: int) -> str:
+    try:
+        return linecache.getline(file, line).strip()
+    except Exception:  # noqa: BLE001  linecache runs loaders of whatever import hook made the module
+        return ""
+
+
+def _mark(value: Snapshot) -> str:
+    if type(value) is Cut:
+        return f"{CUT_KEY} {value.count:,} more items"
+    if type(value) is Elided:
+        return f"{CUT_KEY} {_clean(value.type_name)} of {value.count:,} items"
+    return _clean(value.text) if type(value) is Note else "<unknown>"
+
+
+def _summary(value: Snapshot) -> Json:
+    """Say a value's type and size, and nothing of its content."""
+    t = type(value)
+    if t is Note:
+        return _mark(value)
+    if t is str or t is bytes:
+        return {TYPE_KEY: t.__name__, "size": len(value)}
+    if t is list or t is dict:
+        return {TYPE_KEY: t.__name__, "size": _count(value)}
+    if t is Tagged:
+        inner = value.fields.get("items", value.fields)
+        return {TYPE_KEY: _clean(value.type_name), "size": _count(inner if type(inner) in {list, dict} else value.fields)}
+    if t is Pairs:
+        return {TYPE_KEY: _clean(value.type_name), "size": _count(value.rows)}
+    if t is Elided:
+        return {TYPE_KEY: _clean(value.type_name), "size": value.count}
+    return {TYPE_KEY: "NoneType" if value is None else t.__name__}
+
+
+def _count(container: list[Any] | dict[str, Any]) -> int:
+    parts = container.values() if type(container) is dict else container
+    return sum(part.count if type(part) is Cut else 1 for part in parts)
+
+
+def _names_a_secret(value: dict[str, Snapshot], redactor: Redactor) -> bool:
+    """Tell whether a dict is a header or variable in the form {"name": "Authorization", "value": …}."""
+    name = value.get("name") or value.get("key")
+    return type(name) is str and redactor.hits(name)
+
+
+def _is_short_scalar(value: Snapshot) -> bool:
+    t = type(value)
+    return value is None or t is bool or t is float or (t is int and value.bit_length() < 200) or (t is str and len(value) < 100)
+
+
+def _unused(key: str, shown: dict[str, Json]) -> str:
+    if key not in shown:
+        return key
+    number = 2
+    while f"{key} ({number})" in shown:
+        number += 1
+    return f"{key} ({number})"
+
+
+def _short(text: str, limit: int = _LONGEST_KEY) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}… {_size(len(text) - limit)} more"
+
+
+def _not_finite(value: float) -> str:
+    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # noqa: PLR0124  that is what NaN is
+
+
+def _clean(text: str) -> str:
+    """Replace lone surrogates, which UTF-8 cannot encode; two that belong together become their character."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+_UNITS: tuple[tuple[int, str], ...] = ((1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB"))
+
+
+def _size(characters: int) -> str:
+    """Write a size for readers: 1.9 MB."""
+    for unit, name in _UNITS:
+        if characters >= unit:
+            return f"{characters / unit:.1f} {name}"
+    return f"{characters} B"
+
+

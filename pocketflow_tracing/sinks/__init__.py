@@ -1,0 +1,1 @@
+"""Where records go: the local store and Langfuse."""

@@ -1,0 +1,240 @@
+"""The sink that delivers to Langfuse, and the SDK client that generations inside nodes go through."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .. import _sdk
+from .._guard import Seam
+from .._version import __version__
+from ..config import TracingConfig
+from ..delivery import delivery
+from ..records import RunRecord, SpanRecord
+from ..store import Outbox
+from . import otlp
+from .sender import Sender, new_client, post
+
+__all__ = ["LangfuseSink", "ProbeResult", "SyncReport", "open_sink", "probe", "sync"]
+
+_CLIENT = Seam("preparing the Langfuse client")
+_MASKING = Seam("calling the mask of the Langfuse client")
+_WITHHELD = "<withheld: the mask failed>"
+_MAX_SPANS = 512
+_MAX_BYTES = 3 * 1024 * 1024
+"""Of one request before compression; Langfuse's default limit is 4.5 MB."""
+
+
+class LangfuseSink:
+    """Delivers records to one Langfuse project.
+
+    Args:
+        config: resolved, with both keys.
+    """
+
+    def __init__(self, config: TracingConfig) -> None:
+        self.config = config
+        store = config.store_path()
+        self._sender = Sender(config, store)
+        self._client = _sdk.SdkClient(config, self._sender.submit)
+        self.project_id: str | None = None
+        self._warmed = False
+
+    def describe(self) -> str:
+        """Name the sink in a sentence of debug mode."""
+        return f"Langfuse at {self.config.langfuse_host}"
+
+    def watch(self) -> None:
+        """Have an SDK client ready, so that generations inside nodes reach the same project."""
+        if not self._client.ready:
+            with _CLIENT:
+                self._client.prepare()
+
+    def trace_url(self, trace_id: str) -> str:
+        """The address of a trace; without the project's id (not known yet) the one that redirects to it."""
+        host = self.config.langfuse_host.rstrip("/")
+        return f"{host}/project/{self.project_id}/traces/{trace_id}" if self.project_id else f"{host}/trace/{trace_id}"
+
+    def accept(self, runs: list[RunRecord], spans: list[SpanRecord], done: list[SpanRecord]) -> None:
+        """Encode what is complete and hand it to the sender."""
+        by_id = {run.run_id: run for run in runs}
+        mask = self._mask()
+        encoded: list[Any] = []
+        size = 0
+        for record in done:
+            if record.kind == "external":
+                continue  # the SDK's own processor exports those
+            span = otlp.encode_span(record, by_id[record.run_id], mask)
+            length = span.ByteSize()
+            if encoded and (size + length > _MAX_BYTES or len(encoded) >= _MAX_SPANS):
+                self._submit(encoded)
+                encoded, size = [], 0
+            encoded.append(span)
+            size += length
+            for score in record.scores:
+                self._client.score(record, score)
+        if encoded:
+            self._submit(encoded)
+
+    def tick(self) -> float | None:
+        """Do what is due."""
+        if not self._warmed:
+            self._warmed = True
+            self._client.create_in_background()
+        return self._sender.tick()
+
+    def flush(self, deadline: float) -> bool:
+        """Deliver everything, the SDK client's own spans included."""
+        return self._client.flush(deadline) and self._sender.flush(deadline)
+
+    def close(self, deadline: float) -> bool:
+        """Deliver what the deadline allows and keep the rest in the outbox."""
+        flushed = self._client.flush(deadline)
+        return self._sender.close(deadline) and flushed
+
+    def abandon(self) -> None:
+        """Begin anew in a forked child."""
+        self._sender.abandon()
+
+    def _submit(self, spans: list[Any]) -> None:
+        body = otlp.request(spans, str(self.config.langfuse_public_key), _resource(self.config))
+        self._sender.submit(body, len(spans))
+
+    def _mask(self) -> Callable[[Any], Any] | None:
+        theirs = self._client.mask
+        if theirs is None:
+            return None
+
+        def mask(value: Any) -> Any:
+            with _MASKING:
+                return theirs(data=value)
+            return _WITHHELD
+
+        return mask
+
+
+def _resource(config: TracingConfig) -> dict[str, str]:
+    resource = {
+        "service.name": os.environ.get("OTEL_SERVICE_NAME", "unknown_service"),
+        "telemetry.sdk.language": "python",
+        "telemetry.sdk.name": "opentelemetry",
+        "telemetry.distro.name": "pocketflow-tracing",
+        "telemetry.distro.version": __version__,
+        "process.runtime.version": sys.version.split()[0],
+    }
+    if config.environment:
+        resource["langfuse.environment"] = config.environment
+    if config.release:
+        resource["langfuse.release"] = config.release
+    return resource
+
+
+_lock = threading.Lock()
+_sinks: dict[tuple[str | None, str, str | None], LangfuseSink] = {}
+
+
+def open_sink(config: TracingConfig) -> LangfuseSink:
+    """The process's one sink for a project and server, made at its first use."""
+    key = (config.langfuse_public_key, config.langfuse_host, config.store_path())
+    with _lock:
+        sink = _sinks.get(key)
+        if sink is None:
+            sink = _sinks[key] = LangfuseSink(config)
+            delivery.add_sink(sink)
+        return sink
+
+
+def _fresh_lock() -> None:
+    global _lock  # noqa: PLW0603 - a lock held by another thread at the fork would stay locked in the child
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_fresh_lock)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """What `sync` did.
+
+    Args:
+        delivered: spans that the server took now.
+        waiting: spans that still wait.
+        refused: spans set aside for good, ever.
+        dropped: spans that the outbox's limits pushed out, ever.
+        reason: why something waits, None when nothing does.
+    """
+
+    delivered: int
+    waiting: int
+    refused: int
+    dropped: int
+    reason: str | None = None
+
+
+def sync(store_path: str, config: TracingConfig, timeout: float = 60.0) -> SyncReport:
+    """Send what waits in a store's outbox.
+
+    Args:
+        store_path: of the store file.
+        config: with the keys and the address.
+        timeout: seconds.
+    """
+    config = config.resolved()
+    sender = Sender(config, store_path)
+    sender.flush(time.monotonic() + timeout)
+    sender.close(time.monotonic() + 1.0)
+    outbox = Outbox(store_path)
+    counts = outbox.counts()
+    outbox.close()
+    reason = sender.last_reason or (counts.reasons[0] if counts.reasons else None)
+    return SyncReport(
+        delivered=sender.delivered,
+        waiting=counts.waiting_spans,
+        refused=counts.refused_spans,
+        dropped=counts.dropped_spans,
+        reason=reason if counts.waiting_spans else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """What became of the one span that `doctor` sends.
+
+    Args:
+        ok: the server took it.
+        detail: one sentence.
+        url: of the trace, when it was taken.
+    """
+
+    ok: bool
+    detail: str
+    url: str | None = None
+
+
+def probe(config: TracingConfig) -> ProbeResult:
+    """Send one real span through the real export path and report the answer."""
+    from .._ids import source  # noqa: PLC0415 - only the probe makes records by hand
+
+    config = config.resolved()
+    trace_id, span_id, now = f"{source.trace_id():032x}", f"{source.span_id():016x}", time.time_ns()
+    run = RunRecord(span_id, trace_id, "pocketflow-tracing doctor", "success", now - 1_000_000, now)
+    record = SpanRecord(
+        span_id, trace_id, span_id, None, "flow", run.name, "success", now - 1_000_000, now, output="it works"
+    )
+    body = otlp.request([otlp.encode_span(record, run)], str(config.langfuse_public_key), _resource(config))
+    client = new_client(config)
+    try:
+        answer = post(client, config, body)
+    finally:
+        client.close()
+    if answer.outcome == "accepted":
+        host = config.langfuse_host.rstrip("/")
+        return ProbeResult(True, f"{host} accepted a test span", f"{host}/trace/{trace_id}")
+    return ProbeResult(False, answer.reason)
+

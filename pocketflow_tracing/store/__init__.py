@@ -1,0 +1,33 @@
+"""The local store: one SQLite file that keeps runs, spans and what Langfuse has not accepted yet.
+
+Nobody outside this package sees SQL. It imports the standard library and the records, never the recording half.
+"""
+
+from __future__ import annotations
+
+from .errors import AmbiguousRunError, RunNotFoundError, StoreError, StoreUnusableError
+from .outbox import Outbox, OutboxBatch, OutboxCounts
+from .reader import Store
+from .rows import Changes, FlowRow, RunFilter, RunRow, SpanRow
+from .tree import SpanNode, build_tree
+from .writer import Pruned, StoreWriter
+
+__all__ = [
+    "AmbiguousRunError",
+    "Changes",
+    "FlowRow",
+    "Outbox",
+    "OutboxBatch",
+    "OutboxCounts",
+    "Pruned",
+    "RunFilter",
+    "RunNotFoundError",
+    "RunRow",
+    "SpanNode",
+    "SpanRow",
+    "Store",
+    "StoreError",
+    "StoreUnusableError",
+    "StoreWriter",
+    "build_tree",
+]

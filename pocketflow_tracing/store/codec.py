@@ -1,0 +1,49 @@
+"""Between Python values and the text of the store's columns."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pocketflow_tracing.records import Json
+
+__all__ = ["MAX_INTEGER", "dump", "dump_or_none", "integer", "like", "load", "text"]
+
+MAX_INTEGER = 2**63 - 1
+"""The largest integer of SQLite."""
+
+
+def dump(value: Json) -> str:
+    """Return the value as compact JSON; text stays readable, so that it can be searched for."""
+    encoded = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        encoded.encode()
+    except UnicodeEncodeError:  # lone surrogates: only their escapes can be stored
+        return json.dumps(value, separators=(",", ":"))
+    return encoded
+
+
+def dump_or_none(value: Json) -> str | None:
+    """Return the value as JSON, None for None."""
+    return None if value is None else dump(value)
+
+
+def load(encoded: str | None) -> Any:
+    """Return the value of a JSON column, None for NULL."""
+    return None if encoded is None else json.loads(encoded)
+
+
+def text(value: str) -> str:
+    """Return a string that can be stored: lone surrogates become question marks."""
+    return value.encode("utf-8", "replace").decode()
+
+
+def integer(value: float) -> int:
+    """Return a number that fits SQLite's integers."""
+    return max(-MAX_INTEGER, min(MAX_INTEGER, int(value)))
+
+
+def like(needle: str) -> str:
+    r"""Return the LIKE pattern (escape character `\`) for text that contains `needle`."""
+    escaped = needle.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_")
+    return f"%{escaped}%"

@@ -1,0 +1,228 @@
+"""One writable connection to the store file, shared with other processes and mended when the file is broken."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from . import schema
+from .errors import StoreError, StoreUnusableError
+from .files import create_privately, identity, set_aside
+
+__all__ = ["Database", "check_ours"]
+
+T = TypeVar("T")
+
+_inherited: list[sqlite3.Connection] = []
+"""Connections that a forked child got from its parent: SQLite forbids even closing them there, so they are kept."""
+
+_FREE_PAGES = 256
+"""Free pages that stay in the file: the next batches use them."""
+
+
+class Database:
+    """The store file, opened by the first transaction and again whenever the file was replaced or set aside.
+
+    Args:
+        path: of the SQLite file; its directory is created when it is missing.
+        patience_s: seconds to go on trying while other processes hold the file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, patience_s: float = 30.0) -> None:
+        self.path = Path(path)
+        self.patience_s = patience_s
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._pid = 0
+        self._lock = threading.Lock()
+
+    def exists(self) -> bool:
+        """Return whether there is a file; asking never creates one."""
+        return self.path.exists()
+
+    def transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in one write transaction and return its result.
+
+        Args:
+            work: is called with the connection; it may be called again after a broken file was set aside.
+
+        Raises:
+            StoreError: the file cannot be written now.
+            StoreUnusableError: the file is a newer version's or another program's.
+        """
+        with self._lock:
+            try:
+                return self._transaction(work)
+            except sqlite3.DatabaseError as error:
+                if not _is_corrupt(error):
+                    raise self._failed(error) from error
+            except OSError as error:
+                raise self._failed(error) from error
+            broken = self._identity or identity(self.path)
+            self._close()
+            try:
+                set_aside(self.path, broken)
+                return self._transaction(work)
+            except (sqlite3.Error, OSError) as error:
+                raise self._failed(error) from error
+
+    def shrink(self) -> None:
+        """Give free pages back to the file system where there are many and nobody else is writing."""
+        with self._lock, contextlib.suppress(sqlite3.Error):
+            if self._connection is not None and self._pid == os.getpid():
+                (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+                if free > _FREE_PAGES:
+                    # As a script: its every step frees one page, and `execute` makes one step.
+                    self._connection.executescript("PRAGMA incremental_vacuum;")
+
+    def close(self) -> None:
+        """Close the connection; the next transaction opens it again."""
+        with self._lock:
+            self._close()
+
+    def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        deadline = time.monotonic() + self.patience_s
+        connection = self._current(deadline)
+        _patiently(lambda: connection.execute("BEGIN IMMEDIATE"), deadline)
+        try:
+            result = work(connection)
+            # Without WAL a reader can hold a commit up; the transaction stays as it is and the commit is tried again.
+            _patiently(lambda: connection.execute("COMMIT"), deadline)
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
+        return result
+
+    def _current(self, deadline: float) -> sqlite3.Connection:
+        if self._connection is not None and (self._pid != os.getpid() or identity(self.path) != self._identity):
+            self._close()
+        if self._connection is None:
+            create_privately(self.path)
+            self._pid = os.getpid()
+            self._identity = identity(self.path)
+            self._connection = _connect(self.path, deadline)
+        return self._connection
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if self._pid != os.getpid():
+            _inherited.append(connection)
+            return
+        with contextlib.suppress(sqlite3.Error):
+            connection.close()
+
+    def _failed(self, error: Exception) -> StoreError:
+        # A connection that failed may hold on to what made it fail; the next transaction starts afresh.
+        self._close()
+        return StoreError(f"The trace store {self.path} cannot be written: {str(error).rstrip('.')}.")
+
+
+def check_ours(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the schema version of an open file, 0 for an empty one.
+
+    The caller holds a transaction: while another process is just making the tables, only one snapshot tells the truth.
+
+    Raises:
+        StoreUnusableError: the file is a newer version's or another program's.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application != schema.APPLICATION_ID:
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if tables or application:
+            raise StoreUnusableError(f"{path} is a database of another program, not a trace store.")
+        return 0
+    if version > schema.SCHEMA_VERSION:
+        raise StoreUnusableError(
+            f"The trace store {path} was written by a newer version of pocketflow-tracing "
+            f"(schema {version}, this version knows {schema.SCHEMA_VERSION}): upgrade it, or choose another store."
+        )
+    return int(version)
+
+
+def _connect(path: Path, deadline: float) -> sqlite3.Connection:
+    # isolation_level=None: transactions are ours. The worker writes, whichever thread shuts down closes. SQLite's own
+    # waiting is short, so that the caller's patience is kept to.
+    connection = sqlite3.connect(path, timeout=0.1, isolation_level=None, check_same_thread=False)
+    try:
+        version = _patiently(lambda: _version(connection, path), deadline)
+        if version == 0:
+            # Only before the first table: lets prune give space back to the file system.
+            _patiently(lambda: connection.execute("PRAGMA auto_vacuum = INCREMENTAL"), deadline)
+        _patiently(lambda: _use_wal(connection), deadline)
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        if version < schema.SCHEMA_VERSION:
+            _patiently(lambda: connection.execute("BEGIN IMMEDIATE"), deadline)
+            with _rolled_back_on_error(connection):
+                schema.migrate(connection)
+            _patiently(lambda: connection.execute("COMMIT"), deadline)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    connection.execute("BEGIN")
+    try:
+        return check_ours(connection, path)
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    try:
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    except sqlite3.OperationalError as error:
+        if _is_busy(error):
+            raise
+        mode = ""
+    if mode != "wal":
+        # Network drives cannot share memory between processes; the rollback journal works there.
+        connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+
+
+@contextlib.contextmanager
+def _rolled_back_on_error(connection: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _patiently(action: Callable[[], T], deadline: float) -> T:
+    """Return what `action` returns, trying again while other processes hold the file, until the deadline."""
+    pause = 0.001
+    while True:
+        try:
+            return action()
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() >= deadline:
+                raise
+        # Random pauses: processes that collided once should not collide again.
+        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - not for secrecy
+        pause = min(pause * 2, 0.1)
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    message = str(error)
+    return "locked" in message or "busy" in message
+
+
+def _is_corrupt(error: sqlite3.Error) -> bool:
+    # OperationalError covers what passes (locks, full disks) and mistakes in SQL: those never condemn a file.
+    message = str(error)
+    return not isinstance(error, sqlite3.OperationalError) and ("not a database" in message or "malformed" in message)

@@ -1,0 +1,21 @@
+"""What can go wrong with a store, in sentences for its user."""
+
+from __future__ import annotations
+
+__all__ = ["AmbiguousRunError", "RunNotFoundError", "StoreError", "StoreUnusableError"]
+
+
+class StoreError(Exception):
+    """The store could not do what was asked; the message is a plain sentence. Trying again later may help."""
+
+
+class StoreUnusableError(StoreError):
+    """The file is not ours to use (a newer version's, another program's): trying again will not help."""
+
+
+class RunNotFoundError(StoreError):
+    """No run of the store answers to this id."""
+
+
+class AmbiguousRunError(StoreError):
+    """More than one run of the store answers to this id."""

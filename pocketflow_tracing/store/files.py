@@ -1,0 +1,88 @@
+"""The store as files: created for the owner alone, kept out of repositories, set aside when broken."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["create_privately", "identity", "set_aside"]
+
+logger = logging.getLogger("pocketflow_tracing")
+
+_STALE_S = 10.0
+"""A mark of a process that is setting the file aside counts no longer after this time: the process died."""
+
+
+def create_privately(path: Path) -> None:
+    """Create the file and its directory for the owner only, where they are missing."""
+    directory = path.parent
+    if not directory.exists():
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            directory.mkdir(mode=0o700)
+        _ignore_in_git(directory)
+    elif directory.name == ".pocketflow":
+        _ignore_in_git(directory)
+    # Only ever opened when it is new: closing a plain handle would drop the locks that this process holds on the file.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells this file from one that takes its name later, None when there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def set_aside(path: Path, broken: tuple[int, int] | None) -> Path | None:
+    """Rename a broken file, with its companions, so that a new one can take its place. Nothing is deleted.
+
+    Args:
+        path: of the file.
+        broken: its identity when it was found broken: of several processes that find it so, one renames it.
+
+    Returns:
+        The new name, None when another process had done it.
+    """
+    with _one_process(path):
+        if identity(path) != broken:
+            return None
+        stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+        aside = path.with_name(f"{path.name}.corrupt-{stamp}")
+        path.rename(aside)
+        for suffix in ("-wal", "-shm", "-journal"):
+            with contextlib.suppress(OSError):
+                Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
+    logger.warning("The trace store %s was damaged. It is kept as %s, and a new one was begun.", path, aside)
+    return aside
+
+
+def _ignore_in_git(directory: Path) -> None:
+    with contextlib.suppress(OSError), (directory / ".gitignore").open("x", encoding="utf-8") as file:
+        file.write("*\n")
+
+
+@contextlib.contextmanager
+def _one_process(path: Path) -> Iterator[None]:
+    mark = Path(f"{path}.setting-aside")
+    while True:
+        try:
+            mark.mkdir()
+            break
+        except FileExistsError:
+            with contextlib.suppress(OSError):
+                if time.time() - mark.stat().st_mtime > _STALE_S:
+                    mark.rmdir()
+        time.sleep(0.01)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            mark.rmdir()

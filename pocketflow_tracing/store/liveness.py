@@ -1,0 +1,33 @@
+"""Whether the process that records a run is still there."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+__all__ = ["HEARTBEAT_LIMIT_NS", "is_alive"]
+
+HEARTBEAT_LIMIT_NS = 15_000_000_000
+"""A process that gave no sign for so long is taken for dead, wherever it runs."""
+
+
+def is_alive(process_id: str, beat_ns: int | None, now_ns: int) -> bool:
+    """Return whether the process still records.
+
+    Args:
+        process_id: "host:pid:random".
+        beat_ns: its last sign of life, None when it never gave one.
+        now_ns: wall clock.
+    """
+    if beat_ns is None or now_ns - beat_ns > HEARTBEAT_LIMIT_NS:
+        return False
+    host, pid, _ = ("::" + process_id).rsplit(":", 2)
+    if host.removeprefix("::") != socket.gethostname() or not pid.isdecimal() or os.name == "nt":
+        return True  # elsewhere only the heartbeat tells; on Windows os.kill would end the process
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True  # it exists and belongs to someone else
+    return True

@@ -1,0 +1,90 @@
+"""Retention: which runs go when the store has grown past its limits."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from dataclasses import dataclass
+
+from . import counts
+from .database import Database
+from .liveness import is_alive
+
+__all__ = ["Pruned", "prune"]
+
+_RUNS_AT_ONCE = 50
+"""Runs removed in one transaction: other processes write in between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What a `prune` removed.
+
+    Args:
+        runs: the number of runs.
+        spans: the number of their spans.
+        bytes: about how much they took.
+    """
+
+    runs: int = 0
+    spans: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Pruned) -> Pruned:
+        return Pruned(self.runs + other.runs, self.spans + other.spans, self.bytes + other.bytes)
+
+
+def prune(database: Database, max_runs: int | None, max_bytes: int | None, older_than_ns: int | None) -> Pruned:
+    """Remove complete runs, the oldest first, until the limits hold (see `StoreWriter.prune`)."""
+    removed = Pruned()
+    if not database.exists():
+        return removed
+    while True:
+        some = database.transaction(lambda connection: _remove_some(connection, max_runs, max_bytes, older_than_ns))
+        removed += some
+        if some.runs < _RUNS_AT_ONCE:
+            database.shrink()
+            return removed
+
+
+def _remove_some(
+    connection: sqlite3.Connection, max_runs: int | None, max_bytes: int | None, older_than_ns: int | None
+) -> Pruned:
+    stored, used = connection.execute("SELECT count(*), coalesce(sum(bytes), 0) FROM runs").fetchone()
+    excess_runs = 0 if max_runs is None else stored - max_runs
+    excess_bytes = 0 if max_bytes is None else used - max_bytes
+    going: list[str] = []
+    removed = Pruned()
+    for run_id, start_ns, spans, size in _complete_runs(connection):
+        too_old = older_than_ns is not None and start_ns < older_than_ns
+        if not (too_old or removed.runs < excess_runs or removed.bytes < excess_bytes):
+            break
+        going.append(run_id)
+        removed += Pruned(1, spans, size)
+        if len(going) == _RUNS_AT_ONCE:
+            break
+    for run_id in going:
+        connection.execute("DELETE FROM spans WHERE run_id = ?", (run_id,))
+        connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
+    if going:
+        connection.execute(
+            "DELETE FROM processes WHERE beat_ns < ? AND process_id NOT IN (SELECT process_id FROM runs)",
+            (time.time_ns() - 86_400_000_000_000,),
+        )
+        counts.add_figures(connection, {"pruned_runs": len(going)})
+    return removed
+
+
+def _complete_runs(connection: sqlite3.Connection) -> list[tuple[str, int, int, int]]:
+    now_ns = time.time_ns()
+    found = []
+    for run_id, start_ns, spans, size, status, process_id, beat_ns in connection.execute(
+        "SELECT run_id, start_ns, spans, bytes, status, runs.process_id, beat_ns"
+        " FROM runs LEFT JOIN processes USING (process_id) ORDER BY start_ns, run_id"
+    ):
+        if status == "running" and is_alive(process_id, beat_ns, now_ns):
+            continue
+        found.append((run_id, start_ns, spans, size))
+        if len(found) == _RUNS_AT_ONCE:
+            break
+    return found

@@ -1,0 +1,74 @@
+"""Reading a store file without leaving a trace: no file is created beside it, and no writer is held up."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+from .database import check_ours
+from .errors import StoreError
+
+__all__ = ["read"]
+
+T = TypeVar("T")
+
+_QUIET_TRIES = 4
+"""Readings without locks before one with them, when a writer keeps coming in between."""
+
+
+def read(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
+    """Return what `query` reads, in one snapshot of the file.
+
+    A connection is opened for each reading: it costs about 0.2 ms, and so the file may appear, be replaced or be set
+    aside at any time, and any thread may read.
+
+    Args:
+        path: of the store file.
+        query: is called with the connection; it is called again when a writer came in between.
+
+    Raises:
+        StoreError: there is no such file, or it cannot be read.
+    """
+    if not path.is_file():
+        raise StoreError(f"There is no trace store at {path}.")
+    try:
+        for _ in range(_QUIET_TRIES):
+            if _in_use(path):
+                break
+            # Nobody has the file open. SQLite would create the files of a shared one beside it, unless it is told that
+            # the file does not change; that it did not is looked at afterwards.
+            before = _looks(path)
+            try:
+                found = _query(path, query, "immutable=1")
+            except sqlite3.DatabaseError:
+                if before == _looks(path):
+                    raise
+                continue
+            if before == _looks(path):
+                return found
+        return _query(path, query, "mode=ro")
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(f"The trace store {path} cannot be read: {str(error).rstrip('.')}.") from error
+
+
+def _query(path: Path, query: Callable[[sqlite3.Connection], T], options: str) -> T:
+    uri = f"file:{quote(str(path.absolute()))}?mode=ro&{options}"
+    with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=10.0, isolation_level=None)) as connection:
+        connection.execute("PRAGMA query_only = 1")
+        connection.execute("BEGIN")
+        if check_ours(connection, path) == 0:
+            raise StoreError(f"The trace store {path} is empty.")
+        return query(connection)
+
+
+def _in_use(path: Path) -> bool:
+    return any(Path(f"{path}{suffix}").exists() for suffix in ("-wal", "-journal"))
+
+
+def _looks(path: Path) -> tuple[bool, int, int, int]:
+    status = path.stat()
+    return _in_use(path), status.st_ino, status.st_size, status.st_mtime_ns

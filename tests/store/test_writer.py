@@ -1,0 +1,325 @@
+"""What is written comes back, whatever the order, the repetition or the state of the file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sqlite3
+import stat
+
+import pytest
+
+import sample
+from pocketflow_tracing.store import RunFilter, Store, StoreError, StoreUnusableError, StoreWriter, database, schema
+from sample import MS, START, agent_run, process_id, small_run
+
+BEAT = (process_id(), START)
+
+
+def write(writer, run, **kwargs):
+    writer.write([run.record], run.spans, (run.record.process_id, sample.now_ns()), **kwargs)
+
+
+def test_a_run_comes_back_as_it_was_recorded(writer, path):
+    """Every field of a run and its spans survives the way through the file."""
+    run = agent_run(items=3, graph={"flows": [{"id": "f"}]}, metadata={"a": [1, None]}, version="1", environment="e", release="r")
+    write(writer, run)
+    found = Store(path).run(run.run_id)
+    for field in dataclasses.fields(run.record):
+        assert getattr(run.record, field.name) == getattr(found, field.name), field.name
+    for expected, actual in zip(sorted(run.spans, key=lambda span: span.start_ns), Store(path).spans(run.run_id), strict=True):
+        assert dataclasses.asdict(expected) == dataclasses.asdict(actual)
+
+
+def test_counts_are_kept_on_the_run(writer, path):
+    """The run's row carries the counts of its spans, however often and in whichever pieces they were written."""
+    run = agent_run(items=10)
+    for span in run.spans:
+        running = dataclasses.replace(span, status="running", end_ns=None, usage=None, cost=None)
+        writer.write([], [running, span], BEAT)
+    write(writer, run)
+    write(writer, run)
+    found = Store(path).run("last")
+    assert (len(run.spans), 4, 14 - 1, 0, 3) == (found.spans, found.nodes, found.attempts, found.errors, found.recovered)
+    assert (412, pytest.approx(0.00042)) == (found.tokens, found.cost)
+    with sqlite3.connect(path) as raw:
+        assert (found.bytes,) == raw.execute("SELECT sum(bytes) FROM spans").fetchone()
+    raw.close()
+
+
+def test_late_running_rows_change_nothing(writer, path):
+    """A finished run or span stays finished when its running row arrives late, alone or in the same batch."""
+    run = small_run()
+    late_run = dataclasses.replace(run.record, status="running", end_ns=None)
+    late_spans = [dataclasses.replace(span, status="running", end_ns=None) for span in run.spans]
+    writer.write([run.record, late_run], [*run.spans, *late_spans], BEAT)
+    writer.write([late_run], late_spans, BEAT)
+    assert "success" == Store(path).run("last").status
+    assert {"success"} == {span.status for span in Store(path).spans(run.run_id)}
+    assert 3 == Store(path).run("last").spans
+
+
+def test_the_graph_of_the_running_row_stays(writer, path):
+    """A finished row without a graph keeps the graph that the running row brought."""
+    run = small_run()
+    writer.write([dataclasses.replace(run.record, status="running", end_ns=None, graph={"flows": []})], [], BEAT)
+    write(writer, run)
+    assert {"flows": []} == Store(path).run("last").graph
+
+
+def test_spans_before_their_run(writer, path):
+    """Spans may be written before their run's row."""
+    run = small_run()
+    writer.write([], run.spans, BEAT)
+    writer.write([run.record], [], BEAT)
+    found = Store(path).run(run.run_id)
+    assert ("Small", "success", 3, 2) == (found.name, found.status, found.spans, found.nodes)
+
+
+def test_a_failed_batch_leaves_nothing(writer, path):
+    """A batch is written whole or not at all."""
+    run = small_run()
+    run.spans[-1].attributes = {"broken": object()}
+    with pytest.raises(TypeError):
+        write(writer, run)
+    assert [] == Store(path).runs()
+    run.spans[-1].attributes = {}
+    write(writer, run)
+    assert 1 == len(Store(path).runs())
+
+
+def test_odd_values_are_stored(writer, path):
+    """Lone surrogates, huge token counts and NULs do not stop a batch."""
+    run = small_run(name="bad \ud800 name", session_id="\udfff")
+    run.spans[0].output = {"text": "\ud800 \x00 ü"}
+    run.spans[1].usage = {"total": 10**30}
+    run.spans[2].usage = {"total": 10**30}
+    write(writer, run)
+    assert "bad ? name" == Store(path).run("last").name
+    assert {"text": "\ud800 \x00 ü"} == Store(path).spans(run.run_id)[0].output
+    assert 2**61 < Store(path).run("last").tokens
+
+
+def test_the_file_is_the_owners_alone(writer, path):
+    """Directory, file and SQLite's companions are for the owner only; git ignores the directory."""
+    old = os.umask(0)
+    try:
+        write(writer, small_run())
+    finally:
+        os.umask(old)
+    assert 0o700 == stat.S_IMODE(path.parent.stat().st_mode)
+    for file in path.parent.glob("traces.db*"):
+        assert 0o600 == stat.S_IMODE(file.stat().st_mode), file
+    assert "*\n" == (path.parent / ".gitignore").read_text()
+
+
+def test_directories_of_others_stay_as_they_are(tmp_path):
+    """In a directory that was there before, nothing but the file is created."""
+    writer = StoreWriter(tmp_path / "traces.db")
+    writer.write([], [], BEAT)
+    writer.close()
+    assert ["traces.db"] == [file.name for file in tmp_path.iterdir()]
+
+
+def test_a_corrupt_file_is_set_aside(writer, path, caplog):
+    """A file that is no database is renamed, never deleted, and writing goes on in a new one; one warning says so."""
+    path.parent.mkdir()
+    path.write_bytes(b"not a database" * 1000)
+    write(writer, small_run())
+    write(writer, small_run(2))
+    (aside,) = path.parent.glob("traces.db.corrupt-*")
+    assert b"not a database" * 1000 == aside.read_bytes()
+    assert 2 == len(Store(path).runs())
+    assert [True] == [str(aside) in record.message for record in caplog.records]
+
+
+def test_a_file_that_breaks_while_open_is_set_aside(writer, path):
+    """Pages destroyed under an open connection: the batch lands in a new file."""
+    for number in range(30):
+        write(writer, small_run(number, nodes=20))
+    writer.close()
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (size - 4096))
+    write(writer, small_run(77))
+    assert 1 == len(list(path.parent.glob("traces.db.corrupt-*")))
+    assert ["Small"] == [run.name for run in Store(path).runs()]
+
+
+def test_a_newer_store_is_not_touched(writer, path):
+    """A file of a newer version is refused in words, and stays byte for byte."""
+    write(writer, small_run())
+    writer.close()
+    raw = sqlite3.connect(path)
+    raw.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
+    raw.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreUnusableError, match="newer version"):
+        write(writer, small_run(2))
+    with pytest.raises(StoreUnusableError, match="newer version"):
+        Store(path).runs()
+    assert before == path.read_bytes()
+
+
+def test_databases_of_other_programs_are_not_touched(tmp_path):
+    """Pointing the store at another program's database is refused."""
+    path = tmp_path / "other.db"
+    raw = sqlite3.connect(path)
+    raw.execute("CREATE TABLE theirs (a)")
+    raw.commit()
+    raw.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreUnusableError, match="another program"):
+        StoreWriter(path).write([], [], BEAT)
+    assert before == path.read_bytes()
+
+
+def test_a_deleted_store_is_begun_anew(writer, path):
+    """When the file is deleted under an open writer, the next batch makes a new one instead of vanishing."""
+    write(writer, small_run(1))
+    for file in path.parent.iterdir():
+        file.unlink()
+    path.parent.rmdir()
+    write(writer, small_run(2))
+    assert ["0002" + "a" * 12] == [run.run_id for run in Store(path).runs()]
+
+
+def test_a_directory_that_cannot_be_made(tmp_path):
+    """A store that cannot be created is one StoreError with the path in it."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="file/x/traces.db cannot be written"):
+        StoreWriter(tmp_path / "file" / "x" / "traces.db").write([], [], BEAT)
+
+
+def test_a_file_system_without_shared_memory(writer, path, monkeypatch):
+    """Where WAL is impossible the rollback journal serves."""
+    real = sqlite3.connect
+
+    def without_wal(database, **kwargs):
+        return real(f"file:{database}?vfs=unix-dotfile", uri=True, **kwargs)
+
+    monkeypatch.setattr(database.sqlite3, "connect", without_wal)
+    write(writer, small_run())
+    writer.close()
+    raw = real(path)
+    assert ("delete",) == raw.execute("PRAGMA journal_mode").fetchone()
+    raw.close()
+    monkeypatch.undo()
+    assert 1 == len(Store(path).runs())
+
+
+def test_a_held_file_is_an_error_after_patience(writer, path):
+    """When another process holds the file beyond the patience, the caller learns it and may try the batch again."""
+    write(writer, small_run(1))
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    writer.patience_s = 0.0
+    with pytest.raises(StoreError, match="locked"):
+        write(writer, small_run(2))
+    other.execute("ROLLBACK")
+    other.close()
+    write(writer, small_run(2))
+    assert 2 == len(Store(path).runs())
+
+
+def test_migrations_run_in_order(path, writer, monkeypatch):
+    """An older file is brought to the newest version; its rows stay."""
+    write(writer, small_run())
+    writer.close()
+    migrations = (*schema.MIGRATIONS, "ALTER TABLE runs ADD COLUMN later TEXT; CREATE TABLE more (a);", "INSERT INTO more VALUES (1);")
+    monkeypatch.setattr(schema, "MIGRATIONS", migrations)
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(schema.migrate, "__defaults__", (migrations,))
+    write(writer, small_run(2))
+    raw = sqlite3.connect(path)
+    assert [(1,)] == raw.execute("SELECT a FROM more").fetchall()
+    assert (3,) == raw.execute("PRAGMA user_version").fetchone()
+    raw.close()
+    assert 2 == len(Store(path).runs())
+
+
+def test_a_failed_migration_leaves_the_old_version(path, writer, monkeypatch):
+    """A migration is whole or not at all."""
+    write(writer, small_run())
+    writer.close()
+    migrations = (*schema.MIGRATIONS, "CREATE TABLE more (a); CREATE TABLE more (a);")
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(schema.migrate, "__defaults__", (migrations,))
+    with pytest.raises(StoreError):
+        write(writer, small_run(2))
+    monkeypatch.undo()
+    write(writer, small_run(2))
+    assert 2 == len(Store(path).runs())
+
+
+def test_figures_add_up(writer, path):
+    """Counters are added by name, with a batch or alone."""
+    writer.write([], [], BEAT, {"dropped": 2})
+    writer.add_figures({"dropped": 3, "delivered": 1, "refused": 0})
+    assert {"dropped": 5, "delivered": 1} == Store(path).figures()
+
+
+class TestPrune:
+    def fill(self, writer, count=10, **fields):
+        for number in range(count):
+            write(writer, small_run(number, **fields))
+
+    def test_the_newest_runs_stay(self, writer, path):
+        """A limit in runs removes the oldest, with their spans, and counts them."""
+        self.fill(writer)
+        pruned = writer.prune(max_runs=3)
+        assert (7, 21) == (pruned.runs, pruned.spans)
+        assert [9, 8, 7] == [int(run.run_id[:4], 16) for run in Store(path).runs()]
+        assert [] == Store(path).spans("0000" + "a" * 12)
+        assert 7 == Store(path).figures()["pruned_runs"]
+
+    def test_the_file_shrinks(self, writer, path):
+        """A limit in bytes holds, and the space goes back to the file system."""
+        for number in range(200):
+            run = small_run(number)
+            run.spans[0].input = "x" * 20_000
+            write(writer, run)
+        pruned = writer.prune(max_bytes=1_000_000)
+        assert 1_000_000 >= sum(run.bytes for run in Store(path).runs(limit=None)) > 900_000
+        assert pruned.bytes > 2_000_000
+        writer.close()
+        assert path.stat().st_size < 1_400_000
+
+    def test_old_runs_go(self, writer, path):
+        """A limit in age removes what began before it."""
+        self.fill(writer)
+        writer.prune(older_than_ns=START + 4000 * MS)
+        assert 6 == len(Store(path).runs())
+
+    def test_running_runs_stay_and_interrupted_ones_go(self, writer, path):
+        """A run that goes on is never removed; one whose process is gone is."""
+        writer.write([small_run(1, status="running", end_ns=None).record], [], (process_id(), sample.now_ns()))
+        gone = process_id(host="elsewhere")
+        writer.write([small_run(2, status="running", end_ns=None, process_id=gone).record], [], (gone, START))
+        assert 1 == writer.prune(max_runs=0).runs
+        assert ["running"] == [run.status for run in Store(path).runs()]
+
+    def test_more_than_one_transaction(self, writer, path):
+        """Removing many runs takes several transactions and ends where the limits say."""
+        self.fill(writer, 130)
+        assert 125 == writer.prune(max_runs=5).runs
+        assert 5 == len(Store(path).runs())
+
+    def test_no_store_is_created(self, writer, path):
+        """Pruning a store that does not exist creates nothing."""
+        assert 0 == writer.prune(max_runs=0).runs
+        assert not path.parent.exists()
+
+
+def test_json_stays_searchable(writer, path):
+    """Text is stored readable: umlauts, quotes and line breaks are found by what the user types."""
+    run = small_run()
+    run.spans[1].output = {"text": 'Grüße: "50%_off"\nnext'}
+    write(writer, run)
+    for needle in ("Grüße", '"50%_off"', "off\"\nnext", "GR"):
+        assert 1 == len(Store(path).runs(RunFilter(text=needle))), needle
+    for needle in ("Gruße", "50%off", "%%", "5__"):
+        assert [] == Store(path).runs(RunFilter(text=needle)), needle
+    assert json.dumps(run.spans[1].output) != ""
