@@ -4,6 +4,7 @@
 process. Runs go to Langfuse when its keys are set, else to a local store that `pocketflow-tracing` shows.
 """
 
+from ._carry import continue_trace, trace_headers, with_context
 from ._now import add_metadata, add_score, current_trace_id, current_trace_url
 from ._options import trace_attributes
 from ._version import __version__
@@ -19,6 +20,7 @@ __all__ = [
     "__version__",
     "add_metadata",
     "add_score",
+    "continue_trace",
     "current_trace_id",
     "current_trace_url",
     "flush",
@@ -26,5 +28,7 @@ __all__ = [
     "shutdown",
     "trace_attributes",
     "trace_flow",
+    "trace_headers",
     "uninstrument",
+    "with_context",
 ]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pocketflow_tracing._kinds import shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Found", "Outside", "find_env_file", "nearest", "read_env_file"]
 
@@ -28,6 +30,8 @@ class Found(NamedTuple):
 
 def find_env_file() -> Path | None:
     """Answer the path of the nearest `.env` file, from the working directory upward."""
+    from pathlib import Path  # noqa: PLC0415 (costs milliseconds at import)
+
     try:
         folder = Path.cwd()
     except OSError:  # the working directory was removed
@@ -60,6 +64,8 @@ class Outside:
     """
 
     def __init__(self, env_file: str | os.PathLike[str] | None = None) -> None:
+        from pathlib import Path  # noqa: PLC0415 (costs milliseconds at import)
+
         self.problem = ""
         self._file: Mapping[str, str | None] = {}
         self._path: Path | None = None

@@ -6,13 +6,11 @@ refuses with `RefusedError`. Nothing else leaves a kind, whatever it is given.
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 __all__ = ["DEFAULT", "Kind", "RefusedError", "shown", "shown_secret"]
 
@@ -134,6 +132,8 @@ def _url(value: object) -> Any:
     text = _text(value)
     if text is None:
         return DEFAULT
+    from urllib.parse import urlsplit  # noqa: PLC0415 (costs milliseconds at import)
+
     parts = urlsplit(text)
     if parts.scheme.lower() not in {"http", "https"} or not parts.hostname or parts.port == 0 or " " in text:
         raise RefusedError
@@ -177,7 +177,7 @@ def number(least: float, most: float, accepts: str, *, above: bool = False) -> K
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise RefusedError
         found = float(value)
-        if not math.isfinite(found) or not least <= found <= most or (above and found == least):
+        if not least <= found <= most or (above and found == least):  # NaN is refused here too
             raise RefusedError
         return int(found) if found.is_integer() and type(value) is int else found
 

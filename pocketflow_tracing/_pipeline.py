@@ -68,6 +68,10 @@ class Pipeline:
             self._open_sinks()
         self.enabled = bool(self.sinks)
         self.enqueue = delivery.enqueue
+        self.completed = delivery.completed
+        delivery.configure(
+            config.flush_interval, config.shutdown_timeout, config.queue_size, int(config.queue_mb * 1024 * 1024)
+        )
         if self.debug:
             _log.debug_line(self._summary())
 

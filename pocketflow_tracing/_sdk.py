@@ -83,6 +83,10 @@ class SdkClient:
         if not self.ready:
             self._create()
 
+    def abandon(self) -> None:
+        """Forget a lock that another thread may have held when this process was forked."""
+        self._lock = threading.Lock()
+
     def flush(self, deadline: float) -> bool:
         """Have the client export what it holds."""
         resources = self._resources

@@ -105,6 +105,8 @@ def _attributes(span: Span, run: Run) -> dict[str, Json]:
     plain = {key: value for key, value in span.attributes.items() if value is not None and key not in {"params", "flow"}}
     rendered = render(plain, run.pipeline.plain_rules)
     assert isinstance(rendered, dict)  # noqa: S101 - a dict renders as a dict
+    if span is run.root and run.lost:
+        rendered["lost_spans"] = run.lost
     if "params" in span.attributes:
         rendered["params"] = _rendered(span.attributes["params"], run, "params")
     return rendered

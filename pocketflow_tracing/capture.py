@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
-import pocketflow_tracing.capture_builtins  # noqa: F401  registers its readers
-from pocketflow_tracing.capture_errors import ErrorSnapshot, describe_exception
-from pocketflow_tracing.capture_kinds import mro_of, name_of, shape_of
-from pocketflow_tracing.capture_types import (
+from . import capture_builtins as _builtins  # noqa: F401 - registers its readers
+from . import capture_libraries as _libraries  # noqa: F401 - registers its readers
+from .capture_errors import ErrorSnapshot, describe_exception
+from .capture_kinds import mro_of, name_of, shape_of
+from .capture_types import (
     CUT_KEY,
     DEFAULT_LIMITS,
     Cut,
@@ -142,9 +143,7 @@ class Walk:
             tail_rows = list(islice(reversed(dict.items(value)), tail_size))[::-1]
         return self.rows(rows, max(count - keep, 0), tail_rows, value, name, depth)
 
-    def rows(
-        self, rows: list[Any], cut: int, tail_rows: list[Any], owner: object, name: str, depth: int
-    ) -> Snapshot:
+    def rows(self, rows: list[Any], cut: int, tail_rows: list[Any], owner: object, name: str, depth: int) -> Snapshot:
         """Read a mapping's (key, value) rows; `cut` of them are missing between head and tail."""
         self.left -= len(rows) + len(tail_rows)
         if all([type(row[0]) is str for row in rows]) and all([type(row[0]) is str for row in tail_rows]):

@@ -13,7 +13,7 @@ from collections import OrderedDict, deque
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from pocketflow_tracing.capture_kinds import (
+from .capture_kinds import (
     Shape,
     attributes_of,
     is_genuine,
@@ -22,11 +22,12 @@ from pocketflow_tracing.capture_kinds import (
     name_of,
     qualified_name_of,
     read_fields,
+    shape_of,
 )
-from pocketflow_tracing.capture_types import Elided, Note, Snapshot, Tagged
+from .capture_types import Elided, Note, Snapshot, Tagged
 
 if TYPE_CHECKING:
-    from pocketflow_tracing.capture import Walk
+    from .capture import Walk
 
 _PREVIEW = 64
 _MAX_DIGITS_BITS = 2000  # about 600 digits: below the least limit that Python can be given for int → str
@@ -237,7 +238,7 @@ def _moment(plain: Any, zone: object, shape: Shape) -> Snapshot:
     """Write a moment in ISO 8601; its offset is asked of Python's own time zones only, for others their class is named."""
     if zone is None:
         return Tagged(shape.name, {"value": plain.isoformat()})
-    if qualified_name_of(type(zone)) in {"datetime.timezone", "zoneinfo.ZoneInfo"}:
+    if shape_of(type(zone)).exact and qualified_name_of(type(zone)) in {"datetime.timezone", "zoneinfo.ZoneInfo"}:
         return Tagged(shape.name, {"value": plain.replace(tzinfo=zone).isoformat()})
     return Tagged(shape.name, {"value": plain.isoformat(), "tzinfo": name_of(type(zone))})
 
@@ -254,15 +255,13 @@ def _read_timedelta(value: datetime.timedelta, shape: Shape, walk: Walk, depth: 
 
 @kind("datetime.timezone", "zoneinfo.ZoneInfo")
 def _read_zone(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
-    return Tagged(shape.name, {"value": shape.base.__str__(value)} if type(value) is shape.base else {})
+    return Tagged(shape.name, {"value": shape.base.__str__(value)} if shape.exact else {})
 
 
 @kind("uuid.UUID")
 def _read_uuid(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     digits = f"{attributes_of(shape.base)['int'].__get__(value):032x}"
-    return Tagged(
-        shape.name, {"value": f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"}
-    )
+    return Tagged(shape.name, {"value": f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"})
 
 
 @kind("decimal.Decimal")
@@ -292,9 +291,19 @@ def _read_path(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     return Tagged(shape.name, {"value": os.path.join(*texts) if texts else "."})  # noqa: PTH118  pathlib is what is read
 
 
+@kind("pydantic.main.BaseModel")
+def _read_model(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
+    """A pydantic model: its fields, then what it took beyond them (OpenAI's and Anthropic's messages may have such extras)."""
+    fields, _ = read_fields(value, shape, walk.max_items)
+    extra = attributes_of(shape.base)["__pydantic_extra__"].__get__(value)
+    if type(extra) is dict:
+        fields.update((key, extra[key]) for key in list(islice(extra, walk.max_items)) if type(key) is str)
+    return walk.fields(fields, value, shape.name, depth)
+
+
 @kind("builtins.generator", "builtins.coroutine", "builtins.async_generator")
 def _read_generator(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
-    return Tagged(shape.name, {"name": value.__qualname__})
+    return Tagged(shape.name, {"name": str.__str__(value.__qualname__)})
 
 
 @kind("builtins.function")
@@ -303,8 +312,8 @@ def _read_function(value: types.FunctionType, shape: Shape, walk: Walk, depth: i
 
 
 def _function_name(value: Any) -> str:
-    module = value.__module__
-    return f"{module}.{value.__qualname__}" if type(module) is str else str.__str__(value.__qualname__)
+    module, name = value.__module__, str.__str__(value.__qualname__)
+    return f"{module}.{name}" if type(module) is str else name
 
 
 @kind("builtins.builtin_function_or_method")
@@ -348,9 +357,10 @@ def _read_file(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     """A file: its name and mode, read from the FileIO at its bottom if all on the way is Python's own."""
     at = value
     for _ in range(3):
-        name = qualified_name_of(type(at))
+        own = shape_of(type(at))
+        name = qualified_name_of(type(at)) if is_genuine(type(at)) else ""
         if name == "_io.FileIO":
-            path = Shape(type(at), shape.read, shape.base, name).instance_dict(at).get("name")
+            path = own.instance_dict(at).get("name")
             known = path if type(path) is str or type(path) is int else None
             return Tagged(shape.name, {"name": known, "mode": at.mode, "closed": at.closed})
         if name == "_io.TextIOWrapper":

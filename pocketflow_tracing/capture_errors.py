@@ -10,9 +10,10 @@ from collections import deque
 from types import MemberDescriptorType, TracebackType, WrapperDescriptorType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pocketflow_tracing.capture_kinds import (
+from .capture_kinds import (
     Shape,
     attributes_of,
+    is_genuine,
     kind,
     module_named,
     mro_of,
@@ -20,16 +21,17 @@ from pocketflow_tracing.capture_kinds import (
     qualified_name_of,
     read_fields,
 )
-from pocketflow_tracing.capture_types import CUT_KEY, Cut, Note, Snapshot, Tagged
+from .capture_types import CUT_KEY, Cut, Note, Snapshot, Tagged
 
 if TYPE_CHECKING:
-    from pocketflow_tracing.capture import Walk
+    from .capture import Walk
 
 __all__ = ["ErrorSnapshot", "Frame", "describe_exception"]
 
 _MAX_FRAMES = 50
 _MAX_CHAIN = 5
 _MAX_MEMBERS = 10
+_MAX_ERRORS = 30
 _MAX_MESSAGE = 10_000
 
 _exception = BaseException.__dict__
@@ -86,6 +88,8 @@ def describe_exception(error: BaseException) -> ErrorSnapshot:
 def _describe(error: BaseException, chain: int, seen: list[int]) -> ErrorSnapshot:
     t = type(error)
     seen.append(id(error))
+    if len(seen) > _MAX_ERRORS:
+        chain = 0
     name = qualified_name_of(t).removeprefix("builtins.")
     frames, cut = _frames(_get_traceback(error))
     cause = _get_cause(error)
@@ -110,10 +114,14 @@ def message_of(error: BaseException) -> Snapshot:
     args = _get_args(error)
     if _has_builtin_str(error) and _is_plain(args):
         return str(error)
+    members = _members(error)
+    if members:
+        text = attributes_of(_group_of(error))["message"].__get__(error)
+        return f"{str.__str__(text)} ({len(members)} sub-exception{'s' * (len(members) != 1)})"
     title = _validation_message(error)
     if title is not None:
         return title
-    from pocketflow_tracing.capture import snapshot  # noqa: PLC0415  the two call each other
+    from .capture import snapshot  # noqa: PLC0415  the two call each other
 
     shown = snapshot(args)
     return shown[0] if type(shown) is list and len(shown) == 1 else shown
@@ -176,11 +184,17 @@ def _validation_message(error: BaseException) -> str | None:
 
 def _members(error: BaseException) -> tuple[BaseException, ...]:
     """Return the exceptions of a group, () for any other."""
+    group = _group_of(error)
+    found = None if group is None else attributes_of(group)["exceptions"].__get__(error)
+    return found if type(found) is tuple else ()
+
+
+def _group_of(error: BaseException) -> Any:
+    """Return BaseExceptionGroup if the error is one (Python 3.10 has none)."""
     for cls in mro_of(type(error)):
-        if qualified_name_of(cls) == "builtins.BaseExceptionGroup":
-            found = attributes_of(cls)["exceptions"].__get__(error)
-            return found if type(found) is tuple else ()
-    return ()
+        if qualified_name_of(cls) == "builtins.BaseExceptionGroup" and is_genuine(cls):
+            return cls
+    return None
 
 
 def _is_ours(file: str) -> bool:

@@ -13,12 +13,24 @@ from itertools import islice
 from types import GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pocketflow_tracing.capture_types import CUT_KEY, REDACTED, Cut, Elided, Snapshot, Tagged
+from .capture_types import CUT_KEY, REDACTED, Cut, Elided, Snapshot, Tagged
 
 if TYPE_CHECKING:
-    from pocketflow_tracing.capture import Walk
+    from .capture import Walk
 
-__all__ = ["Reader", "Shape", "attributes_of", "is_genuine", "kind", "module_named", "mro_of", "name_of", "qualified_name_of", "read_fields", "shape_of"]
+__all__ = [
+    "Reader",
+    "Shape",
+    "attributes_of",
+    "is_genuine",
+    "kind",
+    "module_named",
+    "mro_of",
+    "name_of",
+    "qualified_name_of",
+    "read_fields",
+    "shape_of",
+]
 
 Reader = Callable[[Any, "Shape", "Walk", int], Snapshot]
 
@@ -50,14 +62,17 @@ class Shape:
         read: its reader.
         base: the class that the reader is made for: `cls` or one of its bases.
         name: what the class is called in a record.
+
+    `exact` is whether the class is the library's own, not a subclass or look-alike: only then may its methods be called.
     """
 
-    __slots__ = ("base", "dict_getters", "levels", "name", "read", "slots")
+    __slots__ = ("base", "dict_getters", "exact", "levels", "name", "read", "slots")
 
     def __init__(self, cls: type, read: Reader, base: type, name: str) -> None:
         self.read = read
         self.base = base
         self.name = name
+        self.exact = base is cls and is_genuine(cls)
         self.dict_getters: list[Callable[[Any], dict[str, Any]]] = []
         self.slots: list[tuple[str, Callable[[Any], Any]]] = []
         self.levels = _PLAIN_DEPTH
@@ -65,7 +80,7 @@ class Shape:
             attributes = attributes_of(ancestor)
             instance_dict = attributes.get("__dict__")
             if type(instance_dict) is GetSetDescriptorType and ancestor is not type:
-                self.dict_getters.append(instance_dict.__get__)
+                self.dict_getters.append(instance_dict.__get__)  # the most derived is the right one
             if any(marker in attributes for marker in _DECLARING):
                 self.levels = 1
         for ancestor in reversed(mro_of(cls)):

@@ -12,7 +12,6 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pocketflow_tracing import _kinds as kinds
@@ -209,6 +208,8 @@ class TracingConfig(Settings):
         """
         if self.store == "off":
             return None
+        from pathlib import Path  # noqa: PLC0415 (costs milliseconds at import)
+
         path = Path(".pocketflow", "traces.db") if self.store == "auto" else Path(self.store)
         try:
             path = path.expanduser().absolute()

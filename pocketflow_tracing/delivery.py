@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -40,6 +41,9 @@ class Sink(Protocol):
     def accept(self, runs: list[RunRecord], spans: list[SpanRecord], done: list[SpanRecord]) -> None:
         """Take records. `spans` holds unfinished ones too, `done` only those of which nothing will change any more."""
 
+    def add_dropped(self, spans: int) -> None:
+        """Count spans that the queue's bounds dropped, where the sink keeps figures."""
+
     def tick(self) -> float | None:
         """Do what is due. Returns the seconds until it wants to be called again, None when it need not."""
 
@@ -69,18 +73,23 @@ class Delivery:
     def __init__(self) -> None:
         self._sinks: list[Sink] = []
         self._at_exit_registered = False
-        self.interval = 0.25
+        self.interval = 0.5
         self.shutdown_timeout = 2.0
         self.queue_size = 100_000
+        self.queue_bytes = 128 * 1024 * 1024
         self._reset()
 
     def _reset(self) -> None:
         self._queue: deque[Any] = deque()
+        self._complete: deque[Run] = deque()  # ended runs of which the worker may not have seen anything yet
+        self._bytes = 0  # estimated from every 16th span
+        self._count = 0
         self._wake = threading.Event()
         self._idle = True  # whether the worker must be woken (or started) by the next record
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._dropped = 0
+        self._dropped = 0  # since the last flush
+        self._dropped_unsaid = 0  # not yet in the figures of a store
 
     def add_sink(self, sink: Sink) -> None:
         """Make a sink known to flush and shutdown.
@@ -94,10 +103,37 @@ class Delivery:
         self._sinks.append(sink)
 
     def enqueue(self, item: Span | Callable[[], Any]) -> None:
-        """Take a span (or a function that gives records of a foreign span) from the caller's path."""
-        self._queue.append(item)
+        """Take a span (or a function that gives the record of a foreign span) from the caller's path."""
+        queue = self._queue
+        queue.append(item)
+        self._count += 1
+        if not self._count & 15:
+            self._weigh(item)
+        if len(queue) > self.queue_size or self._bytes > self.queue_bytes:
+            self._make_room()
         if self._idle:
             self._rouse()
+
+    def completed(self, run: Run) -> None:
+        """Note that a run has ended: from now on it may be dropped whole."""
+        complete = self._complete
+        while complete and complete[0].seen:
+            complete.popleft()
+        complete.append(run)
+
+    def configure(self, interval: float, shutdown_timeout: float, queue_size: int, queue_bytes: int) -> None:
+        """Take the settings of a configuration; the process has one delivery, so the last one counts.
+
+        Args:
+            interval: seconds in which a batch gathers.
+            shutdown_timeout: seconds that the end of the process may wait.
+            queue_size: spans that may wait in memory.
+            queue_bytes: bytes that they may take, estimated.
+        """
+        self.interval = interval
+        self.shutdown_timeout = shutdown_timeout
+        self.queue_size = queue_size
+        self.queue_bytes = queue_bytes
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything recorded before the call has been delivered.
@@ -120,6 +156,44 @@ class Delivery:
             True only if every sink accepted everything.
         """
         return self._mark(self.shutdown_timeout if timeout is None else timeout, closing=True)
+
+    # --- bounds ------------------------------------------------------------------------------------------------------
+
+    def _weigh(self, item: Any) -> None:
+        if callable(item):
+            return
+        item.weight = 16 * sum(weigh(value) for value in (item.input, item.output, item.state))
+        self._bytes += item.weight
+
+    def _make_room(self) -> None:
+        """Drop the oldest complete runs that nobody has begun to deliver, until a tenth of the queue is free.
+
+        A run that is larger than the queue by itself loses its newest spans, and its root says how many: the caller must
+        not wait, and memory must not grow.
+        """
+        needed = self.queue_size // 10
+        while needed > 0 and self._complete:
+            run = self._complete.popleft()
+            if not run.seen:
+                run.dropped = True
+                needed -= run.spans
+                self._bytes -= min(self._bytes, self.queue_bytes // 10)
+        if needed > 0 and len(self._queue) > self.queue_size:
+            item = self._queue.pop()
+            if callable(item) or isinstance(item, _Marker) or item.parent is None or item.kind in {"flow", "node"}:
+                self._queue.append(item)  # what holds the tree together stays
+            else:
+                item.run.lost += 1
+                self._count_dropped(1)
+        _log.warn_once(
+            "pocketflow-tracing: more was recorded than can be delivered; the oldest runs are dropped "
+            f"(POCKETFLOW_TRACE_QUEUE_SIZE is {self.queue_size}, POCKETFLOW_TRACE_QUEUE_MB "
+            f"{self.queue_bytes // (1024 * 1024)}). `pocketflow-tracing doctor` shows how many."
+        )
+
+    def _count_dropped(self, spans: int) -> None:
+        self._dropped += spans
+        self._dropped_unsaid += spans
 
     # --- the worker --------------------------------------------------------------------------------------------------
 
@@ -148,6 +222,7 @@ class Delivery:
             except RuntimeError:  # the interpreter is shutting down: no thread can be started any more
                 return
             self._thread = thread
+            _end_with_multiprocessing(self._at_exit)
 
     def _work(self) -> None:
         while True:
@@ -211,7 +286,8 @@ class Delivery:
                 accepted = (sink.close(deadline) if closing else sink.flush(deadline)) and accepted
                 continue
             accepted = False
-        return accepted and self._dropped == 0
+        dropped, self._dropped = self._dropped, 0
+        return accepted and dropped == 0
 
     def _deliver(self, batch: list[Any]) -> None:
         from ._span_records import run_record, span_record  # noqa: PLC0415 - rendering is only needed on the worker
@@ -226,6 +302,14 @@ class Delivery:
                     if item.delivered:
                         continue
                     run, done = item.run, item.done
+                    if run.dropped:
+                        if done:
+                            item.delivered = True
+                            self._count_dropped(1)
+                        continue
+                    run.seen = True
+                    self._bytes -= min(self._bytes, item.weight)
+                    item.weight = 0
                     if not done and item.end is not None and item.kind != "attempt":
                         continue  # it has ended and will come again, complete
                     item.delivered = done
@@ -239,6 +323,11 @@ class Delivery:
         for sink, runs, spans, finished in by_sink.values():
             with _WORKING:
                 sink.accept([run_record(run) for run in runs.values()], spans, finished)
+        if self._dropped_unsaid:
+            unsaid, self._dropped_unsaid = self._dropped_unsaid, 0
+            for sink in self._sinks:
+                with _WORKING:
+                    sink.add_dropped(unsaid)
 
     # --- ends and forks ----------------------------------------------------------------------------------------------
 
@@ -254,6 +343,26 @@ class Delivery:
         for sink in self._sinks:
             with _WORKING:
                 sink.abandon()
+
+
+def weigh(value: Any, depth: int = 3) -> int:
+    """Roughly the bytes of a snapshot: its texts and bytes, and 64 for everything else."""
+    kind = type(value)
+    if kind is str or kind is bytes:
+        return len(value) + 64
+    if depth and kind is dict:
+        return 64 + sum(weigh(item, depth - 1) for item in value.values())
+    if depth and isinstance(value, (list, tuple)):
+        return 64 + sum(weigh(item, depth - 1) for item in value)
+    return 64
+
+
+def _end_with_multiprocessing(end: Callable[[], None]) -> None:
+    # a child of multiprocessing leaves with os._exit, past atexit (on Python before 3.13), but runs these finalizers
+    util = sys.modules.get("multiprocessing.util")
+    process = sys.modules.get("multiprocessing.process")
+    if util is not None and process is not None and process.parent_process() is not None:
+        util.Finalize(None, end, exitpriority=100)
 
 
 delivery = Delivery()

@@ -35,7 +35,8 @@ class Run:
     """
 
     __slots__ = (
-        "attributes", "graph", "is_app_root", "name", "offset", "parent_id", "pipeline", "root", "state_seq", "states", "trace_id", "visits",
+        "attributes", "dropped", "graph", "is_app_root", "lost", "name", "offset", "parent_id", "pipeline", "root", "seen", "spans",
+        "state_seq", "states", "trace_id", "visits",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +53,10 @@ class Run:
         self.visits: dict[str, int] = {}
         self.states: dict[int, SharedState] = {}  # by id of the shared object, which each state keeps alive
         self.state_seq = 0
+        self.spans = 0  # complete ones
+        self.seen = False  # whether the worker has begun to deliver it
+        self.dropped = False  # whether the queue's bounds let it go
+        self.lost = 0  # spans that the queue's bounds took out of it
         self.is_app_root = True  # False inside a span that Langfuse shows as the root already
 
 
@@ -65,7 +70,7 @@ class Span:
 
     __slots__ = (
         "announced", "attributes", "child_error", "delivered", "done", "end", "error", "input", "items", "kind", "metadata", "name",
-        "next_step", "node", "output", "parent", "recovered", "run", "scores", "span_id", "start", "state", "status", "waiting",
+        "next_step", "node", "output", "parent", "recovered", "run", "scores", "span_id", "start", "state", "status", "waiting", "weight",
     )  # fmt: skip
 
     def __init__(self, run: Run, parent: Span | None, kind: Kind, name: str, node: object = None) -> None:
@@ -90,6 +95,7 @@ class Span:
         self.next_step = 1
         self.waiting: Span | None = None  # the visit below that has ended and whose successor is not known yet
         self.announced = False
+        self.weight = 0  # estimated bytes, of every 16th span
         self.done = False  # complete: nothing of it will change any more
         self.delivered = False  # set by the worker
         if run.pipeline.debug:
@@ -126,7 +132,11 @@ class Span:
             self.waiting = None
             waiting.deliver()
         self.done = True
-        self.run.pipeline.enqueue(self)
+        run = self.run
+        run.spans += 1
+        run.pipeline.enqueue(self)
+        if self is run.root:
+            run.pipeline.completed(run)
 
     def _describe(self, error: BaseException) -> Any:
         parent = self.parent

@@ -11,12 +11,12 @@ import linecache
 from math import isfinite
 from typing import Any
 
-from pocketflow_tracing.capture import snapshot
-from pocketflow_tracing.capture_builtins import preview
-from pocketflow_tracing.capture_errors import ErrorSnapshot
-from pocketflow_tracing.capture_types import CUT_KEY, Cut, Elided, Note, Pairs, Snapshot, Tagged
-from pocketflow_tracing.records import Json
-from pocketflow_tracing.redaction import REPLACEMENT, Redactor, Rules, redact_text, scan
+from .capture import snapshot
+from .capture_builtins import preview
+from .capture_errors import ErrorSnapshot
+from .capture_types import CUT_KEY, Cut, Elided, Note, Pairs, Snapshot, Tagged
+from .records import Json
+from .redaction import REPLACEMENT, Redactor, Rules, redact_text, scan
 
 __all__ = ["TYPE_KEY", "render", "render_exception"]
 
@@ -89,7 +89,7 @@ class _Rendering:
             shown = value if isfinite(value) else _not_finite(value)
         elif t is dict:
             shown = self.entries(value, path, {})
-        elif t is list:
+        elif t is list or t is tuple:  # tuples come in plain data of our own
             shown = self.items(value, path)
         elif t is Tagged:
             shown = self.entries(value.fields, path, {TYPE_KEY: _clean(value.type_name)})
@@ -103,9 +103,9 @@ class _Rendering:
 
     def entries(self, value: dict[str, Snapshot], path: Path, shown: dict[str, Json]) -> Json:
         hits = self.hits
-        named_secret = _names_a_secret(value, self.rules.redact) if "value" in value else False
+        named_secret = _names_a_secret(value, self.rules.redact) if "value" in value or "head" in value else False
         for key, item in value.items():
-            if hits(key) or (named_secret and key == "value"):
+            if hits(key) or (named_secret and key in {"value", "head"}):
                 result: Json = item if item is None or type(item) is bool else REPLACEMENT
             elif self.pathless:
                 result = self.value(item, ())
@@ -117,7 +117,7 @@ class _Rendering:
                 shown[_unused(_clean(_short(key)), shown)] = result
         return shown
 
-    def items(self, value: list[Snapshot], path: Path) -> list[Json]:
+    def items(self, value: list[Snapshot] | tuple[Snapshot, ...], path: Path) -> list[Json]:
         if len(value) == 2 and type(value[0]) is str and self.hits(value[0]):  # a header or parameter as a pair
             return [self.text(value[0], (*path, 0)), None if value[1] is None else REPLACEMENT]
         if self.pathless:
@@ -270,7 +270,10 @@ def _summary(value: Snapshot) -> Json:
         return {TYPE_KEY: t.__name__, "size": _count(value)}
     if t is Tagged:
         inner = value.fields.get("items", value.fields)
-        return {TYPE_KEY: _clean(value.type_name), "size": _count(inner if type(inner) in {list, dict} else value.fields)}
+        return {
+            TYPE_KEY: _clean(value.type_name),
+            "size": _count(inner if type(inner) in {list, dict} else value.fields),
+        }
     if t is Pairs:
         return {TYPE_KEY: _clean(value.type_name), "size": _count(value.rows)}
     if t is Elided:
@@ -284,14 +287,20 @@ def _count(container: list[Any] | dict[str, Any]) -> int:
 
 
 def _names_a_secret(value: dict[str, Snapshot], redactor: Redactor) -> bool:
-    """Tell whether a dict is a header or variable in the form {"name": "Authorization", "value": …}."""
+    """Tell whether a dict is a header, variable or series in the form {"name": "Authorization", "value": …}."""
     name = value.get("name") or value.get("key")
     return type(name) is str and redactor.hits(name)
 
 
 def _is_short_scalar(value: Snapshot) -> bool:
     t = type(value)
-    return value is None or t is bool or t is float or (t is int and value.bit_length() < 200) or (t is str and len(value) < 100)
+    return (
+        value is None
+        or t is bool
+        or t is float
+        or (t is int and value.bit_length() < 200)
+        or (t is str and len(value) < 100)
+    )
 
 
 def _unused(key: str, shown: dict[str, Json]) -> str:
@@ -331,5 +340,3 @@ def _size(characters: int) -> str:
         if characters >= unit:
             return f"{characters / unit:.1f} {name}"
     return f"{characters} B"
-
-

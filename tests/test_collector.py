@@ -93,9 +93,6 @@ def test_langfuse_sdk(collector):
     assert ["x", "y"] == spans[1].attributes["langfuse.trace.tags"]
     assert "service.name" in spans[0].resource
     assert [("quality", 0.5)] == [(score["name"], score["value"]) for score in collector.scores()]
-    sent = collector.exports()[0]
-    assert "gzip" == sent.headers["content-encoding"]
-    assert sent.body_bytes > sent.size
 
 
 def test_tree_shows_siblings_in_order_and_orphans(collector):
@@ -104,6 +101,7 @@ def test_tree_shows_siblings_in_order_and_orphans(collector):
     export(collector, ("lost", 9, 8))
 
     assert (("root", "first", "second"), "orphan: lost") == collector.tree()
+    assert ["gzip", None] == [sent.headers.get("content-encoding") for sent in collector.exports()]
     assert ["lost is an orphan: its parent 0000000000000008 has not arrived"] == collector.problems()
 
 

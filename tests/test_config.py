@@ -216,6 +216,15 @@ def test_resolved_keeps_what_was_read(monkeypatch):
     assert config.resolved().debug is True
 
 
+def test_assigning_mends_a_problem(monkeypatch):
+    """A good value in place of a bad one takes its sentence away."""
+    monkeypatch.setenv("POCKETFLOW_TRACING_DEBUG", "perhaps")
+    config = TracingConfig.from_env()
+    assert 1 == len(config.problems())
+    config.debug = True
+    assert [] == config.problems()
+
+
 # --------------------------------------------------------------------------------------------------------- .env files
 
 
@@ -359,9 +368,12 @@ def test_bad_privacy_settings_hide():
     """A bad mask withholds, an unknown policy hides: a mistake must not record more."""
     config = TracingConfig(mask="no function", policies={"email": "hid", "name": "record"})
     assert {"email": "hide", "name": "record"} == config.resolved().policies
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="mask is not callable"):
         config.resolved().mask("value", ("path",))
-    assert 2 == len(config.problems())
+    assert [
+        'TracingConfig.mask is "no function"; accepted: a function of value and path. Every value is withheld.',
+        'TracingConfig.policies has no known policy for email; accepted: a dict of key pattern: "record", "summarise" or "hide". What stands there is hidden.',
+    ] == config.problems()
     assert 2 == len(config.resolved().resolved().problems())
 
 
@@ -416,6 +428,14 @@ def test_secrets_are_never_shown(monkeypatch):
     assert "sk-lf-…dcba" == TracingConfig(langfuse_secret_key=SECRET).describe()[1].value
     assert "set" == TracingConfig(langfuse_secret_key="sk-lf-short").describe()[1].value
     assert "not set" == TracingConfig().describe()[1].value
+
+
+def test_refused_secret_is_not_shown(monkeypatch):
+    """The sentence about an unusable key holds nothing of it, whatever it looks like."""
+    monkeypatch.setenv("LANGFUSE_SECRET_KEY", "hunter\n22")
+    (problem,) = TracingConfig.from_env().problems()
+    assert problem.startswith("LANGFUSE_SECRET_KEY has a value that is not shown; accepted: ")
+    assert "hunter" not in problem
 
 
 def test_swapped_keys_are_told(monkeypatch):
@@ -522,15 +542,15 @@ def test_store_path(monkeypatch, bare):
 
 
 def test_import_is_light():
-    """Importing the module loads neither the readers of files nor any sink."""
-    code = "import sys; import pocketflow_tracing.config; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    ).stdout.split()
+    """Importing the module on its own loads neither the readers of files nor any sink."""
+    folder = str(Path(inspect.getfile(TracingConfig)).parent)
+    code = (
+        "import sys, types; package = types.ModuleType('pocketflow_tracing'); "
+        f"package.__path__ = [{folder!r}]; sys.modules['pocketflow_tracing'] = package; "
+        "import pocketflow_tracing.config; print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "pocketflow_tracing.config" in loaded
     assert not {"dotenv", "langfuse", "opentelemetry", "sqlite3", "typer", "rich", "httpx"} & set(loaded)
 
 

@@ -81,6 +81,10 @@ class LangfuseSink:
         if encoded:
             self._submit(encoded)
 
+    def add_dropped(self, spans: int) -> None:
+        """Keep the number of dropped spans in the figures of the outbox's store."""
+        self._sender.add_dropped(spans)
+
     def tick(self) -> float | None:
         """Do what is due."""
         if not self._warmed:
@@ -100,6 +104,7 @@ class LangfuseSink:
     def abandon(self) -> None:
         """Begin anew in a forked child."""
         self._sender.abandon()
+        self._client.abandon()
 
     def _submit(self, spans: list[Any]) -> None:
         body = otlp.request(spans, str(self.config.langfuse_public_key), _resource(self.config))

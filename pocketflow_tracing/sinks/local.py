@@ -20,6 +20,8 @@ _BEAT_SECONDS = 5.0
 """How often a process with a running run says that it lives; the reader calls a run interrupted after three silences."""
 _PRUNE_EVERY = 200
 """Batches between two looks at the store's limits."""
+_PATIENCE = 1.0
+"""Seconds that a write waits for other processes; it is tried again, but the worker must not hang."""
 _MAX_KEPT = 50_000
 """Spans kept in memory while the store cannot be written (a full disk)."""
 
@@ -35,12 +37,13 @@ class LocalSink:
     def __init__(self, path: str, config: TracingConfig) -> None:
         self.path = path
         self._config = config
-        self._writer = StoreWriter(path)
+        self._writer = StoreWriter(path, patience_s=_PATIENCE)
         self._open: set[str] = set()  # runs that are going on
         self._beat = 0.0
         self._batches = 0
         self._kept: list[tuple[list[RunRecord], list[SpanRecord]]] = []
         self._unusable = False
+        self.dropped = 0
 
     def describe(self) -> str:
         """Name the sink in a sentence of debug mode."""
@@ -59,6 +62,10 @@ class LocalSink:
         self._kept.append((runs, spans))
         self._write()
 
+    def add_dropped(self, spans: int) -> None:
+        """Keep the number of dropped spans in the store's figures."""
+        self._writer.add_figures({"dropped": spans})
+
     def tick(self) -> float | None:
         """Say that the process lives, and try again what could not be written."""
         if self._unusable:
@@ -76,7 +83,7 @@ class LocalSink:
             if self._kept:
                 self._write()
         finally:
-            self._writer.patience_s = 30.0
+            self._writer.patience_s = _PATIENCE
         return not self._kept and not self._unusable
 
     def close(self, deadline: float) -> bool:
@@ -87,7 +94,7 @@ class LocalSink:
 
     def abandon(self) -> None:
         """Begin anew in a forked child: the open file belongs to the parent."""
-        self._writer = StoreWriter(self.path)
+        self._writer = StoreWriter(self.path, patience_s=_PATIENCE)
         self._open = set()
         self._kept = []
 
@@ -108,8 +115,8 @@ class LocalSink:
             _log.warn_once(f"{error} Runs are not recorded there.")
         except StoreError as error:
             _log.warn_once(f"{error} What is recorded is kept in memory and tried again.")
-            while sum(len(spans) for _, spans in self._kept) > _MAX_KEPT:
-                self._kept.pop(0)
+            while len(self._kept) > 1 and sum(len(spans) for _, spans in self._kept) > _MAX_KEPT:
+                self.dropped += len(self._kept.pop(0)[1])
 
     def _after(self, spans: list[SpanRecord]) -> None:
         if self._config.debug and spans:

@@ -25,13 +25,15 @@ from .._guard import Seam
 from .._span_records import process_id
 from .._version import __version__
 from ..config import TracingConfig
-from ..store import Outbox, OutboxBatch, StoreError
+from ..store import Outbox, OutboxBatch, StoreError, StoreWriter
 
 __all__ = ["Answer", "Sender", "post"]
 
 _SENDING = Seam("sending spans to Langfuse")
 _LATE_SECONDS = 0.75
 """How long a batch may wait for its answer in memory alone."""
+_PATIENCE = 1.0
+"""Seconds that a call of the outbox waits for other processes."""
 _BACKOFF_FIRST, _BACKOFF_LAST = 1.0, 60.0
 _MAX_WAITING = 64 * 1024 * 1024
 """Bytes of encoded batches in memory; more goes to the outbox."""
@@ -184,7 +186,12 @@ class Sender:
 
     def _reset(self) -> None:
         self._outbox = (
-            Outbox(self._path, max_bytes=int(self._config.outbox_mb * 1024 * 1024), max_batches=100_000)
+            Outbox(
+                self._path,
+                max_bytes=int(self._config.outbox_mb * 1024 * 1024),
+                max_batches=100_000,
+                patience_s=_PATIENCE,
+            )
             if self._path is not None
             else None
         )
@@ -215,6 +222,16 @@ class Sender:
             self._bytes += len(body)
             self._start()
             self._changed.notify_all()
+
+    def add_dropped(self, spans: int) -> None:
+        """Count spans that were dropped before they came here."""
+        self.dropped += spans
+        if self._path is not None:
+            writer = StoreWriter(self._path, patience_s=_PATIENCE)
+            try:
+                writer.add_figures({"dropped": spans})
+            finally:
+                writer.close()
 
     def tick(self) -> float | None:
         """Keep on disk what waits too long for its answer; try the outbox again when its time has come."""
@@ -280,7 +297,7 @@ class Sender:
             self._stopping = False
         if self._outbox is not None:
             self._outbox.close()
-            self._outbox.patience_s = 30.0
+            self._outbox.patience_s = _PATIENCE
         if left and self._path is None:
             _log.logger.warning(
                 "pocketflow-tracing: %d spans could not be delivered to Langfuse and are lost, for POCKETFLOW_TRACE_STORE is off",
@@ -400,7 +417,9 @@ class Sender:
             parts = halves(batch)
             if parts:
                 for part in parts:
-                    self._settle(part, post(client, self._config, part.body), client, tried=True)
+                    blocked = time.monotonic() < self._blocked_until
+                    answer_of_part = Answer("later", self.last_reason) if blocked else post(client, self._config, part.body)
+                    self._settle(part, answer_of_part, client, tried=not blocked)
                 with self._disk:
                     batch.answered = True
                 self._take_out(batch)

@@ -349,7 +349,19 @@ def test_generation_without_an_account(tmp_path):
     store = Store(tmp_path / ".pocketflow" / "traces.db")
     (generation,) = [span for span in store.spans(store.run("last").run_id) if span.name == "stand-in-model"]
     assert ("external", "stand-in-1") == (generation.kind, generation.model)
-    assert {"input": 7, "output": 11} == {key: generation.usage[key] for key in ("input", "output")}
+    assert {"input": 6, "output": 11} == {key: generation.usage[key] for key in ("input", "output")}
+
+
+def test_score_with_langfuse(tmp_path):
+    """The score that a node adds arrives too, and belongs to that node."""
+    with Collector() as collector:
+        run(tmp_path, str(EXAMPLES / "agent_loop.py"), **collector.environ)
+        collector.wait_for(lambda collector: collector.scores())
+        (node,) = [span for span in collector.spans() if span.name == "AnswerQuestion"]
+
+    (score,) = collector.scores()
+    assert ("facts_used", 2, "more is better") == (score["name"], score["value"], score["comment"])
+    assert (node.trace_id, node.span_id) == (score["traceId"], score["observationId"])
 
 
 def test_trace_url_with_langfuse(tmp_path):
@@ -375,3 +387,13 @@ def test_demo(tmp_path):
     assert ("recovered", ["demo"]) == (row.status, row.tags)
     assert DEMO_TREE == tree
     assert row.end_ns - row.start_ns < 1_500_000_000
+
+
+def test_demo_errors_lead_to_their_line(tmp_path):
+    """An error of the demo shows where it happened, as an error in a user's own file does."""
+    run(tmp_path, "-c", "from pocketflow_tracing.demo import run_demo; run_demo('demo.db')")
+
+    store = Store(tmp_path / "demo.db")
+    spans = store.spans(store.run("last").run_id)
+    (_, error) = [span.error for span in spans if span.name == "CheckFacts.exec"]
+    assert ("demo.py", "exec") == (Path(error["traceback"][-1]["file"]).name, error["traceback"][-1]["function"])

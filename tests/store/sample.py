@@ -28,7 +28,9 @@ class Run:
         fields = {"status": "success", "end_ns": start_ns + 1240 * MS, "process_id": process_id(), **fields}
         self.record = RunRecord(run_id=self.run_id, trace_id=self.trace_id, name=name, start_ns=start_ns, **fields)
 
-    def span(self, kind: str, name: str, start: float, end: float | None, parent: SpanRecord | None = None, **fields: Any) -> SpanRecord:
+    def span(
+        self, kind: str, name: str, start: float, end: float | None, parent: SpanRecord | None = None, **fields: Any
+    ) -> SpanRecord:
         root = not self.spans
         span = SpanRecord(
             run_id=self.run_id,
@@ -59,44 +61,92 @@ def agent_run(number: int = 7, items: int = 1000, **fields: Any) -> Run:
     run = Run(number, session_id="s-1", user_id="ada", tags=["demo", "nightly"], **fields)
     run.record.status = run.record.status if "status" in fields else "recovered"
     root = run.span(
-        "flow", "ResearchAgent", 0, 1240, status=run.record.status,
+        "flow",
+        "ResearchAgent",
+        0,
+        1240,
+        status=run.record.status,
         input={"question": "Who won the 2024 Nobel prize in physics?"},
         output={"answer": "Hopfield and Hinton", "action": "done"},
         state={"seq": 0, "full": {"question": "Who won the 2024 Nobel prize in physics?", "visits": 0}},
     )
     decide = run.span(
-        "node", "DecideAction", 2, 330, root, status="recovered",
+        "node",
+        "DecideAction",
+        2,
+        330,
+        root,
+        status="recovered",
         attributes={"node": "n1", "visit": 1, "step": 1, "action": "search", "successor": "n2"},
-        state={"seq": 1, "added": {"query": "nobel physics 2024"}, "changed": {"visits": {"old": 0, "new": 1}}, "removed": []},
+        state={
+            "seq": 1,
+            "added": {"query": "nobel physics 2024"},
+            "changed": {"visits": {"old": 0, "new": 1}},
+            "removed": [],
+        },
     )
     run.span("phase", "DecideAction.prep", 2, 3, decide, attributes={"phase": "prep"}, output={"question": "Who won …"})
     run.span(
-        "attempt", "DecideAction.exec", 3, 103, decide, status="error",
+        "attempt",
+        "DecideAction.exec",
+        3,
+        103,
+        decide,
+        status="error",
         attributes={"attempt": 1, "max_attempts": 3, "level": "WARNING"},
-        error={"type": "TimeoutError", "message": "the model did not answer in 0.1 s",
-               "traceback": [{"file": "agent.py", "line": 41, "function": "exec", "code": "return call_llm(prompt)"}]},
+        error={
+            "type": "TimeoutError",
+            "message": "the model did not answer in 0.1 s",
+            "traceback": [{"file": "agent.py", "line": 41, "function": "exec", "code": "return call_llm(prompt)"}],
+        },
     )
     second = run.span("attempt", "DecideAction.exec", 123, 325, decide, attributes={"attempt": 2, "max_attempts": 3})
     run.span(
-        "external", "OpenAI-generation", 125, 320, second, model="gpt-4o-mini", cost=0.00042,
-        usage={"input": 312, "output": 100, "total": 412}, attributes={"scope": "langfuse-sdk"},
-        input=[{"role": "user", "content": 'Say "search" or "answer".\nQuestion: who won?'}], output="search",
+        "external",
+        "OpenAI-generation",
+        125,
+        320,
+        second,
+        model="gpt-4o-mini",
+        cost=0.00042,
+        usage={"input": 312, "output": 100, "total": 412},
+        attributes={"scope": "langfuse-sdk"},
+        input=[{"role": "user", "content": 'Say "search" or "answer".\nQuestion: who won?'}],
+        output="search",
     )
     run.span("phase", "DecideAction.post", 325, 326, decide, attributes={"phase": "post"}, output="search")
     search = run.span(
-        "node", "SearchWeb", 335, 700, root, status="recovered",
+        "node",
+        "SearchWeb",
+        335,
+        700,
+        root,
+        status="recovered",
         attributes={"node": "n2", "visit": 1, "step": 2, "action": "default", "successor": "n3"},
         state={"seq": 2, "added": {"results": ["a", "b"]}, "changed": {}, "removed": ["query"]},
     )
     run.span("phase", "SearchWeb.prep", 335, 336, search, attributes={"phase": "prep"})
     run.span(
-        "attempt", "SearchWeb.exec", 336, 600, search, status="error", attributes={"attempt": 1, "max_attempts": 1},
+        "attempt",
+        "SearchWeb.exec",
+        336,
+        600,
+        search,
+        status="error",
+        attributes={"attempt": 1, "max_attempts": 1},
         error={"type": "ConnectionError", "message": "search engine refused\nsecond line"},
     )
-    run.span("phase", "SearchWeb.exec_fallback", 600, 650, search, attributes={"phase": "exec_fallback"}, output=["cached"])
+    run.span(
+        "phase", "SearchWeb.exec_fallback", 600, 650, search, attributes={"phase": "exec_fallback"}, output=["cached"]
+    )
     run.span("phase", "SearchWeb.post", 650, 651, search, attributes={"phase": "post"})
     batch = run.span(
-        "node", "SummarizeAll", 702, 1100, root, status="recovered",
+        "node",
+        "SummarizeAll",
+        702,
+        1100,
+        root,
+        status="recovered",
         attributes={"node": "n3", "visit": 1, "step": 3, "action": "default", "successor": "n4"},
         state={"seq": 3, "added": {"summaries": ["…"] * 3}, "changed": {}, "removed": []},
     )
@@ -105,16 +155,35 @@ def agent_run(number: int = 7, items: int = 1000, **fields: Any) -> Run:
         at = 703 + index * 0.35
         failed = index == 400
         run.span(
-            "attempt", f"SummarizeAll.exec[{index}]", at, at + 0.3, execs, status="error" if failed else "success",
+            "attempt",
+            f"SummarizeAll.exec[{index}]",
+            at,
+            at + 0.3,
+            execs,
+            status="error" if failed else "success",
             attributes={"attempt": 1, "max_attempts": 2, "item": index, **({"level": "WARNING"} if failed else {})},
             error={"type": "ValueError", "message": "empty page"} if failed else None,
         )
         if failed:
-            run.span("attempt", f"SummarizeAll.exec[{index}]", at + 0.3, at + 0.34, execs,
-                     attributes={"attempt": 2, "max_attempts": 2, "item": index})
-    nested = run.span("flow", "ReviewFlow", 1101, 1220, root,
-                      attributes={"node": "n4", "visit": 1, "step": 4, "action": "approved", "successor": None, "no_successor": True})
-    run.span("node", "Critique", 1102, 1210, nested, attributes={"node": "n5", "visit": 1, "step": 5, "action": "approved"})
+            run.span(
+                "attempt",
+                f"SummarizeAll.exec[{index}]",
+                at + 0.3,
+                at + 0.34,
+                execs,
+                attributes={"attempt": 2, "max_attempts": 2, "item": index},
+            )
+    nested = run.span(
+        "flow",
+        "ReviewFlow",
+        1101,
+        1220,
+        root,
+        attributes={"node": "n4", "visit": 1, "step": 4, "action": "approved", "successor": None, "no_successor": True},
+    )
+    run.span(
+        "node", "Critique", 1102, 1210, nested, attributes={"node": "n5", "visit": 1, "step": 5, "action": "approved"}
+    )
     return run
 
 

@@ -83,7 +83,9 @@ def test_refused_batches_are_set_aside(outbox, path):
     outbox.refuse(first, "400: bad span")
     outbox.refuse(first, "400: bad span")
     assert 1 == len(outbox.due(0))
-    counts = OutboxCounts(waiting=1, waiting_spans=10, waiting_bytes=4, refused=1, refused_spans=3, reasons=("400: bad span",))
+    counts = OutboxCounts(
+        waiting=1, waiting_spans=10, waiting_bytes=4, refused=1, refused_spans=3, reasons=("400: bad span",)
+    )
     assert counts == outbox.counts() == Store(path).outbox()
     assert 3 == Store(path).figures()["refused"]
 

@@ -40,7 +40,9 @@ def write_many(path: Path, first: int, barrier, failures) -> None:
 def test_eight_writers_and_a_reader(path):
     """Eight processes create, write and prune one file at once while one reads: no error, every row there."""
     barrier, failures = spawn.Barrier(WRITERS + 1), spawn.Queue()
-    writers = [spawn.Process(target=write_many, args=(path, 1 + RUNS * index, barrier, failures)) for index in range(WRITERS)]
+    writers = [
+        spawn.Process(target=write_many, args=(path, 1 + RUNS * index, barrier, failures)) for index in range(WRITERS)
+    ]
     for process in writers:
         process.start()
     barrier.wait(60)

@@ -57,7 +57,9 @@ def test_filters(writer, path, filters, expected):
     """Each filter finds its runs, and all of them together must hold."""
     one = small_run(1, "Alpha", session_id="s1")
     one.spans[1].input = {"a": "pin"}
-    two = small_run(2, "Beta", status="error", user_id="u2", tags=["blue", "red"], error={"type": "E", "message": "boom"})
+    two = small_run(
+        2, "Beta", status="error", user_id="u2", tags=["blue", "red"], error={"type": "E", "message": "boom"}
+    )
     three = small_run(3, "Alpha")
     three.spans[2].output = ["a needle"]
     for run in (one, two, three):
@@ -114,7 +116,12 @@ class TestInterrupted:
 
     def look(self, path):
         run = Store(path).run("last")
-        return {run.status, Store(path).runs()[0].status, Store(path).spans(run.run_id)[-1].status, *Store(path).flows()[0].by_status}
+        return {
+            run.status,
+            Store(path).runs()[0].status,
+            Store(path).spans(run.run_id)[-1].status,
+            *Store(path).flows()[0].by_status,
+        }
 
     def test_a_living_process(self, writer, path):
         """A running run of a living process with a fresh heartbeat runs."""
@@ -165,7 +172,15 @@ class TestState:
 def test_flows(writer, path):
     """Figures of each flow: counts by status, median and 95th percentile, the one that ran last first."""
     for number in range(20):
-        write(writer, small_run(number, "Many", end_ns=START + number * 1000 * MS + (number + 1) * MS, status="error" if number == 3 else "success"))
+        write(
+            writer,
+            small_run(
+                number,
+                "Many",
+                end_ns=START + number * 1000 * MS + (number + 1) * MS,
+                status="error" if number == 3 else "success",
+            ),
+        )
     write(writer, small_run(99, "Last"))
     last, many = Store(path).flows()
     assert ("Last", 1) == (last.name, last.runs)

@@ -26,7 +26,9 @@ def test_children_by_start():
 
 def test_orphans():
     """Spans of unknown parents hang under the root."""
-    assert {"root": ["x", "y"]} == shape(build_tree(RUN, [span("root", "foreign"), span("x", "gone"), span("y", None, 1)]))
+    assert {"root": ["x", "y"]} == shape(
+        build_tree(RUN, [span("root", "foreign"), span("x", "gone"), span("y", None, 1)])
+    )
 
 
 def test_a_root_that_is_not_written_yet():

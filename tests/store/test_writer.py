@@ -23,12 +23,16 @@ def write(writer, run, **kwargs):
 
 def test_a_run_comes_back_as_it_was_recorded(writer, path):
     """Every field of a run and its spans survives the way through the file."""
-    run = agent_run(items=3, graph={"flows": [{"id": "f"}]}, metadata={"a": [1, None]}, version="1", environment="e", release="r")
+    run = agent_run(
+        items=3, graph={"flows": [{"id": "f"}]}, metadata={"a": [1, None]}, version="1", environment="e", release="r"
+    )
     write(writer, run)
     found = Store(path).run(run.run_id)
     for field in dataclasses.fields(run.record):
         assert getattr(run.record, field.name) == getattr(found, field.name), field.name
-    for expected, actual in zip(sorted(run.spans, key=lambda span: span.start_ns), Store(path).spans(run.run_id), strict=True):
+    for expected, actual in zip(
+        sorted(run.spans, key=lambda span: span.start_ns), Store(path).spans(run.run_id), strict=True
+    ):
         assert dataclasses.asdict(expected) == dataclasses.asdict(actual)
 
 
@@ -41,7 +45,13 @@ def test_counts_are_kept_on_the_run(writer, path):
     write(writer, run)
     write(writer, run)
     found = Store(path).run("last")
-    assert (len(run.spans), 4, 14 - 1, 0, 3) == (found.spans, found.nodes, found.attempts, found.errors, found.recovered)
+    assert (len(run.spans), 4, 14 - 1, 0, 3) == (
+        found.spans,
+        found.nodes,
+        found.attempts,
+        found.errors,
+        found.recovered,
+    )
     assert (412, pytest.approx(0.00042)) == (found.tokens, found.cost)
     with sqlite3.connect(path) as raw:
         assert (found.bytes,) == raw.execute("SELECT sum(bytes) FROM spans").fetchone()
@@ -228,7 +238,11 @@ def test_migrations_run_in_order(path, writer, monkeypatch):
     """An older file is brought to the newest version; its rows stay."""
     write(writer, small_run())
     writer.close()
-    migrations = (*schema.MIGRATIONS, "ALTER TABLE runs ADD COLUMN later TEXT; CREATE TABLE more (a);", "INSERT INTO more VALUES (1);")
+    migrations = (
+        *schema.MIGRATIONS,
+        "ALTER TABLE runs ADD COLUMN later TEXT; CREATE TABLE more (a);",
+        "INSERT INTO more VALUES (1);",
+    )
     monkeypatch.setattr(schema, "MIGRATIONS", migrations)
     monkeypatch.setattr(schema, "SCHEMA_VERSION", 3)
     monkeypatch.setattr(schema.migrate, "__defaults__", (migrations,))
@@ -318,7 +332,7 @@ def test_json_stays_searchable(writer, path):
     run = small_run()
     run.spans[1].output = {"text": 'Grüße: "50%_off"\nnext'}
     write(writer, run)
-    for needle in ("Grüße", '"50%_off"', "off\"\nnext", "GR"):
+    for needle in ("Grüße", '"50%_off"', 'off"\nnext', "GR"):
         assert 1 == len(Store(path).runs(RunFilter(text=needle))), needle
     for needle in ("Gruße", "50%off", "%%", "5__"):
         assert [] == Store(path).runs(RunFilter(text=needle)), needle

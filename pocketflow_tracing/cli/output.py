@@ -1,0 +1,63 @@
+"""Where the commands print: a terminal, a pipe, or JSON for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from pocketflow_tracing.store import RunRow, SpanRow
+
+from .words import clean
+
+__all__ = ["JsonOption", "StoreOption", "as_json", "console", "fail", "print_json", "store_path"]
+
+StoreOption = Annotated[
+    Path | None,
+    typer.Option("--store", help="The store file. Default: POCKETFLOW_TRACE_STORE, else .pocketflow/traces.db."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def store_path(given: Path | None) -> Path:
+    """Return the store file that is meant: the option, else the setting, else the default under the working directory."""
+    if given is not None:
+        return given / "traces.db" if given.is_dir() else given
+    from pocketflow_tracing.config import TracingConfig
+
+    return Path(TracingConfig.from_env().store_path() or Path(".pocketflow", "traces.db").absolute())
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return the console to print to: as wide as the terminal, or as wide as the lines in a pipe; colours by NO_COLOR."""
+    stream = sys.stderr if stderr else sys.stdout
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")  # what a terminal cannot show is no reason to stop
+    plain = Console(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=True)
+    return plain
+
+
+def fail(message: str) -> int:
+    """Print one sentence on stderr and return the exit code of a failure."""
+    console(stderr=True).print(Text.assemble(("Error: ", "bold red"), clean(message)))
+    return 1
+
+
+def as_json(row: RunRow | SpanRow) -> dict[str, Any]:
+    """Return a row as JSON-ready data, with its duration."""
+    return {**dataclasses.asdict(row), "duration_ns": row.duration_ns}
+
+
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    """Print a value as JSON, in ASCII where the terminal knows nothing else."""
+    ascii_only = (sys.stdout.encoding or "ascii").lower().replace("-", "") not in {"utf8", "utf16"}
+    encoded = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
+    if not ascii_only:
+        encoded = encoded.encode("utf-8", "backslashreplace").decode()
+    sys.stdout.write(f"{encoded}\n")
