@@ -50,7 +50,7 @@ class Pipeline:
         )
         self.capture = Capture(limits, config.serializers)
         self.rules = Rules(
-            redact=Redactor(tuple(config.redact)) if config.redact_defaults else Redactor(patterns=tuple(config.redact)),
+            redact=Redactor(tuple(config.redact), defaults=config.redact_defaults),
             mask=config.mask,
             policy=config.policies or {},
             limits=limits,

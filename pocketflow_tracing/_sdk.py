@@ -19,26 +19,33 @@ from typing import TYPE_CHECKING, Any
 
 from ._guard import Seam
 from .config import TracingConfig
-from .records import SpanRecord
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import SpanExportResult
 
 _FLUSHING = Seam("flushing the Langfuse client")
-_SCORING = Seam("sending a score to Langfuse")
 
 LOCAL_KEY = "pocketflow-tracing-local"
 """Public key of the client that stands in where there are no credentials; nothing of it leaves the process."""
 
 
+def imported() -> bool:
+    """Whether the program has imported langfuse, and to the end.
+
+    We never import it ourselves while the program runs: importing the same packages in two threads at once can deadlock, and
+    Python would then break the import of the program.
+    """
+    module = sys.modules.get("langfuse")
+    return module is not None and not getattr(module.__spec__, "_initializing", False)
+
+
 def instances() -> dict[str, Any]:
     """The clients of this process by public key; empty when langfuse has not been imported."""
-    if "langfuse" not in sys.modules:
+    if not imported():
         return {}
-    from langfuse._client.resource_manager import LangfuseResourceManager  # noqa: PLC0415 - imported already
-
-    found: dict[str, Any] = getattr(LangfuseResourceManager, "_instances", {})
+    manager = sys.modules.get("langfuse._client.resource_manager")
+    found: dict[str, Any] = getattr(getattr(manager, "LangfuseResourceManager", None), "_instances", {})
     return found
 
 
@@ -56,6 +63,7 @@ class SdkClient:
         self._lock = threading.Lock()
         self._ours: Any = None
         self.ready = False
+        self.wanted = False  # whether the worker is to make the client
 
     @property
     def _resources(self) -> Any:
@@ -75,12 +83,16 @@ class SdkClient:
         """
         if self._resources is not None:
             self.ready = True
-        elif "langfuse" in sys.modules and not self._in_environment():
-            self._create()
+        elif imported():
+            if self._in_environment():
+                self.wanted = True
+            else:
+                self._create()
 
     def create_in_background(self) -> None:
-        """Make the client, on the worker."""
-        if not self.ready:
+        """Make the client, on the worker, if a run has asked for it."""
+        if self.wanted and not self.ready:
+            self.wanted = False
             self._create()
 
     def abandon(self) -> None:
@@ -100,16 +112,6 @@ class SdkClient:
             return flushed
         return False
 
-    def score(self, record: SpanRecord, score: dict[str, Any]) -> None:
-        """Send a score of a node through the client."""
-        with _SCORING:
-            self.create_in_background()
-            from langfuse import get_client  # noqa: PLC0415 - on the worker
-
-            get_client(public_key=str(self._config.langfuse_public_key)).create_score(
-                trace_id=record.trace_id, observation_id=record.span_id, **score
-            )
-
     def _in_environment(self) -> bool:
         environ = os.environ
         host = environ.get("LANGFUSE_BASE_URL") or environ.get("LANGFUSE_HOST") or "https://cloud.langfuse.com"
@@ -125,7 +127,7 @@ class SdkClient:
             if self._resources is not None:
                 self.ready = True
                 return
-            from langfuse import Langfuse  # noqa: PLC0415 - 0.4 s; on the worker, or imported already
+            from langfuse import Langfuse  # noqa: PLC0415 - imported already
 
             self._ours = Langfuse(**self._config.to_langfuse_kwargs(), span_exporter=make_exporter(self._submit))
             resources = self._resources
@@ -172,7 +174,7 @@ def local_client() -> None:
         if len(clients) > 1:
             clients.pop(LOCAL_KEY)
         return
-    if clients or "langfuse" not in sys.modules:
+    if clients or not imported():
         return
     import httpx  # noqa: PLC0415 - langfuse has imported it
     from langfuse import Langfuse  # noqa: PLC0415 - imported already

@@ -1,21 +1,22 @@
 """Pictures of any value, taken on the caller's path in microseconds.
 
-Nothing of the user's runs while a value is read: containers are read with the methods of the builtin classes, classes through
-the descriptors of `type`, fields out of instance dicts and slots. Texts and bytes are shared by reference; cutting, encoding
-and masking happen on the worker, in `render`.
+Nothing of the user's runs while a value is read: containers are read with the methods of the builtin classes, classes
+through the descriptors of `type`, fields out of instance dicts and slots. Texts and bytes are shared by reference;
+cutting, encoding and masking happen on the worker, in `render`.
 
-An object that stands in two places is copied in both, within the budget: each place then reads whole, and a change shows
-where it is. Only cycles are marked.
+An object that stands in two places is copied in both, within the budget: each place then reads whole, and a change
+shows where it is. Only cycles are marked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any
 
 from . import capture_builtins as _builtins  # noqa: F401 - registers its readers
 from . import capture_libraries as _libraries  # noqa: F401 - registers its readers
+from . import capture_stdlib as _stdlib  # noqa: F401 - registers its readers
 from .capture_errors import ErrorSnapshot, describe_exception
 from .capture_kinds import mro_of, name_of, shape_of
 from .capture_types import (
@@ -23,6 +24,7 @@ from .capture_types import (
     DEFAULT_LIMITS,
     Cut,
     Elided,
+    Ends,
     Limits,
     Note,
     Pairs,
@@ -63,8 +65,8 @@ class Capture:
     Args:
         limits: how much of a value to keep.
         serializers: functions from an object to what is recorded in its place, by class; a subclass uses the one of its
-            nearest base. They run on the caller's path, because the object changes later. Exact builtins (None, bool, int,
-            float, str, bytes, list, tuple, dict) are never passed to them.
+            nearest base. They run on the caller's path, because the object changes later. Exact builtins (None, bool,
+            int, float, str, bytes, list, tuple, dict) are never passed to them.
     """
 
     __slots__ = ("_limits", "_serializers")
@@ -120,12 +122,12 @@ class Walk:
             filled[CUT_KEY] = Cut(count - keep)
         return Tagged(name, filled)
 
-    def items(self, head: list[Any], cut: int, tail: list[Any], owner: object, name: str, depth: int) -> Snapshot:
-        """Read a container's elements, whose lists are ours to change, into a list; `cut` of them are missing between the two."""
-        self.left -= len(head) + len(tail)
-        filled = _fill_list(head + tail if tail else head, owner, name, self, depth)
-        if cut and type(filled) is list:
-            filled.insert(len(filled) - len(tail), Cut(cut))
+    def items(self, ends: Ends, owner: object, name: str, depth: int) -> Snapshot:
+        """Read a container's elements, in a fresh list, into a list."""
+        self.left -= len(ends.head) + len(ends.tail)
+        filled = _fill_list([*ends.head, *ends.tail] if ends.tail else ends.head, owner, name, self, depth)
+        if ends.cut and type(filled) is list:
+            filled.insert(len(filled) - len(ends.tail), Cut(ends.cut))
         return filled
 
     def mapping(self, value: dict[Any, Any], name: str, depth: int) -> Snapshot:
@@ -136,35 +138,35 @@ class Walk:
             return Elided(name, count)
         # list(islice(…)) runs without giving up the GIL: no other thread changes the dict meanwhile.
         if count <= keep:
-            rows, tail_rows = list(islice(dict.items(value), keep)), []
-        else:
-            tail_size = keep // 2
-            rows = list(islice(dict.items(value), keep - tail_size))
-            tail_rows = list(islice(reversed(dict.items(value)), tail_size))[::-1]
-        return self.rows(rows, max(count - keep, 0), tail_rows, value, name, depth)
+            return self.rows(Ends(list(islice(dict.items(value), keep))), value, name, depth)
+        tail = list(islice(reversed(dict.items(value)), keep // 2))[::-1]
+        head = list(islice(dict.items(value), keep - keep // 2))
+        return self.rows(Ends(head, count - keep, tail), value, name, depth)
 
-    def rows(self, rows: list[Any], cut: int, tail_rows: list[Any], owner: object, name: str, depth: int) -> Snapshot:
-        """Read a mapping's (key, value) rows; `cut` of them are missing between head and tail."""
-        self.left -= len(rows) + len(tail_rows)
-        if all([type(row[0]) is str for row in rows]) and all([type(row[0]) is str for row in tail_rows]):
-            filled = _fill_dict(dict(rows), owner, name, self, depth)
-            if type(filled) is not dict:
-                return filled
-            if cut:
-                filled[CUT_KEY] = Cut(cut)
-                if tail_rows:
-                    rest = _fill_dict(dict(tail_rows), owner, name, self, depth)
-                    filled.update(rest)
-            return filled if name == "dict" else Tagged(name, filled)
+    def rows(self, ends: Ends, owner: object, name: str, depth: int) -> Snapshot:
+        """Read a mapping's (key, value) rows."""
+        head, cut, tail = ends
+        self.left -= len(head) + len(tail)
+        if not (_has_text_keys(head) and _has_text_keys(tail)):
+            return self._pairs(ends, owner, name, depth)
+        filled = _fill_dict(dict(head), owner, name, self, depth)
+        if type(filled) is not dict:
+            return filled
+        if cut:
+            filled[CUT_KEY] = Cut(cut)
+            filled.update(_fill_dict(dict(tail), owner, name, self, depth))
+        return filled if name == "dict" else Tagged(name, filled)
+
+    def _pairs(self, ends: Ends, owner: object, name: str, depth: int) -> Snapshot:
         path = self.path
         if id(owner) in path:
             return Note(f"<cycle: {name}>")
         path.append(id(owner))
         depth += 1
-        pairs: list[Any] = [[self.value(key, depth), self.value(item, depth)] for key, item in rows]
-        if cut:
-            pairs.append(Cut(cut))
-        pairs += [[self.value(key, depth), self.value(item, depth)] for key, item in tail_rows]
+        pairs: list[Any] = [[self.value(key, depth), self.value(item, depth)] for key, item in ends.head]
+        if ends.cut:
+            pairs.append(Cut(ends.cut))
+            pairs += [[self.value(key, depth), self.value(item, depth)] for key, item in ends.tail]
         path.pop()
         return Pairs(name, pairs)
 
@@ -178,7 +180,7 @@ class Walk:
 def _read_top(value: object, walk: Walk) -> Snapshot:
     try:
         return _read(value, walk, 0)
-    except Exception as error:  # noqa: BLE001  the contract: whatever a value is, taking its picture does not raise
+    except Exception as error:  # noqa: BLE001 - the contract: whatever a value is, taking its picture does not raise
         return Note(f"<unreadable: {name_of(type(error))}>")
 
 
@@ -236,9 +238,17 @@ def _read_list(value: list[Any] | tuple[Any, ...], walk: Walk, depth: int) -> Sn
     if keep < 0:
         return Elided(name_of(type(value)), count)
     if count <= keep:
-        return walk.items([*value], 0, [], value, "list", depth)
-    tail = keep // 2
-    return walk.items([*value[: keep - tail]], count - keep, [*value[count - tail :]], value, "list", depth)
+        walk.left -= count
+        return _fill_list([*value], value, "list", walk, depth)
+    ends = Ends([*value[: keep - keep // 2]], count - keep, value[count - keep // 2 :])
+    return walk.items(ends, value, "list", depth)
+
+
+def _has_text_keys(rows: Iterable[tuple[Any, Any]]) -> bool:
+    for key, _ in rows:  # noqa: SIM110 - half the time of all(…) over a generator
+        if type(key) is not str:
+            return False
+    return True
 
 
 def _fill_list(copy: list[Any], owner: object, name: str, walk: Walk, depth: int) -> Snapshot:
@@ -273,7 +283,7 @@ def _read_other(value: object, walk: Walk, depth: int) -> Snapshot:
                         return _serialized(value, serialize, walk, depth)
         shape = shape_of(t)
         return shape.read(value, shape, walk, depth)
-    except Exception as error:  # noqa: BLE001  one unreadable object must not cost the rest of the picture
+    except Exception as error:  # noqa: BLE001 - one unreadable object must not cost the rest of the picture
         del walk.path[path_length:]
         return Tagged(name_of(t), {"unreadable": name_of(type(error))})
 
@@ -286,7 +296,7 @@ def _serialized(value: object, serialize: Serializer, walk: Walk, depth: int) ->
         return Elided(name, 0)
     try:
         result = serialize(value)
-    except Exception as error:  # noqa: BLE001  the user's function fails for itself, not for the run
+    except Exception as error:  # noqa: BLE001 - the user's function fails for itself, not for the run
         return Note(f"<serializer failed: {name_of(type(error))}>")
     walk.path.append(id(value))
     shown = walk.value(result, depth + 1)

@@ -42,7 +42,7 @@ _get_context = _exception["__context__"].__get__
 _get_suppress = _exception["__suppress_context__"].__get__
 _get_dict = _exception["__dict__"].__get__
 
-_OWN_DIRECTORY = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120  pathlib is slow to import
+_OWN_DIRECTORY = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120 - pathlib is slow to import
 
 
 class Frame(NamedTuple):
@@ -81,7 +81,7 @@ def describe_exception(error: BaseException) -> ErrorSnapshot:
     """Take a picture of an exception, without running its `__str__` or its arguments' `__repr__`."""
     try:
         return _describe(error, _MAX_CHAIN, [])
-    except Exception as failure:  # noqa: BLE001  the contract: describing an error does not raise another one
+    except Exception as failure:  # noqa: BLE001 - the contract: describing an error does not raise another one
         return ErrorSnapshot(name_of(type(error)), Note(f"<unreadable: {name_of(type(failure))}>"))
 
 
@@ -121,7 +121,7 @@ def message_of(error: BaseException) -> Snapshot:
     title = _validation_message(error)
     if title is not None:
         return title
-    from .capture import snapshot  # noqa: PLC0415  the two call each other
+    from .capture import snapshot  # noqa: PLC0415 - the two call each other
 
     shown = snapshot(args)
     return shown[0] if type(shown) is list and len(shown) == 1 else shown

@@ -1,7 +1,8 @@
 """What kind of thing an object is, decided once per class and without running any code of the class.
 
-Classes are looked at through the descriptors of `type`, never by attribute access, which a metaclass may answer. A class of a
-library counts as the library's only if `sys.modules` holds it under its own name; nothing is ever imported for it.
+Classes are looked at through the descriptors of `type`, never by attribute access, which a metaclass may answer. A
+class of a library counts as the library's only if `sys.modules` holds it under its own name; nothing is ever imported
+for it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ _get_qualname = _type_attributes["__qualname__"].__get__
 _get_module = _type_attributes["__module__"].__get__
 _get_flags = _type_attributes["__flags__"].__get__
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made at run time; the classes of Python's own core are not
-_module_dict = ModuleType.__dict__["__dict__"].__get__
+_module_attributes: Any = ModuleType.__dict__
+_module_dict = _module_attributes["__dict__"].__get__
 
 _READERS: dict[str, tuple[Reader, bool]] = {}
 """Qualified class name → its reader, and whether it goes before those of other bases (an Enum that is also a str)."""
@@ -63,7 +65,8 @@ class Shape:
         base: the class that the reader is made for: `cls` or one of its bases.
         name: what the class is called in a record.
 
-    `exact` is whether the class is the library's own, not a subclass or look-alike: only then may its methods be called.
+    `exact` is whether the class is the library's own, not a subclass or look-alike: only then may its methods be
+    called.
     """
 
     __slots__ = ("base", "dict_getters", "exact", "levels", "name", "read", "slots")
@@ -147,7 +150,7 @@ def qualified_name_of(cls: type) -> str:
 
 
 def module_named(name: str) -> dict[str, Any]:
-    """Return the namespace of a module that the program has imported, {} if it has not; never runs a lazy module's code."""
+    """Return the namespace of an imported module, {} if it is not imported; a lazy module is left asleep."""
     module = sys.modules.get(name)
     if any(cls is ModuleType for cls in mro_of(type(module))):  # not isinstance, which asks a stranger's __class__
         namespace: dict[str, Any] = _module_dict(module)
@@ -164,7 +167,7 @@ def is_genuine(cls: type) -> bool:
         return not _get_flags(cls) & _HEAP_TYPE
     namespace = module_named(module)
     # Some builtin modules hold a class under another name: `_thread.lock` is LockType.
-    return namespace.get(name_of(cls)) is cls or any([item is cls for item in list(namespace.values())])
+    return namespace.get(name_of(cls)) is cls or any(item is cls for item in list(namespace.values()))
 
 
 def _unmangled(name: str, cls: type) -> str:
@@ -172,8 +175,7 @@ def _unmangled(name: str, cls: type) -> str:
     return name[len(prefix) - 2 :] if name.startswith(prefix) else name
 
 
-def _read_secret(value: object, shape: Shape, walk: Walk, depth: int) -> Snapshot:
-    del value, shape, walk, depth
+def _read_secret(_value: object, _shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
     return REDACTED
 
 
@@ -185,7 +187,7 @@ def read_fields(value: object, shape: Shape, limit: int) -> tuple[dict[str, Any]
     for name, getter in shape.slots:
         try:
             fields.setdefault(name, getter(value))
-        except AttributeError:  # a slot that was never set
+        except AttributeError:  # noqa: PERF203 - a slot that was never set
             continue
     return fields, cut
 

@@ -1,8 +1,8 @@
 """The plain data that a snapshot consists of.
 
-A snapshot is an exact None, bool, int, float, str or bytes, a dict with str keys, a list, or one of the marks below. The
-marks are tuples, so that two snapshots compare at C speed and no comparison ever reaches an object of the user's. A user's
-tuple becomes a list: a plain tuple never stands in a snapshot, and the marks cannot be confused with data.
+A snapshot is an exact None, bool, int, float, str or bytes, a dict with str keys, a list, or one of the marks below.
+The marks are tuples, so that two snapshots compare at C speed and no comparison ever reaches an object of the user's. A
+user's tuple becomes a list: a plain tuple never stands in a snapshot, and the marks cannot be confused with data.
 """
 
 from __future__ import annotations
@@ -10,7 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-__all__ = ["CUT_KEY", "DEFAULT_LIMITS", "REDACTED", "Cut", "Elided", "Limits", "Note", "Pairs", "Snapshot", "Tagged"]
+__all__ = [
+    "CUT_KEY",
+    "DEFAULT_LIMITS",
+    "REDACTED",
+    "Cut",
+    "Elided",
+    "Ends",
+    "Limits",
+    "Note",
+    "Pairs",
+    "Snapshot",
+    "Tagged",
+]
 
 Snapshot = Any
 """What `snapshot` returns; see the module's docstring."""
@@ -29,7 +41,8 @@ class Limits:
     Args:
         max_items: entries shown of one container, half from its head and half from its tail.
         max_elements: entries shown in total, over all containers of one value.
-        max_depth: containers within containers. A level of an object that declares no fields (no dataclass, attrs or pydantic
+        max_depth: containers within containers. A level of an object that declares no fields (no dataclass, attrs or
+        pydantic
             model) counts as three: graphs of clients, pools and locks are deep and say little.
         max_text: characters of one text; beyond it, its beginning and its end are kept. A prompt of 30 kB is whole.
         max_total_text: characters in total, over all texts of one value.
@@ -62,20 +75,28 @@ class Pairs(NamedTuple):
 class Cut(NamedTuple):
     """Stands where entries were left out."""
 
-    count: int
+    entries: int
 
 
 class Elided(NamedTuple):
     """Stands for a container that was not entered, because the depth or the budget ended there."""
 
     type_name: str
-    count: int
+    entries: int
 
 
 class Note(NamedTuple):
     """A remark of the tracer's own in the place of a value; always shown as it is."""
 
     text: str
+
+
+class Ends(NamedTuple):
+    """What is read of a container: its head, how many entries are left out, and its tail. Not part of a snapshot."""
+
+    head: list[Any]
+    cut: int = 0
+    tail: tuple[Any, ...] | list[Any] = ()
 
 
 REDACTED = Note("[redacted]")

@@ -1,7 +1,7 @@
 """What of a value may leave the process: secrets by name, by shape, by the user's mask and by policy.
 
-Everything here runs on the worker, before any sink. Names are compared in snake case (`X-API-Key`, `apiKey` and `API_KEY` are
-all `api_key`) with glob patterns; texts are searched for the forms in which secrets appear in messages.
+Everything here runs on the worker, before any sink. Names are compared in snake case (`X-API-Key`, `apiKey` and
+`API_KEY` are all `api_key`) with glob patterns; texts are searched for the forms in which secrets appear in messages.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ DEFAULT_EXCEPTIONS = (
     "input_token", "output_token", "total_token", "page_token", "*_page_token", "continuation_token",
     "require_auth", "requires_auth", "needs_auth", "use_auth", "is_auth",
 )  # fmt: skip
-"""Globs over names in snake case that the patterns hit and that are no secrets: tokens of a language model or of a page."""
+"""Globs over names that the patterns hit and that are no secrets: tokens of a language model or of a page."""
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[\W_]+")
@@ -115,11 +115,13 @@ class Rules:
 
     Args:
         redact: secrets by name.
-        mask: a function of the user's from a JSON-ready value and its path to what is recorded instead; called for every
-            value, containers after their contents, and for the beginning and the end of a text that is cut. If it raises, the
-            value is withheld.
+        mask: a function of the user's from a JSON-ready value and its path to what is recorded instead; called for
+        every
+            value, containers after their contents, and for the beginning and the end of a text that is cut. If it
+            raises, the value is withheld.
         policy: what to do with parts of a value, by their path: "record", "summarise" (type and size only) or "hide". A
-            pattern is the path's parts joined with dots, "*" stands for any one part, and "shared." at its start may be left
+            pattern is the path's parts joined with dots, "*" stands for any one part, and "shared." at its start may be
+            left
             out: "documents", "shared.documents", "prep_res", "users.*.email". The first pattern that fits decides.
         limits: how much of a value is shown.
         scan_text: look for secrets inside of texts too, by their form: provider keys, passwords in URLs.
@@ -155,9 +157,9 @@ NO_RULES = Rules(Redactor(defaults=False), scan_text=False)
 
 REPLACEMENT = "[redacted]"
 
-# Each pattern starts with a literal, which the regex engine looks for at the speed of str.find (a common \b before it would
-# cost 10 times as much: 1,000 µs for 50 kB of prose); the repetitions are bounded, so that the time is linear. Some are looked
-# for only if the text has an underscore at all.
+# Each pattern starts with a literal, which the regex engine looks for at the speed of str.find (a common \b before it
+# would cost 10 times as much: 1,000 µs for 50 kB of prose); the repetitions are bounded, so that the time is linear.
+# Some are looked for only if the text has an underscore at all.
 _SHAPES = (
     ("sk-", re.compile(r"sk-(?<![A-Za-z0-9]sk-)[\w-]{16,300}")),  # OpenAI, Anthropic, Langfuse, OpenRouter
     ("AKIA", re.compile(r"AKIA[A-Z0-9]{16}")),
@@ -217,7 +219,7 @@ def redact_text(text: str, rules: Rules) -> str:
         text = scan(text)
     if rules.redact.idle:
         return text
-    pieces = []
+    pieces: list[str] = []
     at = 0  # the text before is in pieces
     position = 0
     while (match := _NAME.search(text, position)) is not None:

@@ -1,7 +1,8 @@
 """From snapshots to what is recorded: JSON-ready, bounded, without secrets. Runs on the worker.
 
-One convention: what JSON can say is said plainly (a tuple is a list), everything else is an object with `__type__`: a class
-instance with its fields, `{"__type__": "Customer", "id": 3}`, anything of one value with `value`, of many with `items`.
+One convention: what JSON can say is said plainly (a tuple is a list), everything else is an object with `__type__`: a
+class instance with its fields, `{"__type__": "Customer", "id": 3}`, anything of one value with `value`, of many with
+`items`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from .capture_errors import ErrorSnapshot
 from .capture_types import CUT_KEY, Cut, Elided, Note, Pairs, Snapshot, Tagged
 from .records import Json
 from .redaction import REPLACEMENT, Redactor, Rules, redact_text, scan
+from .render_text import LONGEST_KEY, clean, not_finite, short, size_of, unused
 
 __all__ = ["TYPE_KEY", "render", "render_exception"]
 
@@ -29,7 +31,6 @@ _MARGIN = 4096
 
 _LEAST_TEXT = 200
 _MOST_BITS = 2000  # about 600 digits: below the least limit that Python can be given for int → str
-_LONGEST_KEY = 200
 
 Path = tuple[str | int, ...]
 
@@ -86,13 +87,13 @@ class _Rendering:
         elif value is None or t is bool:
             shown = value
         elif t is float:
-            shown = value if isfinite(value) else _not_finite(value)
+            shown = value if isfinite(value) else not_finite(value)
         elif t is dict:
             shown = self.entries(value, path, {})
         elif t is list or t is tuple:  # tuples come in plain data of our own
             shown = self.items(value, path)
         elif t is Tagged:
-            shown = self.entries(value.fields, path, {TYPE_KEY: _clean(value.type_name)})
+            shown = self.entries(value.fields, path, {TYPE_KEY: clean(value.type_name)})
         elif t is bytes:
             shown = {TYPE_KEY: "bytes", "size": len(value), "preview": preview(value[:64])}
         elif t is Pairs:
@@ -111,10 +112,10 @@ class _Rendering:
                 result = self.value(item, ())
             else:
                 result = self.part(item, (*path, key))
-            if len(key) <= _LONGEST_KEY and key.isascii() and key not in shown:
+            if len(key) <= LONGEST_KEY and key.isascii() and key not in shown:
                 shown[key] = result
             else:
-                shown[_unused(_clean(_short(key)), shown)] = result
+                shown[unused(clean(short(key)), shown)] = result
         return shown
 
     def items(self, value: list[Snapshot] | tuple[Snapshot, ...], path: Path) -> list[Json]:
@@ -126,11 +127,11 @@ class _Rendering:
         shown = []
         for item in value:
             shown.append(self.part(item, (*path, index)))
-            index += item.count if type(item) is Cut else 1
+            index += item.entries if type(item) is Cut else 1
         return shown
 
     def pairs(self, value: Pairs, path: Path) -> Json:
-        shown: dict[str, Json] = {} if value.type_name == "dict" else {TYPE_KEY: _clean(value.type_name)}
+        shown: dict[str, Json] = {} if value.type_name == "dict" else {TYPE_KEY: clean(value.type_name)}
         for row in value.rows:
             if type(row) is Cut:
                 shown[CUT_KEY] = _mark(row)
@@ -139,7 +140,7 @@ class _Rendering:
             name = key if type(key) is str else self.key(key)
             plain = key.decode("latin-1") if type(key) is bytes else name
             result = REPLACEMENT if self.hits(plain) and item is not None else self.part(item, (*path, name))
-            shown[_unused(_clean(_short(name)), shown)] = result
+            shown[unused(clean(short(name)), shown)] = result
         return shown
 
     def key(self, key: Snapshot) -> str:
@@ -148,8 +149,8 @@ class _Rendering:
         if key is None or t is bool or t is float or (t is int and key.bit_length() <= _MOST_BITS):
             return repr(key)
         if t is bytes:
-            return repr(key[:_LONGEST_KEY])
-        if t is list and all([_is_short_scalar(item) for item in key]):
+            return repr(key[:LONGEST_KEY])
+        if t is list and all(_is_short_scalar(item) for item in key):
             return f"({', '.join([repr(item) for item in key])}{',' * (len(key) == 1)})"
         if t is Tagged and "value" in key.fields and type(key.fields["value"]) is str:
             return str(key.fields["value"])
@@ -175,12 +176,12 @@ class _Rendering:
         tail = self.cleaned(text[max(size - half - _MARGIN, half) :], path)
         if type(head) is not str or type(tail) is not str:
             return head
-        return f"{head[:half]} … {_size(size - 2 * half)} more … {tail[-half:] if half else ''}"
+        return f"{head[:half]} … {size_of(size - 2 * half)} more … {tail[-half:] if half else ''}"
 
     def cleaned(self, text: str, path: Path) -> Json:
         if self.scan and len(text) > 7:  # no secret is shorter
             text = scan(text)
-        text = _clean(text)
+        text = clean(text)
         return text if self.mask is None else self.masked(text, path)
 
     def masked(self, shown: Json, path: Path) -> Json:
@@ -190,7 +191,7 @@ class _Rendering:
             return shown
         try:
             result = mask(shown, path)
-        except Exception:  # noqa: BLE001  the promise: if the mask fails, the value is withheld and the rest goes on
+        except Exception:  # noqa: BLE001 - the promise: if the mask fails, the value is withheld and the rest goes on
             return WITHHELD
         if result is shown:
             return shown
@@ -210,13 +211,13 @@ def render_exception(error: ErrorSnapshot, rules: Rules) -> dict[str, Json]:
     Returns:
         JSON-ready data; "notes", "cause" or "context" (the same again), "exceptions" (of a group) where there are any.
     """
-    shown: dict[str, Json] = {"type": _clean(error.type_name), "message": _message(error.message, rules)}
+    shown: dict[str, Json] = {"type": clean(error.type_name), "message": _message(error.message, rules)}
     frames: list[Json] = [
         {
-            "file": _clean(frame.file),
+            "file": clean(frame.file),
             "line": frame.line,
-            "function": _clean(frame.function),
-            "code": _clean(redact_text(_short(_code(frame.file, frame.line), 500), rules)),
+            "function": clean(frame.function),
+            "code": clean(redact_text(short(_code(frame.file, frame.line), 500), rules)),
         }
         for frame in error.frames
     ]
@@ -247,16 +248,16 @@ def _message(message: Snapshot, rules: Rules) -> str:
 def _code(file: str, line: int) -> str:
     try:
         return linecache.getline(file, line).strip()
-    except Exception:  # noqa: BLE001  linecache runs loaders of whatever import hook made the module
+    except Exception:  # noqa: BLE001 - linecache runs loaders of whatever import hook made the module
         return ""
 
 
 def _mark(value: Snapshot) -> str:
     if type(value) is Cut:
-        return f"{CUT_KEY} {value.count:,} more items"
+        return f"{CUT_KEY} {value.entries:,} more items"
     if type(value) is Elided:
-        return f"{CUT_KEY} {_clean(value.type_name)} of {value.count:,} items"
-    return _clean(value.text) if type(value) is Note else "<unknown>"
+        return f"{CUT_KEY} {clean(value.type_name)} of {value.entries:,} items"
+    return clean(value.text) if type(value) is Note else "<unknown>"
 
 
 def _summary(value: Snapshot) -> Json:
@@ -271,19 +272,19 @@ def _summary(value: Snapshot) -> Json:
     if t is Tagged:
         inner = value.fields.get("items", value.fields)
         return {
-            TYPE_KEY: _clean(value.type_name),
+            TYPE_KEY: clean(value.type_name),
             "size": _count(inner if type(inner) in {list, dict} else value.fields),
         }
     if t is Pairs:
-        return {TYPE_KEY: _clean(value.type_name), "size": _count(value.rows)}
+        return {TYPE_KEY: clean(value.type_name), "size": _count(value.rows)}
     if t is Elided:
-        return {TYPE_KEY: _clean(value.type_name), "size": value.count}
+        return {TYPE_KEY: clean(value.type_name), "size": value.entries}
     return {TYPE_KEY: "NoneType" if value is None else t.__name__}
 
 
 def _count(container: list[Any] | dict[str, Any]) -> int:
     parts = container.values() if type(container) is dict else container
-    return sum(part.count if type(part) is Cut else 1 for part in parts)
+    return sum(part.entries if type(part) is Cut else 1 for part in parts)
 
 
 def _names_a_secret(value: dict[str, Snapshot], redactor: Redactor) -> bool:
@@ -301,42 +302,3 @@ def _is_short_scalar(value: Snapshot) -> bool:
         or (t is int and value.bit_length() < 200)
         or (t is str and len(value) < 100)
     )
-
-
-def _unused(key: str, shown: dict[str, Json]) -> str:
-    if key not in shown:
-        return key
-    number = 2
-    while f"{key} ({number})" in shown:
-        number += 1
-    return f"{key} ({number})"
-
-
-def _short(text: str, limit: int = _LONGEST_KEY) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}… {_size(len(text) - limit)} more"
-
-
-def _not_finite(value: float) -> str:
-    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # noqa: PLR0124  that is what NaN is
-
-
-def _clean(text: str) -> str:
-    """Replace lone surrogates, which UTF-8 cannot encode; two that belong together become their character."""
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
-
-
-_UNITS: tuple[tuple[int, str], ...] = ((1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB"))
-
-
-def _size(characters: int) -> str:
-    """Write a size for readers: 1.9 MB."""
-    for unit, name in _UNITS:
-        if characters >= unit:
-            return f"{characters / unit:.1f} {name}"
-    return f"{characters} B"

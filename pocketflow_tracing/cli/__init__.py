@@ -1,3 +1,4 @@
+# ruff: noqa: PLC0415 (importing the package must not load what a terminal needs)
 """The command line: see runs in the terminal, take them away, keep the store small, find out what is wrong.
 
 It reads the store and never loads the recording half, but for the commands that record or deliver.

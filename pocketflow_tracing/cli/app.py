@@ -29,9 +29,9 @@ app.command()(maintain.prune)
 app.command()(maintain.sync)
 app.command()(doctor.doctor)
 # Everything after the script's name is the script's, options included.
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False})(
-    programs.run
-)
+app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
+)(programs.run)
 
 
 def _show_version(wanted: bool) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from pocketflow_tracing.store import RunFilter, RunRow, Store
@@ -25,6 +24,7 @@ STATUSES = ("running", "interrupted", "success", "recovered", "error", "cancelle
 
 
 def runs(
+    *,
     store: StoreOption = None,
     flow: Annotated[str | None, typer.Option(help="Only runs of this flow.")] = None,
     status: Annotated[str | None, typer.Option(help=f"Only runs with this status: {', '.join(STATUSES)}.")] = None,
@@ -49,17 +49,21 @@ def runs(
         for run in found:
             out.print("\t".join(_plain_row(run)))
     elif found:
-        out.print(_table(found, out, now_ns))
+        for line in _listing(found, out, now_ns):
+            out.print(line)
     else:
         out.print("No runs match." if filters != RunFilter() else "No runs yet.")
 
 
 def show(
+    *,
     run: Annotated[str, typer.Argument(help="The beginning of a run id or trace id, or 'last'.")] = "last",
     store: StoreOption = None,
     io: Annotated[bool, typer.Option("--io", help="Show inputs and outputs.")] = False,
     state: Annotated[bool, typer.Option("--state", help="Show what each visit changed in shared.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Show every item of large batches, long values whole.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show every item of large batches, long values whole.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Show a run as a tree: durations, decisions, attempts, errors."""
@@ -89,42 +93,45 @@ def _plain_row(run: RunRow) -> list[str]:
     return [clean(cell).replace("\t", " ").replace("\n", " ") for cell in row]
 
 
-def _table(found: list[RunRow], out: Console, now_ns: int) -> Table:
+def _listing(found: list[RunRow], out: Console, now_ns: int) -> Iterator[Text]:
     symbols = symbols_for(out)
-    table = Table(box=box.SIMPLE_HEAD if symbols.arrow == "→" else box.ASCII2, header_style="dim", pad_edge=False)
-    table.add_column("run", no_wrap=True)
-    table.add_column("flow", style="bold", overflow="ellipsis", no_wrap=True, min_width=8)
-    table.add_column("status", no_wrap=True)
-    table.add_column("started", no_wrap=True)
-    table.add_column("took", justify="right", no_wrap=True)
-    table.add_column("nodes", justify="right", no_wrap=True)
-    # Columns that would be empty are left out: most programs have no sessions or costs.
-    optional = {
-        "tokens": any(run.tokens for run in found),
-        "cost": any(run.cost is not None for run in found),
-        "session": any(run.session_id for run in found),
-        "user": any(run.user_id for run in found),
-        "error": any(run.error for run in found),
-    }
-    for title, there in optional.items():
-        if there:
-            right = title in {"tokens", "cost"}
-            table.add_column(title, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
-    for run in found:
-        cells = {
-            "tokens": Text(f"{run.tokens:,}" if run.tokens else ""),
-            "cost": Text("" if run.cost is None else money(run.cost)),
-            "session": Text(clean(run.session_id or "")),
-            "user": Text(clean(run.user_id or "")),
-            "error": Text(one_line(run.error) if run.error else "", "red"),
-        }
-        table.add_row(
-            Text(run.run_id[:8], "dim"),
-            Text(clean(run.name)),
-            Text.assemble(symbols.of(run.status), f" {run.status}"),
-            Text(ago(run.start_ns, now_ns), "dim"),
-            Text(duration(run.duration_ns)),
-            Text(f"{run.nodes:,}"),
-            *(cells[title] for title, there in optional.items() if there),
-        )
-    return table
+    columns = [
+        _column("run", [Text(run.run_id[:8], "dim") for run in found]),
+        _column("flow", [Text(clean(run.name), "bold") for run in found], most=32),
+        _column("status", [symbols.of(run.status).append(f" {run.status}") for run in found]),
+        _column("started", [Text(ago(run.start_ns, now_ns), "dim") for run in found]),
+        _column("took", [Text(duration(run.duration_ns)) for run in found], right=True),
+        _column("nodes", [Text(f"{run.nodes:,}") for run in found], right=True),
+    ]
+    # Most programs have no sessions or costs: columns that would be empty are left out, and those that find no room.
+    optional = [
+        _column("tokens", [Text(f"{run.tokens:,}" if run.tokens else "") for run in found], right=True),
+        _column("cost", [Text("" if run.cost is None else money(run.cost)) for run in found], right=True),
+        _column("session", [Text(clean(run.session_id or "")) for run in found], most=16),
+        _column("user", [Text(clean(run.user_id or "")) for run in found], most=16),
+    ]
+    room = out.width - sum(column[0].cell_len + 2 for column in columns)
+    errors = [Text(one_line(run.error) if run.error else "", "red") for run in found]
+    if any(errors):
+        room -= 24  # an error is worth more than what follows
+    for column in optional:
+        if any(cell.plain.strip() for cell in column[1:]) and column[0].cell_len + 2 <= room:
+            columns.append(column)
+            room -= column[0].cell_len + 2
+    if any(errors) and room + 24 >= 12:
+        columns.append(_column("error", errors, most=room + 24))
+    for row in zip(*columns, strict=True):
+        line = Text("  ").join(row)
+        line.rstrip()
+        yield line
+
+
+def _column(title: str, cells: list[Text], *, most: int = 1000, right: bool = False) -> list[Text]:
+    """Return the title and the cells, all of one width."""
+    column = [Text(title, "dim italic"), *cells]
+    width = min(most, max(cell.cell_len for cell in column))
+    for cell in column:
+        cell.truncate(width, overflow="ellipsis")
+        missing = width - cell.cell_len
+        cell.pad_left(missing) if right else cell.pad_right(missing)
+    return column

@@ -43,7 +43,9 @@ def label(node: SpanNode, names: Mapping[str, str], symbols: Symbols) -> Text:
         if span.kind in {"node", "flow", "pass"}:
             _append_decision(text, span.attributes, names, symbols)
     if (error := error_text(node)) is not None:
-        text.append(f"  {error}", "red" if span.status == "error" and span.attributes.get("level") != "WARNING" else "yellow")
+        text.append(
+            f"  {error}", "red" if span.status == "error" and span.attributes.get("level") != "WARNING" else "yellow"
+        )
     return text
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: PLC0415 (imports stand in the functions: looking at a store must not load what records and delivers)
 """Where the commands print: a terminal, a pipe, or JSON for programs."""
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def store_path(given: Path | None) -> Path:
-    """Return the store file that is meant: the option, else the setting, else the default under the working directory."""
+    """Return the store file that is meant: the option, else the setting, else the default."""
     if given is not None:
         return given / "traces.db" if given.is_dir() else given
     from pocketflow_tracing.config import TracingConfig
@@ -35,12 +36,11 @@ def store_path(given: Path | None) -> Path:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return the console to print to: as wide as the terminal, or as wide as the lines in a pipe; colours by NO_COLOR."""
+    """Return the console to print to; it cuts and wraps nothing, and its colours obey NO_COLOR."""
     stream = sys.stderr if stderr else sys.stdout
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")  # what a terminal cannot show is no reason to stop
-    plain = Console(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=True)
-    return plain
+    return Console(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=True)
 
 
 def fail(message: str) -> int:

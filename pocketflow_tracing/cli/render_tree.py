@@ -60,11 +60,14 @@ def render_run(run: RunRow, spans: Sequence[SpanRow], console: Console, options:
 
 
 def _heading(run: RunRow, spans: Sequence[SpanRow], symbols: Symbols) -> Iterator[Text]:
-    first = Text.assemble(symbols.of(run.status), " ", (clean(run.name), "bold"), "  ", (run.status, style_of(run.status)))
+    first = Text.assemble(
+        symbols.of(run.status), " ", (clean(run.name), "bold"), "  ", (run.status, style_of(run.status))
+    )
     if run.duration_ns is not None:
         first.append(f"{symbols.dot}{duration(run.duration_ns)}")
     yield first.append(f"{symbols.dot}{moment(run.start_ns)}", "dim")
-    facts = [count(run.nodes, "node visit"), count(run.attempts, "attempt")]
+    facts = [count(run.nodes, "node visit")]
+    facts += [count(run.attempts, "attempt")] if run.attempts else []
     facts += [count(run.tokens, "token")] if run.tokens else []
     facts += [money(run.cost)] if run.cost is not None else []
     facts += [f"session {run.session_id}"] if run.session_id else []
@@ -148,8 +151,9 @@ def _laid_out(
 ) -> Iterator[Text]:
     width = _width(console)
     longest = max((line.text.cell_len for line in lines if line.span), default=0)
-    bars = max(0, min(40, width - min(longest, width // 2) - _DURATION_CELLS - 5)) if console.is_terminal else 0
-    bars = bars if bars >= 16 else 0
+    # The tree comes first; bars take what it leaves, and stay away where that is too little to tell anything.
+    bars = min(32, width - min(longest, 72) - _DURATION_CELLS - 4) if console.is_terminal else 0
+    bars = bars if bars >= 12 else 0
     room = width - _DURATION_CELLS - 2 - (bars + 2 if bars else 0)
     column = min(longest, room)
     end_ns = max([run.end_ns or 0, *(span.end_ns or span.start_ns for span in spans), run.start_ns + 1])

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from pocketflow_tracing.records import Json
 
-__all__ = ["ago", "clean", "compact", "count", "duration", "money", "moment", "parse_age", "size"]
+__all__ = ["ago", "clean", "compact", "count", "duration", "moment", "money", "parse_age", "size"]
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
@@ -95,4 +95,6 @@ def parse_age(text: str, now_ns: int) -> int:
         parsed = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
         return int(parsed.astimezone().timestamp() * 1e9)
     except (ValueError, OverflowError, OSError):
-        raise ValueError(f"{text!r} is no time: give an age such as 30m, 2h or 7d, or a date such as 2026-05-31.") from None
+        raise ValueError(
+            f"{text!r} is no time: give an age such as 30m, 2h or 7d, or a date such as 2026-05-31."
+        ) from None

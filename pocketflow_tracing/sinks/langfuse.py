@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +45,6 @@ class LangfuseSink:
         self._sender = Sender(config, store)
         self._client = _sdk.SdkClient(config, self._sender.submit)
         self.project_id: str | None = None
-        self._warmed = False
 
     def describe(self) -> str:
         """Name the sink in a sentence of debug mode."""
@@ -77,7 +78,7 @@ class LangfuseSink:
             encoded.append(span)
             size += length
             for score in record.scores:
-                self._client.score(record, score)
+                self._submit_score(record, by_id[record.run_id], score)
         if encoded:
             self._submit(encoded)
 
@@ -87,9 +88,7 @@ class LangfuseSink:
 
     def tick(self) -> float | None:
         """Do what is due."""
-        if not self._warmed:
-            self._warmed = True
-            self._client.create_in_background()
+        self._client.create_in_background()
         return self._sender.tick()
 
     def flush(self, deadline: float) -> bool:
@@ -109,6 +108,21 @@ class LangfuseSink:
     def _submit(self, spans: list[Any]) -> None:
         body = otlp.request(spans, str(self.config.langfuse_public_key), _resource(self.config))
         self._sender.submit(body, len(spans))
+
+    def _submit_score(self, record: SpanRecord, run: RunRecord, score: dict[str, Any]) -> None:
+        # not through the SDK: a score is as safe from an outage as the span it belongs to. The id is derived, so that a
+        # second delivery changes nothing.
+        identity = f"{record.trace_id}{record.span_id}{score.get('name')}{score.get('value')}"
+        body = {
+            "id": str(uuid.uuid5(uuid.NAMESPACE_OID, identity)),
+            "traceId": record.trace_id,
+            "observationId": record.span_id,
+            "dataType": "CATEGORICAL" if isinstance(score.get("value"), str) else "NUMERIC",
+            **score,
+        }
+        if run.environment:
+            body["environment"] = run.environment
+        self._sender.submit(json.dumps(body).encode(), 0)
 
     def _mask(self) -> Callable[[Any], Any] | None:
         theirs = self._client.mask

@@ -38,6 +38,7 @@ _BACKOFF_FIRST, _BACKOFF_LAST = 1.0, 60.0
 _MAX_WAITING = 64 * 1024 * 1024
 """Bytes of encoded batches in memory; more goes to the outbox."""
 PATH = "/api/public/otel/v1/traces"
+SCORES_PATH = "/api/public/scores"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +57,17 @@ class Answer:
     retry_after: float | None = None
 
 
-def headers(config: TracingConfig) -> dict[str, str]:
+def headers(config: TracingConfig, body: bytes) -> dict[str, str]:
     """The headers of a request, as the Langfuse SDK sends them."""
     pair = f"{config.langfuse_public_key}:{config.langfuse_secret_key}"
+    what = (
+        {"Content-Type": "application/json"}
+        if is_score(body)
+        else {"Content-Type": "application/x-protobuf", "Content-Encoding": "gzip"}
+    )
     return {
+        **what,
         "Authorization": "Basic " + base64.b64encode(pair.encode()).decode("ascii"),
-        "Content-Type": "application/x-protobuf",
-        "Content-Encoding": "gzip",
         "User-Agent": f"pocketflow-tracing/{__version__}",
         "x-langfuse-sdk-name": "python",
         "x-langfuse-sdk-version": _sdk_version(),
@@ -77,6 +82,11 @@ def _sdk_version() -> str:
     return version("langfuse")
 
 
+def is_score(body: bytes) -> bool:
+    """Whether a body is a score, a JSON object, and not a batch of spans, which begins with gzip's magic number."""
+    return body.startswith(b"{")
+
+
 def new_client(config: TracingConfig) -> httpx.Client:
     """An HTTP client with the environment's proxies and certificate authorities."""
     return httpx.Client(timeout=httpx.Timeout(config.timeout), follow_redirects=False)
@@ -84,9 +94,9 @@ def new_client(config: TracingConfig) -> httpx.Client:
 
 def post(client: httpx.Client, config: TracingConfig, body: bytes) -> Answer:
     """Send one request and say what became of it; a network error is an answer too."""
-    url = config.langfuse_host.rstrip("/") + PATH
+    url = config.langfuse_host.rstrip("/") + (SCORES_PATH if is_score(body) else PATH)
     try:
-        response = client.post(url, content=body, headers=headers(config))
+        response = client.post(url, content=body, headers=headers(config, body))
     except httpx.HTTPError as error:
         return Answer("later", f"{config.langfuse_host} cannot be reached ({type(error).__name__})")
     except (OSError, ValueError, RuntimeError, httpx.InvalidURL) as error:
@@ -149,7 +159,9 @@ class Batch:
 
 
 def halves(batch: Batch) -> list[Batch]:
-    """A batch as two, or [] when it holds one span."""
+    """A batch as two, or [] when it holds one span (or is a score)."""
+    if is_score(batch.body):
+        return []
     message = ExportTraceServiceRequest()
     message.ParseFromString(gzip.decompress(batch.body))
     scopes = [scope for resource in message.resource_spans for scope in resource.scope_spans]

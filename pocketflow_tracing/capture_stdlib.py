@@ -1,0 +1,113 @@
+"""How values of the standard library and of pydantic are read: enums, moments, numbers, paths, models.
+
+As in `capture_builtins`, through the class that a reader is registered for.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from .capture_kinds import Shape, attributes_of, is_genuine, kind, name_of, qualified_name_of, read_fields, shape_of
+from .capture_types import Note, Snapshot, Tagged
+
+if TYPE_CHECKING:
+    from .capture import Walk
+
+_MAX_DIGITS_BITS = 2000  # about 600 digits: below the least limit that Python can be given for int → str
+
+
+@kind("enum.Enum", first=True)
+def _read_enum(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
+    own = shape.instance_dict(value)
+    return walk.fields({"name": own.get("_name_"), "value": own.get("_value_")}, value, shape.name, depth)
+
+
+@kind("datetime.datetime")
+def _read_datetime(value: dt.datetime, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
+    read: Any = _components(
+        value, dt.datetime, "year", "month", "day", "hour", "minute", "second", "microsecond", "fold"
+    )
+    return _moment(dt.datetime(**read), dt.datetime.tzinfo.__get__(value), shape)  # noqa: DTZ001 - the zone comes beside it
+
+
+@kind("datetime.time")
+def _read_time(value: dt.time, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
+    read: Any = _components(value, dt.time, "hour", "minute", "second", "microsecond", "fold")
+    return _moment(dt.time(**read), dt.time.tzinfo.__get__(value), shape)
+
+
+def _components(value: object, base: Any, *names: str) -> dict[str, int]:
+    """Read numbers of a moment through the class they are defined in."""
+    return {name: getattr(base, name).__get__(value) for name in names}
+
+
+def _moment(plain: Any, zone: object, shape: Shape) -> Snapshot:
+    """Write a moment in ISO 8601; only Python's own time zones are asked for the offset, of others the class is named."""
+    if zone is None:
+        return Tagged(shape.name, {"value": plain.isoformat()})
+    if shape_of(type(zone)).exact and qualified_name_of(type(zone)) in {"datetime.timezone", "zoneinfo.ZoneInfo"}:
+        return Tagged(shape.name, {"value": plain.replace(tzinfo=zone).isoformat()})
+    return Tagged(shape.name, {"value": plain.isoformat(), "tzinfo": name_of(type(zone))})
+
+
+@kind("datetime.date")
+def _read_date(value: dt.date, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
+    return Tagged(shape.name, {"value": dt.date.isoformat(value)})
+
+
+@kind("datetime.timedelta")
+def _read_timedelta(value: dt.timedelta, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
+    return Tagged(shape.name, {"value": dt.timedelta.__str__(value)})
+
+
+@kind("datetime.timezone", "zoneinfo.ZoneInfo")
+def _read_zone(value: Any, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
+    base: Any = shape.base
+    return Tagged(shape.name, {"value": base.__str__(value)} if shape.exact else {})
+
+
+@kind("uuid.UUID")
+def _read_uuid(value: Any, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
+    digits = f"{attributes_of(shape.base)['int'].__get__(value):032x}"
+    return Tagged(shape.name, {"value": f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"})
+
+
+@kind("decimal.Decimal")
+def _read_decimal(value: Any, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
+    base: Any = shape.base
+    if base.__sizeof__(value) > _MAX_DIGITS_BITS:
+        return Note(f"<{shape.name} of thousands of digits>")
+    return Tagged(shape.name, {"value": base.__str__(value)})
+
+
+@kind("fractions.Fraction")
+def _read_fraction(value: Any, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
+    attributes = attributes_of(shape.base)
+    top, bottom = attributes["_numerator"].__get__(value), attributes["_denominator"].__get__(value)
+    if top.bit_length() > _MAX_DIGITS_BITS or bottom.bit_length() > _MAX_DIGITS_BITS:
+        return Tagged(shape.name, {"numerator": top, "denominator": bottom})
+    return Tagged(shape.name, {"value": f"{top}/{bottom}"})
+
+
+@kind("pathlib.PurePath", "pathlib._local.PurePath")
+def _read_path(value: Any, shape: Shape, walk: Walk, _depth: int) -> Snapshot:
+    if is_genuine(type(value)):
+        return Tagged(shape.name, {"value": str(value)})
+    # A subclass may bring its own __str__: the parts stand in slots, under a name that changed with 3.12.
+    fields, _ = read_fields(value, shape, walk.max_items)
+    parts = fields.get("_raw_paths") or fields.get("_parts") or []
+    texts = [part for part in list.__iter__(parts) if type(part) is str] if type(parts) is list else []
+    return Tagged(shape.name, {"value": os.path.join(*texts) if texts else "."})  # noqa: PTH118 - pathlib is what is read
+
+
+@kind("pydantic.main.BaseModel")
+def _read_model(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
+    """A pydantic model: its fields, then what it took beyond them, as messages of OpenAI and Anthropic may."""
+    fields, _ = read_fields(value, shape, walk.max_items)
+    extra = attributes_of(shape.base)["__pydantic_extra__"].__get__(value)
+    if type(extra) is dict:
+        fields.update((key, extra[key]) for key in list(islice(extra, walk.max_items)) if type(key) is str)
+    return walk.fields(fields, value, shape.name, depth)

@@ -1,0 +1,68 @@
+# ruff: noqa: PLC0415 (imports stand in the functions: looking at a store must not load what records and delivers)
+"""`prune` and `sync`: keep the store small, and send what waits in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Annotated
+
+import typer
+
+from pocketflow_tracing.store import Store, StoreError, StoreWriter
+
+from .browse import parse_since
+from .output import JsonOption, StoreOption, console, fail, print_json, store_path
+from .words import count, size
+
+__all__ = ["prune", "sync"]
+
+
+def prune(
+    store: StoreOption = None,
+    keep_runs: Annotated[int | None, typer.Option(min=0, help="Keep this many runs, the newest.")] = None,
+    max_mb: Annotated[float | None, typer.Option(min=0, help="Keep runs of this many megabytes, the newest.")] = None,
+    older_than: Annotated[str | None, typer.Option(help="Remove runs older than an age (12h, 30d) or a date.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Remove old runs from the store; runs that are going on stay."""
+    if keep_runs is None and max_mb is None and older_than is None:
+        raise typer.BadParameter("say what may stay: --keep-runs, --max-mb or --older-than.")
+    path = store_path(store)
+    before_ns = parse_since(older_than, time.time_ns(), "--older-than")
+    Store(path).revision()  # a path that is wrong should be said, not answered with "nothing to remove"
+    writer = StoreWriter(path)
+    try:
+        removed = writer.prune(keep_runs, None if max_mb is None else int(max_mb * 1_000_000), before_ns)
+    finally:
+        writer.close()
+    if json:
+        print_json(dataclasses.asdict(removed))
+    elif removed.runs:
+        spans = count(removed.spans, "span")
+        console().print(f"Removed {count(removed.runs, 'run')} ({spans}, about {size(removed.bytes)}) from {path}.")
+    else:
+        console().print(f"Nothing to remove from {path}.")
+
+
+def sync(store: StoreOption = None, json: JsonOption = False) -> None:
+    """Send what waits in the store's outbox to Langfuse."""
+    from pocketflow_tracing.config import TracingConfig
+    from pocketflow_tracing.sinks import langfuse
+
+    path = store_path(store)
+    try:
+        report = langfuse.sync(str(path), TracingConfig.from_env())
+    except StoreError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever stopped it, the user is owed a sentence
+        raise typer.Exit(fail(f"Nothing could be sent ({type(error).__name__}: {error}).")) from None
+    if json:
+        print_json(dataclasses.asdict(report))
+    else:
+        counts = f"{report.delivered:,} delivered, {report.waiting:,} waiting, {report.refused:,} refused"
+        console().print(f"Spans: {counts}, {report.dropped:,} dropped.")
+    if report.reason:
+        raise typer.Exit(fail(report.reason))
+    if report.waiting:
+        raise typer.Exit(1)

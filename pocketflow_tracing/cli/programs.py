@@ -1,0 +1,90 @@
+# ruff: noqa: PLC0415 (imports stand in the functions: looking at a store must not load what records and delivers)
+"""`demo` and `run`: the commands that record something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pocketflow_tracing.store import Store
+
+from .output import JsonOption, StoreOption, as_json, console, fail, print_json, store_path
+from .render_tree import render_run
+
+__all__ = ["ScriptRequest", "demo", "run"]
+
+
+class ScriptRequest(Exception):  # noqa: N818 - no error: it leaves the command line before the script starts
+    """A script is to be run, outside the command line's own handling of errors.
+
+    Args:
+        target: path of the script, or name of the module.
+        arguments: the script's own.
+        module: whether `target` is a module.
+    """
+
+    def __init__(self, target: str, arguments: list[str], *, module: bool) -> None:
+        super().__init__(target)
+        self.target = target
+        self.arguments = arguments
+        self.module = module
+
+    def run(self) -> None:
+        """Run the script with every flow traced."""
+        from pocketflow_tracing.runner import run_script
+
+        if self.module:
+            run_script(self.target, self.arguments, module=True)
+        else:
+            run_script(self.target, self.arguments)
+
+
+def demo(store: StoreOption = None, json: JsonOption = False) -> None:
+    """Record a small run (no key, no network) and show it."""
+    from pocketflow_tracing import demo as recording
+
+    path = store_path(store)
+    run_id = recording.run_demo(str(path))
+    source = Store(path)
+    found = source.run(run_id)
+    spans = source.spans(run_id, payload=json)
+    if json:
+        print_json({"run": as_json(found), "spans": [as_json(span) for span in spans]})
+        return
+    out = console()
+    option = f" --store {path}" if store is not None else ""
+    out.print()
+    out.print(render_run(found, spans, out))
+    out.print()
+    out.print(f"The trace is in {path}. Look closer:")
+    for arguments, meaning in (
+        ("show last --io", "with inputs and outputs"),
+        ("show last --state", "with what each node changed in shared"),
+        ("runs", "every run in the store"),
+        ("run your_script.py", "trace a program of yours as it is"),
+    ):
+        command = f"pocketflow-tracing {arguments}{option if not arguments.startswith('run ') else ''}"
+        out.print(f"  {command:<44} {meaning}")
+    out.print("Or add one line to your flow:  from pocketflow_tracing import trace_flow;  flow = trace_flow(flow)")
+
+
+def run(
+    context: typer.Context,
+    script: Annotated[
+        str | None, typer.Argument(help="The script; what follows is passed to it.", metavar="SCRIPT")
+    ] = None,
+    module: Annotated[
+        str | None, typer.Option("-m", help="A module to run instead of a script.", metavar="MODULE")
+    ] = None,
+) -> None:
+    """Run a script with every PocketFlow flow in it traced."""
+    arguments = list(context.args)
+    if module is not None:
+        raise ScriptRequest(module, arguments if script is None else [script, *arguments], module=True)
+    if script is None:
+        raise typer.Exit(fail("Name a script: pocketflow-tracing run script.py [arguments], or -m module."))
+    if not Path(script).exists():
+        raise typer.Exit(fail(f"There is no script {script}."))
+    raise ScriptRequest(script, arguments, module=False)

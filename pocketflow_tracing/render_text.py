@@ -1,0 +1,51 @@
+"""Small forms of text for records: sizes, shortened and clean text, numbers that JSON cannot say."""
+
+from __future__ import annotations
+
+from .records import Json
+
+__all__ = ["LONGEST_KEY", "clean", "not_finite", "short", "size_of", "unused"]
+
+LONGEST_KEY = 200
+"""Characters of a key that are shown."""
+
+_UNITS: tuple[tuple[int, str], ...] = ((1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB"))
+
+
+def clean(text: str) -> str:
+    """Replace lone surrogates, which UTF-8 cannot encode; two that belong together become their character."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def short(text: str, limit: int = LONGEST_KEY) -> str:
+    """Keep the beginning of a text, and say how much was left out."""
+    return text if len(text) <= limit else f"{text[:limit]}… {size_of(len(text) - limit)} more"
+
+
+def size_of(characters: int) -> str:
+    """Write a size for readers: 1.9 MB."""
+    for unit, name in _UNITS:
+        if characters >= unit:
+            return f"{characters / unit:.1f} {name}"
+    return f"{characters} B"
+
+
+def not_finite(value: float) -> str:
+    """Name a float that JSON has no number for."""
+    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # noqa: PLR0124 - that is what NaN is
+
+
+def unused(key: str, shown: dict[str, Json]) -> str:
+    """Return a key, numbered if a dict has it already."""
+    if key not in shown:
+        return key
+    number = 2
+    while f"{key} ({number})" in shown:
+        number += 1
+    return f"{key} ({number})"
