@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ from opentelemetry import trace
 
 from . import _sdk
 from ._guard import Seam
+from ._sdk_spans import ERROR_KEYS, INPUT_KEYS, OUTPUT_KEYS, is_input, is_output
 from .records import Json, SpanRecord, Status
 from .recorder import Run, current, span_of
 from .render import render
@@ -33,7 +35,7 @@ def watch(*, stand_in: bool = False) -> None:
         if stand_in:
             _sdk.local_client()
         providers = [trace.get_tracer_provider()]
-        providers += [resources.tracer_provider for resources in _sdk.instances().values()]
+        providers += [resources.tracer_provider for _, resources in list(_sdk.instances().items())]
         for provider in providers:
             if any(provider is known for known in _watched):
                 continue
@@ -78,10 +80,6 @@ def _for_store(run: Run, span: Any) -> tuple[Run, Any, SpanRecord]:
     return run, run.pipeline.local, external_record(run, span)
 
 
-_INPUTS = ("langfuse.observation.input", "input.value", "gen_ai.input.messages", "gen_ai.prompt", "traceloop.entity.input")
-_OUTPUTS = (
-    "langfuse.observation.output", "output.value", "gen_ai.output.messages", "gen_ai.completion", "traceloop.entity.output",
-)  # fmt: skip
 _MODELS = ("langfuse.observation.model.name", "gen_ai.response.model", "gen_ai.request.model", "llm.model_name")
 _USAGE = {
     "input": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt"),
@@ -102,8 +100,11 @@ def external_record(run: Run, span: Any) -> SpanRecord:
     failed = span.status.status_code.name == "ERROR" or attributes.get("langfuse.observation.level") == "ERROR"
     status: Status = "error" if failed else "success"
     message = attributes.get("langfuse.observation.status_message") or span.status.description
-    known = {*_INPUTS, *_OUTPUTS}
-    other = {key: value for key, value in attributes.items() if key not in known}
+    other = {
+        key: _sdk.decoded(value)
+        for key, value in attributes.items()
+        if not (is_input(key) or is_output(key)) and (pipeline.errors or key not in ERROR_KEYS)
+    }
     assert run.root is not None  # noqa: S101 - a run is announced by its root
     return SpanRecord(
         run_id=f"{run.root.span_id:016x}",
@@ -115,13 +116,13 @@ def external_record(run: Run, span: Any) -> SpanRecord:
         status=status,
         start_ns=span.start_time,
         end_ns=span.end_time,
-        input=_first(attributes, _INPUTS, run) if pipeline.inputs else None,
-        output=_first(attributes, _OUTPUTS, run) if pipeline.outputs else None,
+        input=_first(attributes, INPUT_KEYS, is_input, run) if pipeline.inputs else None,
+        output=_first(attributes, OUTPUT_KEYS, is_output, run) if pipeline.outputs else None,
         error={"type": "error", "message": str(_rendered(message or "", run))} if failed and pipeline.errors else None,
         attributes={
             "type": attributes.get("langfuse.observation.type") or attributes.get("openinference.span.kind") or "span",
             "scope": span.instrumentation_scope.name if span.instrumentation_scope else None,
-            "otel": _rendered({key: _sdk.decoded(value) for key, value in _without_values(other).items()}, run),
+            "otel": _rendered(other, run),
         },
         model=next((str(attributes[key]) for key in _MODELS if attributes.get(key)), None),
         usage=_usage(attributes),
@@ -129,28 +130,16 @@ def external_record(run: Run, span: Any) -> SpanRecord:
     )
 
 
-def _without_values(attributes: dict[str, Any]) -> dict[str, Any]:
-    # messages in flattened form (gen_ai.prompt.0.content …) are inputs and outputs under other names
-    prefixes = ("gen_ai.prompt.", "gen_ai.completion.", "llm.input_messages.", "llm.output_messages.")
-    return {key: value for key, value in attributes.items() if not key.startswith(prefixes)}
-
-
 def _rendered(value: Any, run: Run) -> Json:
     return render(run.pipeline.capture.snapshot(value), run.pipeline.rules)
 
 
-def _first(attributes: dict[str, Any], keys: tuple[str, ...], run: Run) -> Json:
+def _first(attributes: dict[str, Any], keys: tuple[str, ...], belongs: Callable[[str], bool], run: Run) -> Json:
     for key in keys:
         if key in attributes:
             return _rendered(_sdk.decoded(attributes[key]), run)
-    flattened = {key: value for key, value in attributes.items() if key.startswith(_FLAT[keys is _OUTPUTS])}
+    flattened = {key: value for key, value in attributes.items() if belongs(key)}
     return _rendered(flattened, run) if flattened else None
-
-
-_FLAT = {
-    False: ("gen_ai.prompt.", "llm.input_messages."),
-    True: ("gen_ai.completion.", "llm.output_messages."),
-}
 
 
 def _usage(attributes: dict[str, Any]) -> dict[str, int] | None:

@@ -59,7 +59,7 @@ def add_score(name: str, value: float | str, comment: str | None = None) -> None
         score: dict[str, Any] = {"name": name, "value": value}
         if comment is not None:
             score["comment"] = comment
-        span.scores.append(score)
+        span.scores.append(span.run.pipeline.capture.snapshot(score))
 
 
 def _current_node() -> Span | None:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from . import _kinds, _log
 from ._guard import Seam
+from ._state import key_text
 from .capture import snapshot
 
 if TYPE_CHECKING:
     from ._pipeline import Pipeline
     from .config import TracingConfig
 
-_EVALUATING = Seam("evaluating a trace attribute given as a function")
+_GIVEN = ("session_id", "user_id", "tags", "metadata")
+_EVALUATING = {name: Seam(f"evaluating the {name} that trace_flow was given as a function") for name in _GIVEN}
+_ATTRIBUTES = Seam("taking the attributes of trace_attributes")
+_MAX_ID = 200
+"""Characters of a session id, user id, version or tag: Langfuse takes no longer ones."""
 
 
 @dataclass(eq=False)
@@ -37,6 +44,10 @@ class Options:
     environment: str | None = None
     pipeline: Pipeline | None = field(default=None, repr=False)  # resolved from `config` at the first run
 
+    def __post_init__(self) -> None:
+        if self.tags is not None and not callable(self.tags):
+            self.tags = _tags(self.tags)  # an iterator would be empty at the second run
+
     def __copy__(self) -> Options:
         return self
 
@@ -53,7 +64,12 @@ class Options:
 
 
 def _unpickle(texts: dict[str, str]) -> Options:
-    return Options(**texts)  # type: ignore[arg-type]
+    from .frameworks import pocketflow as framework  # noqa: PLC0415 - it imports this module
+
+    framework.install()  # a flow that comes from another process is the first marked one here
+    options = Options(**texts)  # type: ignore[arg-type]
+    _marked.add(options)
+    return options
 
 
 _KEY = "__pocketflow_tracing__"
@@ -87,6 +103,14 @@ def mark_object(flow: object, options: Options) -> None:
         _objects[id(flow)] = (flow, options)
 
 
+def is_marked_itself(flow: object) -> bool:
+    """Whether a flow object was given to `trace_flow`, and not only its class."""
+    try:
+        return _KEY in object.__getattribute__(flow, "__dict__")
+    except AttributeError:
+        return id(flow) in _objects
+
+
 def mark_of(flow: object) -> Options | None:
     """The options a flow object was marked with, by itself or by its nearest marked class; None when it is not marked."""
     cls = type(flow)
@@ -104,7 +128,8 @@ def mark_of(flow: object) -> Options | None:
     return None
 
 
-_around: ContextVar[dict[str, Any] | None] = ContextVar("pocketflow_tracing_attributes", default=None)
+_around: ContextVar[tuple[dict[str, Any], Any] | None] = ContextVar("pocketflow_tracing_attributes", default=None)
+"""What the blocks around say together, with what stood here before the innermost of them."""
 
 
 class trace_attributes:  # noqa: N801 - used like a function, in a with statement
@@ -139,31 +164,37 @@ class trace_attributes:  # noqa: N801 - used like a function, in a with statemen
             "version": version,
             "environment": environment,
         }
-        self._tokens: list[Token[dict[str, Any] | None]] = []
 
     def __enter__(self) -> trace_attributes:
-        self._tokens.append(_around.set(merge(self._given, _around.get() or {})))
+        merged = outer = around()
+        with _ATTRIBUTES:
+            merged = merge(self._given, outer)
+        _around.set((merged, _around.get()))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _around.reset(self._tokens.pop())
+        here = _around.get()
+        if here is not None:
+            _around.set(here[1])
 
 
 def around() -> dict[str, Any]:
     """What the `trace_attributes` blocks around the caller say."""
-    return _around.get() or {}
+    here = _around.get()
+    return here[0] if here is not None else {}
 
 
 def evaluate(options: Options, shared: Any) -> dict[str, Any]:
     """The attributes of a decorator at one run's start: functions are called with `shared`; one that fails is left out."""
     values: dict[str, Any] = {"version": options.version, "environment": options.environment}
-    for name in ("session_id", "user_id", "tags", "metadata"):
+    for name in _GIVEN:
         value = getattr(options, name)
         if callable(value):
-            with _EVALUATING:
-                values[name] = value(shared)
+            with _EVALUATING[name]:
+                # one at a time through `merge`, so that an answer that cannot be used spoils only itself
+                values.update(merge({name: value(shared)}, {}))
         else:
             values[name] = value
     return values
@@ -176,7 +207,7 @@ def merge(nearer: Mapping[str, Any], farther: Mapping[str, Any]) -> dict[str, An
         Only what is set, ids as str, tags as a list of str without doubles, metadata with str keys.
     """
     merged: dict[str, Any] = {}
-    for name in ("session_id", "user_id", "version", "environment", "release"):
+    for name in ("session_id", "user_id", "version", "environment", "release", "trace_name"):
         for source in (nearer, farther):
             text = _text(source.get(name))
             if text:
@@ -189,6 +220,26 @@ def merge(nearer: Mapping[str, Any], farther: Mapping[str, Any]) -> dict[str, An
     if metadata:
         merged["metadata"] = metadata
     return merged
+
+
+def checked(attributes: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a run as Langfuse takes them: a longer text is cut, an impossible environment left out, each said once."""
+    for name in ("session_id", "user_id", "version", "environment", "release", "trace_name"):
+        text = attributes.get(name)
+        if text is not None and len(text) > _MAX_ID:
+            _log.warn_once(f"A {name} is cut to {_MAX_ID} characters, which is what Langfuse takes.")
+            attributes[name] = text[:_MAX_ID]
+    if "tags" in attributes:
+        attributes["tags"] = [tag[:_MAX_ID] for tag in attributes["tags"]]
+    environment = attributes.get("environment")
+    if environment is not None:
+        try:
+            _kinds.ENVIRONMENT.read(environment)
+        except _kinds.RefusedError:
+            shown = _kinds.shown(environment, chr(34))
+            _log.warn_once(f"environment is {shown}; accepted: {_kinds.ENVIRONMENT.accepts}. It is left out.")
+            del attributes["environment"]
+    return attributes
 
 
 def _text(value: Any) -> str | None:
@@ -206,14 +257,12 @@ def _as_str(value: Any) -> str | None:
 
 
 def _tags(value: Any) -> list[str]:
-    if value is None:
-        return []
-    if isinstance(value, str):
-        return [value]
-    return [text for item in list(value)[:50] if (text := _text(item))]
+    several = isinstance(value, Iterable) and not isinstance(value, str)
+    items: Iterable[Any] = islice(value, 50) if several else [value]
+    return [text for item in items if (text := _text(item))]
 
 
 def _mapping(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         return {}
-    return {str(key): item for key, item in list(value.items())[:40]}
+    return {key_text(key): item for key, item in islice(value.items(), 40)}

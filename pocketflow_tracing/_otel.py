@@ -21,8 +21,9 @@ from ._sdk import decoded
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _DROPPED = TraceFlags(TraceFlags.DEFAULT)
-_PROPAGATED = ("session_id", "user_id", "tags", "metadata", "version", "environment")
-_MAX_TEXT = 200  # the SDK drops a longer propagated value with a warning of its own
+_PROPAGATED = ("session_id", "user_id", "tags", "metadata", "version", "environment", "trace_name")
+_MAX_TEXT = 200
+"""Characters of a propagated metadata value; the SDK takes no longer ones."""
 
 
 def surrounding() -> tuple[int, int, bool] | None:
@@ -50,20 +51,21 @@ def propagated() -> dict[str, Any]:
 
 
 def run_context(trace_id: int, name: str, attributes: Mapping[str, Any]) -> Context:
-    """The context of a whole run: the baggage that claims the trace and the attributes that nested spans take over."""
+    """The context of a whole run: the baggage that claims the trace and the attributes that nested spans take over.
+
+    Args:
+        trace_id: of the run.
+        name: of the trace, where the attributes have no `trace_name`.
+        attributes: of the run, with its metadata as texts under `metadata_texts`.
+    """
     context = baggage.set_baggage("langfuse_trace_id", f"{trace_id:032x}", otel_context.get_current())
-    values: dict[str, object] = {"trace_name": name[:_MAX_TEXT]}
-    for key in ("session_id", "user_id", "version", "environment"):
-        text = attributes.get(key)
-        if text and len(text) <= _MAX_TEXT:
-            values[key] = text
-    if tags := [tag for tag in attributes.get("tags", ()) if len(tag) <= _MAX_TEXT]:
-        values["tags"] = tags
-    texts = {key: item for key, item in attributes.get("metadata", {}).items() if type(item) is str and len(item) <= _MAX_TEXT}
-    if texts:
-        values["metadata"] = texts
+    values = {key: attributes.get(key) for key in ("session_id", "user_id", "version", "environment", "tags")}
+    values["trace_name"] = attributes.get("trace_name", name)
+    texts = attributes.get("metadata_texts") or {}
+    values["metadata"] = {key: text for key, text in texts.items() if len(text) <= _MAX_TEXT}
     for key, value in values.items():
-        context = otel_context.set_value(f"langfuse.propagated.{key}", value, context)
+        if value:
+            context = otel_context.set_value(f"langfuse.propagated.{key}", value, context)
     return context
 
 

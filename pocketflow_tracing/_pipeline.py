@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from . import _log
 from .capture import Capture, Limits
 from .config import TracingConfig
 from .delivery import delivery
-from .redaction import Redactor, Rules
+from .redaction import Policy, Redactor, Rules
 
 if TYPE_CHECKING:
     from .sinks.langfuse import LangfuseSink
@@ -52,7 +52,7 @@ class Pipeline:
         self.rules = Rules(
             redact=Redactor(tuple(config.redact), defaults=config.redact_defaults),
             mask=config.mask,
-            policy=config.policies or {},
+            policy=cast("dict[str, Policy]", config.policies),  # checked when the config was resolved
             limits=limits,
         )
         # names, ids and facts of our own: cleaned like every text, but not values that a user's mask or policy is about
@@ -82,7 +82,8 @@ class Pipeline:
     def _open_sinks(self) -> None:
         config = self.config
         path = config.store_path()
-        if config.has_langfuse and not _switched_off("LANGFUSE_TRACING_ENABLED") and not _switched_on("OTEL_SDK_DISABLED"):
+        off = _switched_off("LANGFUSE_TRACING_ENABLED") or _switched_on("OTEL_SDK_DISABLED")
+        if config.has_langfuse and not off:
             from .sinks import langfuse  # noqa: PLC0415 - httpx and the protobuf messages only where Langfuse is used
 
             self.langfuse = langfuse.open_sink(config)
@@ -108,6 +109,23 @@ def _switched_off(name: str) -> bool:
 
 def _switched_on(name: str) -> bool:
     return os.environ.get(name, "").strip().lower() in {"true", "1", "yes", "on"}
+
+
+def preload() -> None:
+    """Import what the first run will need, while the program is still being set up.
+
+    Called when a flow is marked or `instrument` is called. Imports on the worker instead could deadlock with imports of the
+    program, and imports in the first run would hold up its event loop. Only the modules are chosen here; the settings
+    themselves are read at the first run.
+    """
+    if _switched_off("POCKETFLOW_TRACING_ENABLED"):
+        return
+    if os.environ.get("LANGFUSE_PUBLIC_KEY"):
+        from .sinks import langfuse  # noqa: PLC0415 - httpx and protobuf only where Langfuse is used
+
+        langfuse.preload()
+    else:
+        from .sinks import local  # noqa: F401, PLC0415 - sqlite3 only where something is traced
 
 
 _lock = threading.Lock()
@@ -136,4 +154,3 @@ def _fresh_lock() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_fresh_lock)
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +10,9 @@ from . import _log, _options, _otel
 from ._graph import Graph, Look
 from ._ids import source
 from ._options import Options
-from ._pipeline import pipeline_for
+from ._pipeline import Pipeline, pipeline_for
 from .recorder import Run
+from .render import render
 
 
 class Dropped:
@@ -55,15 +57,30 @@ def open_run(options: Options, name: str, shared: Any, look: Callable[[Any], Loo
     around = _options.around()
     if around:
         attributes = _options.merge(around, attributes)
+    name = options.flow_name or name
+    is_app_root = not (outer and outer[2])
+    attributes.setdefault("trace_name", name if is_app_root else None)  # else it is for the span around to say
     if "metadata" in attributes:
-        attributes["metadata"] = {key: pipeline.capture.snapshot(value) for key, value in attributes["metadata"].items()}
-    run = Run(pipeline, options.flow_name or name, trace_id, outer[1] if outer else None, attributes, Graph(look))
-    run.is_app_root = not (outer and outer[2])
+        _take_metadata(attributes, pipeline)
+    run = Run(pipeline, name, trace_id, outer[1] if outer else None, _options.checked(attributes), Graph(look))
+    run.is_app_root = is_app_root
     for sink in pipeline.sinks:
         sink.watch()
     if pipeline.debug:
         _log.debug_line(f"trace started: {run.name} ({trace_id:032x})")
     return run
+
+
+def _take_metadata(attributes: dict[str, Any], pipeline: Pipeline) -> None:
+    metadata = attributes["metadata"] = {
+        key: pipeline.capture.snapshot(value) for key, value in attributes["metadata"].items()
+    }
+    # nested spans take it over while the run goes on, so these few values cannot wait for the worker
+    shown = render(metadata, pipeline.rules, ("metadata",))
+    if isinstance(shown, dict):
+        attributes["metadata_texts"] = {
+            key: value if isinstance(value, str) else json.dumps(value) for key, value in shown.items()
+        }
 
 
 def _from_config(config: Any) -> dict[str, Any]:

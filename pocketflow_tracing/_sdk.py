@@ -1,29 +1,26 @@
 """The Langfuse SDK in this process: the client that generations inside nodes go through.
 
-A client that the user made for the same project is theirs: it is used, its mask is honoured, it is never shut down. Where
-there is none, one is made, with an exporter that leads into our delivery, so that generations are as safe from outages as
-the spans around them. langfuse is only imported on the caller's path when the program has imported it already.
+A client that the user made for the same project is theirs: it is used, its masks are honoured, it is never shut down. Where
+there is none when a run begins, one is made, with an exporter that leads into our delivery, so that generations are as safe
+from outages as the spans around them. langfuse is never imported here before the program has imported it.
 """
 
 from __future__ import annotations
 
 import atexit
-import gzip
 import json
-import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
+from . import _sdk_spans
 from ._guard import Seam
 from .config import TracingConfig
+from .recorder import current, span_of
 
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.sdk.trace.export import SpanExportResult
-
+_CREATING = Seam("preparing the Langfuse client")
 _FLUSHING = Seam("flushing the Langfuse client")
 
 LOCAL_KEY = "pocketflow-tracing-local"
@@ -61,105 +58,125 @@ class SdkClient:
         self._config = config
         self._submit = submit
         self._lock = threading.Lock()
-        self._ours: Any = None
-        self.ready = False
-        self.wanted = False  # whether the worker is to make the client
+        self._exporter: Any = None  # of the client that we made
+        self._joined: Any = None  # the program's tracer provider that our client listens to as well
 
     @property
-    def _resources(self) -> Any:
+    def resources(self) -> Any:
+        """What the SDK keeps of this project's client, None when there is no client."""
         return instances().get(str(self._config.langfuse_public_key))
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the client is one that we made."""
+        resources = self.resources
+        return resources is not None and self._exporter is not None and resources.span_exporter is self._exporter
 
     @property
     def mask(self) -> Callable[..., Any] | None:
         """The mask of the user's client, None when there is none."""
-        resources = self._resources
-        return None if resources is None or self._ours is not None else resources.mask
+        found: Callable[..., Any] | None = getattr(self.resources, "mask", None)
+        return found
+
+    @property
+    def mask_spans(self) -> Callable[..., Any] | None:
+        """The `mask_otel_spans` of the user's client, None when there is none."""
+        found: Callable[..., Any] | None = getattr(self.resources, "mask_otel_spans", None)
+        return found
 
     def prepare(self) -> None:
-        """Have a client ready before user code asks for one, without making the caller wait where that can be avoided.
+        """Have a client ready before user code asks for one; called where a run begins.
 
-        With the keys in the environment, the SDK makes the same client by itself, whoever comes first: the worker makes it.
-        Keys that stand only in `.env` or in the config are unknown to the SDK, so the client must be there beforehand.
+        It takes some milliseconds, once, and only in a program that has imported langfuse: there the SDK would take them at
+        its first generation. What the SDK makes by itself would know no keys that stand only in `.env` or in the config, and
+        would lose what it cannot deliver.
         """
-        if self._resources is not None:
-            self.ready = True
-        elif imported():
-            if self._in_environment():
-                self.wanted = True
-            else:
+        if not imported():
+            return
+        with _CREATING:
+            if self.resources is None:
                 self._create()
-
-    def create_in_background(self) -> None:
-        """Make the client, on the worker, if a run has asked for it."""
-        if self.wanted and not self.ready:
-            self.wanted = False
-            self._create()
-
-    def abandon(self) -> None:
-        """Forget a lock that another thread may have held when this process was forked."""
-        self._lock = threading.Lock()
+            elif self._exporter is not None:
+                self._join()
 
     def flush(self, deadline: float) -> bool:
-        """Have the client export what it holds."""
-        resources = self._resources
+        """Have the client export what it holds, by a deadline of `time.monotonic`; scores included."""
+        resources = self.resources
         if resources is None:
             return True
         with _FLUSHING:
             flushed = True
             for processor in _processors(resources):
-                left = max(1, int((deadline - time.monotonic()) * 1000))
-                flushed = processor.force_flush(left) and flushed
-            return flushed
+                flushed = processor.force_flush(max(1, int((deadline - time.monotonic()) * 1000))) and flushed
+            return _scores_sent(resources, deadline) and flushed
         return False
 
-    def _in_environment(self) -> bool:
-        environ = os.environ
-        host = environ.get("LANGFUSE_BASE_URL") or environ.get("LANGFUSE_HOST") or "https://cloud.langfuse.com"
-        config = self._config
-        return (environ.get("LANGFUSE_PUBLIC_KEY"), environ.get("LANGFUSE_SECRET_KEY"), host.rstrip("/")) == (
-            config.langfuse_public_key,
-            config.langfuse_secret_key,
-            config.langfuse_host.rstrip("/"),
-        )
+    def abandon(self) -> None:
+        """Forget a lock that another thread may have held when this process was forked."""
+        self._lock = threading.Lock()
 
     def _create(self) -> None:
-        with self._lock:
-            if self._resources is not None:
-                self.ready = True
-                return
-            from langfuse import Langfuse  # noqa: PLC0415 - imported already
+        from langfuse import Langfuse  # noqa: PLC0415 - imported already
+        from opentelemetry import trace  # noqa: PLC0415 - imported already
 
-            self._ours = Langfuse(**self._config.to_langfuse_kwargs(), span_exporter=make_exporter(self._submit))
-            resources = self._resources
-            if resources is not None:
-                # ours to end: its own exit handler would wait for a dead server
-                atexit.unregister(resources.shutdown)
-            self.ready = True
+        with self._lock:
+            if self.resources is None:
+                arguments = self._config.to_langfuse_kwargs()
+                if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+                    # the process's global provider stays the program's to set, which the SDK would do
+                    arguments["tracer_provider"] = _sdk_spans.make_provider(self._config.sample_rate)
+                self._exporter = _sdk_spans.make_exporter(self._config, self._submit)
+                Langfuse(**arguments, span_exporter=self._exporter)
+        if self.is_ours:
+            atexit.unregister(self.resources.shutdown)  # it would wait for a dead server
+
+    def _join(self) -> None:
+        # a provider that the program has set since: what instrumentations record there belongs to the project as well
+        from opentelemetry import trace  # noqa: PLC0415 - imported already
+
+        provider = trace.get_tracer_provider()
+        resources = self.resources
+        add = getattr(provider, "add_span_processor", None)
+        if add is None or provider is self._joined or provider is resources.tracer_provider or not self.is_ours:
+            return
+        self._joined = provider
+        for processor in _processors(resources):
+            add(_sdk_spans.make_forwarder(processor))
 
 
 def _processors(resources: Any) -> list[Any]:
     """The client's own span processor, among those of the provider it may share with others."""
-    provider = resources.tracer_provider
-    multi = getattr(provider, "_active_span_processor", None)
+    multi = getattr(resources.tracer_provider, "_active_span_processor", None)
     found = getattr(multi, "_span_processors", ())
     return [item for item in found if getattr(item, "public_key", None) == resources.public_key]
 
 
-def make_exporter(submit: Callable[[bytes, int], None]) -> Any:
-    """A span exporter that encodes and hands over, and never waits."""
-    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans  # noqa: PLC0415 - comes with langfuse
-    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult  # noqa: PLC0415 - comes with langfuse
+def _scores_sent(resources: Any, deadline: float) -> bool:
+    # langfuse 5 and 4 name it differently; `Queue.join` knows no deadline
+    queue = getattr(resources, "_score_queue", None) or getattr(resources, "_score_ingestion_queue", None)
+    if queue is None:
+        return True
+    for consumer in getattr(resources, "_score_consumers", ()):
+        getattr(consumer, "wake", int)()  # it gathers for a second otherwise
+    with queue.all_tasks_done:
+        sent: bool = queue.all_tasks_done.wait_for(
+            lambda: not queue.unfinished_tasks, max(0.0, deadline - time.monotonic())
+        )
+    return sent
 
-    class Exporter(SpanExporter):
-        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-            body = gzip.compress(encode_spans(spans).SerializeToString(), 1, mtime=0)
-            submit(body, len(spans))
-            return SpanExportResult.SUCCESS
 
-        def force_flush(self, timeout_millis: int = 30_000) -> bool:
-            return True
+class _Clients(dict[str, Any]):
+    """The SDK's registry of clients, in which the stand-in is seen by traced code only, and only while it is alone."""
 
-    return Exporter()
+    def _seen(self) -> list[Any]:
+        others = [client for key, client in self.items() if key != LOCAL_KEY]
+        return others if others or span_of(current.get()) is None else list(super().values())
+
+    def __len__(self) -> int:
+        return len(self._seen())
+
+    def values(self) -> list[Any]:  # type: ignore[override]
+        return self._seen()
 
 
 def local_client() -> None:
@@ -167,29 +184,25 @@ def local_client() -> None:
 
     Without credentials the SDK records nothing at all. So where the program has imported langfuse and has no client, a
     stand-in is put in its place that exports nothing and answers every request with 401, without a network. It gives way
-    as soon as the program makes a client of its own.
+    as soon as the program makes a client of its own, and outside of runs it is not there.
     """
-    clients = instances()
-    if LOCAL_KEY in clients:
-        if len(clients) > 1:
-            clients.pop(LOCAL_KEY)
-        return
-    if clients or not imported():
+    if not imported() or dict.__len__(instances()):
         return
     import httpx  # noqa: PLC0415 - langfuse has imported it
     from langfuse import Langfuse  # noqa: PLC0415 - imported already
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - langfuse has imported it
+    from langfuse._client.resource_manager import LangfuseResourceManager  # noqa: PLC0415 - imported already
 
     refuse = httpx.MockTransport(
         lambda _: httpx.Response(401, json={"message": "no Langfuse credentials are configured"})
     )
+    LangfuseResourceManager._instances = _Clients()  # noqa: SLF001 - get_client decides by what stands there
     Langfuse(
         public_key=LOCAL_KEY,
         secret_key="none",  # noqa: S106 - not a secret: there is none
         base_url="http://localhost",
         httpx_client=httpx.Client(transport=refuse),
-        tracer_provider=TracerProvider(),  # its own: the process's global provider stays the program's to set
-        span_exporter=make_exporter(lambda _body, _spans: None),
+        tracer_provider=_sdk_spans.make_provider(1.0),
+        span_exporter=_sdk_spans.make_exporter(None, lambda _body, _spans: None),
     )
     resources = instances().get(LOCAL_KEY)
     if resources is not None:

@@ -49,6 +49,8 @@ def run_record(run: Run) -> RunRecord:
         graph=render(run.graph.plain(), run.pipeline.plain_rules),
         error=_error(root, traceback=False),
         process_id=process_id(),
+        trace_name=_optional_text(attributes.get("trace_name"), run),
+        is_app_root=run.is_app_root,
     )
 
 
@@ -102,7 +104,9 @@ def _rendered_dict(value: dict[str, Any] | None, run: Run, *path: str) -> dict[s
 
 
 def _attributes(span: Span, run: Run) -> dict[str, Json]:
-    plain = {key: value for key, value in span.attributes.items() if value is not None and key not in {"params", "flow"}}
+    plain = {
+        key: value for key, value in span.attributes.items() if value is not None and key not in {"params", "flow"}
+    }
     rendered = render(plain, run.pipeline.plain_rules)
     assert isinstance(rendered, dict)  # noqa: S101 - a dict renders as a dict
     if span is run.root and run.lost:
@@ -137,5 +141,3 @@ def _error(span: Span, *, traceback: bool) -> Json:
     if not traceback or not rendered.get("traceback"):
         rendered = {"type": rendered["type"], "message": rendered["message"]}
     return rendered
-
-

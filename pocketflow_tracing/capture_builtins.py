@@ -175,6 +175,11 @@ def _read_view(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     return _named(shape.name, walk.items(Ends(head, max(count - keep, 0), tail), value, shape.name, depth))
 
 
+@kind("builtins.odict_keys", "builtins.odict_values", "builtins.odict_items")
+def _read_ordered_view(value: Any, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
+    return Tagged(shape.name, {"length": len(value)})  # to iterate it is to hash the keys
+
+
 @kind("collections.deque")
 def _read_deque(value: deque[Any], shape: Shape, walk: Walk, depth: int) -> Snapshot:
     count = deque.__len__(value)

@@ -19,7 +19,6 @@ from .capture_kinds import (
     mro_of,
     name_of,
     qualified_name_of,
-    read_fields,
 )
 from .capture_types import CUT_KEY, Cut, Note, Snapshot, Tagged
 
@@ -235,7 +234,7 @@ def _frames(traceback: TracebackType | None) -> tuple[tuple[Frame, ...], int]:
 @kind("builtins.BaseException", first=True)
 def _read_exception(value: BaseException, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     """An exception that stands in a value: its message and the fields that its class gave it."""
-    fields, cut = read_fields(value, shape, walk.max_items)
+    fields, cut = shape.fields(value, walk.max_items)
     own = shape.instance_dict(value)
     # Slots of the builtin exceptions (errno, lineno …) say again what the message says.
     fields = {name: field for name, field in fields.items() if name in own and name != "__notes__"}

@@ -29,7 +29,6 @@ __all__ = [
     "mro_of",
     "name_of",
     "qualified_name_of",
-    "read_fields",
     "shape_of",
 ]
 
@@ -59,43 +58,56 @@ _PLAIN_DEPTH = 3
 class Shape:
     """How the instances of one class are read.
 
+    Nothing in it refers to the class, whose life it must not prolong: attributes are noted by their place in the MRO.
+
     Args:
         cls: the class.
         read: its reader.
-        base: the class that the reader is made for: `cls` or one of its bases.
-        name: what the class is called in a record.
+        base: the library's class that the reader is made for: `cls` or one of its bases; `object` for plain objects.
 
-    `exact` is whether the class is the library's own, not a subclass or look-alike: only then may its methods be
-    called.
+    `exact` is whether the class is the library's own, no subclass or look-alike: only then may its methods be called.
     """
 
-    __slots__ = ("base", "dict_getters", "exact", "levels", "name", "read", "slots")
+    __slots__ = ("_dict_place", "_slots", "base", "exact", "levels", "name", "read")
 
-    def __init__(self, cls: type, read: Reader, base: type, name: str) -> None:
+    def __init__(self, cls: type, read: Reader, base: type) -> None:
         self.read = read
         self.base = base
-        self.name = name
+        self.name = name_of(cls)
         self.exact = base is cls and is_genuine(cls)
-        self.dict_getters: list[Callable[[Any], dict[str, Any]]] = []
-        self.slots: list[tuple[str, Callable[[Any], Any]]] = []
         self.levels = _PLAIN_DEPTH
-        for ancestor in mro_of(cls):
+        self._dict_place: int | None = None
+        self._slots: list[tuple[str, int, str]] = []
+        for place, ancestor in reversed([*enumerate(mro_of(cls))]):
             attributes = attributes_of(ancestor)
-            instance_dict = attributes.get("__dict__")
-            if type(instance_dict) is GetSetDescriptorType and ancestor is not type:
-                self.dict_getters.append(instance_dict.__get__)  # the most derived is the right one
+            instance_dict = type(attributes.get("__dict__"))
+            if instance_dict is GetSetDescriptorType or instance_dict is MemberDescriptorType:
+                self._dict_place = place
             if any(marker in attributes for marker in _DECLARING):
                 self.levels = 1
-        for ancestor in reversed(mro_of(cls)):
-            for name_, attribute in [*attributes_of(ancestor).items()]:
-                if type(attribute) is MemberDescriptorType and type(name_) is str and not name_.startswith("__"):
-                    self.slots.append((_unmangled(name_, ancestor), attribute.__get__))
+            for name, attribute in [*attributes.items()]:
+                if type(attribute) is MemberDescriptorType and type(name) is str and not name.startswith("__"):
+                    self._slots.append((_unmangled(name, ancestor), place, name))
 
     def instance_dict(self, value: object) -> dict[Any, Any]:
         """Return an object's own `__dict__`, whatever its class says under that name; {} if it has none."""
-        for getter in self.dict_getters[:1]:
-            return getter(value)
-        return {}
+        if self._dict_place is None:
+            return {}
+        found: dict[Any, Any] = attributes_of(mro_of(type(value))[self._dict_place])["__dict__"].__get__(value)
+        return found
+
+    def fields(self, value: object, limit: int) -> tuple[dict[str, Any], int]:
+        """Return an object's fields (instance dict, then slots) and how many are left out beyond the limit."""
+        own = self.instance_dict(value)
+        fields = {key: item for key, item in list(islice(dict.items(own), limit)) if type(key) is str}
+        if self._slots:
+            mro = mro_of(type(value))
+            for shown, place, name in self._slots:
+                try:
+                    fields.setdefault(shown, attributes_of(mro[place])[name].__get__(value))
+                except (AttributeError, KeyError):  # noqa: PERF203 - a slot that was never set
+                    continue
+        return fields, max(dict.__len__(own) - limit, 0)
 
 
 def kind(*names: str, first: bool = False) -> Callable[[Reader], Reader]:
@@ -121,20 +133,19 @@ def shape_of(cls: type) -> Shape:
 
 
 def _decide(cls: type) -> Shape:
-    name = name_of(cls)
     ordinary: tuple[Reader, type] | None = None
     for base in mro_of(cls):
         bare = name_of(base)
         if bare in _SECRET_CLASSES:
-            return Shape(cls, _read_secret, base, name)
+            return Shape(cls, _read_secret, object)
         entry = _READERS.get(qualified_name_of(base))
         if entry is None or not is_genuine(base):
             continue
         if entry[1]:
-            return Shape(cls, entry[0], base, name)
+            return Shape(cls, entry[0], base)
         ordinary = ordinary or (entry[0], base)
-    reader, base = ordinary or (_read_object, cls)
-    return Shape(cls, reader, base, name)
+    reader, base = ordinary or (_read_object, object)
+    return Shape(cls, reader, base)
 
 
 def name_of(cls: type) -> str:
@@ -179,21 +190,8 @@ def _read_secret(_value: object, _shape: Shape, _walk: Walk, _depth: int) -> Sna
     return REDACTED
 
 
-def read_fields(value: object, shape: Shape, limit: int) -> tuple[dict[str, Any], int]:
-    """Return an object's fields (instance dict, then slots) and how many are left out beyond the limit."""
-    own = shape.instance_dict(value)
-    fields = {key: item for key, item in list(islice(dict.items(own), limit)) if type(key) is str}
-    cut = max(dict.__len__(own) - limit, 0)
-    for name, getter in shape.slots:
-        try:
-            fields.setdefault(name, getter(value))
-        except AttributeError:  # noqa: PERF203 - a slot that was never set
-            continue
-    return fields, cut
-
-
 def _read_object(value: object, shape: Shape, walk: Walk, depth: int) -> Snapshot:
-    fields, cut = read_fields(value, shape, walk.max_items)
+    fields, cut = shape.fields(value, walk.max_items)
     if not fields:
         return Tagged(shape.name, {})
     if shape.levels > 1 and depth:  # an object at the top is what was asked for: it is always entered

@@ -10,7 +10,7 @@ import os
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from .capture_kinds import Shape, attributes_of, is_genuine, kind, name_of, qualified_name_of, read_fields, shape_of
+from .capture_kinds import Shape, attributes_of, is_genuine, kind, name_of, qualified_name_of, shape_of
 from .capture_types import Note, Snapshot, Tagged
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _components(value: object, base: Any, *names: str) -> dict[str, int]:
 
 
 def _moment(plain: Any, zone: object, shape: Shape) -> Snapshot:
-    """Write a moment in ISO 8601; only Python's own time zones are asked for the offset, of others the class is named."""
+    """Write a moment in ISO 8601; only Python's own time zones are asked for the offset, others are named."""
     if zone is None:
         return Tagged(shape.name, {"value": plain.isoformat()})
     if shape_of(type(zone)).exact and qualified_name_of(type(zone)) in {"datetime.timezone", "zoneinfo.ZoneInfo"}:
@@ -97,7 +97,7 @@ def _read_path(value: Any, shape: Shape, walk: Walk, _depth: int) -> Snapshot:
     if is_genuine(type(value)):
         return Tagged(shape.name, {"value": str(value)})
     # A subclass may bring its own __str__: the parts stand in slots, under a name that changed with 3.12.
-    fields, _ = read_fields(value, shape, walk.max_items)
+    fields, _ = shape.fields(value, walk.max_items)
     parts = fields.get("_raw_paths") or fields.get("_parts") or []
     texts = [part for part in list.__iter__(parts) if type(part) is str] if type(parts) is list else []
     return Tagged(shape.name, {"value": os.path.join(*texts) if texts else "."})  # noqa: PTH118 - pathlib is what is read
@@ -106,7 +106,7 @@ def _read_path(value: Any, shape: Shape, walk: Walk, _depth: int) -> Snapshot:
 @kind("pydantic.main.BaseModel")
 def _read_model(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     """A pydantic model: its fields, then what it took beyond them, as messages of OpenAI and Anthropic may."""
-    fields, _ = read_fields(value, shape, walk.max_items)
+    fields, _ = shape.fields(value, walk.max_items)
     extra = attributes_of(shape.base)["__pydantic_extra__"].__get__(value)
     if type(extra) is dict:
         fields.update((key, extra[key]) for key in list(islice(extra, walk.max_items)) if type(key) is str)

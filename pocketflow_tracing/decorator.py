@@ -14,6 +14,7 @@ from pocketflow import BaseNode
 from . import _log, _options, _otel
 from ._guard import Seam
 from ._options import Options
+from ._pipeline import preload
 from ._runs import open_run
 from .config import TracingConfig
 from .frameworks import pocketflow as framework
@@ -123,6 +124,7 @@ def instrument(
     `trace_flow` marked keep theirs.
     """
     with _MARKING:
+        preload()
         framework.instrument_all(
             Options(
                 config=config.copy() if config is not None else None,
@@ -146,18 +148,23 @@ def _traced(target: Any, options: Options) -> Any:
     with _MARKING:
         if isinstance(target, BaseNode) or (isinstance(target, type) and issubclass(target, BaseNode)):
             framework.mark(target, options)
+            preload()
             return target
+        if isinstance(target, (staticmethod, classmethod)):
+            return type(target)(_traced(target.__func__, options))
         if inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
             _log.warn_once(
-                f"trace_flow cannot trace the generator function {target.__qualname__!r}: a trace cannot stay open between "
-                "its values. Decorate the flow that it runs instead."
+                f"trace_flow cannot trace the generator function {_name(target)!r}: a trace cannot stay open between its "
+                "values. Decorate the flow that it runs instead."
             )
             return target
         if inspect.iscoroutinefunction(target):
             framework.install()
+            preload()
             return _coroutine_function(target, options)
-        if inspect.isroutine(target):
+        if callable(target) and not isinstance(target, type):
             framework.install()
+            preload()
             return _function(target, options)
         _log.warn_once(
             f"trace_flow was given {type(target).__name__!r}; it takes a flow class, a flow object, or a function that "
@@ -228,7 +235,7 @@ class FunctionRun:
         frame = current.get()
         if frame is UNTRACED:
             return
-        name = self.options.flow_name or getattr(self.function, "__name__", "function")
+        name = self.options.flow_name or _name(self.function)
         parent = span_of(frame)
         if parent is not None:
             run = parent.run
@@ -253,7 +260,8 @@ class FunctionRun:
     def _finish(self, error: BaseException | None) -> None:
         returned = [node for node in _members(self.result) if issubclass(type(node), BaseNode)]
         for node in returned:
-            framework.mark(node, self.options)
+            if not _options.is_marked_itself(node):
+                framework.mark(node, self.options)
         span = self.span
         if span is None:
             return
@@ -281,7 +289,12 @@ class FunctionRun:
         return named
 
 
+def _name(function: Any) -> str:
+    name = getattr(function, "__name__", None)
+    return name if type(name) is str else type(function).__name__  # a partial, a callable object
+
+
 def _members(result: Any) -> list[Any]:
+    if type(result) is dict:
+        return list(result.values())
     return list(result) if type(result) in {tuple, list} else [result]
-
-

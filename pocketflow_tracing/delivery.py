@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Delivery", "Sink", "delivery"]
 
 _WORKING = Seam("delivering what it had recorded")
+_YIELD_SECONDS = 0.001
+"""How long the worker computes before it lets waiting threads run: an event loop must not feel it."""
 _BATCH = 1000
 """Spans taken from the queue at a time: few enough that one transaction or request stays short."""
 
@@ -34,6 +36,10 @@ class Sink(Protocol):
 
     def describe(self) -> str:
         """Name the sink in a sentence of debug mode."""
+
+    def start(self) -> None:
+        """Start the threads that the sink needs. Called together with the worker's start, in time: none can be started any
+        more once the interpreter shuts down (Python 3.12), and a short program delivers only then."""
 
     def watch(self) -> None:
         """Called at each run's start, on the caller's path: get ready to see spans of other instrumentations."""
@@ -86,6 +92,7 @@ class Delivery:
         self._count = 0
         self._wake = threading.Event()
         self._idle = True  # whether the worker must be woken (or started) by the next record
+        self._urgent = False  # whether somebody waits for a flush
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._dropped = 0  # since the last flush
@@ -101,6 +108,8 @@ class Delivery:
             self._at_exit_registered = True
             atexit.register(self._at_exit)
         self._sinks.append(sink)
+        if self._thread is not None:
+            sink.start()
 
     def enqueue(self, item: Span | Callable[[], Any]) -> None:
         """Take a span (or a function that gives the record of a foreign span) from the caller's path."""
@@ -202,6 +211,7 @@ class Delivery:
             return self._settle(time.monotonic() + timeout, closing=closing)
         marker = _Marker(time.monotonic() + timeout, closing)
         self._queue.append(marker)
+        self._urgent = True
         self._rouse()
         reached = marker.reached.wait(timeout)
         return reached and marker.delivered
@@ -222,6 +232,8 @@ class Delivery:
             except RuntimeError:  # the interpreter is shutting down: no thread can be started any more
                 return
             self._thread = thread
+            for sink in self._sinks:
+                sink.start()
             _end_with_multiprocessing(self._at_exit)
 
     def _work(self) -> None:
@@ -239,7 +251,7 @@ class Delivery:
                 self._wake.wait(min(due) if due else None)
             self._wake.clear()
             self._idle = False
-            if not isinstance(self._peek(), _Marker):
+            if not self._urgent:
                 self._wake.wait(self.interval)  # let a batch gather; a flush sets the event
                 self._wake.clear()
         batch: list[Any] = []
@@ -260,12 +272,6 @@ class Delivery:
                 sink.tick()
         return stop
 
-    def _peek(self) -> Any:
-        try:
-            return self._queue[0]
-        except IndexError:
-            return None
-
     def _answer(self, marker: _Marker) -> bool:
         """Flush or close the sinks for who waits; True when the worker is to stop."""
         stop = False
@@ -276,6 +282,7 @@ class Delivery:
                 stop = True
                 self._thread = None
                 self._idle = True
+            self._urgent = False
             marker.reached.set()
         return stop
 
@@ -293,7 +300,11 @@ class Delivery:
         from ._span_records import run_record, span_record  # noqa: PLC0415 - rendering is only needed on the worker
 
         by_sink: dict[int, tuple[Sink, dict[int, Run], list[SpanRecord], list[SpanRecord]]] = {}
+        began = time.monotonic()
         for item in batch:
+            if time.monotonic() - began > _YIELD_SECONDS:
+                time.sleep(0)  # the host's threads run now, not after the 5 ms that the interpreter gives to each thread
+                began = time.monotonic()
             with _WORKING:
                 if callable(item):
                     run, sink, record = item()

@@ -69,8 +69,8 @@ class Span:
     """
 
     __slots__ = (
-        "announced", "attributes", "child_error", "delivered", "done", "end", "error", "input", "items", "kind", "metadata", "name",
-        "next_step", "node", "output", "parent", "recovered", "run", "scores", "span_id", "start", "state", "status", "waiting", "weight",
+        "announced", "attributes", "child_error", "delivered", "done", "end", "error", "expected", "input", "items", "kind", "metadata",
+        "name", "next_step", "node", "output", "parent", "recovered", "run", "scores", "span_id", "start", "state", "status", "waiting", "weight",
     )  # fmt: skip
 
     def __init__(self, run: Run, parent: Span | None, kind: Kind, name: str, node: object = None) -> None:
@@ -94,6 +94,7 @@ class Span:
         self.items = 0
         self.next_step = 1
         self.waiting: Span | None = None  # the visit below that has ended and whose successor is not known yet
+        self.expected: tuple[str, str] | None = None  # (id, name) in the graph of the node that is visited next
         self.announced = False
         self.weight = 0  # estimated bytes, of every 16th span
         self.done = False  # complete: nothing of it will change any more
@@ -109,15 +110,15 @@ class Span:
 
     def finish(self, error: BaseException | None) -> None:
         """Note the end: time, status and error; the span is not delivered before `deliver`."""
-        self.end = source.clock()
         self.node = None
-        if error is None:
-            self.status = "recovered" if self.recovered else "success"
-        else:
+        self.status = "recovered" if self.recovered else "success"
+        if error is not None:
             failed = isinstance(error, Exception) and not isinstance(error, asyncio.CancelledError)
             self.status = "error" if failed else "cancelled"
-            if self.run.pipeline.errors:
-                self.error = self._describe(error)
+        self.end = self.start  # what stands if the clock fails
+        self.end = source.clock()
+        if error is not None and self.run.pipeline.errors:
+            self.error = self._describe(error)
         parent = self.parent
         if parent is not None and self.recovered and error is None:
             parent.recovered = True
@@ -127,29 +128,36 @@ class Span:
 
     def deliver(self) -> None:
         """Hand the complete span over to delivery."""
+        try:
+            self.settle()
+        finally:
+            self.done = True
+            self.run.pipeline.enqueue(self)
+
+    def settle(self) -> None:
+        """Deliver the visit below that waited for its successor to be known, if there is one."""
         waiting = self.waiting
         if waiting is not None:
             self.waiting = None
             waiting.deliver()
-        self.done = True
-        run = self.run
-        run.spans += 1
-        run.pipeline.enqueue(self)
-        if self is run.root:
-            run.pipeline.completed(run)
 
     def _describe(self, error: BaseException) -> Any:
-        parent = self.parent
-        for span in (self, parent):
-            if span is not None and span.child_error is not None and span.child_error[0] == id(error):
-                known = span.child_error[1]
-                if parent is not None:
-                    parent.child_error = span.child_error
-                return known._replace(frames=(), cause=None, members=())
         described = describe_exception(error)
-        if parent is not None:
-            parent.child_error = (id(error), described)
-        return described
+        known = self.child_error
+        if self.parent is not None:
+            self.parent.child_error = (id(error), described)
+        if known is None or known[0] != id(error) or not _same(known[1], described):
+            return described
+        return described._replace(frames=(), cause=None, members=())
+
+
+def _same(known: Any, described: Any) -> bool:
+    # an exception that has gone leaves its id to the next one: only what looks the same as well is the same
+    return bool(
+        known.type_name == described.type_name
+        and known.frames[-1:] == described.frames[-1:]
+        and (known.message is described.message or known.message == described.message)
+    )
 
 
 class _Untraced:

@@ -178,7 +178,9 @@ _UNDERSCORE_SHAPES = tuple(
 )
 _URL_PASSWORD = re.compile(r"://([^\s:/?#@\"']{0,200}):([^\s/?#\"']{1,300})@")
 
-_BEARER = re.compile(r"\b(Bearer|Basic)(\s{1,8})(?!\[redacted)[\w.~+/=-]{6,8000}", re.IGNORECASE)
+_BEARER = re.compile(
+    r"\b(Bearer|Basic)(\s{1,8})(?=[\w.~+/=-]{0,80}[\d=]|[\w.~+/=-]{16})[\w.~+/=-]{6,8000}", re.IGNORECASE
+)
 _NAME = re.compile(
     r"(?<![\w.-])((?:(?:api|access|secret|private|auth)[ ])?[A-Za-z][\w.-]{0,80})"  # its start is tried once per word
     r"(\\{0,3}[\"']?\s{0,4}(?:=>|=|:(?!//))\s{0,4})",

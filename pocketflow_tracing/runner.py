@@ -26,8 +26,9 @@ def run_script(path: str, argv: Sequence[str], *, module: bool = False) -> None:
     instrument()
     sys.argv = [path, *argv]
     if module:
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path holds texts
+        sys.path[:1] = [os.getcwd()]  # noqa: PTH109 - sys.path holds texts
         runpy.run_module(path, run_name="__main__", alter_sys=True)
     else:
-        sys.path.insert(0, os.path.dirname(os.path.abspath(path)))  # noqa: PTH100, PTH120 - sys.path holds texts
+        # where `python script.py` has it: in the place of what stands for `-m` or for the folder of our own command
+        sys.path[:1] = [os.path.dirname(os.path.abspath(path))]  # noqa: PTH100, PTH120 - sys.path holds texts
         runpy.run_path(path, run_name="__main__")

@@ -3,19 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import MemberDescriptorType
 from typing import Any
 
-from pocketflow import Flow
+from pocketflow import BaseNode, Flow
 
 from .._graph import Look
+from ..capture_kinds import attributes_of, mro_of
+
+class_name = type.__dict__["__name__"].__get__
+"""A class's name, whatever its metaclass answers."""
+
+_own_dict = vars(BaseNode)["__dict__"].__get__
+"""A node's real `__dict__`, whatever its class says under that name."""
 
 
 def peek(node: Any, name: str) -> Any:
-    """An attribute as PocketFlow stored it, past `__getattr__` and `__getattribute__` of users; None when it is not there."""
-    try:
-        return object.__getattribute__(node, name)
-    except Exception:  # noqa: BLE001 - a slot that is not set, a property of a user's that raises: not there
+    """An attribute as PocketFlow stored it, past `__getattr__`, `__getattribute__` and properties; None when it is not there."""
+    if not issubclass(type(node), BaseNode):
         return None
+    own = _own_dict(node)
+    if name in own:
+        return own[name]
+    for cls in mro_of(type(node)):
+        attributes = attributes_of(cls)
+        if name in attributes:
+            found = attributes[name]
+            if type(found) is MemberDescriptorType:  # a slot
+                try:
+                    return found.__get__(node)
+                except AttributeError:
+                    return None
+            return None if any("__get__" in attributes_of(kind) for kind in mro_of(type(found))) else found
+    return None
+
+
+def is_pocketflows(node: Any, method: str) -> bool:
+    """Whether a method is PocketFlow's own: neither the node nor a class of the user's defines it."""
+    if method in _own_dict(node):
+        return False
+    for cls in mro_of(type(node)):
+        attributes = attributes_of(cls)
+        if method in attributes:
+            return bool(attributes.get("__module__") == BaseNode.__module__)
+    return True
 
 
 def look(node: Any) -> Look:
@@ -26,13 +57,6 @@ def look(node: Any) -> Look:
     """
     successors = peek(node, "successors")
     is_flow = issubclass(type(node), Flow)
-    pairs: Iterable[tuple[Any, Any]] = list(successors.items()) if type(successors) is dict else ()
+    pairs: Iterable[tuple[Any, Any]] = successors.items() if type(successors) is dict else ()
     keep = node if successors is None else successors
-    return Look(
-        key=id(keep),
-        cls=type(node).__name__,
-        successors=[(action, after) for action, after in pairs if after is not None],
-        start=peek(node, "start_node") if is_flow else None,
-        is_flow=is_flow,
-        keep=keep,
-    )
+    return Look(id(keep), class_name(type(node)), pairs, peek(node, "start_node") if is_flow else None, is_flow, keep)

@@ -18,10 +18,10 @@ from pocketflow import BaseNode, BatchNode, Flow
 from .. import _otel
 from .._guard import Seam
 from .._options import Options, mark_of
-from .._runs import Dropped, open_run
+from .._runs import open_run
 from .._state import SharedState, key_text
 from ..recorder import UNTRACED, Run, Span, current, span_of
-from ._look import look, peek
+from ._look import class_name, is_pocketflows, look, peek
 
 _BEGINNING = Seam("recording the beginning of a call")
 _ENDING = Seam("recording the end of a call")
@@ -49,22 +49,37 @@ class Scope:
         self.attached: Any = None
 
     def __enter__(self) -> Scope:
-        try:
-            self.begin()
-        except Exception as error:  # noqa: BLE001 - the seam
-            _BEGINNING.absorb(error)
+        self.enter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.attached is not None:
-            _otel.detach(self.attached)
+        self.leave(error)
+
+    def enter(self) -> None:
+        """Begin; nothing is raised but a Ctrl-C that comes meanwhile, and then nothing stays behind."""
+        try:
+            self.begin()
+        except Exception as error:  # noqa: BLE001 - the seam
+            _BEGINNING.absorb(error)
+            self.begun_badly()
+        except BaseException as error:
+            self.leave(error)
+            raise
+
+    def leave(self, error: BaseException | None) -> None:
+        """End, with the exception that left the call, if one did: the context goes back first, whatever fails after that."""
         if self.token is not None:
             try:
                 current.reset(self.token)
             except ValueError:  # closed from another context (an abandoned task): that context ends with the task
                 pass
+        try:
+            if self.attached is not None:
+                _otel.detach(self.attached)
+        except Exception as failure:  # noqa: BLE001 - the seam
+            _ENDING.absorb(failure)
         try:
             self.finish(error)
         except Exception as failure:  # noqa: BLE001 - the seam
@@ -75,6 +90,9 @@ class Scope:
 
     def finish(self, error: BaseException | None) -> None:
         """Close it, with the exception that left the call, if one did."""
+
+    def begun_badly(self) -> None:
+        """Do what is to be done when `begin` has failed."""
 
 
 class Visit(Scope):
@@ -99,47 +117,62 @@ class Visit(Scope):
     def begin(self) -> None:
         node = self.node
         is_flow = issubclass(type(node), Flow)
-        run = self._open(is_flow) if self.opens else self.frame_span.run
-        if run is None:
-            return
-        parent = None if self.opens else self.frame_span
-        owner = parent if self.frame is parent and parent is not None and "flow" in parent.attributes else None
-        self.owner = owner
-        if owner is not None:
-            node_id, name = run.graph.locate(owner.attributes["flow"], node)
-            self._settle(owner, node_id)
+        if self.opens:
+            opened = self._open()
+            if opened is None:
+                return
+            run, parent = opened, None
         else:
-            name = run.name if self.opens else type(node).__name__
-            node_id = run.graph.root_flow(node, name) if is_flow else name
-        if is_flow and not self.opens:
-            named = self._own_name()
-            name = named or name
-            if owner is not None and node_id not in run.graph.flows:
-                run.graph.add_flow(node, node_id, name)
+            parent = self.frame_span
+            run = parent.run
+        node_id, name = self._place(run, parent, is_flow)
         span = self.span = Span(run, parent, "flow" if is_flow else "node", name, node)
+        if self.opens:
+            run.root = span
+        self.token = current.set(span)
+        if self.opens:
+            base = _otel.run_context(run.trace_id, run.name, run.attributes)
+            self.attached = _otel.attach(run.trace_id, span.span_id, base=base)
         attributes = span.attributes
         attributes["node"] = node_id
-        attributes["class"] = type(node).__name__
+        attributes["class"] = class_name(type(node))
         if is_flow:
             attributes["flow"] = node_id
             span.next_step = self._first_step()
         else:
             attributes["step"] = self._first_step()
         attributes["visit"] = run.visits[node_id] = run.visits.get(node_id, 0) + 1
-        if run.pipeline.inputs:
-            params = peek(node, "params")
-            if params:
+        try:
+            if run.pipeline.inputs and (params := peek(node, "params")):
                 attributes["params"] = run.pipeline.capture.snapshot(params)
-        if self.opens:
-            run.root = span
-            self.attached = _otel.attach(
-                run.trace_id, span.span_id, base=_otel.run_context(run.trace_id, run.name, run.attributes)
-            )
-        self._picture(run, span)
-        self.token = current.set(span)
-        if parent is not None and parent.kind == "function" and not parent.announced:
-            parent.announce()  # a decorated function becomes a run with the first flow in it
-        span.announce()
+            self._picture(run, span)
+        finally:
+            if parent is not None and parent.kind == "function" and not parent.announced:
+                parent.announce()  # a decorated function becomes a run with the first flow in it
+            span.announce()
+
+    def begun_badly(self) -> None:
+        """Trace nothing of a run that could not be opened: its parts would come as runs of their own."""
+        if self.opens and self.token is None:
+            self.token = current.set(UNTRACED)
+
+    def _place(self, run: Run, parent: Span | None, is_flow: bool) -> tuple[str, str]:
+        """The node's id in the graph and its name; notes whose step this visit is."""
+        node = self.node
+        if self.frame is not parent or parent is None or "flow" not in parent.attributes:
+            name = run.name if self.opens else class_name(type(node))
+            name = (self._own_name() if is_flow and not self.opens else None) or name
+            return (run.graph.root_flow(node, name) if is_flow else name), name
+        owner = self.owner = parent
+        place = owner.expected or run.graph.locate(owner.attributes["flow"], node)
+        owner.expected = None
+        if owner.waiting is not None:  # an `_orch` of the user's never asked for the successor: this visit is the answer
+            owner.waiting.attributes["successor"] = place[0]
+            owner.settle()
+        if is_flow:
+            place = place[0], self._own_name() or place[1]
+            run.graph.add_flow(node, *place)
+        return place
 
     @property
     def frame_span(self) -> Span:
@@ -147,13 +180,13 @@ class Visit(Scope):
         assert span is not None  # noqa: S101 - a visit below something traced has a span above it
         return span
 
-    def _open(self, is_flow: bool) -> Run | None:
+    def _open(self) -> Run | None:
         assert self.options is not None  # noqa: S101 - for the type checker: an opening visit has options
-        opened = open_run(self.options, type(self.node).__name__, self.shared, look)
+        opened = open_run(self.options, class_name(type(self.node)), self.shared, look)
         if isinstance(opened, Run):
             return opened
         self.token = current.set(UNTRACED)
-        if isinstance(opened, Dropped) and opened.trace_id is not None:
+        if opened.trace_id is not None:
             self.attached = _otel.attach(opened.trace_id, 1, sampled=False)
         return None
 
@@ -168,15 +201,6 @@ class Visit(Scope):
     def _first_step(self) -> int:
         counter = self._counts_steps()
         return counter.next_step if counter is not None else 1
-
-    @staticmethod
-    def _settle(owner: Span, node_id: str) -> None:
-        # a flow with an `_orch` of its own never asked us for the successor: the next visit is the answer
-        waiting = owner.waiting
-        if waiting is not None:
-            owner.waiting = None
-            waiting.attributes["successor"] = node_id
-            waiting.deliver()
 
     def _picture(self, run: Run, span: Span) -> None:
         shared = self.shared
@@ -200,25 +224,28 @@ class Visit(Scope):
         span = self.span
         if span is None:
             return
-        if error is None:
-            span.attributes["action"] = _action(self.result)
-        span.finish(error)
         run = span.run
-        if self.state is not None:
-            self._note_changes(run, span, self.state)
-        if self.opens:
-            if run.pipeline.outputs:
+        owner = self.owner
+        try:
+            span.finish(error)
+            if error is None:
+                span.attributes["action"] = _action(self.result)
+            counter = self._counts_steps()
+            if counter is not None:
+                counter.next_step = max(counter.next_step, span.next_step if span.kind == "flow" else span.attributes["step"] + 1)
+            if self.state is not None:
+                self._note_changes(run, span, self.state)
+            if self.opens and run.pipeline.outputs:
                 picture = self.state.picture() if self.state is not None else None
                 span.output = {"action": span.attributes.get("action"), "shared": picture}
-            run.states.clear()
-        counter = self._counts_steps()
-        if counter is not None:
-            after = span.next_step if span.kind == "flow" else span.attributes["step"] + 1
-            counter.next_step = max(counter.next_step, after)
-        if self.owner is not None and error is None:
-            self.owner.waiting = span  # until PocketFlow has asked for the successor
-        else:
-            span.deliver()
+        finally:
+            if self.opens:
+                run.states.clear()
+            if owner is not None and error is None:
+                owner.settle()  # nodes of an `_orch` of the user's that run side by side: one waits at a time
+                owner.waiting = span  # until PocketFlow has asked for the successor
+            else:
+                span.deliver()
 
     @staticmethod
     def _note_changes(run: Run, span: Span, state: SharedState) -> None:
@@ -251,23 +278,27 @@ class Pass(Scope):
         flow_span: Span = self.frame
         run = flow_span.run
         span = self.span = Span(run, flow_span, "pass", f"{flow_span.name}[{self.index}]")
+        self.token = current.set(span)
         span.attributes.update(item=self.index, flow=flow_span.attributes["flow"])
         span.next_step = flow_span.next_step
-        if run.pipeline.inputs:
-            span.input = run.pipeline.capture.snapshot(self.params)
-        self.token = current.set(span)
-        span.announce()
+        try:
+            if run.pipeline.inputs:
+                span.input = run.pipeline.capture.snapshot(self.params)
+        finally:
+            span.announce()
 
     def finish(self, error: BaseException | None) -> None:
         span = self.span
         if span is None:
             return
         flow_span: Span = self.frame
-        flow_span.next_step = max(flow_span.next_step, span.next_step)
-        if error is None:
-            span.attributes["action"] = _action(self.result)
-        span.finish(error)
-        span.deliver()
+        try:
+            flow_span.next_step = max(flow_span.next_step, span.next_step)
+            span.finish(error)
+            if error is None:
+                span.attributes["action"] = _action(self.result)
+        finally:
+            span.deliver()
 
 
 class Retry(Scope):
@@ -288,21 +319,23 @@ class Retry(Scope):
         if issubclass(type(node), BatchNode) and self.span is not None:
             self.item = self.span.items
             self.span.items += 1
-        retries = peek(node, "max_retries")
-        self.max_attempts = retries if type(retries) is int else None
+        self.max_attempts: int | None = None
 
     def begin(self) -> None:
         self.token = current.set(self)
+        retries = peek(self.node, "max_retries")
+        self.max_attempts = retries if type(retries) is int else None
 
     def finish(self, error: BaseException | None) -> None:
         if not self.failures:
             return
+        if error is None and self.span is not None:
+            self.span.recovered = True
         for failure in self.failures:
             if error is None:
                 failure.attributes["level"] = "WARNING"
-            failure.deliver()
-        if error is None and self.span is not None:
-            self.span.recovered = True
+            with _ENDING:  # each for itself
+                failure.deliver()
 
 
 class Inside:
@@ -350,8 +383,12 @@ class Step(Scope):
         else:
             name = f"{visit.name}.{phase}"
         span = self.span = Span(run, above, "attempt" if attempt else "phase", name)
+        self.token = current.set(span)
+        self.attached = _otel.attach(run.trace_id, span.span_id)
         attributes = span.attributes
         attributes["phase"] = phase
+        if phase == "exec_fallback":
+            span.child_error = above.child_error  # what it may raise again
         if retry is not None and retry.item is not None:
             attributes["item"] = retry.item
         if attempt:
@@ -363,8 +400,6 @@ class Step(Scope):
                 attributes["attempt"] = 1
         if pipeline.inputs:
             span.input = self._input(pipeline.capture.snapshot)
-        self.token = current.set(span)
-        self.attached = _otel.attach(run.trace_id, span.span_id)
 
     def _input(self, snapshot: Any) -> Any:
         args = self.args
@@ -385,18 +420,21 @@ class Step(Scope):
         if span is None:
             self._unrecorded(error)
             return
-        if error is None and span.run.pipeline.outputs:
-            span.output = span.run.pipeline.capture.snapshot(self.result)
-        if self.whole and (span.items or issubclass(type(self.node), BatchNode)):
-            span.attributes["items"] = span.items
-        span.finish(error)
-        if span.kind == "attempt" and retry is not None and isinstance(error, Exception):
-            retry.failures.append(span)
-            span.announce()
-            return
-        if self.phase == "exec_fallback" and error is None and retry is not None and retry.span is not None:
-            retry.span.recovered = True
-        span.deliver()
+        failed = span.kind == "attempt" and retry is not None and isinstance(error, Exception)
+        try:
+            span.finish(error)
+            if self.whole and (span.items or issubclass(type(self.node), BatchNode)):
+                span.attributes["items"] = span.items
+            if self.phase == "exec_fallback" and error is None and retry is not None and retry.span is not None:
+                retry.span.recovered = True
+            if error is None and span.run.pipeline.outputs:
+                span.output = span.run.pipeline.capture.snapshot(self.result)
+        finally:
+            if failed and retry is not None:
+                retry.failures.append(span)  # complete when it is known whether it was saved
+                span.announce()
+            else:
+                span.deliver()
 
     def _unrecorded(self, error: BaseException | None) -> None:
         # the node's status tells of a retry even where attempts are not recorded
@@ -422,12 +460,15 @@ class Route(Scope):
         owner = span_of(self.frame)
         if owner is None or owner.waiting is None:
             return
-        visit, owner.waiting = owner.waiting, None
-        if error is None and self.result is not None:
-            visit.attributes["successor"] = owner.run.graph.locate(owner.attributes["flow"], self.result)[0]
-        elif peek(self.curr, "successors"):
-            visit.attributes["no_successor"] = True
-        visit.deliver()
+        attributes = owner.waiting.attributes
+        try:
+            if error is None and self.result is not None:
+                owner.expected = owner.run.graph.locate(owner.attributes["flow"], self.result)
+                attributes["successor"] = owner.expected[0]
+            elif peek(self.curr, "successors"):
+                attributes["no_successor"] = True
+        finally:
+            owner.settle()
 
 
 def _action(result: Any) -> str:
@@ -444,18 +485,6 @@ _FALSY = frozenset({str, int, float, bool, bytes, tuple, list, dict, set, frozen
 # --- which call opens which scope ------------------------------------------------------------------------------------
 
 
-
-def _is_pocketflows(node: Any, method: str) -> bool:
-    """Whether a method is PocketFlow's own: neither the node nor a class of the user's defines it."""
-    own = peek(node, "__dict__")
-    if type(own) is dict and method in own:
-        return False
-    for base in type(node).__mro__:
-        if method in vars(base):
-            return base.__module__ == BaseNode.__module__
-    return True
-
-
 def _visit(frame: Any, node: Any, method: str, args: tuple[Any, ...]) -> Scope | None:
     if type(frame) is Span and frame.node is node:
         return None  # `run` has opened this visit already
@@ -463,13 +492,13 @@ def _visit(frame: Any, node: Any, method: str, args: tuple[Any, ...]) -> Scope |
 
 
 def _phase(frame: Any, node: Any, method: str, args: tuple[Any, ...]) -> Scope | None:
-    if issubclass(type(node), Flow) and _is_pocketflows(node, method):
+    if issubclass(type(node), Flow) and is_pocketflows(node, method):
         return None  # a flow that defines no prep or post of its own shows its nodes only
     return Step(frame, node, method.removesuffix("_async"), args, whole=False)
 
 
 def _whole_exec(frame: Any, node: Any, method: str, args: tuple[Any, ...]) -> Scope | None:
-    if issubclass(type(node), BatchNode) or not _is_pocketflows(node, method):
+    if issubclass(type(node), BatchNode) or not is_pocketflows(node, method):
         return Step(frame, node, "exec", args, whole=True)
     return None  # the attempts of a plain node stand directly below it
 
@@ -483,9 +512,7 @@ _OPENS: dict[str, Callable[[Any, Any, str, tuple[Any, ...]], Scope | None]] = {
     "_run_async": _visit,
     "_exec": _whole_exec,
     "get_next_node": _route,
-} | {
-    name + form: _phase for name in ("prep", "exec", "exec_fallback", "post") for form in ("", "_async")
-}
+} | {name + form: _phase for name in ("prep", "exec", "exec_fallback", "post") for form in ("", "_async")}
 
 
 def scope_of_call(node: Any, method: str, args: tuple[Any, ...]) -> Scope | None:
@@ -499,4 +526,8 @@ def scope_of_call(node: Any, method: str, args: tuple[Any, ...]) -> Scope | None
     frame = current.get()
     if frame is None or frame is UNTRACED:
         return None
-    return _OPENS[method](frame, node, method, args)
+    try:
+        return _OPENS[method](frame, node, method, args)
+    except Exception as error:  # noqa: BLE001 - the seam
+        _BEGINNING.absorb(error)
+        return None

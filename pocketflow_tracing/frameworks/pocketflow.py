@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import sys
+import threading
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
@@ -21,14 +23,16 @@ from .. import _log, _options
 from .._guard import Seam
 from .._options import Options
 from ..recorder import UNTRACED, Span, current
-from ._rewrite import AWAIT, CALL, twins
-from ._scopes import Pass, Retry, Visit, scope_of_call
+from ._rewrite import twins
+from ._scopes import Pass, Retry, Scope, Visit, scope_of_call
 
 _INSTALLING = Seam("putting its hooks on PocketFlow")
+_DECIDING = Seam("finding out whether a flow is to be traced")
 
 _VISITS = frozenset({"run", "run_async", "_run", "_run_async"})
 _PASSES = frozenset({"_orch", "_orch_async"})
 _replaced: dict[tuple[type, str], tuple[FunctionType, FunctionType]] = {}  # place -> (original, what stands there now)
+_lock = threading.Lock()
 
 everything: Options | None = None
 """The options of `instrument()`: set while every flow of the process is traced."""
@@ -40,13 +44,13 @@ def mark(target: BaseNode | type[BaseNode], options: Options) -> None:
     """Trace a flow object, or every instance of a flow class."""
     global _nodes_marked  # noqa: PLW0603 - one fact of the process
     install()
-    if isinstance(target, type):
-        _options.mark_class(target, options)
-        is_flow = issubclass(target, Flow)
+    if issubclass(type(target), type):
+        cls: Any = target
+        _options.mark_class(cls, options)
     else:
+        cls = type(target)
         _options.mark_object(target, options)
-        is_flow = isinstance(target, Flow)
-    _nodes_marked = _nodes_marked or not is_flow
+    _nodes_marked = _nodes_marked or not issubclass(cls, Flow)
 
 
 def instrument_all(options: Options) -> None:
@@ -69,7 +73,9 @@ def options_for(node: Any) -> Options | None:
     """The options a run of this node would be traced with, None when it is not to be traced."""
     if everything is None and not _nodes_marked and not issubclass(type(node), Flow):
         return None
-    return _options.mark_of(node) or everything
+    with _DECIDING:
+        return _options.mark_of(node) or everything
+    return None
 
 
 def is_installed() -> bool:
@@ -79,16 +85,14 @@ def is_installed() -> bool:
 
 def install() -> None:
     """Put the hooks on PocketFlow's classes; does nothing when they are there."""
-    if _replaced:
-        return
-    with _INSTALLING:
-        twin_of = twins(pocketflow)
+    with _lock, _INSTALLING:
+        if _replaced:
+            return
+        twin_of = twins(pocketflow, _call, _wait)
         if not twin_of:
             _log.warn_once(
                 "PocketFlow's source is not available here, so runs and nodes are traced, but not their prep, exec and post."
             )
-        vars(pocketflow)[CALL] = _call
-        vars(pocketflow)[AWAIT] = _await
         for cls in [value for value in vars(pocketflow).values() if isinstance(value, type) and issubclass(value, BaseNode)]:
             for name, original in list(vars(cls).items()):
                 if not isinstance(original, FunctionType):
@@ -96,19 +100,26 @@ def install() -> None:
                 twin = twin_of.get(original, original)
                 wrapper = _wrapper(cls, name, original, twin)
                 if wrapper is not None:
-                    functools.update_wrapper(wrapper, original)
                     _replaced[cls, name] = (original, wrapper)
                     setattr(cls, name, wrapper)
 
 
 def uninstall() -> None:
     """Take the hooks away again, but for those that another tool has wrapped since: they go idle."""
-    for (cls, name), (original, wrapper) in _replaced.items():
-        if vars(cls).get(name) is wrapper:
-            setattr(cls, name, original)
-    _replaced.clear()
-    for name in (CALL, AWAIT):
-        vars(pocketflow).pop(name, None)
+    with _lock:
+        for (cls, name), (original, wrapper) in _replaced.items():
+            if vars(cls).get(name) is wrapper:
+                setattr(cls, name, original)
+        _replaced.clear()
+
+
+def _fresh_lock() -> None:
+    global _lock  # noqa: PLW0603 - a lock held by another thread at the fork would stay locked in the child
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_fresh_lock)
 
 
 def _wrapper(cls: type, name: str, original: Any, twin: Any) -> Any:
@@ -126,9 +137,11 @@ def _wrapper(cls: type, name: str, original: Any, twin: Any) -> Any:
 
 # --- functions of PocketFlow that are replaced ---------------------------------------------------------------------
 # Each looks first whether anything is traced here: an untraced flow runs PocketFlow's own function after one comparison.
+# Each bears the name of what it replaces: "coroutine 'AsyncNode._exec' was never awaited" reads as before.
 
 
 def _sync_visit(original: Any, twin: Any) -> Any:
+    @functools.wraps(original)
     def visit(self: Any, *args: Any, **kwargs: Any) -> Any:
         frame = current.get()
         options = None
@@ -144,6 +157,7 @@ def _sync_visit(original: Any, twin: Any) -> Any:
 
 
 def _async_visit(original: Any, twin: Any) -> Any:
+    @functools.wraps(original)
     async def visit(self: Any, *args: Any, **kwargs: Any) -> Any:
         frame = current.get()
         options = None
@@ -161,6 +175,7 @@ def _async_visit(original: Any, twin: Any) -> Any:
 def _sync_pass(original: Any, twin: Any) -> Any:
     visit = _sync_visit(original, twin)
 
+    @functools.wraps(original)
     def one_pass(self: Any, *args: Any, **kwargs: Any) -> Any:
         scope = _pass(self, args, kwargs)
         if scope is None:
@@ -175,12 +190,14 @@ def _sync_pass(original: Any, twin: Any) -> Any:
 def _async_pass(original: Any, twin: Any) -> Any:
     visit = _async_visit(original, twin)
 
+    @functools.wraps(original)
     async def run(scope: Pass, self: Any, args: Any, kwargs: Any) -> Any:
         with scope:
             result = scope.result = await twin(self, *args, **kwargs)
         return result
 
     # not a coroutine function: a pass gets its number when it is made, in the order of the parameter sets
+    @functools.wraps(original)
     def one_pass(self: Any, *args: Any, **kwargs: Any) -> Any:
         scope = _pass(self, args, kwargs)
         return visit(self, *args, **kwargs) if scope is None else run(scope, self, args, kwargs)
@@ -190,12 +207,13 @@ def _async_pass(original: Any, twin: Any) -> Any:
 
 def _pass(flow: Any, args: Any, kwargs: Any) -> Pass | None:
     frame = current.get()
-    if type(frame) is Span and frame.node is flow and isinstance(flow, BatchFlow):
+    if type(frame) is Span and frame.node is flow and issubclass(type(flow), BatchFlow):
         return Pass(frame, flow, args, kwargs)
     return None
 
 
 def _plain(original: Any, twin: Any) -> Any:
+    @functools.wraps(original)
     def plain(self: Any, *args: Any, **kwargs: Any) -> Any:
         frame = current.get()
         return (original if frame is None or frame is UNTRACED else twin)(self, *args, **kwargs)
@@ -204,6 +222,7 @@ def _plain(original: Any, twin: Any) -> Any:
 
 
 def _sync_retry(original: Any, twin: Any) -> Any:
+    @functools.wraps(original)
     def retry(self: Any, *args: Any, **kwargs: Any) -> Any:
         frame = current.get()
         if frame is None or frame is UNTRACED:
@@ -215,11 +234,13 @@ def _sync_retry(original: Any, twin: Any) -> Any:
 
 
 def _async_retry(original: Any, twin: Any) -> Any:
+    @functools.wraps(original)
     async def run(scope: Retry, self: Any, args: Any, kwargs: Any) -> Any:
         with scope:
             return await twin(self, *args, **kwargs)
 
     # not a coroutine function: an item gets its number when it is made, in the order of the items
+    @functools.wraps(original)
     def retry(self: Any, *args: Any, **kwargs: Any) -> Any:
         frame = current.get()
         if frame is None or frame is UNTRACED:
@@ -250,10 +271,25 @@ def _call(node: Any, method: str, /, *args: Any, **kwargs: Any) -> Any:
     return result
 
 
-async def _await(node: Any, method: str, /, *args: Any, **kwargs: Any) -> Any:
+def _wait(node: Any, method: str, /, *args: Any, **kwargs: Any) -> Any:
+    """Call at once and give what is to be awaited: in a coroutine a StopIteration of the call would become a RuntimeError."""
     scope = scope_of_call(node, method, args or tuple(kwargs.values()))
     if scope is None:
-        return await getattr(node, method)(*args, **kwargs)
-    with scope:
-        result = scope.result = await getattr(node, method)(*args, **kwargs)
+        return getattr(node, method)(*args, **kwargs)
+    scope.enter()
+    try:
+        awaitable = getattr(node, method)(*args, **kwargs)
+    except BaseException as error:
+        scope.leave(error)
+        raise
+    return _awaited(scope, awaitable)
+
+
+async def _awaited(scope: Scope, awaitable: Any) -> Any:
+    try:
+        result = scope.result = await awaitable
+    except BaseException as error:
+        scope.leave(error)
+        raise
+    scope.leave(None)
     return result

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .. import _sdk
+from .. import _sdk, _sdk_spans
 from .._guard import Seam
 from .._version import __version__
 from ..config import TracingConfig
@@ -20,11 +20,10 @@ from ..delivery import delivery
 from ..records import RunRecord, SpanRecord
 from ..store import Outbox
 from . import otlp
-from .sender import Sender, new_client, post
+from .sender import Sender, new_client, post, preload
 
-__all__ = ["LangfuseSink", "ProbeResult", "SyncReport", "open_sink", "probe", "sync"]
+__all__ = ["LangfuseSink", "ProbeResult", "SyncReport", "open_sink", "preload", "probe", "sync"]
 
-_CLIENT = Seam("preparing the Langfuse client")
 _MASKING = Seam("calling the mask of the Langfuse client")
 _WITHHELD = "<withheld: the mask failed>"
 _MAX_SPANS = 512
@@ -50,11 +49,13 @@ class LangfuseSink:
         """Name the sink in a sentence of debug mode."""
         return f"Langfuse at {self.config.langfuse_host}"
 
+    def start(self) -> None:
+        """Start the thread that sends."""
+        self._sender.start()
+
     def watch(self) -> None:
         """Have an SDK client ready, so that generations inside nodes reach the same project."""
-        if not self._client.ready:
-            with _CLIENT:
-                self._client.prepare()
+        self._client.prepare()
 
     def trace_url(self, trace_id: str) -> str:
         """The address of a trace; without the project's id (not known yet) the one that redirects to it."""
@@ -64,23 +65,20 @@ class LangfuseSink:
     def accept(self, runs: list[RunRecord], spans: list[SpanRecord], done: list[SpanRecord]) -> None:
         """Encode what is complete and hand it to the sender."""
         by_id = {run.run_id: run for run in runs}
-        mask = self._mask()
-        encoded: list[Any] = []
+        encoded: list[bytes] = []
         size = 0
-        for record in done:
-            if record.kind == "external":
-                continue  # the SDK's own processor exports those
-            span = otlp.encode_span(record, by_id[record.run_id], mask)
-            length = span.ByteSize()
-            if encoded and (size + length > _MAX_BYTES or len(encoded) >= _MAX_SPANS):
+        for record, attributes in self._described(by_id, done):
+            span = otlp.encode_span(record, attributes)
+            if encoded and (size + len(span) > _MAX_BYTES or len(encoded) >= _MAX_SPANS):
                 self._submit(encoded)
                 encoded, size = [], 0
             encoded.append(span)
-            size += length
-            for score in record.scores:
-                self._submit_score(record, by_id[record.run_id], score)
+            size += len(span)
         if encoded:
             self._submit(encoded)
+        for record in done:
+            for score in record.scores:
+                self._submit_score(record, by_id[record.run_id], score)
 
     def add_dropped(self, spans: int) -> None:
         """Keep the number of dropped spans in the figures of the outbox's store."""
@@ -88,16 +86,17 @@ class LangfuseSink:
 
     def tick(self) -> float | None:
         """Do what is due."""
-        self._client.create_in_background()
         return self._sender.tick()
 
     def flush(self, deadline: float) -> bool:
         """Deliver everything, the SDK client's own spans included."""
-        return self._client.flush(deadline) and self._sender.flush(deadline)
+        # our client exports into the sender; the user's own has a server to wait for
+        steps = [self._client.flush, self._sender.flush]
+        return all([step(deadline) for step in (steps if self._client.is_ours else reversed(steps))])
 
     def close(self, deadline: float) -> bool:
-        """Deliver what the deadline allows and keep the rest in the outbox."""
-        flushed = self._client.flush(deadline)
+        """Deliver what the deadline allows and keep the rest in the outbox; the user's own client ends by itself."""
+        flushed = self._client.flush(deadline) if self._client.is_ours else True
         return self._sender.close(deadline) and flushed
 
     def abandon(self) -> None:
@@ -105,8 +104,22 @@ class LangfuseSink:
         self._sender.abandon()
         self._client.abandon()
 
-    def _submit(self, spans: list[Any]) -> None:
-        body = otlp.request(spans, str(self.config.langfuse_public_key), _resource(self.config))
+    def _described(self, runs: dict[str, RunRecord], done: list[SpanRecord]) -> list[tuple[SpanRecord, dict[str, Any]]]:
+        mask = self._mask()
+        described = [
+            (record, otlp.span_attributes(record, runs[record.run_id], mask))
+            for record in done
+            if record.kind != "external"  # the SDK's own processor exports those
+        ]
+        hook = self._client.mask_spans
+        if hook is None:
+            return described
+        with _MASKING:
+            return _sdk_spans.masked(hook, str(self.config.langfuse_public_key), described)
+        return []
+
+    def _submit(self, spans: list[bytes]) -> None:
+        body = otlp.request(spans, str(self.config.langfuse_public_key), _resource())
         self._sender.submit(body, len(spans))
 
     def _submit_score(self, record: SpanRecord, run: RunRecord, score: dict[str, Any]) -> None:
@@ -137,8 +150,9 @@ class LangfuseSink:
         return mask
 
 
-def _resource(config: TracingConfig) -> dict[str, str]:
-    resource = {
+def _resource() -> dict[str, str]:
+    # environment and release stand on the spans: decorators that share this project may differ in them
+    return {
         "service.name": os.environ.get("OTEL_SERVICE_NAME", "unknown_service"),
         "telemetry.sdk.language": "python",
         "telemetry.sdk.name": "opentelemetry",
@@ -146,11 +160,6 @@ def _resource(config: TracingConfig) -> dict[str, str]:
         "telemetry.distro.version": __version__,
         "process.runtime.version": sys.version.split()[0],
     }
-    if config.environment:
-        resource["langfuse.environment"] = config.environment
-    if config.release:
-        resource["langfuse.release"] = config.release
-    return resource
 
 
 _lock = threading.Lock()
@@ -159,6 +168,7 @@ _sinks: dict[tuple[str | None, str, str | None], LangfuseSink] = {}
 
 def open_sink(config: TracingConfig) -> LangfuseSink:
     """The process's one sink for a project and server, made at its first use."""
+    preload()
     key = (config.langfuse_public_key, config.langfuse_host, config.store_path())
     with _lock:
         sink = _sinks.get(key)
@@ -246,7 +256,8 @@ def probe(config: TracingConfig) -> ProbeResult:
     record = SpanRecord(
         span_id, trace_id, span_id, None, "flow", run.name, "success", now - 1_000_000, now, output="it works"
     )
-    body = otlp.request([otlp.encode_span(record, run)], str(config.langfuse_public_key), _resource(config))
+    span = otlp.encode_span(record, otlp.span_attributes(record, run))
+    body = otlp.request([span], str(config.langfuse_public_key), _resource())
     client = new_client(config)
     try:
         answer = post(client, config, body)
@@ -256,4 +267,3 @@ def probe(config: TracingConfig) -> ProbeResult:
         host = config.langfuse_host.rstrip("/")
         return ProbeResult(True, f"{host} accepted a test span", f"{host}/trace/{trace_id}")
     return ProbeResult(False, answer.reason)
-

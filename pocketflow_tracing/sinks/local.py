@@ -49,6 +49,9 @@ class LocalSink:
         """Name the sink in a sentence of debug mode."""
         return f"local store {self.path}"
 
+    def start(self) -> None:
+        """Nothing to start: the store is written on the worker."""
+
     def watch(self) -> None:
         """See the spans of other instrumentations (LLM generations), which belong into the store too."""
         _foreign.watch(stand_in=not self._config.has_langfuse)

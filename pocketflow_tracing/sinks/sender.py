@@ -15,6 +15,8 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from importlib.metadata import version
 from typing import Literal
 
 import httpx
@@ -27,7 +29,7 @@ from .._version import __version__
 from ..config import TracingConfig
 from ..store import Outbox, OutboxBatch, StoreError, StoreWriter
 
-__all__ = ["Answer", "Sender", "post"]
+__all__ = ["Answer", "Sender", "post", "preload"]
 
 _SENDING = Seam("sending spans to Langfuse")
 _LATE_SECONDS = 0.75
@@ -76,10 +78,9 @@ def headers(config: TracingConfig, body: bytes) -> dict[str, str]:
     }
 
 
+@lru_cache(maxsize=1)
 def _sdk_version() -> str:
-    from importlib.metadata import version  # noqa: PLC0415 - langfuse itself need not be imported for it
-
-    return version("langfuse")
+    return version("langfuse")  # without importing it
 
 
 def is_score(body: bytes) -> bool:
@@ -90,6 +91,13 @@ def is_score(body: bytes) -> bool:
 def new_client(config: TracingConfig) -> httpx.Client:
     """An HTTP client with the environment's proxies and certificate authorities."""
     return httpx.Client(timeout=httpx.Timeout(config.timeout), follow_redirects=False)
+
+
+@lru_cache(maxsize=1)
+def preload() -> None:
+    """Have httpx import what it imports with its first client, and look up the SDK's version."""
+    httpx.Client().close()
+    _sdk_version()
 
 
 def post(client: httpx.Client, config: TracingConfig, body: bytes) -> Answer:
@@ -220,6 +228,11 @@ class Sender:
         self._generation = 0
         self.last_reason = ""
 
+    def start(self) -> None:
+        """Start the thread, before there is anything to send."""
+        with self._changed:
+            self._start()
+
     # --- the worker's side -------------------------------------------------------------------------------------------
 
     def submit(self, body: bytes, spans: int) -> None:
@@ -276,7 +289,8 @@ class Sender:
             self._blocked_until = 0.0  # whoever asks wants to know now
             refused, dropped = self.refused, self.dropped
             self._kept = self._kept or self._outbox_waits()
-            self._start()
+            if not self._start():
+                return not (self._waiting or self._kept)
             self._changed.notify_all()
             while self._waiting or self._in_flight or self._kept:
                 if time.monotonic() < self._blocked_until:
@@ -323,16 +337,17 @@ class Sender:
 
     # --- the thread --------------------------------------------------------------------------------------------------
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
         if self._thread is None or not self._thread.is_alive():
             thread = threading.Thread(
                 target=self._run, args=(self._generation,), name="pocketflow-tracing-sender", daemon=True
             )
             try:
                 thread.start()
-            except RuntimeError:  # the interpreter is shutting down
-                return
+            except RuntimeError:  # the interpreter is shutting down: what waits goes to the outbox
+                return False
             self._thread = thread
+        return True
 
     def _abandon_thread(self) -> None:
         # a server that trickles a byte a second holds a request open for ever: the next ones get a thread of their own

@@ -1,0 +1,166 @@
+"""OpenTelemetry SDK objects for the Langfuse client of ours: its provider, its exporter, and masks over spans.
+
+The only module that imports `opentelemetry.sdk`, and only inside functions: langfuse has imported it by then.
+"""
+# ruff: noqa: PLC0415
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+from .records import SpanRecord
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.proto.trace.v1 import trace_pb2
+    from opentelemetry.sdk.trace import ReadableSpan, Span, TracerProvider
+    from opentelemetry.sdk.trace.export import SpanExportResult
+
+    from .config import TracingConfig
+
+SCOPE = "langfuse-sdk"
+"""The instrumentation scope of the SDK's spans, and of ours: the server takes their `langfuse.*` attributes as they are."""
+
+INPUT_KEYS = (
+    "langfuse.observation.input",
+    "input.value",
+    "gen_ai.input.messages",
+    "gen_ai.prompt",
+    "traceloop.entity.input",
+)
+OUTPUT_KEYS = (
+    "langfuse.observation.output", "output.value", "gen_ai.output.messages", "gen_ai.completion", "traceloop.entity.output",
+)  # fmt: skip
+INPUT_PREFIXES = ("gen_ai.prompt.", "llm.input_messages.", "gen_ai.system_instructions")
+OUTPUT_PREFIXES = ("gen_ai.completion.", "llm.output_messages.")
+"""Where the usual conventions keep the inputs and outputs of a span: whole, or flattened under a prefix."""
+ERROR_KEYS = ("langfuse.observation.status_message", "error.message", "exception.message", "exception.stacktrace")
+
+
+def is_input(key: str) -> bool:
+    """Whether an attribute holds inputs."""
+    return key in INPUT_KEYS or key.startswith(INPUT_PREFIXES)
+
+
+def is_output(key: str) -> bool:
+    """Whether an attribute holds outputs."""
+    return key in OUTPUT_KEYS or key.startswith(OUTPUT_PREFIXES)
+
+
+def make_provider(sample_rate: float) -> TracerProvider:
+    """A tracer provider of our own; below a run it follows the run's sampling, elsewhere it decides as the SDK would."""
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+
+    return TracerProvider(sampler=ParentBased(TraceIdRatioBased(sample_rate)))
+
+
+def make_exporter(config: TracingConfig | None, submit: Callable[[bytes, int], None]) -> Any:
+    """A span exporter that encodes and hands over, and never waits.
+
+    Args:
+        config: its toggles hold for generations as well; None leaves them as they are.
+        submit: takes (gzip of an OTLP request, number of spans).
+    """
+    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+    class Exporter(SpanExporter):
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            message = encode_spans(spans)
+            if config is not None and not (config.trace_inputs and config.trace_outputs and config.trace_errors):
+                for resource in message.resource_spans:
+                    for scope in resource.scope_spans:
+                        for span in scope.spans:
+                            _leave_out(span, config)
+            submit(gzip.compress(message.SerializeToString(), 1, mtime=0), len(spans))
+            return SpanExportResult.SUCCESS
+
+        def force_flush(self, timeout_millis: int = 30_000) -> bool:
+            return True
+
+    return Exporter()
+
+
+def _leave_out(span: trace_pb2.Span, config: TracingConfig) -> None:
+    kept = [
+        pair
+        for pair in span.attributes
+        if (config.trace_inputs or not is_input(pair.key))
+        and (config.trace_outputs or not is_output(pair.key))
+        and (config.trace_errors or pair.key not in ERROR_KEYS)
+    ]
+    del span.attributes[:]
+    span.attributes.extend(kept)
+    if not config.trace_errors:
+        span.status.message = ""
+    del span.events[:]  # messages and exceptions, in the older conventions
+
+
+def make_forwarder(processor: Any) -> Any:
+    """A span processor that leads to another one, but for its end: that provider's shutdown is not ours."""
+    from opentelemetry.sdk.trace import SpanProcessor
+
+    class Forwarder(SpanProcessor):
+        def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+            processor.on_start(span, parent_context)
+
+        def on_end(self, span: ReadableSpan) -> None:
+            processor.on_end(span)
+
+        def shutdown(self) -> None:
+            pass
+
+        def force_flush(self, timeout_millis: int = 30_000) -> bool:
+            return bool(processor.force_flush(timeout_millis))
+
+    return Forwarder()
+
+
+Described = tuple[SpanRecord, dict[str, Any]]
+
+
+def masked(hook: Callable[..., Any], public_key: str, spans: Sequence[Described]) -> list[Described]:
+    """Spans as the user's `mask_otel_spans` lets them out; the SDK's own rules say what a bad answer drops.
+
+    Args:
+        hook: of the user's client.
+        public_key: of the project.
+        spans: records with the attributes they are to be sent with.
+    """
+    from langfuse._client.span_exporter import LangfuseTransformingSpanExporter
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+    from opentelemetry.trace import SpanContext, TraceFlags
+
+    let_out: dict[str, dict[str, Any]] = {}
+
+    class Taker(SpanExporter):
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            let_out.update(
+                {f"{span.context.span_id:016x}": dict(span.attributes or {}) for span in spans if span.context}
+            )
+            return SpanExportResult.SUCCESS
+
+    def place(record: SpanRecord, span_id: str) -> SpanContext:
+        return SpanContext(int(record.trace_id, 16), int(span_id, 16), is_remote=False, trace_flags=TraceFlags(1))
+
+    scope = InstrumentationScope(SCOPE, __version__, attributes={"public_key": public_key})
+    exporter = LangfuseTransformingSpanExporter(exporter=Taker(), media_manager=None, mask_otel_spans=hook)
+    exporter.export(
+        [
+            ReadableSpan(
+                record.name,
+                context=place(record, record.span_id),
+                parent=place(record, record.parent_id) if record.parent_id else None,
+                attributes=attributes,
+                instrumentation_scope=scope,
+            )
+            for record, attributes in spans
+        ]
+    )
+    return [(record, let_out[record.span_id]) for record, _ in spans if record.span_id in let_out]

@@ -1,0 +1,181 @@
+"""Pictures of exceptions."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import weakref
+
+import pytest
+
+from pocketflow_tracing.capture import describe_exception
+from pocketflow_tracing.redaction import Rules
+from pocketflow_tracing.render import render_exception
+
+
+class CustomError(Exception):
+    def __init__(self, code, text):
+        super().__init__(code, text)
+        self.code = code
+
+
+def shown(error):
+    return render_exception(describe_exception(error), Rules())
+
+
+def raised(function, *args):
+    try:
+        function(*args)
+    except BaseException as error:
+        return error
+    raise AssertionError
+
+
+def inner():
+    raise ValueError("boom")
+
+
+def test_type_message_and_the_users_frames_with_their_code():
+    result = shown(raised(inner))
+    assert (result["type"], result["message"]) == ("ValueError", "boom")
+    assert [(frame["function"].rpartition(".")[2], frame["code"]) for frame in result["traceback"]] == [
+        ("raised", "function(*args)"),
+        ("inner", 'raise ValueError("boom")'),
+    ]
+    assert result["traceback"][1]["file"] == __file__
+    assert result["traceback"][1]["line"] == inner.__code__.co_firstlineno + 1
+
+
+@pytest.mark.parametrize(
+    ("error", "type_name", "message"),
+    [
+        (ValueError(), "ValueError", ""), (ValueError("a", 1), "ValueError", "('a', 1)"), (KeyError("k"), "KeyError", "'k'"),
+        (OSError(2, "gone", "f"), "FileNotFoundError", "[Errno 2] gone: 'f'"), (CustomError(3, "t"), f"{__name__}.CustomError", "(3, 't')"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), "UnicodeDecodeError", "'utf-8' codec can't decode byte 0xff in position 0: bad"),
+        (SystemExit(3), "SystemExit", "3"), (KeyboardInterrupt(), "KeyboardInterrupt", ""),
+    ],
+)  # fmt: skip
+def test_types_and_messages(error, type_name, message):
+    result = shown(error)
+    assert (result["type"], result["message"], result["traceback"]) == (type_name, message, [])
+
+
+def test_cause_context_and_suppression():
+    def explicit():
+        try:
+            inner()
+        except ValueError as error:
+            raise KeyError("k") from error
+
+    def implicit():
+        try:
+            inner()
+        except ValueError:
+            raise KeyError("k")  # noqa: B904 - this is what the test is about
+
+    def suppressed():
+        try:
+            inner()
+        except ValueError:
+            raise KeyError("k") from None
+
+    assert shown(raised(explicit))["cause"]["message"] == "boom"
+    assert shown(raised(implicit))["context"]["message"] == "boom"
+    assert {"cause", "context"}.isdisjoint(shown(raised(suppressed)))
+
+
+def test_a_chain_that_bites_its_tail_and_a_long_one_end():
+    first, second = ValueError("a"), ValueError("b")
+    first.__cause__, second.__cause__ = second, first
+    assert "cause" not in shown(first)["cause"]
+    error = ValueError("0")
+    for number in range(1000):
+        outer = ValueError(str(number))
+        outer.__cause__ = error
+        error = outer
+    assert str(shown(error)).count("'type'") == 6
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="exception groups and notes came with 3.11")
+def test_groups_and_notes():
+    group = ExceptionGroup("many", [ValueError(str(n)) for n in range(40)])  # noqa: F821
+    group.add_note("look here")
+    result = shown(group)
+    assert (result["type"], result["message"], result["notes"]) == (
+        "ExceptionGroup",
+        "many (40 sub-exceptions)",
+        ["look here"],
+    )
+    assert [member["message"] for member in result["exceptions"]] == [str(n) for n in range(10)]
+    for _ in range(6):
+        group = ExceptionGroup("nested", [group] * 10)  # noqa: F821
+    assert len(str(shown(group))) < 20_000
+
+
+def test_the_first_and_the_last_frames_of_a_deep_traceback_are_kept():
+    def down(n):
+        if n == 0:
+            raise ValueError("deep")
+        down(n - 1)
+
+    frames = shown(raised(down, 300))["traceback"]
+    assert len(frames) == 51
+    assert frames[25] == {"file": "… 252 more frames"}
+    assert frames[-1]["code"] == 'raise ValueError("deep")'
+
+
+def test_frames_of_pocketflow_and_of_the_tracer_are_left_out():
+    pocketflow = pytest.importorskip("pocketflow")
+
+    class Failing(pocketflow.Node):
+        def exec(self, prep_res):
+            raise ValueError("boom")
+
+    functions = [frame["function"].rpartition(".")[2] for frame in shown(raised(Failing().run, {}))["traceback"]]
+    assert functions == ["raised", "exec"]
+
+
+def test_a_picture_holds_nothing_of_the_exception():
+    class Marker:
+        pass
+
+    def fail():
+        marker = Marker()
+        references.append(weakref.ref(marker))
+        raise ValueError(marker)
+
+    references: list = []
+    picture = describe_exception(raised(fail))
+    gc.collect()
+    assert references[0]() is None
+    assert picture.type_name == "ValueError"
+
+
+def test_a_pydantic_validation_error_tells_its_problems_without_the_inputs():
+    pydantic = pytest.importorskip("pydantic")
+
+    class Loud:
+        def __repr__(self):
+            raise AssertionError
+
+    class Model(pydantic.BaseModel):
+        count: int
+        name: str
+
+    result = shown(raised(Model.model_validate, {"count": Loud()}))
+    assert result["message"] == (
+        "2 validation errors for Model\ncount: Input should be a valid integer (int_type)\nname: Field required (missing)"
+    )
+
+
+def test_a_long_message_is_cut_and_a_hostile_class_is_survived():
+    assert len(shown(ValueError("x" * 10**6))["message"]) < 70_000
+
+    class Meta(type):
+        def __getattribute__(cls, name):
+            raise AssertionError
+
+    made = Meta("Odd", (Exception,), {})
+    error = Exception.__new__(made, "text")
+    assert shown(error)["message"] == "text"
+    assert shown(ValueError("\ud800"))["message"] == "\ufffd"

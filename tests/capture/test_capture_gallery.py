@@ -1,0 +1,408 @@
+"""Every kind of value, and what is recorded of it, literally."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import fractions
+import functools
+import io
+import pathlib
+import sys
+import threading
+import types
+import typing
+import uuid
+import zoneinfo
+
+import attrs
+import numpy as np
+import pandas as pd
+import PIL.Image
+import polars as pl
+import pydantic
+import pytest
+from openai.types.chat import ChatCompletion, ChatCompletionMessage
+
+from pocketflow_tracing.capture import snapshot
+from pocketflow_tracing.redaction import Rules
+from pocketflow_tracing.render import render
+
+
+def shown(value):
+    return render(snapshot(value), Rules())
+
+
+class Color(enum.Enum):
+    RED = 1
+
+
+class Level(str, enum.Enum):
+    HIGH = "high"
+
+
+class Permission(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+
+@dataclasses.dataclass
+class Customer:
+    id: int
+    tags: list = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(slots=True, frozen=True)
+class Point:
+    x: float
+    y: float
+
+
+@attrs.define
+class Order:
+    number: int
+    customer: Customer
+
+
+class Pair(typing.NamedTuple):
+    left: int
+    right: str
+
+
+class Movie(typing.TypedDict):
+    title: str
+
+
+class Answer(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="allow")
+    text: str
+    key: pydantic.SecretStr
+    _score: int = pydantic.PrivateAttr(3)
+
+
+class Plain:
+    """Its property must not run, its class attribute is not its own."""
+
+    shared = "class attribute"
+
+    def __init__(self):
+        self.name = "x"
+        self._private = [1]
+
+    @property
+    def lazy(self):
+        raise AssertionError
+
+
+class Slotted:
+    __slots__ = ("__hidden", "a", "unset")
+
+    def __init__(self):
+        self.a = 1
+        self.__hidden = 2
+
+
+class SlottedChild(Slotted):
+    def __init__(self):
+        super().__init__()
+        self.b = 3
+
+
+class LiesAboutDict:
+    def __init__(self):
+        self.real = 1
+
+
+class Box(list):
+    pass
+
+
+class Named(str):
+    __slots__ = ()
+
+
+def function():
+    yield
+
+
+async def coroutine():
+    return 1
+
+
+async def async_generator():
+    yield
+
+
+MODULE = __name__
+coroutine_object = coroutine()
+coroutine_object.close()
+U = uuid.UUID("12345678-1234-5678-1234-567812345678")
+UTC = dt.timezone.utc
+
+GALLERY = [
+    # scalars and builtin containers are what they are
+    (None, None), (True, True), (3, 3), (1.5, 1.5), ("text", "text"), ((1, (2,)), [1, [2]]), ({"a": [1, {}]}, {"a": [1, {}]}),
+    (1 + 2j, {"__type__": "complex", "value": "(1+2j)"}),
+    (b"abc\x00", {"__type__": "bytes", "size": 4, "preview": "abc\\x00"}),
+    (bytearray(b"ab" * 100), {"__type__": "bytearray", "size": 200, "preview": "ab" * 32}),
+    (memoryview(b"abc"), {"__type__": "memoryview", "size": 3, "format": "B", "preview": "abc"}),
+    ({3, 1, 2}, {"__type__": "set", "items": [1, 2, 3]}),
+    (frozenset({"b", "a", 1, None}), {"__type__": "frozenset", "items": ["a", "b", 1, None]}),
+    (range(2, 10, 3), {"__type__": "range", "start": 2, "stop": 10, "step": 3}),
+    (slice(1, None), {"__type__": "slice", "start": 1, "stop": None, "step": None}),
+    (Box([1]), {"__type__": "Box", "items": [1]}),
+    (Named("abc"), "abc"),
+    # mappings
+    ({1: "a", (1, "x"): "b", None: "c", Color.RED: "d", b"k": "e", 2.5: "f"},
+     {"1": "a", "(1, 'x')": "b", "None": "c", "Color.RED": "d", "b'k'": "e", "2.5": "f"}),
+    ({1: "int", "1": "str"}, {"1": "int", "1 (2)": "str"}),
+    ({"a": 1, "b": 2}.keys(), {"__type__": "dict_keys", "items": ["a", "b"]}),
+    ({"a": 1}.values(), {"__type__": "dict_values", "items": [1]}),
+    ({"a": 1}.items(), {"__type__": "dict_items", "items": [["a", 1]]}),
+    (types.MappingProxyType({"a": 1}), {"__type__": "mappingproxy", "a": 1}),
+    (collections.defaultdict(list, {"a": [1]}), {"__type__": "defaultdict", "a": [1]}),
+    (collections.Counter("aab"), {"__type__": "Counter", "a": 2, "b": 1}),
+    (collections.ChainMap({"a": 1}, {2: 3}), {"__type__": "ChainMap", "maps": [{"a": 1}, {"2": 3}]}),
+    (collections.UserDict(a=1), {"__type__": "UserDict", "data": {"a": 1}}),
+    (collections.deque([1, 2], maxlen=5), {"__type__": "deque", "items": [1, 2], "maxlen": 5}),
+    (Movie(title="M"), {"title": "M"}),
+    # values of the standard library
+    (Color.RED, {"__type__": "Color", "name": "RED", "value": 1}),
+    (Level.HIGH, {"__type__": "Level", "name": "HIGH", "value": "high"}),
+    (dt.datetime(2026, 11, 1, 12, 30, tzinfo=UTC), {"__type__": "datetime", "value": "2026-11-01T12:30:00+00:00"}),
+    (dt.datetime(2026, 7, 1, tzinfo=zoneinfo.ZoneInfo("Europe/Berlin")), {"__type__": "datetime", "value": "2026-07-01T00:00:00+02:00"}),
+    (dt.date(2026, 11, 1), {"__type__": "date", "value": "2026-11-01"}),
+    (dt.time(1, 2, 3), {"__type__": "time", "value": "01:02:03"}),
+    (dt.timedelta(days=1, seconds=5), {"__type__": "timedelta", "value": "1 day, 0:00:05"}),
+    (UTC, {"__type__": "timezone", "value": "UTC"}),
+    (U, {"__type__": "UUID", "value": "12345678-1234-5678-1234-567812345678"}),
+    (decimal.Decimal("1.10"), {"__type__": "Decimal", "value": "1.10"}),
+    (fractions.Fraction(2, 6), {"__type__": "Fraction", "value": "1/3"}),
+    (pathlib.PurePosixPath("/tmp/x"), {"__type__": "PurePosixPath", "value": "/tmp/x"}),
+    (ValueError("boom"), {"__type__": "ValueError", "message": "boom"}),
+    (KeyError("k"), {"__type__": "KeyError", "message": "'k'"}),
+    (OSError(2, "gone", "f.txt"), {"__type__": "FileNotFoundError", "message": "[Errno 2] gone: 'f.txt'"}),
+    # classes of users
+    (Customer(1, ["a"]), {"__type__": "Customer", "id": 1, "tags": ["a"]}),
+    (Point(1.0, 2.0), {"__type__": "Point", "x": 1.0, "y": 2.0}),
+    (Order(7, Customer(1)), {"__type__": "Order", "number": 7, "customer": {"__type__": "Customer", "id": 1, "tags": []}}),
+    (Pair(1, "b"), {"__type__": "Pair", "left": 1, "right": "b"}),
+    (Answer(text="a", key="hidden", more=1), {"__type__": "Answer", "text": "a", "key": "[redacted]", "more": 1}),
+    (Plain(), {"__type__": "Plain", "name": "x", "_private": [1]}),
+    (Slotted(), {"__type__": "Slotted", "__hidden": 2, "a": 1}),
+    (SlottedChild(), {"__type__": "SlottedChild", "b": 3, "__hidden": 2, "a": 1}),
+    (types.SimpleNamespace(a=1), {"__type__": "SimpleNamespace", "a": 1}),
+    (object(), {"__type__": "object"}),
+    # what is code, or runs
+    (function, {"__type__": "function", "name": f"{MODULE}.function"}),
+    (len, {"__type__": "function", "name": "len"}),
+    (Plain().__init__, {"__type__": "method", "name": f"{MODULE}.Plain.__init__", "self": "Plain"}),
+    (functools.partial(len, [1]), {"__type__": "partial", "func": {"__type__": "function", "name": "len"}, "args": [[1]], "keywords": {}}),
+    (Plain, {"__type__": "class", "name": f"{MODULE}.Plain"}),
+    (Color, {"__type__": "class", "name": f"{MODULE}.Color"}),
+    (int, {"__type__": "class", "name": "int"}),
+    (collections, {"__type__": "module", "name": "collections"}),
+    (function(), {"__type__": "generator", "name": "function"}),
+    (coroutine_object, {"__type__": "coroutine", "name": "coroutine"}),
+    (async_generator(), {"__type__": "async_generator", "name": "async_generator"}),
+    (iter([1]), {"__type__": "list_iterator"}),
+    (zip([1], [2], strict=False), {"__type__": "zip"}),
+    (threading.Lock(), {"__type__": "lock", "locked": False}),
+    (threading.RLock(), {"__type__": "RLock"}),
+    (io.StringIO("x"), {"__type__": "StringIO"}),
+    # NumPy
+    (np.arange(6).reshape(2, 3), {"__type__": "numpy.ndarray", "dtype": "int64", "shape": [2, 3], "min": 0, "max": 5, "values": [0, 1, 2, 3, 4, 5]}),
+    (np.full((1000, 1536), 0.5, "float32"), {"__type__": "numpy.ndarray", "dtype": "float32", "shape": [1000, 1536], "first": [0.5] * 10}),
+    (np.arange(3000).reshape(1000, 3), {"__type__": "numpy.ndarray", "dtype": "int64", "shape": [1000, 3], "first": list(range(10))}),
+    (np.array(5.0), {"__type__": "numpy.ndarray", "dtype": "float64", "shape": [], "min": 5.0, "max": 5.0, "values": [5.0]}),
+    (np.array([]), {"__type__": "numpy.ndarray", "dtype": "float64", "shape": [0], "values": []}),
+    (np.array([1.0, np.nan]), {"__type__": "numpy.ndarray", "dtype": "float64", "shape": [2], "min": "NaN", "max": "NaN", "values": [1.0, "NaN"]}),
+    (np.array([Customer(1)], dtype=object), {"__type__": "numpy.ndarray", "dtype": "object", "shape": [1], "values": [{"__type__": "Customer", "id": 1, "tags": []}]}),
+    (np.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")]), {"__type__": "numpy.ndarray", "dtype": "[('a', '<i4'), ('b', '<f8')]", "shape": [1], "values": [[1, 2.0]]}),
+    (np.float32(1.5), {"__type__": "numpy.float32", "value": 1.5}),
+    (np.float64(1.5), {"__type__": "numpy.float64", "value": 1.5}),
+    (np.int8(3), {"__type__": "numpy.int8", "value": 3}),
+    (np.bool_(True), {"__type__": f"numpy.{np.bool_.__name__}", "value": True}),
+    # frames and series
+    (pd.DataFrame({"a": [1, 2], "b": [1.5, None]}),
+     {"__type__": "pandas.DataFrame", "shape": [2, 2], "columns": {"a": "int64", "b": "float64"}, "head": [{"a": 1, "b": 1.5}, {"a": 2, "b": "NaN"}]}),
+    (pd.Series([1, 2, 3], name="s"), {"__type__": "pandas.Series", "name": "s", "dtype": "int64", "length": 3, "head": [1, 2, 3]}),
+    (pd.Index([1, 2]), {"__type__": "pandas.Index", "dtype": "int64", "length": 2, "head": [1, 2]}),
+    (pd.Timestamp("2026-11-01"), {"__type__": "Timestamp", "value": "2026-11-01T00:00:00"}),
+    ([pd.NaT, pd.NA], ["NaT", "NA"]),
+    (pl.DataFrame({"a": [1, 2], "b": ["x", None]}),
+     {"__type__": "polars.DataFrame", "shape": [2, 2], "columns": {"a": "Int64", "b": "String"}, "head": [{"a": 1, "b": "x"}, {"a": 2, "b": None}]}),
+    (pl.Series("s", [1, 2]), {"__type__": "polars.Series", "name": "s", "dtype": "Int64", "length": 2, "head": [1, 2]}),
+    (pl.DataFrame({"a": [1]}).lazy(), {"__type__": "polars.LazyFrame"}),
+    # images and messages
+    (PIL.Image.new("RGB", (640, 480)), {"__type__": "PIL.Image", "mode": "RGB", "size": [640, 480]}),
+    (ChatCompletionMessage(role="assistant", content="hi", reasoning="because"),
+     {"__type__": "ChatCompletionMessage", "content": "hi", "refusal": None, "role": "assistant", "annotations": None, "audio": None,
+      "function_call": None, "tool_calls": None, "reasoning": "because"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "expected"), GALLERY, ids=lambda v: type(v).__name__)
+def test_each_kind_is_shown_as_a_developer_wants_to_read_it(value, expected):
+    result = shown(value)
+    assert result == expected
+    if isinstance(expected, dict):
+        assert next(iter(result)) == next(iter(expected))
+
+
+def test_flags_are_shown_by_name_and_value():
+    assert shown(Permission.READ) == {"__type__": "Permission", "name": "READ", "value": 1}
+    assert shown(Permission.READ | Permission.WRITE)["value"] == 3
+
+
+def test_an_ordered_dict_is_shown_in_its_own_order():
+    value = collections.OrderedDict(a=1, b=2)
+    value.move_to_end("a")
+    assert list(shown(value)) == ["__type__", "b", "a"]
+
+
+def test_a_file_is_shown_by_name_and_mode(tmp_path):
+    path = tmp_path / "f.txt"
+    with path.open("w") as text, path.open("rb") as binary:
+        assert shown(text) == {"__type__": "TextIOWrapper", "name": str(path), "mode": "wb", "closed": False}
+        assert shown(binary) == {"__type__": "BufferedReader", "name": str(path), "mode": "rb", "closed": False}
+
+
+def test_a_path_of_a_subclass_is_shown():
+    class MyPath(type(pathlib.Path())):
+        pass
+
+    assert shown(MyPath("a", "b")) == {"__type__": "MyPath", "value": "a/b"}
+
+
+def test_an_image_from_a_file_has_its_format(tmp_path):
+    path = tmp_path / "a.png"
+    PIL.Image.new("L", (2, 3)).save(path)
+    with PIL.Image.open(path) as image:
+        assert shown(image) == {"__type__": "PngImageFile", "mode": "L", "size": [2, 3], "format": "PNG"} | {
+            "__type__": "PIL.Image"
+        }
+
+
+def test_arrays_and_frames_of_subclasses_are_read_through_the_librarys_class():
+    class Spying(np.ndarray):
+        def __array_finalize__(self, obj):
+            pass
+
+        def __getitem__(self, item):
+            raise AssertionError
+
+        dtype = property(lambda self: 1 / 0)
+
+    class Frame(pd.DataFrame):
+        def __getattribute__(self, name):
+            raise AssertionError
+
+    made = pd.DataFrame({"a": [1]})
+    frame = pd.DataFrame.__new__(Frame)
+    object.__setattr__(frame, "_mgr", made._mgr)
+    assert shown(np.ndarray.view(np.arange(2), Spying)) == {
+        "__type__": "Spying", "dtype": "int64", "shape": [2], "min": 0, "max": 1, "values": [0, 1],
+    }  # fmt: skip
+    assert shown(frame) == {"__type__": "Frame", "shape": [1, 1], "columns": {"a": "int64"}, "head": [{"a": 1}]}
+
+
+def test_wide_and_long_frames_are_cut():
+    wide = pd.DataFrame(np.zeros((1000, 80)), columns=[f"c{n}" for n in range(80)])
+    for frame in (wide, pl.DataFrame(wide.to_dict("list"))):
+        result = shown(frame)
+        assert result["shape"] == [1000, 80]
+        assert len(result["columns"]) == 51
+        assert result["columns"]["…"] == "… 30 more items"
+        assert len(result["head"]) == 5
+
+
+def test_columns_of_a_frame_are_redacted_by_name():
+    result = shown({"f": pd.DataFrame({"password": ["x"], "a": [1]}), "s": pd.Series(["x"], name="password")})
+    assert result["f"]["head"] == [{"password": "[redacted]", "a": 1}]
+    assert result["s"]["head"] == "[redacted]"
+
+
+def test_openai_answers_are_shown_whole():
+    message = {"role": "assistant", "content": "hi"}
+    completion = ChatCompletion.model_validate(
+        {"id": "1", "object": "chat.completion", "created": 1, "model": "gpt", "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+         "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}}
+    )  # fmt: skip
+    result = shown(completion)
+    assert result["__type__"] == "ChatCompletion"
+    assert result["choices"][0]["message"]["content"] == "hi"
+    assert result["usage"]["prompt_tokens"] == 1
+
+
+def test_anthropic_messages_are_shown_whole():
+    types_ = pytest.importorskip("anthropic.types")
+    message = types_.Message.model_construct(
+        id="1", role="assistant", content=[types_.TextBlock.model_construct(type="text", text="hi")], model="claude"
+    )
+    result = shown(message)
+    assert (result["__type__"], result["content"][0]["text"]) == ("Message", "hi")
+
+
+def test_torch_tensors_are_shown():
+    torch = pytest.importorskip("torch")
+    assert shown(torch.arange(6).reshape(2, 3)) == {
+        "__type__": "torch.Tensor", "dtype": "int64", "shape": [2, 3], "device": "cpu", "min": 0, "max": 5, "values": [0, 1, 2, 3, 4, 5],
+    }  # fmt: skip
+    assert shown(torch.zeros(2000, 3)) == {
+        "__type__": "torch.Tensor", "dtype": "float32", "shape": [2000, 3], "device": "cpu", "first": [0.0] * 10,
+    }  # fmt: skip
+    assert shown(torch.nn.Parameter(torch.ones(1)))["requires_grad"] is True
+    assert shown(torch.zeros(2, device="meta")) == {
+        "__type__": "torch.Tensor",
+        "dtype": "float32",
+        "shape": [2],
+        "device": "meta",
+    }
+    assert shown(torch.tensor([True])) == {
+        "__type__": "torch.Tensor",
+        "dtype": "bool",
+        "shape": [1],
+        "device": "cpu",
+        "values": [True],
+    }
+    assert shown(torch.eye(2).to_sparse())["shape"] == [2, 2]
+
+
+def test_a_service_objects_graph_is_not_followed_far():
+    class Client:
+        def __init__(self, depth):
+            self.inner = Client(depth - 1) if depth else None
+
+    text = str(shown({"client": Client(50)}))
+    assert text.count("Client") == 4
+
+
+def test_reading_imports_nothing():
+    before = set(sys.modules)
+    for value, _ in GALLERY:
+        shown(value)
+    assert set(sys.modules) == before
+
+
+def test_importing_capture_loads_no_library():
+    import subprocess
+
+    code = "import sys; sys.modules['pocketflow_tracing'] = m = type(sys)('pocketflow_tracing'); m.__path__ = ['pocketflow_tracing']; import pocketflow_tracing.render; print([n for n in ('numpy', 'pandas', 'polars', 'torch', 'PIL', 'pydantic', 'attrs', 'asyncio', 'decimal', 'sqlite3') if n in sys.modules])"
+    root = pathlib.Path(__file__).parents[2]
+    out = subprocess.run(
+        [sys.executable, "-S", "-c", code], cwd=root, capture_output=True, text=True, check=True
+    ).stdout
+    assert out.strip() == "[]"
+
+
+def test_async_objects_of_a_running_loop_are_shown():
+    async def main():
+        return shown([asyncio.get_running_loop().create_future(), asyncio.Lock()])
+
+    result = asyncio.run(main())
+    assert [item["__type__"] for item in result] == ["Future", "Lock"]

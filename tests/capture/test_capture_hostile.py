@@ -1,0 +1,450 @@
+"""Capture of values that lie, raise, sleep, change or never end."""
+
+from __future__ import annotations
+
+import collections
+import datetime as dt
+import decimal
+import fractions
+import json
+import pathlib
+import sys
+import threading
+import time
+import types
+import uuid
+
+import pytest
+
+from pocketflow_tracing.capture import Capture, Limits, describe_exception, snapshot
+from pocketflow_tracing.redaction import Rules
+from pocketflow_tracing.render import render, render_exception
+
+RULES = Rules()
+ARMED: list[str] = []
+CALLS: list[str] = []
+
+DUNDERS = [
+    "__repr__", "__str__", "__bytes__", "__format__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__hash__",
+    "__bool__", "__len__", "__length_hint__", "__getitem__", "__iter__", "__next__", "__reversed__", "__contains__",
+    "__getattr__", "__getattribute__", "__dir__", "__call__", "__enter__", "__int__", "__float__", "__index__",
+    "__complex__", "__round__", "__reduce__", "__reduce_ex__", "__getstate__", "__copy__", "__deepcopy__", "__sizeof__",
+    "__missing__", "__fspath__", "__array__", "__array_interface__", "__array_finalize__", "__array_ufunc__", "__dataframe__",
+    "__add__", "__mul__", "__neg__", "__abs__", "__set__", "__await__", "__aiter__", "__instancecheck__",
+    "__subclasscheck__", "keys", "items", "values", "get", "copy", "isoformat", "utcoffset", "tolist", "item", "model_dump",
+]  # fmt: skip
+
+
+def recording(name: str):
+    def method(self, *args, **kwargs):
+        if ARMED:
+            CALLS.append(name)
+            raise RuntimeError(name)
+        inherited = getattr(super(object.__getattribute__(self, "_hostile_class"), self), name)
+        return inherited(*args, **kwargs)
+
+    return method
+
+
+class HostileMeta(type):
+    """A metaclass that records every question about a class."""
+
+    def __hash__(cls):
+        if ARMED:
+            CALLS.append("meta.__hash__")
+        return type.__hash__(cls)
+
+    def __eq__(cls, other):
+        if ARMED:
+            CALLS.append("meta.__eq__")
+        return cls is other
+
+    def __getattribute__(cls, name):
+        if ARMED:
+            CALLS.append(f"meta.{name}")
+        return type.__getattribute__(cls, name)
+
+    def __instancecheck__(cls, instance):
+        CALLS.append("meta.__instancecheck__")
+        return True
+
+
+def hostile(base: type, metaclass: type | None = HostileMeta) -> type:
+    def spy(name):
+        def get(self):
+            if ARMED:
+                CALLS.append(name)
+                raise RuntimeError(name)
+            return None
+
+        return property(get)
+
+    inherited = set(dir(base))
+    body = {name: recording(name) for name in DUNDERS if name in inherited or base is object}
+    if base is not object:
+        body = {
+            name: method
+            for name, method in body.items()
+            if not name.startswith("__get") or name in {"__getitem__", "__getattribute__"}
+        }
+    body["__class__"] = spy("__class__")
+    if metaclass is not None and type(base) is not type:
+        metaclass = None
+    made = (metaclass or type(base))("Hostile", (base,), body)
+    if "_hostile_class" not in vars(made):
+        type.__setattr__(made, "_hostile_class", made)
+    return made
+
+
+def instances():
+    for base, args in [
+        (object, ()), (dict, ({"a": 1},)), (list, ([1, 2],)), (tuple, ((1, 2),)), (set, ({1, 2},)), (frozenset, ({1, 2},)),
+        (str, ("text",)), (int, (5,)), (float, (1.5,)), (complex, (1j,)), (bytes, (b"x",)), (bytearray, (b"x",)),
+        (collections.deque, ([1],)), (collections.OrderedDict, ({"a": 1},)), (collections.defaultdict, (int, {"a": 1})),
+        (collections.Counter, ("aab",)), (Exception, ("boom",)), (OSError, (1, "x")), (KeyError, ("k",)),
+        (dt.datetime, (2026, 1, 2)), (dt.date, (2026, 1, 2)), (dt.time, (1, 2)), (dt.timedelta, (1,)),
+        (decimal.Decimal, ("1.5",)), (uuid.UUID, (None, None, None, None, 7)), (types.SimpleNamespace, ()), (threading.Thread, ()),
+        (fractions.Fraction, (1, 3)), (collections.UserDict, ({"a": 1},)), (pathlib.PurePosixPath, ("a/b",)),
+        (types.ModuleType, ("m",)),
+    ]:  # fmt: skip
+        try:
+            yield base, hostile(base)(*args)
+        except TypeError:  # this class's own construction needs what is replaced
+            yield base, hostile(base, None)(*args)
+
+
+@pytest.fixture
+def armed():
+    """Record every call into a stranger's code while the test reads values."""
+    CALLS.clear()
+    made = list(instances())
+    ARMED.append("on")
+    yield made
+    ARMED.clear()
+
+
+def test_no_strangers_code_runs_when_a_value_is_read_compared_or_rendered(armed):
+    """Subclasses of everything, with every dunder and the metaclass recording."""
+    seen = {}
+    for base, value in armed:
+        for wrapped in (value, [value], {"k": value}, (1, value), {"a": {"b": [value]}}):
+            first, second = snapshot(wrapped), snapshot(wrapped)
+            assert first == second
+            json.dumps(render(first, RULES), allow_nan=False)
+        assert not CALLS, (base, CALLS)
+        seen[base] = json.dumps(render(snapshot(value), RULES))
+    ARMED.clear()
+    assert not [base for base, shown in seen.items() if "unreadable" in shown]
+    assert seen[dict] == '{"__type__": "Hostile", "a": 1}'
+    assert seen[int] == "5"
+    assert seen[dt.datetime] == '{"__type__": "Hostile", "value": "2026-01-02T00:00:00"}'
+
+
+def test_no_strangers_code_runs_for_keys_of_mappings_and_elements_of_sets():
+    class Key:
+        def __hash__(self):
+            if ARMED:
+                CALLS.append("hash")
+            return 7
+
+        def __eq__(self, other):
+            if ARMED:
+                CALLS.append("eq")
+            return self is other
+
+    sparse = {Key(): n for n in range(50)}
+    for key in list(sparse)[:45]:
+        del sparse[key]
+    ordered = collections.OrderedDict((Key(), n) for n in range(5))
+    values = [
+        sparse,
+        ordered,
+        set(sparse),
+        sparse.keys(),
+        ordered.keys(),
+        types.MappingProxyType(sparse),
+        collections.ChainMap(sparse),
+    ]
+    CALLS.clear()
+    ARMED.append("on")
+    try:
+        for value in values:
+            assert snapshot(value) == snapshot(value)
+            json.dumps(render(snapshot(value), RULES))
+    finally:
+        ARMED.clear()
+    assert CALLS == []
+
+
+def test_an_exceptions_own_text_is_not_asked_for():
+    """A Python `__str__`, arguments with a `__repr__`, and members that were assigned."""
+
+    class Loud(Exception):
+        def __str__(self):
+            CALLS.append("str")
+            return "loud"
+
+    class Argument:
+        def __repr__(self):
+            CALLS.append("repr")
+            return "argument"
+
+        __str__ = __repr__
+
+    CALLS.clear()
+    os_error = OSError(2, "gone")
+    os_error.filename = Argument()
+    shown = [
+        render_exception(describe_exception(e), RULES)["message"]
+        for e in (Loud("text"), ValueError(Argument()), os_error)
+    ]
+    assert CALLS == []
+    assert shown == ["text", '{"__type__": "Argument"}', '[2, "gone"]']
+
+
+def test_iterators_are_not_consumed():
+    generator, iterator = (n for n in range(3)), iter([1, 2, 3])
+    snapshot([generator, iterator, map(str, [1]), zip([1], [2], strict=False), enumerate("ab")])
+    assert (list(generator), list(iterator)) == ([0, 1, 2], [1, 2, 3])
+
+
+def test_cycles_are_marked():
+    items: list = [1]
+    items.append(items)
+    mapping: dict = {"items": items}
+    mapping["self"] = mapping
+
+    class Node:
+        pass
+
+    node = Node()
+    node.next = {"node": node}
+    assert render(snapshot(items), RULES) == [1, "<cycle: list>"]
+    assert render(snapshot(mapping), RULES) == {"items": [1, "<cycle: list>"], "self": "<cycle: dict>"}
+    assert render(snapshot(node), RULES) == {"__type__": "Node", "next": {"node": "<cycle: Node>"}}
+
+
+def test_an_object_in_two_places_is_shown_in_both():
+    shared = {"a": [1]}
+    assert render(snapshot([shared, shared]), RULES) == [{"a": [1]}, {"a": [1]}]
+
+
+def test_depth_ends_with_a_mark():
+    value: list = []
+    for _ in range(100_000):
+        value = [value]
+    shown = render(snapshot(value, Limits(max_depth=3)), RULES)
+    assert shown == [[["… list of 1 items"]]]
+    while value:  # take it apart, or its end would recurse
+        value = value.pop()
+
+
+def test_the_head_and_the_tail_of_long_containers_are_kept():
+    limits = Limits(max_items=4)
+    assert render(snapshot(list(range(50_000)), limits), RULES) == [0, 1, "… 49,996 more items", 49_998, 49_999]
+    assert render(snapshot(dict.fromkeys("abcdef", 1), limits), RULES) == {
+        "a": 1,
+        "b": 1,
+        "…": "… 2 more items",
+        "e": 1,
+        "f": 1,
+    }
+    assert render(snapshot(collections.deque(range(9)), limits), RULES)["items"] == [0, 1, "… 5 more items", 7, 8]
+    assert render(snapshot({n: n for n in range(9)}, limits), RULES) == {
+        "0": 0,
+        "1": 1,
+        "…": "… 5 more items",
+        "7": 7,
+        "8": 8,
+    }
+    assert render(snapshot(dict.fromkeys(range(9)).keys(), limits), RULES)["items"] == [0, 1, "… 5 more items", 7, 8]
+    assert render(snapshot(set(range(9)), limits), RULES)["items"][-1] == "… 5 more items"
+
+
+def test_one_budget_counts_for_the_whole_value():
+    shown = snapshot([[0] * 10 for _ in range(10)], Limits(max_elements=25))
+    assert render(shown, RULES) == [
+        [0] * 10, [0, 0, 0, "… 5 more items", 0, 0], *["… list of 10 items"] * 8,
+    ]  # fmt: skip
+
+
+def test_a_lie_about_the_length_changes_nothing():
+    class Liar(list):
+        def __len__(self):
+            return 10**9
+
+    assert render(snapshot(Liar([1, 2])), RULES) == {"__type__": "Liar", "items": [1, 2]}
+
+
+def test_the_cost_of_a_huge_container_does_not_grow_with_it():
+    def cost(value):
+        best = 1.0
+        for _ in range(30):
+            begin = time.perf_counter()
+            snapshot(value)
+            best = min(best, time.perf_counter() - begin)
+        return best
+
+    small, huge = [{"id": n} for n in range(200)], [{"id": n} for n in range(200_000)]
+    assert cost(huge) < 3 * cost(small)
+    assert cost({n: n for n in range(200_000)}) < 5 * cost({n: n for n in range(200)})
+    assert cost(set(range(200_000))) < 5 * cost(set(range(200)))
+
+
+def test_values_that_other_threads_change_while_they_are_read():
+    shared: dict = {"list": [], "dict": {}, "set": set(), "deque": collections.deque()}
+    stop = threading.Event()
+
+    def change():
+        n = 0
+        while not stop.is_set():
+            n += 1
+            shared["list"].append(n)
+            shared["dict"][str(n % 60)] = n
+            shared["dict"].pop(str((n * 7) % 60), None)
+            shared["set"].add(n % 50)
+            shared["set"].discard((n * 3) % 50)
+            shared["deque"].append(n)
+            if n % 1000 == 0:
+                shared["list"].clear()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(2000):
+            json.dumps(render(snapshot(shared), RULES), allow_nan=False)
+    finally:
+        stop.set()
+        thread.join()
+        sys.setswitchinterval(interval)
+
+
+def test_later_changes_do_not_reach_a_snapshot():
+    value = {"a": [1, {"b": {2}}], "o": types.SimpleNamespace(x=[1]), "buffer": bytearray(b"ab")}
+    taken = snapshot(value)
+    before = json.dumps(render(taken, RULES))
+    value["a"][1]["b"].add(3)
+    value["a"].append(4)
+    value["o"].x.append(2)
+    value["buffer"][0] = 0
+    assert json.dumps(render(taken, RULES)) == before
+    assert snapshot(value) != taken
+
+
+def test_numbers_and_texts_that_json_cannot_hold():
+    assert render(snapshot([float("nan"), float("inf"), -float("inf")]), RULES) == ["NaN", "Infinity", "-Infinity"]
+    assert render(snapshot(2**60), RULES) == 2**60
+    assert render(snapshot(10**50_000), RULES) == {"__type__": "int", "digits": 50_001}
+    assert render(snapshot({10**50_000: 1}), RULES) == {'{"__type__": "int", "digits": 50001}': 1}
+    shown = render(snapshot({"\ud800": "a\udfffb", "pair": "\ud83d\ude00"}), RULES)
+    assert shown == {"\ufffd": "a\ufffdb", "pair": "😀"}
+    json.dumps(shown, ensure_ascii=False).encode()
+
+
+def test_the_least_limit_for_digits_is_respected(monkeypatch):
+    limit = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(640)
+    try:
+        for value in (
+            10**700,
+            fractions.Fraction(10**700, 3),
+            decimal.Decimal("1e5"),
+            decimal.Decimal("9" * 9000),
+            {10**700: 1},
+        ):
+            json.dumps(render(snapshot(value), RULES))
+        json.dumps(render_exception(describe_exception(ValueError(10**700)), RULES))
+    finally:
+        sys.set_int_max_str_digits(limit)
+
+
+def test_long_texts_keep_their_beginning_and_their_end():
+    text = "<" + "x" * 2_000_000 + ">"
+    shown = render(snapshot(text), RULES)
+    assert shown.startswith("<xxx")
+    assert shown.endswith("xxx>")
+    assert " … 1.9 MB more … " in shown
+    assert len(shown) < 66_000
+
+
+def test_a_prompt_of_30_kb_is_whole():
+    prompt = "Read this. " * 3000
+    assert render(snapshot({"prompt": prompt}), RULES) == {"prompt": prompt}
+
+
+def test_the_texts_of_one_value_have_a_budget_together():
+    shown = render(snapshot([str(n) * 50_000 for n in range(10)] * 10), RULES)
+    assert sum(map(len, shown)) < 1_100_000
+
+
+def test_sleeping_and_locking_objects_do_not_hold_up():
+    class Slow:
+        def __getattribute__(self, name):
+            time.sleep(10)
+
+        __repr__ = __len__ = __iter__ = __eq__ = __getattribute__
+        __hash__ = object.__hash__
+
+    lock = threading.Lock()
+    lock.acquire()
+    begin = time.monotonic()
+    assert render(snapshot([Slow(), lock]), RULES) == [{"__type__": "Slow"}, {"__type__": "lock", "locked": True}]
+    assert time.monotonic() - begin < 1
+
+
+def test_a_serializer_that_fails_costs_its_own_value_only():
+    class Customer:
+        pass
+
+    class Vip(Customer):
+        pass
+
+    takes = Capture(serializers={Customer: lambda c: {"id": 3}})
+    fails = Capture(serializers={Customer: lambda c: 1 / 0})
+    loops = Capture(serializers={Customer: lambda c: c})
+    assert render(takes.snapshot([Customer(), Vip(), 1]), RULES) == [{"id": 3}, {"id": 3}, 1]
+    assert render(fails.snapshot([Customer(), 1]), RULES) == ["<serializer failed: ZeroDivisionError>", 1]
+    assert render(loops.snapshot(Customer()), RULES) == "<cycle: Customer>"
+
+
+def test_a_caller_deep_in_recursion_is_not_hurt():
+    """Without stack left, the picture is a note, not a RecursionError."""
+
+    def down(depth):
+        try:
+            return down(depth + 1)
+        except RecursionError:
+            return snapshot({"a": {"b": {"c": [{}, {"d": object()}]}}})
+
+    down(0)
+
+
+def test_classes_are_forgotten_with_their_last_reference():
+    import gc
+
+    from pocketflow_tracing import capture_kinds
+
+    gc.collect()
+    before = len(capture_kinds._SHAPES)
+    for _ in range(500):
+        snapshot(type("Passing", (), {})())
+    gc.collect()
+    assert len(capture_kinds._SHAPES) <= before + 5
+
+
+def test_names_of_classes_may_be_hostile_too():
+    class Name(str):  # noqa: SLOT000 - like a user's class
+        def __format__(self, spec):
+            raise RuntimeError
+
+        __str__ = __repr__ = __format__
+
+    made = type(Name("Odd"), (), {"__module__": 7})
+    assert render(snapshot([made, made(), type("x" * 100_000, (), {})()]), RULES)[1] == {"__type__": "Odd"}
+
+
+def test_a_class_that_only_calls_itself_a_library_class_is_read_as_an_object():
+    fake = type("ndarray", (), {"__module__": "numpy", "dtype": property(lambda self: 1 / 0)})
+    assert render(snapshot(fake()), RULES) == {"__type__": "ndarray"}

@@ -1,0 +1,244 @@
+"""Which names and texts are secrets, what policy and mask do, and that nothing goes around them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from pocketflow_tracing.capture import Capture, describe_exception, snapshot
+from pocketflow_tracing.redaction import Redactor, Rules, redact_text
+from pocketflow_tracing.render import render, render_exception
+
+HITS = """
+api_key apikey APIKEY apiKey API_KEY x-api-key X-API-Key OPENAI_API_KEY openaiApiKey OPENAIAPIKEY ANTHROPIC_API_KEY api-key api.key
+authorization Authorization Proxy-Authorization auth http_auth bearer bearer_token password Password PASSWORD db_password passwordHash
+passwd user_passwd pwd db_pwd passphrase secret SECRET client_secret clientSecret clientsecret secret_key SECRET_KEY_BASE secrets
+my_secret_value token access_token accessToken accesstoken refresh_token refreshToken id_token csrf_token HF_TOKEN githubToken
+auth_tokens api_token api_tokens token_secret cookie cookies Set-Cookie session_cookie private_key privateKey ssh_private_key
+credentials credential aws_credentials creds access_key aws_access_key_id AWS_SECRET_ACCESS_KEY jwt encryption_key signing_key
+connection_string
+""".split()
+
+MISSES = """
+max_tokens maxTokens max_token token_count tokenCount tokens total_tokens tokenizer tokenizer_name prompt_tokens completion_tokens
+input_tokens output_tokens token_usage token_ids eos_token eos_token_id pad_token stop_token next_token tokens_per_second
+next_page_token page_token max_new_tokens time_to_first_token secretary secretariat author authors authorized authority authored
+authenticate key keys keyword keyboard primary_key foreign_key key_points monkey passage passenger password_ cookies_accepted
+cookie_policy bearing id name content messages prompt cost_per_token num_tokens tokenized public_key_points compass accessed
+use_auth
+""".split()
+MISSES.remove("password_")
+
+
+@pytest.mark.parametrize("name", HITS)
+def test_names_of_secrets_are_known(name):
+    assert Redactor().hits(name)
+    assert render(snapshot({name: "value-to-hide"}), Rules()) == {name: "[redacted]"}
+
+
+@pytest.mark.parametrize("name", MISSES)
+def test_names_that_only_look_like_secrets_are_left(name):
+    assert not Redactor().hits(name)
+
+
+def test_the_list_is_extendable_and_replaceable():
+    assert Redactor(("ssn", "*Iban*")).hits("user_iban_code")
+    assert Redactor(("ssn",)).hits("SSN")
+    assert Redactor(("ssn",)).hits("api_key")
+    assert Redactor(("eos_token",)).hits("eos_token"), "what a user adds goes before the built-in exceptions"
+    assert not Redactor(("ssn",), defaults=False).hits("api_key")
+    assert Redactor(("ssn",), defaults=False).hits("ssn")
+    assert not Redactor(exceptions=("csrf_token",)).hits("csrf_token")
+
+
+@dataclasses.dataclass
+class Account:
+    user: str
+    password: str
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"password": "hunter2"}, {"a": [{"b": {"apiKey": "hunter2"}}]}, Account("u", "hunter2"), [Account("u", "hunter2")],
+        {"credentials": {"user": "hunter2", "deep": ["hunter2"]}}, [("Authorization", "hunter2")], (["x-api-key", "hunter2"],),
+        {"headers": {b"Authorization": b"hunter2"}}, {1: 2, "token": "hunter2"}, {"name": "Cookie", "value": "hunter2"},
+        {"env": [{"key": "DB_PASSWORD", "value": "hunter2"}]}, {"token": 1234567, "secret": b"hunter2", "pwd": object},
+        {"url": "postgres://user:hunter2@db/x"}, type("SecretStr", (), {"__init__": lambda s: setattr(s, "v", "hunter2")})(),
+    ],
+)  # fmt: skip
+def test_a_secret_is_found_wherever_it_stands(value):
+    text = json.dumps(render(snapshot(value), Rules()))
+    assert "hunter2" not in text
+    assert "1234567" not in text
+    assert "[redacted]" in text
+
+
+def test_the_path_counts_as_a_name_too():
+    assert render("hunter2", Rules(), ("shared", "api_key")) == "[redacted]"
+    assert render(["hunter2"], Rules(), ("shared", "credentials", "list")) == "[redacted]"
+    assert render("x", Rules(), ("shared", "text")) == "x"
+
+
+def test_an_absent_secret_may_be_seen_to_be_absent():
+    assert render({"api_key": None, "password": False}, Rules()) == {"api_key": None, "password": False}
+
+
+SECRET_TEXTS = [
+    ("api_key=hunter2secret", "api_key=[redacted]"),
+    ("api key: hunter2secret next", "api key: [redacted] next"),
+    ("{'api_key': 'hunter2 secret'} next", "{'api_key': '[redacted]'} next"),
+    ('{"password": "hunter2", "a": 1}', '{"password": "[redacted]", "a": 1}'),
+    (r'"{\"token\": \"hunter2\"}" z', r'"{\"token\": \"[redacted]\"}" z'),
+    ('msg="token=hunter2"', 'msg="token=[redacted]"'),
+    ("https://x/?access_token=hunter2&page=1", "https://x/?access_token=[redacted]&page=1"),
+    ("Authorization: Bearer hunter2hunter2", "Authorization: [redacted]"),
+    ("Authorization: Custom hunter2", "Authorization: [redacted]"),
+    ("Cookie: a=hunter2; b=hunter2\nnext", "Cookie: [redacted]\nnext"),
+    ("sent Bearer hunter2hunter2.x to", "sent Bearer [redacted] to"),
+    ("Incorrect API key provided: sk-proj-abcdefghijklmnop1234", "Incorrect API key provided: [redacted]"),
+    ("sk-lf-12345678-1234-1234-1234-123456789012", "[redacted]"),
+    ("(sk-ant-api03-abcdefghijklmnop)", "([redacted])"),
+    ("ghp_abcdefghijklmnopqrstuvwxyz0123456789", "[redacted]"),
+    ("AKIAIOSFODNN7EXAMPLE", "[redacted]"),
+    ("xoxb-123456789012-abcdef", "[redacted]"),
+    ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc-def_", "[redacted]"),
+    ("redis://:hunter2@host:1", "redis://:[redacted]@host:1"),
+    ("-----BEGIN RSA PRIVATE KEY-----\nMIIhunter2\n-----END RSA PRIVATE KEY-----", "[redacted]"),
+]  # fmt: skip
+PLAIN_TEXTS = [
+    "max_tokens=30, token_count: 5", "the token is expired", "task-sk-learn", "http://host:80/x@y", "basic idea", "a = b: c",
+    "secretary: Ann", "risk-averse-and-very-long-hyphenated-word", "Basic income for all",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "expected"), SECRET_TEXTS)
+def test_secrets_in_free_text_are_replaced(text, expected):
+    assert redact_text(text, Rules()) == expected
+    assert redact_text(redact_text(text, Rules()), Rules()) == expected
+
+
+@pytest.mark.parametrize("text", PLAIN_TEXTS)
+def test_plain_text_is_left(text):
+    assert redact_text(text, Rules()) == text
+
+
+def test_provider_keys_inside_of_values_are_replaced_unless_switched_off():
+    value = {"prompt": "use sk-ant-api03-abcdefghijklmnop please"}
+    assert render(value, Rules()) == {"prompt": "use [redacted] please"}
+    assert render(value, Rules(scan_text=False)) == value
+
+
+def test_a_key_on_the_edge_of_a_cut_is_not_shown_in_half():
+    key = "sk-ant-" + "a" * 60
+    for place in range(32_700, 32_770, 5):
+        text = "x" * (place - 1) + " " + key + "y " * 60_000
+        assert "sk-ant" not in render(text, Rules())
+
+
+def test_policy_by_path():
+    rules = Rules(
+        policy={"documents": "summarise", "shared.user.email": "hide", "users.*.name": "hide", "prep_res": "hide"}
+    )
+    shared = {
+        "documents": ["a", "b"],
+        "user": {"email": "e", "id": 1},
+        "users": [{"name": "n", "age": 3}],
+        "prep_res": 1,
+    }
+    assert render(snapshot(shared), rules, ("shared",)) == {
+        "documents": {"__type__": "list", "size": 2},
+        "user": {"email": "<hidden>", "id": 1},
+        "users": [{"name": "<hidden>", "age": 3}],
+        "prep_res": "<hidden>",
+    }
+    assert render(snapshot("x"), rules, ("prep_res",)) == "<hidden>"
+    assert render(snapshot("deep inside"), rules, ("shared", "documents", 0, "text")) == {"__type__": "str", "size": 11}
+    assert render(snapshot({"documents": 1}), rules, ("input",)) == {"documents": 1}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("abc", {"__type__": "str", "size": 3}), (b"abc", {"__type__": "bytes", "size": 3}), (list(range(500)), {"__type__": "list", "size": 500}),
+        ({"a": 1}, {"__type__": "dict", "size": 1}), (7, {"__type__": "int"}), (None, {"__type__": "NoneType"}),
+        (Account("u", "p"), {"__type__": "Account", "size": 2}), ({1, 2}, {"__type__": "set", "size": 2}), ({1: 2}, {"__type__": "dict", "size": 1}),
+    ],
+)  # fmt: skip
+def test_a_summary_is_type_and_size(value, expected):
+    assert render(snapshot(value), Rules(policy={"k": "summarise"}), ("k",)) == expected
+
+
+def test_the_mask_sees_every_value_with_its_path():
+    seen = []
+
+    def mask(value, path):
+        seen.append((path, value))
+        return "***" if path[-1:] == ("email",) else value
+
+    value = {"email": {"deep": 1}, "n": [1, Account("u", "p")]}
+    assert render(snapshot(value), Rules(mask=mask), ("shared",)) == {
+        "email": "***",
+        "n": [1, {"__type__": "Account", "user": "u", "password": "[redacted]"}],
+    }
+    assert (("shared", "n", 1, "user"), "u") in seen
+    assert (("shared", "email"), {"deep": 1}) in seen
+    assert not any("password" in path for path, _ in seen)
+
+
+def test_a_value_whose_mask_fails_is_withheld():
+    def mask(value, path):
+        if value == "hunter2":
+            raise RuntimeError("hunter2")
+        return value
+
+    assert render(snapshot({"a": "hunter2", "b": 1}), Rules(mask=mask)) == {"a": "<withheld: mask failed>", "b": 1}
+
+
+def test_what_a_mask_returns_is_redacted_and_bounded_too():
+    rules = Rules(mask=lambda value, path: {"api_key": "hunter2", "list": range(3)} if path == () else value)
+    assert render(snapshot(1), rules) == {
+        "api_key": "[redacted]", "list": {"__type__": "range", "start": 0, "stop": 3, "step": 1},
+    }  # fmt: skip
+
+
+def test_the_mask_gets_both_ends_of_a_text_that_is_cut():
+    rules = Rules(mask=lambda value, path: value.replace("secret", "******") if isinstance(value, str) else value)
+    text = "secret" + "x" * 200_000 + "secret"
+    assert "secret" not in render(text, rules)
+
+
+def test_errors_are_redacted_in_message_arguments_notes_causes_and_code():
+    def fail():
+        try:
+            raise KeyError("api_key=hunter2a")  # token = "hunter2b"
+        except KeyError as cause:
+            error = ValueError({"password": "hunter2c", "text": "ok"})
+            if hasattr(error, "add_note"):
+                error.add_note("secret: hunter2d")
+            raise error from cause
+
+    with pytest.raises(ValueError) as caught:
+        fail()
+    shown = render_exception(describe_exception(caught.value), Rules())
+    assert "hunter2" not in json.dumps(shown)
+    assert shown["message"] == '{"password": "[redacted]", "text": "ok"}'
+    masked = render_exception(
+        describe_exception(ValueError("x")), Rules(mask=lambda v, p: "***" if p == ("error", "message") else v)
+    )
+    assert masked["message"] == "***"
+
+
+def test_what_a_serializer_returns_is_redacted():
+    capture = Capture(serializers={Account: lambda a: {"user": a.user, "password": a.password}})
+    assert render(capture.snapshot([Account("u", "hunter2")]), Rules()) == [{"user": "u", "password": "[redacted]"}]
+
+
+def test_secret_classes_are_redacted_without_being_asked():
+    pydantic = pytest.importorskip("pydantic")
+    values = [pydantic.SecretStr("hunter2"), pydantic.SecretBytes(b"hunter2")]
+    if hasattr(pydantic, "Secret"):
+        values.append(pydantic.Secret[int](5))
+    assert render(snapshot(values), Rules()) == ["[redacted]"] * len(values)

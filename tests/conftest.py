@@ -1,0 +1,105 @@
+"""What every test stands on: a clean environment, nothing absorbed unseen, no hook left behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from pathlib import Path
+from types import FunctionType
+
+import pocketflow
+import pytest
+
+import kit
+from pocketflow_tracing import _guard, _log, _options, _pipeline, uninstrument
+from pocketflow_tracing.delivery import delivery
+from pocketflow_tracing.frameworks import pocketflow as framework
+
+
+def _functions() -> dict[tuple[str, str], FunctionType]:
+    classes = [value for value in vars(pocketflow).values() if isinstance(value, type)]
+    return {
+        (cls.__name__, name): value
+        for cls in classes
+        for name, value in vars(cls).items()
+        if isinstance(value, FunctionType)
+    }
+
+
+assert not framework.is_installed(), "the hooks were put on before any test asked for them"
+PRISTINE = _functions()
+NAMES = set(vars(pocketflow))
+
+
+@pytest.fixture(autouse=True)
+def fresh_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No variable and no `.env` of the machine reaches a test; a store that a test makes by default is its own."""
+    for name in list(os.environ):
+        if name.startswith(("LANGFUSE_", "POCKETFLOW_", "OTEL_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def store_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The store that runs of this test go to."""
+    path = tmp_path / "store" / "traces.db"
+    monkeypatch.setenv("POCKETFLOW_TRACE_STORE", str(path))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def absorbed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+    """Errors of ours that the guard kept from the host; they fail the test, unless it is marked `absorbs`."""
+    errors: list[BaseException] = []
+    monkeypatch.setattr(_guard, "on_absorbed", errors)
+    _guard._said.clear()
+    _log._said.clear()
+    yield errors
+    if errors and request.node.get_closest_marker("absorbs") is None:
+        raise AssertionError(f"absorbed: {errors!r}") from errors[0]
+
+
+@pytest.fixture(autouse=True)
+def fresh_delivery(absorbed: list[BaseException]):
+    """Pipelines and sinks of one test are not those of the next."""
+    _pipeline.forget_default()
+    before = list(delivery._sinks)
+    yield
+    _pipeline.forget_default()
+    if delivery._sinks != before:
+        delivery.shutdown(timeout=5)
+        delivery._sinks[:] = before
+        for module in ("pocketflow_tracing.sinks.local", "pocketflow_tracing.sinks.langfuse"):
+            getattr(sys.modules.get(module), "_sinks", {}).clear()
+
+
+@pytest.fixture(autouse=True)
+def no_hook_left(fresh_delivery: None):
+    """After a test PocketFlow is as it was imported, but for what something decorated and still alive needs."""
+    yield
+    uninstrument()
+    if framework.is_installed():
+        gc.collect()
+        uninstrument()
+    if framework.is_installed():
+        assert _options.any_marks(), "hooks without anything decorated"
+    else:
+        assert _functions() == PRISTINE
+        assert set(vars(pocketflow)) - {"__warningregistry__"} == NAMES - {"__warningregistry__"}
+
+
+@pytest.fixture
+def records(fresh_delivery: None) -> kit.Records:
+    """A sink that keeps what it is given, for every flow without a config of its own."""
+    return kit.use(kit.Records())
+
+
+@pytest.fixture
+def exact(monkeypatch: pytest.MonkeyPatch) -> kit.Exact:
+    """Clock and ids that count: 1 µs a reading, ids 1, 2, 3 …"""
+    exact = kit.Exact()
+    for name in ("clock", "wall", "bits"):
+        monkeypatch.setattr(kit.source, name, getattr(exact, name))
+    return exact

@@ -1,0 +1,411 @@
+"""Every way to switch tracing on, for every kind of flow."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import pickle
+
+import pocketflow
+import pytest
+from kinds import Ask, AnswerAsync, Kind, KINDS, runs, trees
+from pocketflow import AsyncFlow, Flow, Node
+
+from pocketflow_tracing import instrument, trace_flow, uninstrument
+
+WITH_AND_WITHOUT_PARENTHESES = pytest.mark.parametrize("decorate", [trace_flow, trace_flow()], ids=["bare", "called"])
+
+
+@WITH_AND_WITHOUT_PARENTHESES
+def test_a_decorated_class_is_traced(kind, decorate):
+    """`@trace_flow` and `@trace_flow()` on a class give back the class, and each run of an instance is a trace of its name."""
+    cls = kind.subclass()
+    assert cls is decorate(cls)
+    kind.run(cls())
+    assert [kind.tree("QA")] == trees()
+
+
+@WITH_AND_WITHOUT_PARENTHESES
+def test_a_flow_object_is_traced(kind, decorate):
+    """`trace_flow(flow)` gives back the flow, traced under its class's name; others of its class are not."""
+    flow, other = kind.plain(), kind.plain()
+    assert flow is decorate(flow)
+    kind.run(other)
+    kind.run(flow)
+    assert [kind.tree(kind.base.__name__)] == trees()
+
+
+@pytest.mark.parametrize(
+    "given", [lambda flow: trace_flow(flow_name="QA")(flow), lambda flow: trace_flow(flow, flow_name="QA")]
+)
+def test_a_flow_object_gets_a_name(kind, given):
+    """`flow_name` names the trace of a flow object, whichever way it is given."""
+    flow = kind.plain()
+    assert flow is given(flow)
+    kind.run(flow)
+    assert [kind.tree("QA")] == trees()
+
+
+@WITH_AND_WITHOUT_PARENTHESES
+def test_the_flow_of_a_factory_is_traced(kind, decorate):
+    """A factory's flow is traced; the call of the factory is no trace of its own."""
+
+    @decorate
+    def create_flow():
+        return kind.plain()
+
+    flow = create_flow()
+    assert [] == runs()
+    assert type(flow) is kind.base
+    kind.run(flow)
+    kind.run(flow)
+    assert [kind.tree(kind.base.__name__)] * 2 == trees()
+
+
+def test_the_flow_of_an_async_factory_is_traced(kind):
+    """So is that of a factory that is a coroutine function."""
+
+    @trace_flow(flow_name="QA")
+    async def create_flow():
+        return kind.plain()
+
+    flow = asyncio.run(create_flow())
+    assert [] == runs()
+    kind.run(flow)
+    assert [kind.tree("QA")] == trees()
+
+
+@pytest.mark.parametrize("collect", [tuple, list, lambda flows: dict(enumerate(flows))], ids=["tuple", "list", "dict"])
+def test_a_factory_may_return_several_flows(collect):
+    """Each flow of a tuple, list or dict that a factory returns is traced; what else is in there is left alone."""
+
+    @trace_flow()
+    def create_flows():
+        return collect([KINDS["Flow"].plain(), KINDS["BatchFlow"].plain(), "no flow"])
+
+    made = create_flows()
+    for flow in list(made.values() if isinstance(made, dict) else made)[:2]:
+        flow.run({"question": "why"})
+    assert [KINDS["Flow"].tree("Flow"), KINDS["BatchFlow"].tree("AskTwice")] == trees()
+
+
+def test_a_flow_that_was_named_in_its_factory_keeps_its_name():
+    """What stands nearest to the flow wins over the factory's decorator."""
+
+    @trace_flow(flow_name="Factory")
+    def create_flow():
+        return trace_flow(flow_name="Inner")(KINDS["Flow"].plain())
+
+    KINDS["Flow"].run(create_flow())
+    assert ["Inner"] == [run.name for run in runs()]
+
+
+@WITH_AND_WITHOUT_PARENTHESES
+def test_a_function_that_runs_flows_is_one_trace(kind, decorate):
+    """All flows that a decorated function runs stand below one root span with its name."""
+    if kind.is_async:
+
+        @decorate
+        async def answer_all(question):
+            for _ in range(2):
+                await kind.run_inside(kind.plain(), {"question": question})
+            return "done"
+
+        result = asyncio.run(answer_all("why"))
+    else:
+
+        @decorate
+        def answer_all(question):
+            for _ in range(2):
+                kind.run(kind.plain(), {"question": question})
+            return "done"
+
+        result = answer_all("why")
+    assert "done" == result
+    assert [("answer_all", kind.tree(kind.base.__name__), kind.tree(kind.base.__name__))] == trees()
+
+
+def test_a_decorated_function_keeps_its_face():
+    """Name, docstring, signature and coroutine nature of a decorated function stay."""
+
+    async def answer(question: str, *, times: int = 1) -> str:
+        """Answer."""
+        return question * times
+
+    traced = trace_flow()(answer)
+    import inspect
+
+    assert (inspect.signature(answer), "answer", "Answer.") == (
+        inspect.signature(traced),
+        traced.__name__,
+        traced.__doc__,
+    )
+    assert inspect.iscoroutinefunction(traced)
+    assert "aa" == asyncio.run(traced("a", times=2))
+
+
+def test_methods_of_every_sort_are_traced():
+    """A method, a static and a class method, a partial and a callable object that run flows are traces."""
+    kind = KINDS["Flow"]
+
+    class App:
+        @trace_flow()
+        def plain(self):
+            return kind.run(kind.plain())
+
+        @trace_flow()
+        @staticmethod
+        def static():
+            return kind.run(kind.plain())
+
+        @trace_flow()
+        @classmethod
+        def of_class(cls):
+            assert cls is App
+            return kind.run(kind.plain())
+
+        def __call__(self):
+            return kind.run(kind.plain())
+
+    def run_named(name):
+        assert name == "x"
+        return kind.run(kind.plain())
+
+    app = App()
+    app.plain()
+    app.static()
+    App.of_class()
+    trace_flow(functools.partial(run_named, "x"))()
+    trace_flow()(app)()
+    assert ["plain", "static", "of_class", "partial", "App"] == [run.name for run in runs()]
+
+
+def test_a_function_that_fails_is_a_failed_trace():
+    """The exception of a decorated function leaves it unchanged, and its trace ends with the error."""
+    error = ValueError("no")
+
+    @trace_flow()
+    def fail():
+        KINDS["Flow"].run(KINDS["Flow"].plain())
+        raise error
+
+    with pytest.raises(ValueError) as caught:
+        fail()
+    assert error is caught.value
+    (run,) = runs()
+    assert ("error", "ValueError") == (run.status, run.error["type"])
+
+
+@pytest.mark.parametrize(
+    "target",
+    [(value for value in "ab"), lambda: None, 7, "text", int],
+    ids=["generator", "lambda", "number", "text", "class"],
+)
+def test_what_cannot_be_traced_comes_back(target, caplog):
+    """Something that is no flow and no function comes back as it is, with one warning."""
+    if callable(target) and not isinstance(target, type):
+        assert target() is trace_flow(target)()
+        return
+    assert target is trace_flow(target)
+    assert target is trace_flow()(target)
+    assert 1 == len([record for record in caplog.records if record.levelno == logging.WARNING])
+
+
+def test_a_generator_function_comes_back(caplog):
+    """A generator function is not wrapped: a trace cannot stay open between its values."""
+
+    def stream():
+        yield 1
+
+    assert stream is trace_flow()(stream)
+    assert "generator" in caplog.text
+
+
+# --- instrument --------------------------------------------------------------------------------------------------------
+
+
+def functions_of_pocketflow():
+    return {
+        (cls.__name__, name): value
+        for cls in vars(pocketflow).values()
+        if isinstance(cls, type)
+        for name, value in vars(cls).items()
+    } | {name: value for name, value in vars(pocketflow).items() if name != "__builtins__"}
+
+
+def test_instrument_traces_every_flow(kind):
+    """Under `instrument()` flows without any decorator are traced, with their class's name."""
+    instrument()
+    kind.run(kind.plain())
+    kind.run(kind.subclass()())
+    assert [kind.tree(kind.base.__name__), kind.tree("QA")] == trees()
+
+
+def test_uninstrument_leaves_nothing_behind():
+    """After `uninstrument()` PocketFlow's module and classes hold the very same objects as before, and nothing is traced."""
+    before = functions_of_pocketflow()
+    instrument()
+    instrument()
+    assert before != functions_of_pocketflow()
+    uninstrument()
+    after = functions_of_pocketflow()
+    assert before.keys() == after.keys()
+    assert all(before[name] is after[name] for name in before)
+    uninstrument()
+    KINDS["Flow"].run(KINDS["Flow"].plain())
+    assert [] == runs()
+
+
+def test_the_second_instrument_changes_nothing():
+    """What the first `instrument()` was given holds until `uninstrument()`."""
+    instrument(session_id="first")
+    instrument(session_id="second")
+    KINDS["Flow"].run(KINDS["Flow"].plain())
+    uninstrument()
+    instrument(session_id="third")
+    KINDS["Flow"].run(KINDS["Flow"].plain())
+    assert ["first", "third"] == [run.session_id for run in runs()]
+
+
+def test_marked_flows_stay_traced_after_uninstrument():
+    """`uninstrument()` takes back `instrument()` and nothing else."""
+    flow = trace_flow(KINDS["Flow"].plain())
+    instrument()
+    uninstrument()
+    KINDS["Flow"].run(KINDS["Flow"].plain())
+    KINDS["Flow"].run(flow)
+    assert [KINDS["Flow"].tree("Flow")] == trees()
+
+
+def test_a_marked_flow_keeps_its_parameters_under_instrument():
+    """The decorator of a flow wins over `instrument()`."""
+    instrument(session_id="everywhere")
+    KINDS["Flow"].run(trace_flow(KINDS["Flow"].plain(), session_id="here"))
+    KINDS["Flow"].run(KINDS["Flow"].plain())
+    assert ["here", "everywhere"] == [run.session_id for run in runs()]
+
+
+@pytest.mark.parametrize("node", [Ask, AnswerAsync])
+def test_a_node_on_its_own_is_a_trace_under_instrument(node):
+    """`node.run(shared)` and `node.run_async(shared)` are traces of one node under `instrument()`, and none without."""
+
+    def run():
+        shared = {"question": "why"}
+        return asyncio.run(node().run_async(shared)) if node is AnswerAsync else node().run(shared)
+
+    run()
+    instrument()
+    run()
+    name = node.__name__
+    assert [(name, f"{name}.prep", f"{name}.exec", f"{name}.post")] == trees()
+
+
+# --- classes -----------------------------------------------------------------------------------------------------------
+
+
+@trace_flow()
+class Decorated(Flow):
+    def __init__(self):
+        super(Decorated, self).__init__(start=KINDS["Flow"].start())
+
+
+class Inherits(Decorated):
+    def __init__(self):
+        super(Inherits, self).__init__()
+
+
+@trace_flow()
+class DecoratedAgain(Decorated):
+    def prep(self, shared):
+        return super(DecoratedAgain, self).prep(shared)
+
+
+def test_a_subclass_reports_its_own_name():
+    """A subclass of a decorated class is traced under its own name; both remain ordinary classes."""
+    flow = Inherits()
+    KINDS["Flow"].run(flow)
+    assert isinstance(flow, Decorated)
+    assert issubclass(Inherits, Decorated)
+    assert Decorated.__module__ == __name__
+    assert ["Inherits"] == [run.name for run in runs()]
+
+
+def test_a_decorated_subclass_of_a_decorated_class_makes_one_trace():
+    """Decorating twice along a line of classes does not trace twice."""
+    DecoratedAgain().run({"question": "why"})
+    assert ["DecoratedAgain"] == [run.name for run in runs()]
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_a_traced_flow_is_pickled(protocol):
+    """An instance of a decorated class and a marked object come out of a pickle as flows that are traced."""
+    marked = trace_flow(Flow(start=KINDS["Flow"].start()), flow_name="Marked", session_id="s")
+    for flow in (Decorated(), marked):
+        copy = pickle.loads(pickle.dumps(flow, protocol))
+        assert type(flow) is type(copy)
+        KINDS["Flow"].run(copy)
+    assert [("Decorated", None), ("Marked", "s")] == [(run.name, run.session_id) for run in runs()]
+
+
+def test_a_pickle_of_a_decorated_class_is_that_of_a_plain_one():
+    """Pickling an instance of a decorated class writes nothing of this package."""
+    assert b"pocketflow_tracing" not in pickle.dumps(Decorated())
+
+
+def test_secrets_of_a_config_are_not_pickled():
+    """A marked flow with a config of its own leaves the config behind when it is pickled."""
+    from pocketflow_tracing import TracingConfig
+
+    flow = trace_flow(Flow(start=KINDS["Flow"].start()), config=TracingConfig(langfuse_secret_key="sk-lf-canary"))
+    assert b"canary" not in pickle.dumps(flow)
+
+
+def test_a_pickled_flow_is_traced_in_a_process_that_never_marked_one(python, tmp_path):
+    """The mark travels with the flow: a worker process that only unpickles it records its runs."""
+    (tmp_path / "graph.py").write_text("from pocketflow import Node\nclass Step(Node):\n    pass\n")
+    python(
+        "import pickle; from pathlib import Path; from pocketflow import Flow; from pocketflow_tracing import trace_flow\n"
+        "from graph import Step\n"
+        "Path('flow.pickle').write_bytes(pickle.dumps(trace_flow(Flow(start=Step()), flow_name='Travelled')))"
+    )
+    python("import pickle; from pathlib import Path; pickle.loads(Path('flow.pickle').read_bytes()).run({})")
+    assert ["Travelled"] == [run.name for run in runs()]
+
+
+def test_a_decorated_flow_inside_a_traced_one_joins_it():
+    """A flow with a decorator of its own, run as a node or from `exec` of a traced flow, becomes part of that trace."""
+
+    class RunsAnother(Node):
+        def exec(self, prep_res):
+            Decorated().run({"question": "inside"})
+
+    inner = trace_flow(Flow(start=KINDS["Flow"].start()), flow_name="Named")
+    inner >> RunsAnother()
+    trace_flow(Flow(start=inner), flow_name="Outer").run({"question": "why"})
+    inside = KINDS["Flow"].tree("Decorated")
+    another = ("RunsAnother", "RunsAnother.prep", ("RunsAnother.exec", inside), "RunsAnother.post")
+    assert [("Outer", KINDS["Flow"].tree("Named"), another)] == trees()
+
+
+def test_an_async_flow_with_sync_and_async_nodes_is_one_trace():
+    """Sync nodes, async nodes and nested flows of either kind stand in one tree."""
+    kind = Kind(AsyncFlow, is_async=True)
+    inner_sync, inner_async = KINDS["Flow"].plain(), kind.plain()
+    inner_sync >> inner_async
+    flow = trace_flow(AsyncFlow(start=inner_sync), flow_name="Outer")
+    kind.run(flow)
+    assert [("Outer", KINDS["Flow"].tree("Flow"), kind.tree("AsyncFlow"))] == trees()
+
+
+def test_one_flow_object_in_many_tasks_makes_separate_traces():
+    """Concurrent runs of one marked flow object do not mix."""
+    kind = KINDS["AsyncFlow"]
+    flow = trace_flow(kind.plain(), session_id=lambda shared: shared["question"])
+
+    async def main():
+        await asyncio.gather(*(flow.run_async({"question": f"q{number}"}) for number in range(20)))
+
+    asyncio.run(main())
+    assert [kind.tree("AsyncFlow")] * 20 == trees()
+    assert {f"q{number}" for number in range(20)} == {run.session_id for run in runs()}
