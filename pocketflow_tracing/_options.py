@@ -42,7 +42,7 @@ class Options:
     metadata: Mapping[str, Any] | Callable[[Any], Any] | None = None
     version: str | None = None
     environment: str | None = None
-    pipeline: Pipeline | None = field(default=None, repr=False)  # resolved from `config` at the first run
+    pipeline: Pipeline | None = field(default=None, repr=False)  # of `config`, resolved at the first run
 
     def __post_init__(self) -> None:
         if self.tags is not None and not callable(self.tags):

@@ -57,6 +57,7 @@ class Pipeline:
         )
         # names, ids and facts of our own: cleaned like every text, but not values that a user's mask or policy is about
         self.plain_rules = replace(self.rules, mask=None, policy={})
+        self.names: dict[str, str] = {}  # texts that come again and again, rendered once
         # the sampler of the Langfuse SDK decides by the lower 64 bits of the trace id: the same test here keeps or drops
         # a run together with the generations below it
         self._sample_bound = round(config.sample_rate * _FULL_RATE)
@@ -136,10 +137,11 @@ def pipeline_for(config: TracingConfig | None) -> Pipeline:
     """The pipeline of a decorator's config, or the process's default one, which the environment alone decides."""
     if config is not None:
         return Pipeline(config)
-    with _lock:
-        if "default" not in _default:
-            _default["default"] = Pipeline(TracingConfig())
-        return _default["default"]
+    found = _default.get("default")
+    if found is None:
+        with _lock:
+            found = _default.get("default") or _default.setdefault("default", Pipeline(TracingConfig()))
+    return found
 
 
 def forget_default() -> None:

@@ -40,9 +40,9 @@ def open_run(options: Options, name: str, shared: Any, look: Callable[[Any], Loo
     Returns:
         The run, or Dropped.
     """
-    pipeline = options.pipeline
-    if pipeline is None:
-        pipeline = options.pipeline = pipeline_for(options.config)
+    pipeline = options.pipeline or pipeline_for(options.config)
+    if options.config is not None:
+        options.pipeline = pipeline
     if not pipeline.enabled:
         return Dropped(None)
     outer = _otel.surrounding()

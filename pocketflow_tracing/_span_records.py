@@ -16,6 +16,8 @@ from .render import render, render_exception
 
 __all__ = ["process_id", "run_record", "span_record"]
 
+_MOST_NAMES, _LONGEST_NAME = 5_000, 300
+_PLAIN = 1 << 53
 _process: tuple[int, str] | None = None
 
 
@@ -84,8 +86,13 @@ def span_record(span: Span) -> SpanRecord:
 
 
 def _text(value: str, run: Run) -> str:
-    text = render(value, run.pipeline.plain_rules)
-    return text if isinstance(text, str) else str(text)
+    known = run.pipeline.names.get(value)
+    if known is None:
+        rendered = render(value, run.pipeline.plain_rules)
+        known = rendered if isinstance(rendered, str) else str(rendered)
+        if len(run.pipeline.names) < _MOST_NAMES and len(value) < _LONGEST_NAME:
+            run.pipeline.names[value] = known  # names of nodes, phases and actions come again with every visit
+    return known
 
 
 def _optional_text(value: str | None, run: Run) -> str | None:
@@ -93,7 +100,12 @@ def _optional_text(value: str | None, run: Run) -> str | None:
 
 
 def _rendered(value: Any, run: Run, *path: str) -> Json:
-    return None if value is None else render(value, run.pipeline.rules, path)
+    if value is None:
+        return None
+    rules = run.pipeline.rules
+    if (type(value) is bool or (type(value) is int and -_PLAIN < value < _PLAIN)) and rules.mask is None and not rules.policy:
+        return value  # nothing to cut, redact or mask
+    return render(value, rules, path)
 
 
 def _rendered_dict(value: dict[str, Any] | None, run: Run, *path: str) -> dict[str, Json]:

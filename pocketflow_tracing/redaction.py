@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase, translate
+from functools import cache, lru_cache
 from typing import Any, Literal
 
 from .capture_types import DEFAULT_LIMITS, Limits
@@ -49,11 +50,15 @@ _LONGEST_NAME = 200
 _MOST_NAMES = 10_000
 
 
+@cache
+def _compiled(pattern: str, flags: int = 0) -> re.Pattern[str]:
+    """Compile a pattern at its first use: all of them at import would add 5 ms to it."""
+    return re.compile(pattern, flags)
+
+
+@lru_cache(64)
 def _any_of(globs: tuple[str, ...]) -> Callable[[str], object]:
     return re.compile("|".join(translate(glob) for glob in globs) or r"(?!)").match
-
-
-_DEFAULT = _any_of(DEFAULT_PATTERNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +75,9 @@ class Redactor:
     defaults: bool = True
     exceptions: tuple[str, ...] = DEFAULT_EXCEPTIONS
     _known: dict[str, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _extra: Callable[[str], object] = field(init=False, repr=False, compare=False)
-    _misses: Callable[[str], object] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        extra = tuple(_snake(glob, keep="*?[]!") for glob in self.extra)
-        object.__setattr__(self, "_extra", _any_of(extra))
-        object.__setattr__(self, "_misses", _any_of(self.exceptions))
+        object.__setattr__(self, "extra", tuple(_snake(glob, keep="*?[]!") for glob in self.extra))
 
     @property
     def idle(self) -> bool:
@@ -99,7 +100,9 @@ class Redactor:
             half = _LONGEST_NAME // 2
             return self._decide(name[:half]) or self._decide(name[-half:])
         plain = _snake(name)
-        return bool(self._extra(plain)) or (self.defaults and bool(_DEFAULT(plain)) and not self._misses(plain))
+        if _any_of(self.extra)(plain):
+            return True
+        return self.defaults and bool(_any_of(DEFAULT_PATTERNS)(plain)) and not _any_of(self.exceptions)(plain)
 
 
 def _snake(name: str, keep: str = "") -> str:
@@ -161,34 +164,31 @@ REPLACEMENT = "[redacted]"
 # would cost 10 times as much: 1,000 µs for 50 kB of prose); the repetitions are bounded, so that the time is linear.
 # Some are looked for only if the text has an underscore at all.
 _SHAPES = (
-    ("sk-", re.compile(r"sk-(?<![A-Za-z0-9]sk-)[\w-]{16,300}")),  # OpenAI, Anthropic, Langfuse, OpenRouter
-    ("AKIA", re.compile(r"AKIA[A-Z0-9]{16}")),
-    ("ASIA", re.compile(r"ASIA[A-Z0-9]{16}")),
-    ("AIza", re.compile(r"AIza[\w-]{30,60}")),
-    ("xox", re.compile(r"xox[abeoprs]-[\w-]{10,300}")),
-    ("eyJ", re.compile(r"eyJ[\w-]{8,4000}\.[\w-]{8,8000}(?:\.[\w-]{0,4000})?")),  # JWT
+    ("sk-", r"sk-(?<![A-Za-z0-9]sk-)[\w-]{16,300}"),  # OpenAI, Anthropic, Langfuse, OpenRouter
+    ("AKIA", r"AKIA[A-Z0-9]{16}"),
+    ("ASIA", r"ASIA[A-Z0-9]{16}"),
+    ("AIza", r"AIza[\w-]{30,60}"),
+    ("xox", r"xox[abeoprs]-[\w-]{10,300}"),
+    ("eyJ", r"eyJ[\w-]{8,4000}\.[\w-]{8,8000}(?:\.[\w-]{0,4000})?"),  # JWT
     (
         "PRIVATE KEY-----",
-        re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[^-]{0,20000}(?:-----END [A-Z ]{0,40}PRIVATE KEY-----)?"),
+        r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?:(?!-----)[\s\S]){0,20000}(?:-----END [A-Z ]{0,40}-----)?",
     ),
 )
 _UNDERSCORE_SHAPES = tuple(
-    (hint, re.compile(rf"{hint}\w{{20,300}}"))
+    (hint, rf"{hint}\w{{20,300}}")
     for hint in ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "hf_", "gsk_", "sk_live_", "sk_test_")
 )
-_URL_PASSWORD = re.compile(r"://([^\s:/?#@\"']{0,200}):([^\s/?#\"']{1,300})@")
+_URL_PASSWORD = r"://([^\s:/?#@\"']{0,200}):([^\s/?#\"']{1,300})@"  # noqa: S105 - it finds them
 
-_BEARER = re.compile(
-    r"\b(Bearer|Basic)(\s{1,8})(?=[\w.~+/=-]{0,80}[\d=]|[\w.~+/=-]{16})[\w.~+/=-]{6,8000}", re.IGNORECASE
-)
-_NAME = re.compile(
+_BEARER = r"\b(Bearer|Basic)(\s{1,8})(?=[\w.~+/=-]{0,80}[\d=]|[\w.~+/=-]{16})[\w.~+/=-]{6,8000}"
+_NAME = (
     r"(?<![\w.-])((?:(?:api|access|secret|private|auth)[ ])?[A-Za-z][\w.-]{0,80})"  # its start is tried once per word
-    r"(\\{0,3}[\"']?\s{0,4}(?:=>|=|:(?!//))\s{0,4})",
-    re.IGNORECASE,
+    r"(\\{0,3}[\"']?\s{0,4}(?:=>|=|:(?!//))\s{0,4})"
 )
-_QUOTE = re.compile(r"[bru]?(\\{0,3}[\"'])")
-_PLAIN_VALUE = re.compile(r"(?!\[redacted\])[^\s,;&\"'()\[\]{}]{1,4000}")
-_HEADER_VALUE = re.compile(r"[^\n\"']{1,8000}")
+_QUOTE = r"[bru]?(\\{0,3}[\"'])"
+_PLAIN_VALUE = r"(?!\[redacted\])[^\s,;&\"'()\[\]{}]{1,4000}"
+_HEADER_VALUE = r"[^\n\"']{1,8000}"
 _LINE_NAMES = ("authorization", "authorisation", "cookie")
 _LONGEST_VALUE = 8000
 
@@ -197,13 +197,13 @@ def scan(text: str) -> str:
     """Replace provider keys, private keys and passwords of URLs in a text."""
     for hint, shape in _SHAPES:
         if hint in text:
-            text = shape.sub(REPLACEMENT, text)
+            text = _compiled(shape).sub(REPLACEMENT, text)
     if "_" in text:
         for hint, shape in _UNDERSCORE_SHAPES:
             if hint in text:
-                text = shape.sub(REPLACEMENT, text)
+                text = _compiled(shape).sub(REPLACEMENT, text)
     if "@" in text and "://" in text:
-        text = _URL_PASSWORD.sub(rf"://\1:{REPLACEMENT}@", text)
+        text = _compiled(_URL_PASSWORD).sub(rf"://\1:{REPLACEMENT}@", text)
     return text
 
 
@@ -224,25 +224,26 @@ def redact_text(text: str, rules: Rules) -> str:
     pieces: list[str] = []
     at = 0  # the text before is in pieces
     position = 0
-    while (match := _NAME.search(text, position)) is not None:
+    find_name = _compiled(_NAME, re.IGNORECASE).search
+    while (match := find_name(text, position)) is not None:
         position = match.end()
         if not rules.redact.hits(match[1]):
             continue
         end, closing = _value_end(text, position, match[1])
         if end > position:
-            start = _QUOTE.match(text, position)
+            start = _compiled(_QUOTE).match(text, position)
             opening = start[0] if start is not None and closing else ""
             pieces += (text[at:position], opening, REPLACEMENT)
             at = position = end
-    return _BEARER.sub(rf"\1\2{REPLACEMENT}", "".join((*pieces, text[at:])))
+    return _compiled(_BEARER, re.IGNORECASE).sub(rf"\1\2{REPLACEMENT}", "".join((*pieces, text[at:])))
 
 
 def _value_end(text: str, start: int, name: str) -> tuple[int, bool]:
     """Find where a value ends that begins at `start`, before its closing quote, and whether it is quoted."""
-    quote = _QUOTE.match(text, start)
+    quote = _compiled(_QUOTE).match(text, start)
     if quote is not None:
         end = text.find(quote[1], quote.end(), quote.end() + _LONGEST_VALUE)
         return (end if end >= 0 else min(len(text), quote.end() + _LONGEST_VALUE)), True
     pattern = _HEADER_VALUE if name.lower().endswith(_LINE_NAMES) else _PLAIN_VALUE
-    plain = pattern.match(text, start)
+    plain = _compiled(pattern).match(text, start)
     return (plain.end() if plain is not None else start), False

@@ -254,9 +254,9 @@ def _code(file: str, line: int) -> str:
 
 def _mark(value: Snapshot) -> str:
     if type(value) is Cut:
-        return f"{CUT_KEY} {value.entries:,} more items"
+        return f"{CUT_KEY} {value.entries:,} more item{'s' * (value.entries != 1)}"
     if type(value) is Elided:
-        return f"{CUT_KEY} {clean(value.type_name)} of {value.entries:,} items"
+        return f"{CUT_KEY} {clean(value.type_name)} of {value.entries:,} item{'s' * (value.entries != 1)}"
     return clean(value.text) if type(value) is Note else "<unknown>"
 
 

@@ -61,6 +61,7 @@ def _value_lines(title: Text, value: Json, symbols: Symbols, width: int, *, ever
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
     lines = [part for line in clean(text).splitlines() for part in _wrapped(line, max(20, width - 2))]
     shown = lines if everything or len(lines) <= _LINES + 1 else lines[:_LINES]
+    title.rstrip()
     yield title
     for line in shown:
         yield Text(f"  {line}")

@@ -13,11 +13,12 @@ from typing import Any
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
 
 from .._sdk_spans import SCOPE
 from .._version import __version__
 from ..records import Json, RunRecord, SpanRecord
+from . import _wire
 
 __all__ = ["encode_span", "request", "span_attributes"]
 
@@ -73,19 +74,16 @@ def encode_span(record: SpanRecord, attributes: Mapping[str, Any]) -> bytes:
         attributes: what `span_attributes` answered, masked or not.
     """
     failed = attributes.get(_LEVEL) == "ERROR"
-    span = Span(
+    return _wire.span(
         trace_id=bytes.fromhex(record.trace_id),
         span_id=bytes.fromhex(record.span_id),
-        parent_span_id=bytes.fromhex(record.parent_id) if record.parent_id else b"",
+        parent_id=bytes.fromhex(record.parent_id) if record.parent_id else b"",
         name=record.name,
-        kind=Span.SPAN_KIND_INTERNAL,
-        start_time_unix_nano=record.start_ns,
-        end_time_unix_nano=record.end_ns or record.start_ns,
-        attributes=_key_values(attributes),
-        status=Status(code=Status.STATUS_CODE_ERROR, message=attributes.get(_MESSAGE, "")) if failed else Status(),
-        flags=0x101,  # sampled, and the parent is known to be local
+        start_ns=record.start_ns,
+        end_ns=record.end_ns or record.start_ns,
+        with_attributes=attributes,
+        error=attributes.get(_MESSAGE, "") if failed else None,
     )
-    return bytes(span.SerializeToString())
 
 
 def request(spans: Iterable[bytes], public_key: str, resource: Mapping[str, str]) -> bytes:
@@ -99,26 +97,11 @@ def request(spans: Iterable[bytes], public_key: str, resource: Mapping[str, str]
     scope = InstrumentationScope(name=SCOPE, version=__version__, attributes=_key_values({"public_key": public_key}))
     # A message on the wire is the concatenation of its fields, so the envelope goes around spans that are serialized already:
     # serializing hundreds at once would hold the interpreter for milliseconds, and the program's event loop with it.
-    scope_spans = ScopeSpans(scope=scope).SerializeToString() + b"".join(map(_as_field_2, spans))
-    resource_spans = Resource(attributes=_key_values(resource))
-    envelope = ResourceSpans(resource=resource_spans).SerializeToString() + _as_field_2(scope_spans)
+    scope_spans = ScopeSpans(scope=scope).SerializeToString() + b"".join(map(_wire.field_2, spans))
+    resource_spans = ResourceSpans(resource=Resource(attributes=_key_values(resource))).SerializeToString()
     # level 1: a quarter of the time of level 6 for a tenth more bytes
-    return gzip.compress(b"\x0a" + _varint(len(envelope)) + envelope, compresslevel=1, mtime=0)
-
-
-def _as_field_2(message: bytes) -> bytes:
-    """`ScopeSpans.spans` and `ResourceSpans.scope_spans` are both field 2: its tag, the length, the message."""
-    return b"\x12" + _varint(len(message)) + message
-
-
-def _varint(number: int) -> bytes:
-    """A number in base 128, the lowest digits first, as protobuf writes lengths."""
-    digits = bytearray()
-    while number > 0x7F:
-        digits.append(number & 0x7F | 0x80)
-        number >>= 7
-    digits.append(number)
-    return bytes(digits)
+    body = _wire.request_envelope(resource_spans + _wire.field_2(scope_spans))
+    return gzip.compress(body, compresslevel=1, mtime=0)
 
 
 def _run_attributes(run: RunRecord, apply: Mask) -> dict[str, Any]:
@@ -197,8 +180,11 @@ def _metadata(record: SpanRecord, apply: Mask) -> list[tuple[str, str]]:
     return list(found.items())
 
 
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def _text(value: Json) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return value if isinstance(value, str) else _encoder.encode(value)
 
 
 def _key_values(attributes: Mapping[str, Any]) -> list[KeyValue]:

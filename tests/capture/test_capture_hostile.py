@@ -234,7 +234,7 @@ def test_depth_ends_with_a_mark():
     for _ in range(100_000):
         value = [value]
     shown = render(snapshot(value, Limits(max_depth=3)), RULES)
-    assert shown == [[["… list of 1 items"]]]
+    assert shown == [[["… list of 1 item"]]]
     while value:  # take it apart, or its end would recurse
         value = value.pop()
 

@@ -106,6 +106,8 @@ SECRET_TEXTS = [
     ("xoxb-123456789012-abcdef", "[redacted]"),
     ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc-def_", "[redacted]"),
     ("redis://:hunter2@host:1", "redis://:[redacted]@host:1"),
+    ("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256,A\n\nMIIhunter2\n-----END RSA PRIVATE KEY-----.", "[redacted]."),
+    ("-----BEGIN PRIVATE KEY-----\nMIIhunter2 and no end", "[redacted]"),
     ("-----BEGIN RSA PRIVATE KEY-----\nMIIhunter2\n-----END RSA PRIVATE KEY-----", "[redacted]"),
 ]  # fmt: skip
 PLAIN_TEXTS = [

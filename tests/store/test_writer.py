@@ -28,8 +28,10 @@ def test_a_run_comes_back_as_it_was_recorded(writer, path):
     )
     write(writer, run)
     found = Store(path).run(run.run_id)
+    only_for_langfuse = {"trace_name", "is_app_root"}
     for field in dataclasses.fields(run.record):
-        assert getattr(run.record, field.name) == getattr(found, field.name), field.name
+        if field.name not in only_for_langfuse:
+            assert getattr(run.record, field.name) == getattr(found, field.name), field.name
     for expected, actual in zip(
         sorted(run.spans, key=lambda span: span.start_ns), Store(path).spans(run.run_id), strict=True
     ):

@@ -1,0 +1,416 @@
+"""Each command on a store: what it prints in a pipe, its JSON, its exit code, its sentence when it cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import types
+
+import pytest
+
+from pocketflow_tracing.cli.symbols import UNICODE
+from pocketflow_tracing.cli.tail import Follower
+from pocketflow_tracing.store import Store
+from store.sample import MS, START, agent_run, now_ns, process_id, small_run
+
+FIRST, SECOND = "0001" + "a" * 12, "0002" + "a" * 12
+
+
+@pytest.fixture
+def two(write):
+    write(
+        small_run(1, "Alpha", session_id="s1", user_id="ada", tags=["blue"]),
+        small_run(2, "Beta", status="error", start_ns=now_ns(), end_ns=None, error={"type": "ValueError", "message": "no\tticket\nx"}),
+    )
+
+
+class TestRuns:
+    def test_in_a_pipe(self, two, command):
+        """A line a run, newest first, tabs between the columns, ids whole, no column ever missing."""
+        rows = [line.split("\t") for line in command("runs").lines]
+        assert [[SECOND, "error", "Beta"], [FIRST, "success", "Alpha"]] == [row[:3] for row in rows]
+        assert ["s1", "ada", ""] == rows[1][9:]
+        assert ["", "", "ValueError: no ticket"] == rows[0][9:]
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            (["--flow", "Alpha"], [FIRST]),
+            (["--status", "error"], [SECOND]),
+            (["--session", "s1"], [FIRST]),
+            (["--user", "ada"], [FIRST]),
+            (["--tag", "blue"], [FIRST]),
+            (["--since", "1h"], [SECOND]),
+            (["--text", "ticket"], [SECOND]),
+            (["--limit", "1"], [SECOND]),
+            (["--flow", "None"], []),
+        ],
+    )
+    def test_filters(self, two, command, arguments, expected):
+        """Each filter reaches the store; JSON holds what was found."""
+        assert expected == [run["run_id"] for run in json.loads(command("runs", "--json", *arguments).out)]
+
+    @pytest.mark.parametrize("arguments", [["--status", "odd"], ["--since", "soon"], ["--limit", "0"]])
+    def test_wrong_calls(self, two, command, arguments):
+        """A wrong option ends with 2 and its name."""
+        result = command("runs", *arguments)
+        assert (2, True) == (result.code, arguments[0] in result.err)
+
+    def test_on_a_terminal(self, two, path):
+        """On a terminal: a heading, short ids, signs besides colours, no line wider than the terminal."""
+        out = on_a_terminal("runs", "--store", str(path), columns=90)
+        assert out[0].split() == ["run", "flow", "status", "started", "took", "nodes", "session", "user", "error"]
+        assert out[1].startswith("0002aaaa  Beta   ✗ error")
+        assert 90 >= max(len(line) for line in out)
+
+
+class TestShow:
+    def test_references(self, two, command):
+        """A prefix is enough, `last` is the default."""
+        assert "Alpha" in command("show", "0001").lines[0]
+        assert command("show").out == command("show", "last").out
+        assert "Beta" in command("show").lines[0]
+
+    @pytest.mark.parametrize(("reference", "sentence"), [("000", "is ambiguous"), ("ff", "No run begins"), ("zz", "is not a run id")])
+    def test_no_such_run(self, two, command, reference, sentence):
+        """What cannot be shown is one sentence and exit code 1."""
+        result = command("show", reference)
+        assert (1, "") == (result.code, result.out)
+        assert sentence in result.err
+        assert 1 == len(result.err.splitlines())
+
+    def test_json(self, two, command):
+        """JSON holds the run and its spans."""
+        document = json.loads(command("show", "0001", "--json").out)
+        assert (FIRST, 3) == (document["run"]["run_id"], len(document["spans"]))
+        assert 10 * MS == document["spans"][0]["duration_ns"]
+
+    def test_io_and_state(self, write, command):
+        """Inputs, outputs and changes are shown when asked for."""
+        write(agent_run(items=1))
+        plain, asked = command("show").out, command("show", "--io", "--state").out
+        assert "Hopfield" not in plain
+        assert "out {\"answer\": \"Hopfield and Hinton\"" in asked
+        assert "~ visits 0 → 1" in asked
+
+
+class TestStoreFile:
+    @pytest.mark.parametrize("arguments", [["runs"], ["show"], ["export"], ["prune", "--keep-runs", "1"], ["tail", "--once"]])
+    def test_missing(self, command, path, arguments):
+        """Without a store every reading command says where it looked, and creates nothing."""
+        result = command(*arguments)
+        assert (1, f"Error: There is no trace store at {path}.\n") == (result.code, result.err)
+        assert not path.parent.exists()
+
+    def test_broken(self, command, path):
+        """A file that is no store is one sentence."""
+        path.parent.mkdir()
+        path.write_text("hello " * 1000)
+        assert "cannot be read: file is not a database" in command("runs").err
+
+    def test_newer(self, two, command, path):
+        """A newer version's store is one sentence that says what to do."""
+        raw = sqlite3.connect(path)
+        raw.execute("PRAGMA user_version = 99")
+        raw.close()
+        assert "upgrade it, or choose another store" in command("runs").err
+
+    def test_a_directory(self, two, command, path, monkeypatch):
+        """`--store` takes the directory too, and beats the environment."""
+        monkeypatch.setenv("POCKETFLOW_TRACE_STORE", "elsewhere.db")
+        assert 2 == len(command("runs", "--store", str(path.parent)).lines)
+
+    def test_the_default(self, command, tmp_path, monkeypatch):
+        """Without any setting the store of the working directory is meant."""
+        monkeypatch.delenv("POCKETFLOW_TRACE_STORE")
+        assert str(tmp_path / ".pocketflow" / "traces.db") in command("runs").err
+
+
+class TestExport:
+    def test_document(self, write, command):
+        """The document is ASCII JSON that holds everything of the run."""
+        write(agent_run(items=2))
+        result = command("export", "last")
+        document = json.loads(result.out)
+        assert result.out.isascii()
+        assert ("ResearchAgent", 20) == (document["run"]["name"], len(document["spans"]))
+        assert "Hopfield and Hinton" == document["spans"][0]["output"]["answer"]
+
+    def test_lines(self, two, command):
+        """`--jsonl` is one line a span."""
+        assert ["Alpha" if False else "Small", "Node0", "Node1"][1:] == [json.loads(line)["name"] for line in command("export", "0001", "--jsonl").lines][1:]
+
+    def test_to_a_file(self, two, command, tmp_path):
+        """`-o` writes the file and says so on stderr."""
+        result = command("export", "0001", "-o", str(tmp_path / "run.json"))
+        assert ("", f"Wrote 3 spans of run {FIRST} to {tmp_path / 'run.json'}.\n") == (result.out, result.err)
+        assert FIRST == json.loads((tmp_path / "run.json").read_text())["run"]["run_id"]
+
+    def test_a_file_that_cannot_be_written(self, two, command, tmp_path):
+        """An output that cannot be written is one sentence."""
+        result = command("export", "-o", str(tmp_path / "none" / "run.json"))
+        assert (1, f"Error: {tmp_path / 'none' / 'run.json'}: No such file or directory.\n") == (result.code, result.err)
+
+
+class TestPrune:
+    def test_it_says_what_it_removed(self, two, command, path):
+        """The number of runs and spans is said."""
+        assert "Removed 1 run (3 spans, about " in command("prune", "--keep-runs", "1").out
+        assert [SECOND] == [run.run_id for run in Store(path).runs()]
+        assert "Nothing to remove" in command("prune", "--keep-runs", "1").out
+
+    def test_by_age_and_size(self, two, command, path):
+        """`--older-than` and `--max-mb` reach the store."""
+        assert 1 == json.loads(command("prune", "--older-than", "1h", "--json").out)["runs"]
+        command("prune", "--max-mb", "0")
+        assert [] == Store(path).runs()
+
+    def test_without_a_limit(self, two, command):
+        """Without a limit nothing is removed, and the call is wrong."""
+        assert 2 == command("prune").code
+
+
+class TestTail:
+    def test_once(self, two, command):
+        """`--once` prints the last runs, the newest last, and leaves."""
+        lines = command("tail", "--once").lines
+        assert ["✓ Alpha", "✗ Beta"] == [" ".join(line.split()[2:4]) for line in lines]
+
+    def test_what_comes(self, write, path):
+        """What is written later is printed once: the start, nodes, failures and generations, the end."""
+        write(small_run(1))
+        follower = Follower(Store(path), UNICODE)
+        list(follower.look())
+        done = agent_run(items=3, start_ns=START)
+        running = agent_run(items=3, status="running", end_ns=None)
+        running.spans = []
+        write(running)
+        assert ["▶ ResearchAgent  started"] == [line.plain[19:] for _, line in follower.look()]
+        write(done)
+        write(done)
+        said = [line.plain[19:].strip() for _, line in follower.look()]
+        assert "DecideAction ✗ exec  attempt 1 of 3  TimeoutError: the model did not answer in 0.1 s  100 ms" in said
+        assert "SearchWeb ✓ exec_fallback  50 ms" in said
+        assert "◆ OpenAI-generation  gpt-4o-mini · 312 + 100 tokens · $0.00042  195 ms" in said
+        assert "↻ ResearchAgent  recovered  1.24 s  4 node visits" == said[-1]
+        assert len(said) == len(set(said)) == 10
+        assert [] == list(follower.look())
+
+    def test_ctrl_c(self, two, path):
+        """Ctrl-C ends it with 0 and without a word."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pocketflow_tracing", "tail", "--store", str(path)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        with process:
+            assert "Alpha" in process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=20)
+        assert (0, "") == (process.returncode, err)
+
+
+class TestSync:
+    @pytest.fixture
+    def sync(self, command, monkeypatch):
+        def run(answer, *arguments):
+            def sync(path, config):
+                if isinstance(answer, Exception):
+                    raise answer
+                return answer
+
+            from pocketflow_tracing.sinks import langfuse
+
+            monkeypatch.setattr(langfuse, "sync", sync)
+            return command("sync", *arguments)
+
+        return run
+
+    def report(self, *counts, reason=None):
+        from pocketflow_tracing.sinks.langfuse import SyncReport
+
+        return SyncReport(*counts, reason=reason)
+
+    def test_everything_sent(self, sync):
+        """The four counts are said; everything sent is 0."""
+        result = sync(self.report(1200, 0, 0, 3))
+        assert (0, "Spans: 1,200 delivered, 0 waiting, 0 refused, 3 dropped.\n") == (result.code, result.out)
+
+    def test_something_left(self, sync):
+        """What is left is 1, with the reason."""
+        result = sync(self.report(0, 5, 0, 0, reason="the server refused the key"))
+        assert (1, "Error: the server refused the key\n") == (result.code, result.err)
+
+    def test_json(self, sync):
+        """JSON holds the report."""
+        assert 5 == json.loads(sync(self.report(5, 0, 0, 0), "--json").out)["delivered"]
+
+    def test_an_unexpected_error(self, sync):
+        """Whatever goes wrong is one sentence."""
+        result = sync(RuntimeError("boom"))
+        assert (1, "Error: Nothing could be sent (RuntimeError: boom).\n") == (result.code, result.err)
+
+
+class TestRunAndDemo:
+    @pytest.fixture
+    def calls(self, monkeypatch):
+        calls = []
+        runner = types.ModuleType("pocketflow_tracing.runner")
+        runner.run_script = lambda path, argv, **options: calls.append((path, list(argv), options))
+        monkeypatch.setitem(sys.modules, "pocketflow_tracing.runner", runner)
+        return calls
+
+    def test_a_script_gets_all_its_arguments(self, command, calls, tmp_path):
+        """Everything after the script is the script's, also options that the command knows."""
+        (tmp_path / "s.py").touch()
+        command("run", "s.py", "--help", "-m", "x", "--", "--store", "y")
+        assert [("s.py", ["--help", "-m", "x", "--", "--store", "y"], {})] == calls
+
+    def test_a_module(self, command, calls):
+        """`-m` names a module; what follows is its own."""
+        command("run", "-m", "pkg.mod", "--flag", "value")
+        assert [("pkg.mod", ["--flag", "value"], {"module": True})] == calls
+
+    @pytest.mark.parametrize("arguments", [["run"], ["run", "none.py"]])
+    def test_no_script(self, command, calls, arguments):
+        """Without a script there is a sentence."""
+        result = command(*arguments)
+        assert (1, []) == (result.code, calls)
+        assert "script" in result.err
+
+    def test_what_a_script_raises_is_the_scripts(self, command, monkeypatch, tmp_path):
+        """An exception of the script leaves as it is: Python shows it as always."""
+        (tmp_path / "s.py").write_text("raise ZeroDivisionError('theirs')")
+        with pytest.raises(ZeroDivisionError, match="theirs"):
+            command("run", "s.py")
+
+    def test_demo(self, write, command, monkeypatch, path):
+        """The demo's run is shown, with where it is and what to do next."""
+        fake = types.ModuleType("pocketflow_tracing.demo")
+        run = agent_run(items=2)
+
+        def run_demo(store_path):
+            assert store_path == str(path)
+            write(run)
+            return run.run_id
+
+        fake.run_demo = run_demo
+        monkeypatch.setitem(sys.modules, "pocketflow_tracing.demo", fake)
+        import pocketflow_tracing
+
+        monkeypatch.setattr(pocketflow_tracing, "demo", fake, raising=False)
+        out = command("demo").out
+        for part in ("↻ ResearchAgent", f"The trace is in {path}", "pocketflow-tracing show last --io", "trace_flow"):
+            assert part in out
+
+
+class TestDoctor:
+    def checks(self, result):
+        return {check["name"]: check for check in json.loads(result.out)["checks"]}
+
+    def test_without_credentials(self, two, command):
+        """Versions, settings and the store are examined; without credentials nothing is sent."""
+        result = command("doctor", "--json")
+        checks = self.checks(result)
+        assert (0, True) == (result.code, json.loads(result.out)["ok"])
+        assert {"pocketflow-tracing", "python", "pocketflow", "langfuse", "opentelemetry-sdk", "settings", "store"} < set(checks)
+        assert "writable, 2 runs" in checks["store"]["detail"]
+        assert "info" == checks["langfuse"]["result"]
+
+    def test_it_creates_no_store(self, command, path):
+        """A store that does not exist is looked at, not created."""
+        assert "can be created" in self.checks(command("doctor", "--json"))["store"]["detail"]
+        assert not path.parent.exists()
+
+    def test_a_store_that_cannot_be_used(self, command, path):
+        """A store that cannot be opened fails the examination."""
+        path.parent.mkdir()
+        raw = sqlite3.connect(path)
+        raw.execute("CREATE TABLE theirs (a)")
+        raw.commit()
+        raw.close()
+        result = command("doctor", "--json")
+        assert (1, "failed") == (result.code, self.checks(result)["store"]["result"])
+
+    @pytest.mark.parametrize(("ok", "code"), [(True, 0), (False, 1)])
+    def test_with_credentials(self, command, monkeypatch, ok, code):
+        """With credentials one span is sent, and its answer decides; no secret is shown."""
+        from pocketflow_tracing.sinks import langfuse
+
+        monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", "pk-lf-12345678-public")
+        monkeypatch.setenv("LANGFUSE_SECRET_KEY", "sk-lf-12345678-very-secret")
+        monkeypatch.setattr(langfuse, "probe", lambda config: langfuse.ProbeResult(ok, "what the server said", None))
+        for arguments in (["doctor"], ["doctor", "--json"]):
+            result = command(*arguments)
+            assert code == result.code
+            assert "what the server said" in result.out
+            assert "very-secret" not in result.out + result.err
+
+    def test_a_bad_setting(self, command, monkeypatch):
+        """A setting that cannot be used fails the examination, by its name."""
+        monkeypatch.setenv("LANGFUSE_SAMPLE_RATE", "a lot")
+        result = command("doctor")
+        assert 1 == result.code
+        assert "LANGFUSE_SAMPLE_RATE" in result.out
+
+
+def test_an_unexpected_error_is_a_sentence(two, command, monkeypatch):
+    """Even a mistake of ours is a sentence, not a traceback."""
+    monkeypatch.setattr(Store, "runs", lambda *_, **__: 1 / 0)
+    result = command("runs")
+    assert (1, True) == (result.code, "ZeroDivisionError" in result.err)
+
+
+def test_version_and_help(command):
+    """`--version` and `--help` answer; so does `python -m pocketflow_tracing`."""
+    assert command("--version").out.startswith("pocketflow-tracing ")
+    for name in ("demo", "runs", "show", "tail", "export", "prune", "sync", "doctor", "run"):
+        assert 0 == command(name, "--help").code
+    answer = subprocess.run([sys.executable, "-m", "pocketflow_tracing", "--version"], capture_output=True, text=True, check=True)
+    assert command("--version").out == answer.stdout
+
+
+def test_a_closed_pipe(two, path):
+    """A reader that leaves early, as `head` does, causes no traceback."""
+    command = f"{sys.executable} -m pocketflow_tracing export --store {path} | head -c 1"
+    answer = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True)
+    assert "" == answer.stderr
+
+
+def test_no_color(two, path):
+    """NO_COLOR takes the colours away, on a terminal too."""
+    assert "\x1b[3" in "\n".join(on_a_terminal("show", "--store", str(path), raw=True))
+    assert "\x1b[3" not in "\n".join(on_a_terminal("show", "--store", str(path), raw=True, NO_COLOR="1"))
+
+
+def on_a_terminal(*arguments: str, columns: int = 100, raw: bool = False, **environment: str) -> list[str]:
+    """Return what a command prints on a terminal of a size."""
+    import fcntl
+    import pty
+    import re
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    env = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "COLUMNS", "PY_COLORS", "FORCE_COLOR"}}
+    env |= {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8", **environment}
+    process = subprocess.Popen([sys.executable, "-m", "pocketflow_tracing", *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=env)
+    os.close(theirs)
+    found, deadline = b"", time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:  # the other end was closed: everything is read
+            break
+        if not piece:
+            break
+        found += piece
+    os.close(ours)
+    assert 0 == process.wait(30)
+    text = found.decode().replace("\r\n", "\n")
+    return (text if raw else re.sub(r"\x1b\[[0-9;]*m", "", text)).splitlines()

@@ -1,0 +1,155 @@
+"""The picture of a run, compared letter by letter."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from pocketflow_tracing.cli.render_tree import TreeOptions, render_run
+from pocketflow_tracing.store import Store
+from store.sample import Run, agent_run, process_id, small_run
+
+GRAPH = {"flows": [{"id": "f", "nodes": [{"id": "n2", "name": "SearchWeb"}, {"id": "n3", "name": "SummarizeAll"}, {"id": "n4", "name": "ReviewFlow"}]}]}
+
+
+def picture(path, reference="last", *, width=100, terminal=False, encoding="utf-8", options=None) -> list[str]:
+    """The lines below the heading."""
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    console = Console(file=file, width=width, force_terminal=terminal, soft_wrap=True, color_system=None, _environ={})
+    run = Store(path).run(reference)
+    console.print(render_run(run, Store(path).spans(run.run_id), console, options))
+    file.seek(0)
+    lines = file.read().splitlines()
+    return lines[lines.index("") + 1 :]
+
+
+def test_a_run_in_a_pipe(write, path):
+    """Everything of a run in its place: retries, fallback, batch, nesting, generation, decisions, durations in a column."""
+    write(agent_run(graph=GRAPH))
+    assert [
+        "↻ ResearchAgent                                                                   1.24 s",
+        "├─ ↻ DecideAction  search → SearchWeb                                             328 ms",
+        "│  ├─ ✓ prep                                                                      1.0 ms",
+        "│  ├─ ✗ exec  attempt 1 of 3  TimeoutError: the model did not answer in 0.1 s     100 ms",
+        "│  ├─ ✓ exec  attempt 2 of 3                                                      202 ms",
+        "│  │  └─ ◆ OpenAI-generation  gpt-4o-mini · 312 + 100 tokens · $0.00042           195 ms",
+        "│  └─ ✓ post                                                                      1.0 ms",
+        "├─ ↻ SearchWeb  → SummarizeAll                                                    365 ms",
+        "│  ├─ ✓ prep                                                                      1.0 ms",
+        "│  ├─ ✗ exec  ConnectionError: search engine refused                              264 ms",
+        "│  ├─ ✓ exec_fallback                                                              50 ms",
+        "│  └─ ✓ post                                                                      1.0 ms",
+        "├─ ↻ SummarizeAll  → ReviewFlow                                                   398 ms",
+        "│  └─ ✓ exec  1,000 items                                                         387 ms",
+        "│     ├─ ✓ exec[0]                                                                0.3 ms",
+        "│     ├─ ✓ exec[1]                                                                0.3 ms",
+        "│     ├─ ✓ exec[2]                                                                0.3 ms",
+        "│     ├─ ✓ exec[3]                                                                0.3 ms",
+        "│     ├─ ✓ exec[4]                                                                0.3 ms",
+        "│     ├─ … 395 more items · 0.3 ms each",
+        "│     ├─ ✗ exec[400]  attempt 1 of 2  ValueError: empty page                      0.3 ms",
+        "│     ├─ … 598 more items · 0.3 ms each",
+        "│     ├─ ✓ exec[998]                                                              0.3 ms",
+        "│     └─ ✓ exec[999]                                                              0.3 ms",
+        "└─ ✓ ReviewFlow  approved → no successor                                          119 ms",
+        "   └─ ✓ Critique  approved                                                        108 ms",
+    ] == picture(path)
+
+
+def test_a_terminal_shows_when_each_span_ran(write, path):
+    """On a wide terminal each span has a bar on a common time axis; no line is wider than the terminal."""
+    run = Run(1, end_ns=None, status="success")
+    run.record.end_ns = run.record.start_ns + 100_000_000
+    run.span("flow", "F", 0, 100)
+    run.span("node", "A", 0, 50)
+    run.span("node", "B", 50, 75)
+    run.span("node", "C", 100, 100)
+    write(run)
+    assert [
+        f"✓ F        100 ms  {'━' * 32}",
+        f"├─ ✓ A      50 ms  {'━' * 16}",
+        f"├─ ✓ B      25 ms  {' ' * 16}{'━' * 8}",
+        f"└─ ✓ C     0.0 ms  {' ' * 31}╸",
+    ] == picture(path, width=100, terminal=True)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 110, 200])
+def test_no_line_is_wider_than_the_terminal(write, path, width):
+    """Whatever the width, with inputs, outputs and state, no line of the tree breaks it."""
+    run = agent_run(graph=GRAPH)
+    run.spans[1].input = {"prompt": "lorem ipsum " * 50, "list": list(range(100))}
+    run.spans[1].name = "Very" * 30
+    write(run)
+    lines = picture(path, width=width, terminal=True, options=TreeOptions(io=True, state=True))
+    assert width >= max(len(line) for line in lines)
+
+
+def test_a_terminal_without_unicode(write, path):
+    """Where only ASCII can be shown, the picture is drawn in ASCII, and statuses still differ."""
+    write(agent_run(items=1))
+    lines = picture(path, encoding="ascii")
+    assert "".join(lines).isascii()
+    assert lines[1].startswith("|- ~ DecideAction")
+    assert lines[3].startswith("|  |- x exec  attempt 1 of 3")
+
+
+def test_all_items(write, path):
+    """`--all` shows every item of a batch."""
+    write(agent_run())
+    assert 26 + 993 + 1 == len(picture(path, options=TreeOptions(everything=True)))
+
+
+def test_inputs_outputs_and_state(write, path):
+    """Values stand under their span: short ones on a line, long ones indented and cut, changes of shared with signs."""
+    run = Run(1)
+    run.span("flow", "F", 0, 10, input={"a": 1}, output="text", state={"seq": 0, "full": {"k": 1}})
+    change = {"seq": 1, "added": {"new": [1]}, "changed": {"k": {"old": 1, "new": 2}}, "removed": ["gone"]}
+    run.span("node", "N", 1, 2, input="\n".join(f"line {number}" for number in range(20)), state=change)
+    write(run)
+    assert [
+        "✓ F         10 ms",
+        '│  in  {"a": 1}',
+        "│  out text",
+        "│  = k 1",
+        "└─ ✓ N     1.0 ms",
+        "      in",
+        *(f"        line {number}" for number in range(12)),
+        "        … 8 more lines (--all shows them)",
+        "      + new [1]",
+        "      ~ k 1 → 2",
+        "      - gone",
+    ] == picture(path, options=TreeOptions(io=True, state=True))
+
+
+def test_an_interrupted_run_says_where(write, path):
+    """A run whose process is gone says so, and names what was running."""
+    run = small_run(status="running", end_ns=None, process_id=process_id(host="elsewhere"))
+    run.spans[-1].status, run.spans[-1].end_ns = "running", None
+    write(run, beat_ns=1)
+    console = Console(file=io.StringIO(), width=200)
+    found = Store(path).run("last")
+    console.print(render_run(found, Store(path).spans(found.run_id), console))
+    assert "The process that recorded it ended while Node1 was running." in console.file.getvalue()
+    assert "└─ ‖ Node1" == picture(path)[-1]
+
+
+def test_an_error_stands_where_it_happened(write, path):
+    """The message stands on the span that failed, not on those above it, even when the tracebacks are left out."""
+    error = {"type": "ValueError", "message": "boom"}
+    run = Run(1, status="error", error=error)
+    root = run.span("flow", "F", 0, 10, status="error", error=error)
+    node = run.span("node", "N", 0, 10, root, status="error", error=error)
+    run.span("attempt", "N.exec", 0, 10, node, status="error", error={**error, "traceback": []})
+    write(run)
+    assert [False, False, True] == ["boom" in line for line in picture(path)]
+
+
+def test_a_deep_run(write, path):
+    """A very deep run is drawn without a RecursionError."""
+    run, parent = Run(1), None
+    for depth in range(1500):
+        parent = run.span("flow", f"F{depth}", depth / 100, 100, parent)
+    write(run)
+    assert 1500 == len(picture(path, width=80, terminal=True))

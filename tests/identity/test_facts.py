@@ -1,0 +1,51 @@
+"""Tracing is the identity: each fact of PocketFlow holds traced as it does untraced."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+
+import cases
+import kit
+import pytest
+from kit import observe
+from pocketflow import Flow, Node
+
+from pocketflow_tracing import flush, instrument, trace_flow, uninstrument
+from pocketflow_tracing.frameworks import pocketflow as framework
+
+HOWS = ("object", "class", "instrument", "function")
+RUNS = [
+    *[(case, flavour) for case in cases.CASES for flavour in ("sync", "async", "parallel")],
+    *[(case, "sync") for case in cases.SYNC],
+    *[(case, flavour) for case in cases.ASYNC for flavour in ("async", "parallel")],
+]
+
+
+@pytest.mark.parametrize(("case", "flavour"), RUNS, ids=[f"{case.__name__}-{flavour}" for case, flavour in RUNS])
+def test_traced_as_untraced(case, flavour, records):
+    """What can be seen from outside is the same in every way of tracing, and the records are whole."""
+    untraced = observe(case, "untraced", flavour)
+    for how in HOWS:
+        records.clear()
+        traced = observe(case, how, flavour)
+        assert not list(kit.first_difference(traced, untraced)), how
+        records.check(sync=False)
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_something_is_traced_in_each_way(how, records):
+    """The comparison above compares with runs that are recorded."""
+    for flavour in ("sync", "async", "parallel"):
+        records.clear()
+        observe(cases.a_copy_for_each_visit, how, flavour)
+        assert len(records.spans(kind="node")) == 3
+
+
+@pytest.mark.absorbs
+@pytest.mark.parametrize(("case", "flavour"), RUNS, ids=[f"{case.__name__}-{flavour}" for case, flavour in RUNS])
+def test_with_sinks_that_raise(case, flavour, fresh_delivery):
+    """The same with a sink whose every method raises."""
+    kit.use(kit.Raising())
+    assert not list(kit.first_difference(observe(case, "object", flavour), observe(case, "untraced", flavour)))

@@ -1,0 +1,266 @@
+"""Session, user, tags and metadata of a run: who may say them, and who wins."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import uuid
+
+import pytest
+from kinds import KINDS
+from pocketflow import Flow, Node
+
+from pocketflow_tracing import (
+    TracingConfig,
+    add_metadata,
+    add_score,
+    current_trace_id,
+    current_trace_url,
+    instrument,
+    trace_attributes,
+    trace_flow,
+)
+
+KEYS = dict(session_id="s", user_id="u", tags=["a", "b"], metadata={"m": {"deep": 1}})
+FLOW = KINDS["Flow"]
+
+
+def said(run):
+    return {"session_id": run.session_id, "user_id": run.user_id, "tags": run.tags, "metadata": run.metadata}
+
+
+@pytest.mark.parametrize("how", ["values", "functions"])
+@pytest.mark.parametrize("where", ["decorator", "instrument"])
+def test_parameters_take_values_and_functions_of_shared(kind, records, how, where):
+    """Each of the id, tag and metadata parameters takes a value or a function of `shared`, evaluated at the run's start."""
+    shared = {"question": "why", "keys": KEYS}
+    given = {
+        name: (lambda shared, name=name: shared["keys"][name]) if how == "functions" else KEYS[name] for name in KEYS
+    }
+    flow = kind.plain()
+    if where == "instrument":
+        instrument(**given, version="1.2", environment="staging")
+    else:
+        trace_flow(flow, **given, version="1.2", environment="staging")
+    kind.run(flow, shared)
+    run = records.flushed().run()
+    assert (KEYS, "1.2", "staging") == (said(run), run.version, run.environment)
+
+
+def test_functions_are_evaluated_at_each_start(records):
+    """A function of `shared` sees what each run begins with."""
+    flow = trace_flow(FLOW.plain(), session_id=lambda shared: shared["question"])
+    for question in ("one", "two"):
+        FLOW.run(flow, {"question": question})
+    assert ["one", "two"] == [run.session_id for run in records.flushed().runs.values()]
+
+
+@pytest.mark.absorbs
+@pytest.mark.parametrize("name", list(KEYS))
+def test_a_function_that_raises_is_skipped(name, records, caplog):
+    """What raises is left out with one log line, the rest stays, and the run goes on."""
+
+    def broken(shared):
+        raise LookupError("canary")
+
+    flow = trace_flow(FLOW.plain(), **{**KEYS, name: broken})
+    for _ in range(3):
+        FLOW.run(flow)
+    runs = list(records.flushed().runs.values())
+    assert 3 == len(runs)
+    assert [{**KEYS, name: {"tags": [], "metadata": {}}.get(name)}] * 3 == [said(run) for run in runs]
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert name in line
+    assert "canary" not in line
+
+
+@pytest.mark.absorbs
+@pytest.mark.parametrize("answer", [7, object(), [1, "t"], "text", {"a": 1}, None, iter("ab")], ids=type)
+@pytest.mark.parametrize("name", list(KEYS))
+def test_any_answer_of_a_function_is_survived(name, answer, records):
+    """A function that answers with something unexpected spoils at most its own attribute."""
+    flow = trace_flow(FLOW.plain(), **{**KEYS, name: lambda shared: answer})
+    assert "42" == (FLOW.run(flow, shared := {"question": "why"}), shared["answer"])[1]
+    run = said(records.flushed().run())
+    assert {**KEYS, name: run[name]} == run
+
+
+def test_ids_become_texts(records):
+    """Numbers and UUIDs are good ids and tags."""
+    FLOW.run(trace_flow(FLOW.plain(), session_id=lambda shared: 17, user_id=uuid.UUID(int=5), tags=(1, "b", "b")))
+    run = records.flushed().run()
+    assert ("17", ["1", "b"]) == (run.session_id, run.tags)
+    assert run.user_id is None or str(uuid.UUID(int=5)) in run.user_id
+
+
+def test_an_iterator_of_tags_holds_for_every_run(records):
+    """Tags given as an iterator are there in the second run as well."""
+    flow = trace_flow(FLOW.plain(), tags=iter(["a", "b"]))
+    FLOW.run(flow)
+    FLOW.run(flow)
+    assert [["a", "b"]] * 2 == [run.tags for run in records.flushed().runs.values()]
+
+
+def test_trace_attributes_add_up(records):
+    """Nested `trace_attributes`: the inner id wins, tags and metadata are joined, and all is as before afterwards."""
+    flow = trace_flow(FLOW.plain())
+    with trace_attributes(session_id="outer", user_id="u", tags=["a"], metadata={"a": 1, "b": 1}):
+        with trace_attributes(session_id="inner", tags=["b"], metadata={"b": 2}):
+            FLOW.run(flow)
+        FLOW.run(flow)
+    FLOW.run(flow)
+    inner, outer, none = (said(run) for run in records.flushed().runs.values())
+    assert inner == {"session_id": "inner", "user_id": "u", "tags": ["a", "b"], "metadata": {"a": 1, "b": 2}}
+    assert outer == {"session_id": "outer", "user_id": "u", "tags": ["a"], "metadata": {"a": 1, "b": 1}}
+    assert none == {"session_id": None, "user_id": None, "tags": [], "metadata": {}}
+
+
+def test_nearest_wins(records):
+    """Per run, then the decorator, then the config; tags and metadata of all of them are joined."""
+    config = TracingConfig(
+        session_id="config", user_id="config", version="config", environment="config", tags=["c"], metadata={"c": 1, "x": "c"}
+    )
+    flow = trace_flow(
+        FLOW.plain(), config=config, session_id="decorator", user_id="decorator", tags=["d"], metadata={"d": 1, "x": "d"}
+    )
+    from pocketflow_tracing import _options
+
+    import kit
+
+    _options.mark_of(flow).pipeline = kit.pipeline(
+        records, session_id="config", user_id="config", version="config", environment="config", tags=["c"], metadata={"c": 1, "x": "c"}
+    )
+    with trace_attributes(session_id="run", tags=["r"], metadata={"r": 1, "x": "r"}):
+        FLOW.run(flow)
+    run = records.flushed().run()
+    assert ("run", "decorator", "config", "config") == (run.session_id, run.user_id, run.version, run.environment)
+    assert (["c", "d", "r"], {"c": 1, "d": 1, "r": 1, "x": "r"}) == (run.tags, run.metadata)
+
+
+def test_attributes_of_the_environment(monkeypatch, records):
+    """`POCKETFLOW_SESSION_ID` and `POCKETFLOW_USER_ID` are the last to be asked."""
+    import kit
+
+    monkeypatch.setenv("POCKETFLOW_SESSION_ID", "env-session")
+    monkeypatch.setenv("POCKETFLOW_USER_ID", "env-user")
+    monkeypatch.setenv("LANGFUSE_TRACING_ENVIRONMENT", "env")
+    monkeypatch.setenv("LANGFUSE_RELEASE", "r1")
+    kit.use(records)
+    FLOW.run(trace_flow(FLOW.plain(), user_id="decorator"))
+    run = records.flushed().run()
+    assert ("env-session", "decorator", "env", "r1") == (run.session_id, run.user_id, run.environment, run.release)
+
+
+def test_one_trace_attributes_object_serves_many(records):
+    """A `trace_attributes` may be entered again, nested in itself and in several threads and tasks at once."""
+    flow = trace_flow(FLOW.plain())
+    block = trace_attributes(session_id="s")
+    both = threading.Barrier(2)
+
+    def in_thread():
+        with block:
+            both.wait(10)
+            FLOW.run(flow)
+        both.wait(10)
+
+    async def in_task():
+        with block, block:
+            await asyncio.sleep(0)
+            await KINDS["AsyncFlow"].run_inside(trace_flow(KINDS["AsyncFlow"].plain()), {"question": "why"})
+
+    async def tasks():
+        await asyncio.gather(in_task(), in_task())
+
+    threads = [threading.Thread(target=in_thread) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    asyncio.run(tasks())
+    FLOW.run(flow)
+    assert ["s"] * 4 + [None] == [run.session_id for run in records.flushed().runs.values()]
+
+
+@pytest.mark.absorbs
+def test_trace_attributes_raise_nothing(records):
+    """A `trace_attributes` with impossible values changes nothing, and an exception leaves its block as it is."""
+
+    class Hostile(dict):
+        def items(self):
+            raise RuntimeError("no")
+
+    error = ValueError("mine")
+    with pytest.raises(ValueError) as caught, trace_attributes(session_id="s"):
+        with trace_attributes(metadata=Hostile(a=1)):
+            FLOW.run(trace_flow(FLOW.plain()))
+        raise error
+    assert error is caught.value
+    assert "s" == records.flushed().run().session_id
+
+
+def test_texts_that_langfuse_would_not_take(records, caplog):
+    """A session id beyond 200 characters is cut, an impossible environment left out; each is said once."""
+    flow = trace_flow(FLOW.plain(), session_id="s" * 300, environment="Not Allowed")
+    FLOW.run(flow)
+    FLOW.run(flow)
+    for run in records.flushed().runs.values():
+        assert ("s" * 200, None) == (run.session_id, run.environment)
+    assert 2 == len(caplog.records)
+
+
+# --- in user code ------------------------------------------------------------------------------------------------------
+
+
+class Notes(Node):
+    seen: dict = {}
+
+    def prep(self, shared):
+        self.seen["prep"] = current_trace_id()
+        add_metadata(from_prep=1)
+
+    def exec(self, prep_res):
+        self.seen["exec"] = current_trace_id()
+        add_metadata(from_exec={"n": [1, 2]})
+        add_score("quality", 0.5, comment="so-so")
+
+    def post(self, shared, prep_res, exec_res):
+        add_metadata(from_exec="later")
+        add_score("grade", "B")
+        self.seen["url"] = current_trace_url()
+
+
+def test_user_code_reaches_the_current_node(records):
+    """Trace id, metadata and scores belong to the node that runs, in each of its phases."""
+    trace_flow(Flow(start=Notes())).run({})
+    run, node = records.flushed().run(), records.span("Notes")
+    assert (run.trace_id, run.trace_id, None) == (Notes.seen["prep"], Notes.seen["exec"], Notes.seen["url"])
+    assert {"from_prep": 1, "from_exec": "later"} == node.metadata
+    assert [
+        {"name": "quality", "value": 0.5, "comment": "so-so"},
+        {"name": "grade", "value": "B"},
+    ] == node.scores
+
+
+def test_user_code_outside_a_run():
+    """Outside of a run, and in a flow that is not traced, everything is a no-op."""
+    for _ in range(2):
+        assert current_trace_id() is None
+        assert current_trace_url() is None
+        add_metadata(a=1)
+        add_score("a", 1)
+        Flow(start=Notes()).run({})
+    assert (None, None) == (Notes.seen["prep"], Notes.seen["url"])
+
+
+def test_metadata_is_a_snapshot(records):
+    """What is added later to a value does not show in the metadata that was added before."""
+    value = [1]
+
+    class Adds(Node):
+        def exec(self, prep_res):
+            add_metadata(value=value)
+            value.append(2)
+
+    trace_flow(Flow(start=Adds())).run({})
+    assert {"value": [1]} == records.span("Adds").metadata
