@@ -19,7 +19,7 @@ class Watching:
         kit: the classes that nodes are made of.
         mark: makes a flow watched.
         flush: waits until everything is delivered.
-        stored: bytes that were written to disk so far.
+        folder: where a local store stands.
     """
 
     def __init__(
@@ -27,14 +27,18 @@ class Watching:
         kit: Any = None,
         mark: Callable[[Any], Any] = lambda flow: flow,
         flush: Callable[[], Any] = lambda: None,
-        stored: Callable[[], int] = lambda: 0,
+        folder: Path | None = None,
     ) -> None:
         from _workloads import Kit
 
         self.kit = kit or Kit()
         self.mark = mark
         self.flush = flush
-        self.stored = stored
+        self.folder = folder
+
+    def stored(self) -> int:
+        """Bytes on disk so far."""
+        return sum(path.stat().st_size for path in self.folder.iterdir()) if self.folder else 0
 
 
 def untraced(url: str) -> Watching:
@@ -50,14 +54,11 @@ def _ours(url: str, **environment: str) -> Watching:
         os.environ[name] = value.replace("{folder}", str(folder))
     import pocketflow_tracing
 
-    def stored() -> int:
-        return sum(path.stat().st_size for path in folder.iterdir())
-
     def flush() -> None:
         if not pocketflow_tracing.flush(120.0):
             print("flush answered False", flush=True)
 
-    return Watching(mark=pocketflow_tracing.trace_flow(), flush=flush, stored=stored)
+    return Watching(mark=pocketflow_tracing.trace_flow(), flush=flush, folder=folder)
 
 
 def _langfuse_environment(url: str) -> dict[str, str]:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ._state import key_text
+
 
 @dataclass(slots=True)
 class Look:
@@ -53,12 +55,13 @@ class Graph:
         look: node -> Look; raises nothing.
     """
 
-    __slots__ = ("_flow_ids", "_ids", "_keep", "_look", "flows")
+    __slots__ = ("_counts", "_flow_ids", "_ids", "_keep", "_look", "flows")
 
     def __init__(self, look: Callable[[Any], Look]) -> None:
         self._look = look
         self._ids: dict[tuple[str, int], tuple[str, str]] = {}  # (flow id, key) -> (node id, name)
         self._flow_ids: dict[int, str] = {}  # key -> id of a flow that runs on its own
+        self._counts: dict[tuple[str, str], int] = {}  # (flow id, class) -> how many nodes
         self._keep: list[object] = []
         self.flows: dict[str, FlowPicture] = {}
 
@@ -93,7 +96,9 @@ class Graph:
                 node_id = self._ids[flow_id, look.key][0]
                 if look.is_flow:
                     pending.append((templates[look.key], node_id, look.cls))
-                for action, successor in look.successors:
+                for action, successor in list(look.successors):
+                    if successor is None:
+                        continue
                     below = self._look(successor)
                     if below.key not in seen:
                         if len(self._ids) >= MAX_NODES:
@@ -102,14 +107,19 @@ class Graph:
                         templates[below.key] = successor
                         queue.append(below)
                         self._add_node(picture, below)
-                    text = action if type(action) is str else f"<{type(action).__name__}>"
+                    text = key_text(action)
                     picture.edges.append({"from": node_id, "action": text, "to": self._ids[flow_id, below.key][0]})
 
     def locate(self, flow_id: str, node: Any) -> tuple[str, str]:
-        """The id and the name of a node visited in a flow, made up now if the walk did not meet it."""
+        """The id and the name of a node visited in a flow, made up now if the walk did not meet it.
+
+        Beyond the limit of nodes, those of one class share a name that the graph does not show.
+        """
         look = self._look(node)
         known = self._ids.get((flow_id, look.key))
         if known is None:
+            if len(self._ids) >= MAX_NODES:
+                return f"{flow_id}/{look.cls}", look.cls
             picture = self.flows.get(flow_id)
             if picture is None:
                 picture = self.flows[flow_id] = FlowPicture(flow_id, flow_id)
@@ -119,8 +129,8 @@ class Graph:
 
     def _add_node(self, picture: FlowPicture, look: Look) -> str:
         prefix = "" if picture.id == next(iter(self.flows)) else f"{picture.id}/"
-        taken = sum(1 for node in picture.nodes if node["class"] == look.cls)
-        name = look.cls if not taken else f"{look.cls}#{taken + 1}"
+        count = self._counts[picture.id, look.cls] = self._counts.get((picture.id, look.cls), 0) + 1
+        name = look.cls if count == 1 else f"{look.cls}#{count}"
         node_id = prefix + name
         self._keep.append(look.keep)
         self._ids[picture.id, look.key] = (node_id, name)

@@ -44,8 +44,14 @@ class Seam:
 
     def absorb(self, error: Exception) -> None:
         """Report an error of ours, once per place and type; its message stays out, for it may hold the user's data."""
-        if on_absorbed is not None:
-            on_absorbed.append(error)
+        try:
+            if on_absorbed is not None:
+                on_absorbed.append(error)
+            self._report(error)
+        except Exception:  # noqa: BLE001 - a log handler of the host's that raises, or no stack left (RecursionError)
+            return
+
+    def _report(self, error: Exception) -> None:
         place = _place(error)
         key = (self.doing, type(error), place)
         if key in _said:

@@ -12,9 +12,13 @@ from itertools import islice
 from typing import Any
 
 from .capture import Capture, is_scalar
+from .capture_kinds import name_of
 
 MAX_KEYS = 256
 """Keys of `shared` that are watched: the first half and the last half of them."""
+
+_MAX_BITS = 2000
+"""Of an int that is written out; Python itself refuses to write very long ones."""
 
 _MISSING = object()
 
@@ -23,7 +27,9 @@ def key_text(key: Any) -> str:
     """The text that stands for a dict key: strings as they are, other scalars as Python writes them, else the type."""
     if type(key) is str:
         return key
-    return repr(key) if is_scalar(key) else f"<{type(key).__name__}>"
+    if is_scalar(key) and not (type(key) is int and key.bit_length() > _MAX_BITS):
+        return repr(key)
+    return f"<{name_of(type(key))}>"
 
 
 class SharedState:

@@ -276,7 +276,7 @@ class FunctionRun:
 
     def _shared(self) -> Any:
         for value in (*self.args, *self.kwargs.values()):
-            if isinstance(value, dict):
+            if issubclass(type(value), dict):  # not isinstance: that would ask the value's `__class__`
                 return value
         return {}
 

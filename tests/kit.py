@@ -47,8 +47,14 @@ class Records:
     def describe(self) -> str:
         return "a list"
 
+    def start(self) -> None:
+        pass
+
     def watch(self) -> None:
         pass
+
+    def add_dropped(self, spans: int) -> None:
+        raise AssertionError(f"{spans} spans were dropped")
 
     def accept(self, runs: list[RunRecord], spans: list[SpanRecord], done: list[SpanRecord]) -> None:
         self.runs.update((run.run_id, run) for run in runs)
@@ -152,7 +158,7 @@ class Raising:
     def _fail(self, *args: Any, **kwargs: Any) -> Any:
         raise OSError("the sink is broken")
 
-    describe = watch = accept = tick = flush = close = abandon = _fail
+    describe = start = watch = accept = add_dropped = tick = flush = close = abandon = _fail
 
 
 class Exact:

@@ -47,7 +47,7 @@ def runs(
         print_json([as_json(run) for run in found])
     elif not out.is_terminal:
         for run in found:
-            out.print("\t".join(_plain_row(run)))
+            typer.echo("\t".join(_plain_row(run)))  # rich would make spaces of the tabs
     elif found:
         for line in _listing(found, out, now_ns):
             out.print(line)

@@ -46,10 +46,14 @@ def demo(store: StoreOption = None, json: JsonOption = False) -> None:
     from pocketflow_tracing import demo as recording
 
     path = store_path(store)
-    run_id = recording.run_demo(str(path))
+    recorded = recording.run_demo(str(path))
+    if not recorded:
+        raise typer.Exit(
+            fail("Nothing was recorded: tracing is switched off by POCKETFLOW_TRACING_ENABLED or sampling.")
+        )
     source = Store(path)
-    found = source.run(run_id)
-    spans = source.spans(run_id, payload=json)
+    found = source.run(recorded)
+    spans = source.spans(found.run_id, payload=json)
     if json:
         print_json({"run": as_json(found), "spans": [as_json(span) for span in spans]})
         return

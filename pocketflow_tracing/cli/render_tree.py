@@ -18,6 +18,8 @@ from .words import clean, count, duration, moment, money
 __all__ = ["TreeOptions", "render_run"]
 
 _DURATION_CELLS = 9
+_PIPE_CELLS = 90
+"""Where durations stand in a pipe: longer lines are not cut, they push theirs to the right."""
 _FIRST, _LAST = 5, 2
 _MANY_ITEMS = 12
 _MANY_NODES = 60
@@ -155,14 +157,16 @@ def _laid_out(
     bars = min(32, width - min(longest, 72) - _DURATION_CELLS - 4) if console.is_terminal else 0
     bars = bars if bars >= 12 else 0
     room = width - _DURATION_CELLS - 2 - (bars + 2 if bars else 0)
-    column = min(longest, room)
+    column = min(longest, room if console.is_terminal else _PIPE_CELLS)
     end_ns = max([run.end_ns or 0, *(span.end_ns or span.start_ns for span in spans), run.start_ns + 1])
     for line in lines:
         if line.span is None:
             line.text.truncate(width, overflow="ellipsis")
             yield line.text
             continue
-        line.text.truncate(column, overflow="ellipsis", pad=True)
+        if console.is_terminal:
+            line.text.truncate(column, overflow="ellipsis")
+        line.text.pad_right(max(0, column - line.text.cell_len))
         line.text.append(f"  {duration(line.span.duration_ns):>{_DURATION_CELLS}}", _duration_style(line.span))
         if bars:
             line.text.append_text(_bar(line.span, run.start_ns, end_ns, bars, symbols))

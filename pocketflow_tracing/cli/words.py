@@ -16,10 +16,12 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def duration(ns: int | None) -> str:
-    """Return a duration: "0.4 ms", "310 ms", "1.24 s", "2 m 03 s", "1 h 02 m"; "" for none."""
+    """Return a duration: "<0.1 ms", "0.4 ms", "310 ms", "1.24 s", "2 m 03 s", "1 h 02 m"; "" for none."""
     if ns is None:
         return ""
     ms = ns / 1e6
+    if ms < 0.05:
+        return "<0.1 ms"
     if ms < 9.95:
         return f"{ms:.1f} ms"
     if ms < 999.5:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from .codec import MAX_INTEGER, dump, integer
 
@@ -47,13 +47,17 @@ class Tally:
     def apply(self, connection: sqlite3.Connection, run_id: str, revision: int) -> None:
         """Add everything to the run's row."""
         connection.execute(
-            "UPDATE runs SET revision = ?, spans = spans + ?, nodes = nodes + ?, attempts = attempts + ?,"
-            " errors = errors + ?, recovered = recovered + ?, tokens = min(tokens + ?, ?), bytes = bytes + ?,"
-            " cost = CASE WHEN ?10 IS NULL THEN cost ELSE coalesce(cost, 0) + ?10 END WHERE run_id = ?11",
-            (
-                *(revision, self.spans, self.nodes, self.attempts, self.errors, self.recovered),
-                *(integer(self.tokens), MAX_INTEGER // 2, self.bytes, self.cost, run_id),
-            ),
+            "UPDATE runs SET revision = :revision, spans = spans + :spans, nodes = nodes + :nodes,"
+            " attempts = attempts + :attempts, errors = errors + :errors, recovered = recovered + :recovered,"
+            " tokens = min(tokens + :tokens, :most), bytes = bytes + :bytes,"
+            " cost = CASE WHEN :cost IS NULL THEN cost ELSE coalesce(cost, 0) + :cost END WHERE run_id = :run_id",
+            {
+                **asdict(self),
+                "tokens": integer(self.tokens),
+                "most": MAX_INTEGER // 2,
+                "revision": revision,
+                "run_id": run_id,
+            },
         )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from . import counts
-from .codec import dump, text
+from .codec import MAX_INTEGER, dump, text
 from .database import Database
 
 __all__ = ["Outbox", "OutboxBatch", "OutboxCounts", "count"]
@@ -74,6 +74,7 @@ class Outbox:
         path: of the store file.
         max_batches: batches kept, waiting and refused; beyond it the oldest go.
         max_bytes: likewise for the bytes of their bodies.
+        max_spans: likewise for the spans in them, None for any number.
         patience_s: seconds that a call may wait for other processes.
     """
 
@@ -83,11 +84,13 @@ class Outbox:
         *,
         max_batches: int = 20_000,
         max_bytes: int = 256 * 1024 * 1024,
+        max_spans: int | None = None,
         patience_s: float = 30.0,
     ) -> None:
         self._database = Database(path, patience_s=patience_s)
         self._max_batches = max_batches
         self._max_bytes = max_bytes
+        self._max_spans = MAX_INTEGER if max_spans is None else max_spans
 
     @property
     def patience_s(self) -> float:
@@ -106,7 +109,7 @@ class Outbox:
         """
 
         def work(connection: sqlite3.Connection) -> int:
-            if len(batch.body) > self._max_bytes or self._max_batches < 1:
+            if not self._fits(1, len(batch.body), batch.spans):
                 counts.add_figures(connection, {"dropped": batch.spans})
                 return 0
             cursor = connection.execute(
@@ -218,21 +221,24 @@ class Outbox:
         self._database.close()
 
     def _hold_limits(self, connection: sqlite3.Connection) -> None:
-        kept, size = connection.execute("SELECT count(*), coalesce(sum(bytes), 0) FROM outbox").fetchone()
-        if kept <= self._max_batches and size <= self._max_bytes:
+        sums = "count(*), coalesce(sum(bytes), 0), coalesce(sum(spans), 0)"
+        batches, size, spans = connection.execute(f"SELECT {sums} FROM outbox").fetchone()  # noqa: S608 - constants
+        if self._fits(batches, size, spans):
             return
         dropped = 0
         # What was refused will never be sent: it goes first, and has been counted already.
-        for batch_id, spans, length, state in connection.execute(
+        for batch_id, its_spans, its_size, state in connection.execute(
             "SELECT id, spans, bytes, state FROM outbox ORDER BY state = 'waiting', created_ns, id"
         ).fetchall():
-            if kept <= self._max_batches and size <= self._max_bytes:
+            if self._fits(batches, size, spans):
                 break
             connection.execute("DELETE FROM outbox WHERE id = ?", (batch_id,))
-            kept -= 1
-            size -= length
-            dropped += spans if state == "waiting" else 0
+            batches, size, spans = batches - 1, size - its_size, spans - its_spans
+            dropped += its_spans if state == "waiting" else 0
         counts.add_figures(connection, {"dropped": dropped})
+
+    def _fits(self, batches: int, size: int, spans: int) -> bool:
+        return batches <= self._max_batches and size <= self._max_bytes and spans <= self._max_spans
 
 
 def count(connection: sqlite3.Connection, endpoint: str | None = None, public_key: str | None = None) -> OutboxCounts:
@@ -282,10 +288,10 @@ def _due(
         )
         for row in connection.execute(
             "SELECT id, created_ns, endpoint, public_key, spans, body, attempts, next_try_ns, state, reason FROM outbox"
-            " WHERE state = 'waiting' AND next_try_ns <= ?1 AND lease_ns <= ?1"
-            " AND endpoint = coalesce(?2, endpoint) AND public_key = coalesce(?3, public_key)"
-            " ORDER BY created_ns, id LIMIT ?4",
-            (now_ns, endpoint, public_key, limit),
+            " WHERE state = 'waiting' AND next_try_ns <= :now AND lease_ns <= :now"
+            " AND endpoint = coalesce(:endpoint, endpoint) AND public_key = coalesce(:key, public_key)"
+            " ORDER BY created_ns, id LIMIT :limit",
+            {"now": now_ns, "endpoint": endpoint, "key": public_key, "limit": limit},
         )
     ]
 

@@ -211,9 +211,9 @@ def _only(connection: sqlite3.Connection, prefix: str, reference: str) -> str:
         raise RunNotFoundError(f"{reference!r} is not a run id: give the beginning of a run id or trace id, or 'last'.")
     # "g" follows every hex digit: a range, so that the index answers.
     found = connection.execute(
-        "SELECT run_id, name FROM runs WHERE run_id >= ?1 AND run_id < ?1 || 'g'"
-        " UNION SELECT run_id, name FROM runs WHERE trace_id >= ?1 AND trace_id < ?1 || 'g' LIMIT 6",
-        (prefix,),
+        "SELECT run_id, name FROM runs WHERE run_id >= :id AND run_id < :id || 'g'"
+        " UNION SELECT run_id, name FROM runs WHERE trace_id >= :id AND trace_id < :id || 'g' LIMIT 6",
+        {"id": prefix},
     ).fetchall()
     if not found:
         raise RunNotFoundError(f"No run begins with {reference!r}.")

@@ -65,9 +65,9 @@ class StoreWriter:
             if heartbeat is not None:
                 process_id, now_ns = heartbeat
                 connection.execute(
-                    "INSERT INTO processes VALUES (?1, ?2, ?2)"
+                    "INSERT INTO processes VALUES (?, ?, ?)"
                     " ON CONFLICT (process_id) DO UPDATE SET beat_ns = max(beat_ns, excluded.beat_ns)",
-                    (text(process_id), now_ns),
+                    (text(process_id), now_ns, now_ns),
                 )
             counts.add_figures(connection, figures or {})
 

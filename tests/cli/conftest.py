@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from store.sample import Run, now_ns, process_id
 
 from pocketflow_tracing.cli import main
 from pocketflow_tracing.store import StoreWriter
-from store.sample import Run, now_ns, process_id
 
 
 @dataclasses.dataclass
@@ -63,6 +63,8 @@ def write(path: Path):
 
         def write(*runs: Run, beat_ns: int | None = None, process: str | None = None) -> None:
             for run in runs:
-                writer.write([run.record], run.spans, (process or run.record.process_id or process_id(), beat_ns or now_ns()))
+                writer.write(
+                    [run.record], run.spans, (process or run.record.process_id or process_id(), beat_ns or now_ns())
+                )
 
         yield write

@@ -11,11 +11,19 @@ import pytest
 import pocketflow_tracing
 
 HEAVY = {"pocketflow", "langfuse", "opentelemetry", "httpx"}
-WRITING = {"pocketflow_tracing.recorder", "pocketflow_tracing.delivery", "pocketflow_tracing.decorator", "pocketflow_tracing.sinks", "pocketflow_tracing.frameworks"}
+WRITING = {
+    "pocketflow_tracing.recorder",
+    "pocketflow_tracing.delivery",
+    "pocketflow_tracing.decorator",
+    "pocketflow_tracing.sinks",
+    "pocketflow_tracing.frameworks",
+}
 
 
 def loaded(code: str) -> set[str]:
-    answer = subprocess.run([sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
     return set(answer.stdout.split())
 
 
@@ -35,4 +43,6 @@ def test_reading_commands_do_not_load_the_write_half(tmp_path):
 
 def test_the_command_loads_no_langfuse():
     """Through the package's front door too, looking at a store loads neither langfuse nor an HTTP client."""
-    assert set() == {"langfuse", "httpx"} & loaded("from pocketflow_tracing.cli import main\ntry: main(['runs'])\nexcept SystemExit: pass")
+    assert set() == {"langfuse", "httpx"} & loaded(
+        "from pocketflow_tracing.cli import main\ntry: main(['runs'])\nexcept SystemExit: pass"
+    )

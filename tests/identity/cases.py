@@ -44,6 +44,12 @@ def async_only(case):
     return case
 
 
+def absorbs(case):
+    """Mark a case in which our own code cannot but fail."""
+    case.absorbs = True
+    return case
+
+
 class Odd(Exception):
     """An error with fields of its own."""
 
@@ -255,8 +261,7 @@ def a_node_with_a_copy_of_its_own(w):
     node = w.node(post=post, __copy__=__copy__)()
     node - "again" >> node
     w.run(w.flow(node), {"n": 0})
-    assert w.log == ["copy", 1] + ["copy", 2] * 0 + w.log[2:]
-    assert w.log.count("copy") == 4
+    assert w.log == ["copy", 1] * 4
 
 
 @both
@@ -646,8 +651,7 @@ def retries_of_each_item(w):
         return item
 
     node = w.node(base="BatchNode", prep=lambda self, s: [0, 1, 2], exec=exec, exec_fallback=lambda self, i, e: -i)
-    flow = w.flow(node(max_retries=2), post=None) if False else w.flow(node(max_retries=2))
-    w.run(flow, {})
+    w.run(w.flow(node(max_retries=2)), {})
     assert sorted(w.log) == [("exec", 0), ("exec", 1), ("exec", 1), ("exec", 2), ("exec", 2)]
 
 
@@ -1208,6 +1212,7 @@ def recursion_through_exec(w):
 
 
 @sync_only
+@absorbs
 def endless_recursion(w):
     """Python's own RecursionError ends it."""
     flow = w.flow(w.node(exec=lambda self, p: flow.run({}))())

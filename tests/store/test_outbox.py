@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-
 import sample
-from pocketflow_tracing.store import Outbox, OutboxBatch, OutboxCounts, Store
 from sample import small_run
+
+from pocketflow_tracing.store import Outbox, OutboxBatch, OutboxCounts, Store
 
 S = 1_000_000_000
 
@@ -90,7 +90,7 @@ def test_refused_batches_are_set_aside(outbox, path):
     assert 3 == Store(path).figures()["refused"]
 
 
-@pytest.mark.parametrize("limits", [{"max_batches": 2}, {"max_bytes": 8}])
+@pytest.mark.parametrize("limits", [{"max_batches": 2}, {"max_bytes": 8}, {"max_spans": 7}])
 def test_limits_drop_the_oldest(path, limits):
     """At a limit the oldest waiting batches go and are counted; refused ones went before, and were counted then."""
     with contextlib.closing(Outbox(path, **limits)) as outbox:

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-
 import sample
-from pocketflow_tracing.store import Outbox, OutboxBatch, Store, StoreWriter
 from sample import process_id, small_run
+
+from pocketflow_tracing.store import Outbox, OutboxBatch, Store, StoreWriter
 
 spawn = multiprocessing.get_context("spawn")
 WRITERS, RUNS = 8, 25

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import shutil
 import sqlite3
 import stat
 import threading
+from pathlib import Path
 
 import pytest
-
 import sample
-from pocketflow_tracing.store import AmbiguousRunError, RunFilter, RunNotFoundError, Store, StoreError
 from sample import MS, START, Run, agent_run, process_id, small_run
+
+from pocketflow_tracing.store import AmbiguousRunError, RunFilter, RunNotFoundError, Store, StoreError
 
 
 def write(writer, run):
@@ -312,9 +312,9 @@ def test_handles_do_not_grow(writer, path):
     """Reading leaves no open file behind."""
     write(writer, small_run())
     Store(path).runs()
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(50):
         Store(path).runs()
         with pytest.raises(RunNotFoundError):
             Store(path).run("fff")
-    assert before == len(os.listdir("/proc/self/fd"))
+    assert before == len(list(Path("/proc/self/fd").iterdir()))

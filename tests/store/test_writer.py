@@ -9,10 +9,10 @@ import sqlite3
 import stat
 
 import pytest
-
 import sample
-from pocketflow_tracing.store import RunFilter, Store, StoreError, StoreUnusableError, StoreWriter, database, schema
 from sample import MS, START, agent_run, process_id, small_run
+
+from pocketflow_tracing.store import RunFilter, Store, StoreError, StoreUnusableError, StoreWriter, database, schema
 
 BEAT = (process_id(), START)
 
@@ -201,7 +201,7 @@ def test_a_deleted_store_is_begun_anew(writer, path):
 def test_a_directory_that_cannot_be_made(tmp_path):
     """A store that cannot be created is one StoreError with the path in it."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="file/x/traces.db cannot be written"):
+    with pytest.raises(StoreError, match=r"file/x/traces\.db cannot be written"):
         StoreWriter(tmp_path / "file" / "x" / "traces.db").write([], [], BEAT)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from kinds import KINDS, runs, trees
 
@@ -39,13 +42,11 @@ def script(tmp_path):
 @pytest.mark.parametrize(("argument", "code"), [("go", 0), ("fail", 1), ("leave", 7)])
 def test_a_script_runs_as_under_python(argument, code, script, python):
     """Arguments, `__name__`, `sys.path`, output and exit code are those of `python script.py`; every flow is traced."""
-    kinds = str(script.parents[0])
-    (script.parent / "kinds.py").write_text(open(KINDS["Flow"].start.__code__.co_filename).read())
+    (script.parent / "kinds.py").write_text(Path(__file__).with_name("kinds.py").read_text())
     plain = python(str(script), argument, "--flag", check=False)
     traced = python("-m", "pocketflow_tracing", "run", str(script), argument, "--flag", check=False)
-    assert kinds in plain.stdout
-    assert (code, plain.stdout) == (plain.returncode, plain.stdout)
-    assert (plain.returncode, plain.stdout) == (traced.returncode, traced.stdout)
+    assert ["__main__", [str(script), argument, "--flag"], str(script.parent), str(script)] == json.loads(plain.stdout)
+    assert (code, code, plain.stdout) == (plain.returncode, traced.returncode, traced.stdout)
     assert ("RuntimeError: on purpose" in plain.stderr) == ("RuntimeError: on purpose" in traced.stderr)
     assert [KINDS["Flow"].tree("Flow")] == trees()
 
