@@ -83,6 +83,8 @@ class Pipeline:
     def _open_sinks(self) -> None:
         config = self.config
         path = config.store_path()
+        automatic = config.store == "auto"
+        config.store = path or "off"  # absolute from now on: the program may change its directory
         off = _switched_off("LANGFUSE_TRACING_ENABLED") or _switched_on("OTEL_SDK_DISABLED")
         if config.has_langfuse and not off:
             from .sinks import langfuse  # noqa: PLC0415 - httpx and the protobuf messages only where Langfuse is used
@@ -90,7 +92,12 @@ class Pipeline:
             self.langfuse = langfuse.open_sink(config)
             self.sinks += (self.langfuse,)
         # with Langfuse, "auto" means: only when something must be kept
-        if path is not None and (self.langfuse is None or config.store != "auto"):
+        if path is not None and (self.langfuse is None or not automatic):
+            if automatic and not config.langfuse_public_key and not config.langfuse_secret_key:
+                _log.warn_once(
+                    f"No Langfuse keys are set, so runs are recorded in {path}; "
+                    "`pocketflow-tracing show last` shows the newest. Setting POCKETFLOW_TRACE_STORE silences this line."
+                )
             from .sinks import local  # noqa: PLC0415 - sqlite3 only where the store is used
 
             self.local = local.open_sink(path, config)

@@ -42,6 +42,7 @@ _get_suppress = _exception["__suppress_context__"].__get__
 _get_dict = _exception["__dict__"].__get__
 
 _OWN_DIRECTORY = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120 - pathlib is slow to import
+_DEMO = _OWN_DIRECTORY + "demo.py"
 
 
 class Frame(NamedTuple):
@@ -199,7 +200,7 @@ def _group_of(error: BaseException) -> Any:
 def _is_ours(file: str) -> bool:
     """Tell whether a frame is this package's or PocketFlow's."""
     if file.startswith(_OWN_DIRECTORY):
-        return True
+        return file != _DEMO  # a program like a user's, its frames are what its trace is about
     path = module_named("pocketflow").get("__file__")
     if type(path) is not str:
         return False

@@ -9,6 +9,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any
 
 import pocketflow
@@ -239,8 +240,9 @@ class World:
         asynchronous = self.is_async and issubclass(base, AsyncNode)
         body: dict[str, Any] = {}
         for member, value in members.items():
-            if member in _METHODS and asynchronous and callable(value):
-                body[f"{member}_async"] = _as_coroutine_function(value)
+            if member in _METHODS and isinstance(value, FunctionType):
+                adapted = (_as_coroutine_function if asynchronous else _as_method)(value)
+                body[f"{member}_async" if asynchronous else member] = adapted
             else:
                 body[member] = value
         return type(name, (base,), body)
@@ -298,9 +300,18 @@ class World:
 
 
 def _as_coroutine_function(function: Any) -> Any:
-    async def method(*args: Any) -> Any:
+    async def method(*args: Any, **kwargs: Any) -> Any:
         await asyncio.sleep(0)
-        return function(*args)
+        return function(*args, *kwargs.values())
+
+    return method
+
+
+def _as_method(function: Any) -> Any:
+    """Newer branches of PocketFlow pass arguments by keyword; functions of tests name them as they like."""
+
+    def method(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, *kwargs.values())
 
     return method
 

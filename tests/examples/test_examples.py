@@ -278,7 +278,8 @@ def run(folder, *arguments, **environ):
         timeout=60,
         check=False,
     )
-    assert (0, "") == (done.returncode, done.stderr)
+    said = [line for line in done.stderr.splitlines() if not line.startswith("No Langfuse keys are set, so runs are recorded in")]
+    assert (0, []) == (done.returncode, said)
     return done.stdout
 
 
@@ -396,4 +397,6 @@ def test_demo_errors_lead_to_their_line(tmp_path):
     store = Store(tmp_path / "demo.db")
     spans = store.spans(store.run("last").run_id)
     (_, error) = [span.error for span in spans if span.name == "CheckFacts.exec"]
-    assert ("demo.py", "exec") == (Path(error["traceback"][-1]["file"]).name, error["traceback"][-1]["function"])
+    frame = error["traceback"][-1]
+    assert "demo.py" == Path(frame["file"]).name
+    assert frame["function"].endswith("exec")  # with the class before it where Python knows it (3.11)

@@ -8,7 +8,7 @@ import threading
 import uuid
 
 import pytest
-from kinds import KINDS
+from kinds import KINDS, runs
 from pocketflow import Flow, Node
 
 from pocketflow_tracing import (
@@ -116,7 +116,7 @@ def test_trace_attributes_add_up(records):
     assert none == {"session_id": None, "user_id": None, "tags": [], "metadata": {}}
 
 
-def test_nearest_wins(records):
+def test_nearest_wins():
     """Per run, then the decorator, then the config; tags and metadata of all of them are joined."""
     config = TracingConfig(
         session_id="config", user_id="config", version="config", environment="config", tags=["c"], metadata={"c": 1, "x": "c"}
@@ -124,16 +124,9 @@ def test_nearest_wins(records):
     flow = trace_flow(
         FLOW.plain(), config=config, session_id="decorator", user_id="decorator", tags=["d"], metadata={"d": 1, "x": "d"}
     )
-    from pocketflow_tracing import _options
-
-    import kit
-
-    _options.mark_of(flow).pipeline = kit.pipeline(
-        records, session_id="config", user_id="config", version="config", environment="config", tags=["c"], metadata={"c": 1, "x": "c"}
-    )
     with trace_attributes(session_id="run", tags=["r"], metadata={"r": 1, "x": "r"}):
         FLOW.run(flow)
-    run = records.flushed().run()
+    (run,) = runs()
     assert ("run", "decorator", "config", "config") == (run.session_id, run.user_id, run.version, run.environment)
     assert (["c", "d", "r"], {"c": 1, "d": 1, "r": 1, "x": "r"}) == (run.tags, run.metadata)
 

@@ -1,0 +1,129 @@
+"""A generation that is made in another thread, process or program lands under the node that caused it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from collector import Collector
+
+PROGRAM = """
+import asyncio, json, os, subprocess, sys, threading
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+import multiprocessing
+
+from langfuse import get_client, observe
+from pocketflow import AsyncFlow, AsyncNode, Flow, Node
+from pocketflow_tracing import continue_trace, flush, trace_flow, trace_headers, with_context
+
+@observe(as_type="generation")
+def generate(prompt):
+    get_client().update_current_generation(model="stand-in")
+    return prompt.upper()
+
+def over_there(headers, prompt):
+    with continue_trace(headers):
+        answer = generate(prompt)
+    get_client().flush()
+    return answer
+
+class Remote(Node):
+    def exec(self, _):
+        return self.work()
+"""
+
+WAYS = {
+    "thread pool": """
+        class Remote(Remote):
+            def work(self):
+                with ThreadPoolExecutor(2) as pool:
+                    return list(pool.map(with_context(generate), ["a", "b"]))
+        trace_flow(Flow(start=Remote()), flow_name="Drill").run({})
+    """,
+    "thread": """
+        class Remote(Remote):
+            def work(self):
+                threads = [threading.Thread(target=with_context(generate), args=(text,)) for text in "ab"]
+                [thread.start() for thread in threads]
+                [thread.join() for thread in threads]
+        trace_flow(Flow(start=Remote()), flow_name="Drill").run({})
+    """,
+    "to_thread": """
+        class Remote(AsyncNode):
+            async def exec_async(self, _):
+                return await asyncio.gather(asyncio.to_thread(generate, "a"), asyncio.to_thread(generate, "b"))
+        asyncio.run(trace_flow(AsyncFlow(start=Remote()), flow_name="Drill").run_async({}))
+    """,
+    "process pool": """
+        class Remote(Remote):
+            def work(self):
+                headers = trace_headers()
+                with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+                    return [future.result() for future in [pool.submit(over_there, headers, text) for text in "ab"]]
+        if __name__ == "__main__":
+            trace_flow(Flow(start=Remote()), flow_name="Drill").run({})
+    """,
+    "http": """
+        if len(sys.argv) > 1:  # the other program, with the headers of the request
+            headers = json.loads(sys.argv[1])
+            over_there(headers, "a"); over_there(headers, "b")
+            sys.exit()
+        class Remote(Remote):
+            def work(self):
+                subprocess.run([sys.executable, __file__, json.dumps(trace_headers())], check=True)
+        trace_flow(Flow(start=Remote()), flow_name="Drill").run({})
+    """,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_generation_lands_under_its_node(way, tmp_path, program_environment):
+    """Both generations are children of the attempt that asked for them, in one trace."""
+    (tmp_path / "program.py").write_text(PROGRAM + textwrap.dedent(WAYS[way]))
+    with Collector() as collector:
+        done = subprocess.run(
+            [sys.executable, "program.py"],
+            cwd=tmp_path,
+            env={**program_environment, **collector.environ},
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        collector.wait_for(7, timeout=10)
+        assert collector.tree() == (
+            ("Drill", ("Remote", "Remote.prep", ("Remote.exec", "generate", "generate"), "Remote.post")),
+        )
+
+
+def test_a_flow_in_another_program_continues_the_trace(tmp_path, program_environment):
+    """A traced flow inside `continue_trace` is a child of the node whose headers it got."""
+    code = """
+        if len(sys.argv) > 1:
+            class Inner(Node):
+                pass
+            with continue_trace(json.loads(sys.argv[1])):
+                trace_flow(Flow(start=Inner()), flow_name="Inner").run({})
+            sys.exit()
+        class Outer(Node):
+            def exec(self, _):
+                subprocess.run([sys.executable, __file__, json.dumps(trace_headers())], check=True)
+        trace_flow(Flow(start=Outer()), flow_name="Drill").run({})
+    """
+    (tmp_path / "program.py").write_text(PROGRAM + textwrap.dedent(code))
+    with Collector() as collector:
+        done = subprocess.run(
+            [sys.executable, "program.py"],
+            cwd=tmp_path,
+            env={**program_environment, **collector.environ},
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        inner = ("Inner", ("Inner", "Inner.prep", "Inner.exec", "Inner.post"))
+        assert collector.tree() == (("Drill", ("Outer", "Outer.prep", ("Outer.exec", inner), "Outer.post")),)

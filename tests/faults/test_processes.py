@@ -1,0 +1,283 @@
+"""Forks, several processes, and stores that cannot be written: each has one result, and the program does not notice."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from collector import Collector, Mode
+from drill import environment
+
+from pocketflow_tracing.store import Store, build_tree
+
+FLOW = """
+import os, sys, time
+from pocketflow import Flow, Node
+from pocketflow_tracing import flush, trace_flow
+
+class Ask(Node):
+    def prep(self, shared):
+        return shared["question"]
+    def exec(self, question):
+        return question + "?"
+    def post(self, shared, question, answer):
+        shared["answer"] = answer
+
+def make_flow():
+    return trace_flow(Flow(start=Ask()), flow_name="Drill")
+"""
+SPANS = 5  # of one run: the flow, the node, prep, exec, post
+
+
+@pytest.fixture
+def python(tmp_path):
+    """Run a program in an empty directory; it must end well."""
+
+    def run(code: str, collector: Collector | None = None, **extra: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "program.py").write_text(FLOW + textwrap.dedent(code))
+        done = subprocess.run(
+            [sys.executable, "program.py"],
+            cwd=tmp_path,
+            env=environment(collector, **extra),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done
+
+    return run
+
+
+@pytest.mark.parametrize("server", ["langfuse", "store"])
+def test_a_preloaded_program_that_forks_records_in_every_worker(server, python, tmp_path):
+    """Parent and forked workers each deliver their own runs, once."""
+    code = """
+    flow = make_flow()
+    flow.run({"question": "parent"})
+    children = []
+    for number in range(3):
+        pid = os.fork()
+        if pid == 0:
+            flow.run({"question": f"child {number}"})
+            sys.exit(0)
+        children.append(pid)
+    flow.run({"question": "parent again"})
+    for pid in children:
+        assert os.waitpid(pid, 0)[1] == 0
+    """
+    if server == "langfuse":
+        with Collector() as collector:
+            python(code, collector)
+            assert len(collector.spans()) == 5 * SPANS
+            assert collector.problems() == []
+            assert collector.duplicates == {} or not collector.duplicates
+    else:
+        python(code)
+        runs = list(Store(tmp_path / ".pocketflow" / "traces.db").runs())
+        assert [run.status for run in runs] == ["success"] * 5
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_multiprocessing_children_deliver_before_they_end(method, python):
+    """A child of multiprocessing leaves past atexit; its runs arrive all the same."""
+    code = f"""
+    import multiprocessing
+
+    def work(number):
+        make_flow().run({{"question": str(number)}})
+
+    if __name__ == "__main__":
+        context = multiprocessing.get_context({method!r})
+        work("parent")
+        children = [context.Process(target=work, args=(number,)) for number in range(2)]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join()
+            assert child.exitcode == 0
+    """
+    with Collector() as collector:
+        python(code, collector)
+        assert len(collector.spans()) == 3 * SPANS
+
+
+def test_a_fork_in_the_middle_of_a_run_leaves_both_sides_whole(python):
+    """Parent and child both finish the run that was going on; what they share has the same ids."""
+    code = """
+    class Forks(Ask):
+        def exec(self, question):
+            self.pid = os.fork()
+            return "child" if self.pid == 0 else "parent"
+        def post(self, shared, question, answer):
+            shared["answer"] = answer
+            if answer == "parent":
+                assert os.waitpid(self.pid, 0)[1] == 0
+
+    shared = {"question": "who"}
+    trace_flow(Flow(start=Forks()), flow_name="Split").run(shared)
+    print(shared["answer"])
+    """
+    with Collector() as collector:
+        done = python(code, collector)
+        assert sorted(done.stdout.split()) == ["child", "parent"]
+        # the flow, the node, prep and exec are one and the same span in both; each side has a post of its own
+        spans = collector.spans()
+        assert len(spans) == SPANS + 1
+        ids = {span.span_id for span in spans}
+        assert all(span.parent_id in ids for span in spans if span.parent_id is not None)
+
+
+@pytest.mark.parametrize(
+    ("store", "word"),
+    [("/proc/no/such/place/traces.db", "/proc/no/such"), ("program.py/traces.db", "program.py")],
+)
+def test_a_store_that_cannot_be_made_costs_one_line(store, word, python):
+    """A place where nothing can be written is named in one warning, and the flow runs as before."""
+    done = python(
+        """
+        shared = {"question": "why"}
+        flow = make_flow()
+        for _ in range(3):
+            flow.run(shared)
+        assert shared["answer"] == "why?"
+        assert flush(5) is False
+        """,
+        POCKETFLOW_TRACE_STORE=store,
+    )
+    assert len([line for line in done.stderr.splitlines() if word in line and "cannot be written" in line]) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_is_survived_and_said_once(python):
+    """A file that may not grow any more costs records, not the program."""
+    done = python(
+        """
+        import resource
+        flow = make_flow()
+        flow.run({"question": "fits"})
+        assert flush(5)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
+        for number in range(50):
+            shared = {"question": "x" * 20_000}
+            flow.run(shared)
+            assert len(shared["answer"]) == 20_001
+        assert flush(5) is False
+        """,
+    )
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("cannot be written") == 1
+
+
+@pytest.mark.parametrize("damage", ["garbage", "newer"])
+def test_a_store_that_is_broken_or_newer_is_kept(damage, python, tmp_path):
+    """A corrupt file is set aside and a newer one left alone; neither is deleted, and one line says so."""
+    path = tmp_path / "mine.db"
+    if damage == "garbage":
+        path.write_bytes(b"not a database" * 1000)
+    else:
+        python("make_flow().run({'question': 'first'})", POCKETFLOW_TRACE_STORE=str(path))
+        connection = sqlite3.connect(path)
+        connection.execute("PRAGMA user_version = 999")
+        connection.close()
+    before = path.read_bytes()
+    done = python("make_flow().run({'question': 'why'})", POCKETFLOW_TRACE_STORE=str(path))
+    assert "Traceback" not in done.stderr
+    kept = [file for file in tmp_path.glob("mine.db*") if not file.name.endswith(("-wal", "-shm"))]
+    assert any(file.read_bytes() == before for file in kept)
+    if damage == "garbage":
+        assert Store(path).run("last").status == "success"
+    else:
+        assert "newer version" in done.stderr
+
+
+def test_a_wall_clock_that_jumps_back_bends_no_duration(tmp_path):
+    """Durations come from a monotonic clock; a run after the jump is a run like any other."""
+    code = """
+    from pocketflow_tracing import _ids
+    import time
+    flow = make_flow()
+    flow.run({"question": "before"})
+    _ids.source.wall = lambda: time.time_ns() - 3_600_000_000_000
+    flow.run({"question": "after"})
+    """
+    (tmp_path / "program.py").write_text(FLOW + textwrap.dedent(code))
+    done = subprocess.run(
+        [sys.executable, "program.py"], cwd=tmp_path, env=environment(None), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    reader = Store(tmp_path / ".pocketflow" / "traces.db")
+    runs = list(reader.runs())
+    assert len(runs) == 2
+    for run in runs:
+        for span in reader.spans(run.run_id):
+            assert 0 <= span.end_ns - span.start_ns < 10_000_000_000
+        assert build_tree(run, reader.spans(run.run_id)) is not None
+
+
+def test_an_outage_ends_within_the_process(tmp_path):
+    """A process that lives through the outage delivers by itself once the server is back."""
+    code = """
+    flow = make_flow()
+    for number in range(30):
+        flow.run({"question": str(number)})
+    assert flush(3) is False
+    print("recorded", flush=True)
+    sys.stdin.readline()
+    """
+    (tmp_path / "program.py").write_text(FLOW + textwrap.dedent(code))
+    with Collector(Mode.status(503)) as collector:
+        process = subprocess.Popen(
+            [sys.executable, "program.py"],
+            cwd=tmp_path,
+            env=environment(collector),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stdout.readline() == "recorded\n"
+            assert collector.spans() == []
+            collector.mode = Mode.healthy()
+            assert len(collector.wait_for(30 * SPANS, timeout=20)) == 30 * SPANS
+            _, stderr = process.communicate("\n", timeout=20)
+            assert process.returncode == 0
+            assert stderr.count("answered 503") == 1
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_retry_after_is_honoured(tmp_path):
+    """A server that asks for two seconds gets no request before they are over."""
+    code = """
+    flow = make_flow()
+    flow.run({"question": "busy"})
+    print("recorded", flush=True)
+    sys.stdin.readline()
+    """
+    (tmp_path / "program.py").write_text(FLOW + textwrap.dedent(code))
+    with Collector(Mode.status(429, retry_after=2, times=1)) as collector:
+        process = subprocess.Popen(
+            [sys.executable, "program.py"],
+            cwd=tmp_path,
+            env=environment(collector),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stdout.readline() == "recorded\n"
+            collector.wait_for(SPANS, timeout=20)
+            first, second = collector.exports()[:2]
+            assert second.time - first.time >= 1.9
+        finally:
+            process.communicate("\n", timeout=20)
+
+

@@ -1,0 +1,264 @@
+"""LLM calls inside nodes stand below the attempt that made them, in Langfuse and in the local store."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from generating import NODES, Calls, expected, generate, run, stored
+from langfuse import Langfuse, get_client, observe
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from pocketflow import Flow, Node
+
+from pocketflow_tracing import TracingConfig, flush, trace_flow
+
+GENERATION = {
+    "langfuse.observation.type": "generation",
+    "langfuse.observation.model.name": "model-1",
+    "langfuse.observation.usage_details": '{"input": 3, "output": 4, "total": 7}',
+    "langfuse.observation.cost_details": '{"total": 0.25}',
+}
+
+
+def provide(where, collector, monkeypatch):
+    """Make the collector's keys known in one of the ways there are; answers with a config, where that is the way."""
+    if where == "env file":
+        Path(".env").write_text("".join(f"{name}={value}\n" for name, value in collector.environ.items()))
+        return None
+    if where == "config":
+        return TracingConfig(
+            langfuse_public_key=collector.public_key,
+            langfuse_secret_key=collector.secret_key,
+            langfuse_host=collector.url,
+        )
+    for name, value in collector.environ.items():
+        monkeypatch.setenv(name, value)
+    if where == "client of the program":
+        Langfuse()
+    return None
+
+
+@pytest.mark.parametrize("where", ["environment", "env file", "config", "client of the program"])
+@pytest.mark.parametrize("node", NODES)
+def test_a_generation_is_a_child_of_its_attempt_in_langfuse(node, where, collector, monkeypatch):
+    """An `@observe(as_type="generation")` in `exec` arrives below the attempt, wherever the keys stand."""
+    import os
+
+    config = provide(where, collector, monkeypatch)
+    before = dict(os.environ)
+    run(node(), config=config)
+    assert flush(10)
+    assert before == dict(os.environ)
+    assert (expected(node()),) == collector.tree()
+    assert [] == collector.problems()
+    for span in collector.spans():
+        if span.name == "generation":
+            assert GENERATION == {key: span.attributes.get(key) for key in GENERATION}
+            assert "langfuse.internal.is_app_root" not in span.attributes
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_a_generation_is_a_child_of_its_attempt_in_the_store(node):
+    """Without any account the same stands in the local store, with model, tokens and cost."""
+    run(node())
+    spans = stored()
+    by_id = {span.span_id: span for span in spans}
+    generations = [span for span in spans if span.name == "generation"]
+    assert len(generations) == str(expected(node())).count("generation")
+    for span in generations:
+        assert ("attempt", "external") == (by_id[span.parent_id].kind, span.kind)
+        assert ("model-1", {"input": 3, "output": 4, "total": 7}, 0.25) == (span.model, span.usage, span.cost)
+        assert ("generation", "answer to prompt") == (span.attributes["type"], span.output)
+        assert "prompt" in str(span.input)
+    assert len(generations) == len({span.parent_id for span in generations})
+
+
+def test_langfuse_and_the_store_at_once(keys, collector, monkeypatch):
+    """With an account and a store that was asked for, generations are in both."""
+    monkeypatch.setenv("POCKETFLOW_TRACE_STORE", ".pocketflow/traces.db")
+    run(Calls())
+    assert (expected(Calls()),) == (assert_flushed(collector).tree())
+    assert {span.span_id for span in collector.spans()} == {span.span_id for span in stored()}
+
+
+def assert_flushed(collector):
+    assert flush(10)
+    return collector
+
+
+@pytest.mark.parametrize("off", ["inputs", "outputs", "errors"])
+@pytest.mark.parametrize("destination", ["langfuse", "store"])
+def test_toggles_hold_for_generations(off, destination, collector, monkeypatch):
+    """INPUTS, OUTPUTS and ERRORS off hold for the generations below a run as well."""
+
+    @observe(as_type="generation", name="generation")
+    def failing(prompt):
+        get_client().update_current_generation(output="output-canary")
+        raise ValueError("error-canary")
+
+    class CallsFailing(Node):
+        def exec(self, prep_res):
+            try:
+                failing("input-canary")
+            except ValueError:
+                pass
+
+    if destination == "langfuse":
+        provide("environment", collector, monkeypatch)
+    monkeypatch.setenv(f"POCKETFLOW_TRACE_{off.upper()}", "false")
+    run(CallsFailing())
+    if destination == "langfuse":
+        text = repr(assert_flushed(collector).spans())
+    else:
+        text = repr(stored())
+    kept = {name for name in ("input", "output", "error") if f"{name}-canary" in text}
+    assert {"input", "output", "error"} - {off.removesuffix("s")} == kept
+    assert "generation" in text
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+@pytest.mark.parametrize("where", ["environment", "client of the program"])
+def test_sampling_holds_for_generations(rate, where, collector, monkeypatch):
+    """A run that sampling drops takes its generations with it; one that is kept keeps them."""
+    monkeypatch.setenv("LANGFUSE_SAMPLE_RATE", str(rate))
+    provide(where, collector, monkeypatch)
+    flow = trace_flow(Flow(start=Calls()))
+    for _ in range(30):
+        flow.run({})
+    trees = assert_flushed(collector).tree()
+    assert {expected(Calls())} >= set(trees)
+    assert len(trees) < 30
+    assert (rate > 0) == (len(trees) > 0)
+
+
+@pytest.mark.parametrize("off", ["prep", "exec", "post"])
+def test_a_generation_of_a_phase_that_is_off_hangs_at_the_node(off, keys, collector, monkeypatch):
+    """With the phase switched off, what it generated is a child of the node."""
+
+    class CallsEverywhere(Node):
+        def prep(self, shared):
+            generate("in prep")
+
+        def exec(self, prep_res):
+            generate("in exec")
+
+        def post(self, shared, prep_res, exec_res):
+            generate("in post")
+
+    monkeypatch.setenv(f"POCKETFLOW_TRACE_{off.upper()}", "0")
+    run(CallsEverywhere())
+    phases = [
+        "generation" if phase == off else (f"CallsEverywhere.{phase}", "generation") for phase in ("prep", "exec", "post")
+    ]
+    assert (("Flow", ("CallsEverywhere", *phases)),) == assert_flushed(collector).tree()
+
+
+# --- spans of other instrumentations -----------------------------------------------------------------------------------
+
+CONVENTIONS = {
+    "gen_ai": {
+        "gen_ai.request.model": "model-1",
+        "gen_ai.usage.input_tokens": 3,
+        "gen_ai.usage.output_tokens": 4,
+        "gen_ai.prompt.0.content": "prompt",
+        "gen_ai.completion.0.content": "answer",
+    },
+    "openinference": {
+        "openinference.span.kind": "LLM",
+        "llm.model_name": "model-1",
+        "llm.token_count.prompt": 3,
+        "llm.token_count.completion": 4,
+        "llm.token_count.total": 7,
+        "input.value": "prompt",
+        "output.value": "answer",
+    },
+}
+
+
+def instrumented(convention, scope="opentelemetry.instrumentation.openai.v1"):
+    """A node whose model call is seen by an OpenTelemetry instrumentation."""
+
+    class CallsModel(Node):
+        def exec(self, prep_res):
+            with trace.get_tracer(scope).start_as_current_span("chat", attributes=CONVENTIONS[convention]):
+                return "answer"
+
+    return CallsModel()
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_spans_of_an_instrumentation_are_in_the_store(convention):
+    """Spans on the program's own tracer provider stand below the attempt, with model and tokens; its exporter gets them too."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    run(instrumented(convention))
+    spans = {span.name: span for span in stored()}
+    chat = spans["chat"]
+    assert spans["CallsModel.exec"].span_id == chat.parent_id
+    assert ("model-1", {"input": 3, "output": 4, "total": 7}) == (chat.model, chat.usage)
+    assert ("prompt" in str(chat.input), "answer" in str(chat.output)) == (True, True)
+    assert ["chat"] == [span.name for span in exporter.get_finished_spans()]
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("when", ["before the first run", "after the first run"])
+def test_spans_of_an_instrumentation_reach_langfuse(convention, when, keys, collector):
+    """They reach Langfuse when langfuse is imported, whether the provider was set before or after the first run."""
+    scope = "openinference.instrumentation.openai" if convention == "openinference" else "any"
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    if when == "before the first run":
+        trace.set_tracer_provider(provider)
+    else:
+        run(Node())
+        trace.set_tracer_provider(provider)
+        assert_flushed(collector).clear()
+    assert provider is trace.get_tracer_provider()
+    run(instrumented(convention, scope))
+    tree = ("Flow", ("CallsModel", "CallsModel.prep", ("CallsModel.exec", "chat"), "CallsModel.post"))
+    assert (tree,) == assert_flushed(collector).tree()
+    assert [] == collector.duplicates
+    assert ["chat"] == [span.name for span in exporter.get_finished_spans()]
+
+
+def test_a_providers_end_is_not_ours(keys, collector):
+    """When the program shuts its tracer provider down, generations through the Langfuse client go on."""
+    run(Node())
+    provider = TracerProvider()
+    trace.set_tracer_provider(provider)
+    run(Node())
+    provider.shutdown()
+    assert_flushed(collector).clear()
+    run(Calls())
+    assert (expected(Calls()),) == assert_flushed(collector).tree()
+
+
+def test_spans_outside_of_runs_are_not_in_the_store():
+    """What an instrumentation records outside of a run is not ours to keep."""
+    trace.set_tracer_provider(TracerProvider())
+    run(instrumented("gen_ai"))
+    with trace.get_tracer("any").start_as_current_span("elsewhere"):
+        pass
+    assert "elsewhere" not in {span.name for span in stored()}
+
+
+def test_a_generation_in_a_thread_of_a_node():
+    """A thread that carries the node's context brings its generations home."""
+    import contextvars
+
+    class CallsInThread(Node):
+        def exec(self, prep_res):
+            thread = threading.Thread(target=contextvars.copy_context().run, args=(generate, "prompt"))
+            thread.start()
+            thread.join(10)
+
+    run(CallsInThread())
+    spans = {span.name: span for span in stored()}
+    assert spans["CallsInThread.exec"].span_id == spans["generation"].parent_id
