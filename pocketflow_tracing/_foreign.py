@@ -1,4 +1,4 @@
-"""Spans of other instrumentations that belong to a run (LLM generations): seen through a span processor, kept in the store."""
+"""Spans of other instrumentations in a run (LLM generations), seen through a span processor and kept in the store."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from opentelemetry import trace
 from . import _sdk
 from ._guard import Seam
 from ._sdk_spans import ERROR_KEYS, INPUT_KEYS, OUTPUT_KEYS, is_input, is_output
-from .records import Json, SpanRecord, Status
 from .recorder import Run, current, span_of
+from .records import Json, SpanRecord, Status
 from .render import render
 
 _STARTED = Seam("noticing a span of another instrumentation")
@@ -52,7 +52,7 @@ def _make_processor() -> Any:
         def __init__(self) -> None:
             self._open: OrderedDict[int, Run] = OrderedDict()
 
-        def on_start(self, span: Span, parent_context: Any = None) -> None:
+        def on_start(self, span: Span, parent_context: Any = None) -> None:  # noqa: ARG002 - the run is in our own context
             with _STARTED:
                 above = span_of(current.get())
                 if above is None or above.run.pipeline.local is None or span.context.trace_id != above.run.trace_id:
@@ -70,7 +70,7 @@ def _make_processor() -> Any:
         def shutdown(self) -> None:
             self._open.clear()
 
-        def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - it holds nothing back
             return True
 
     return Processor()

@@ -1,4 +1,4 @@
-"""What a decorator, `trace_attributes` and the surrounding code say of a run, and which flows are marked to be traced."""
+"""What a decorator, `trace_attributes` and the surrounding code say of a run, and which flows are marked."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from ._state import key_text
 from .capture import snapshot
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from ._pipeline import Pipeline
     from .config import TracingConfig
 
@@ -30,8 +32,8 @@ _MAX_ID = 200
 class Options:
     """The parameters of one `trace_flow`, with a copy of its config.
 
-    Copying an Options gives the same object, so that copies of a marked flow stay marked alike; pickling it keeps the plain
-    parts (names and texts) and leaves out functions and the config, which may hold a secret key.
+    Copying an Options gives the same object, so that copies of a marked flow stay marked alike; pickling it keeps the
+    plain parts (names and texts) and leaves out functions and the config, which may hold a secret key.
     """
 
     config: TracingConfig | None = None
@@ -112,7 +114,7 @@ def is_marked_itself(flow: object) -> bool:
 
 
 def mark_of(flow: object) -> Options | None:
-    """The options a flow object was marked with, by itself or by its nearest marked class; None when it is not marked."""
+    """The options a flow object was marked with, by itself or by its nearest marked class; None without a mark."""
     cls = type(flow)
     try:
         own = object.__getattribute__(flow, "__dict__").get(_KEY)
@@ -165,7 +167,7 @@ class trace_attributes:  # noqa: N801 - used like a function, in a with statemen
             "environment": environment,
         }
 
-    def __enter__(self) -> trace_attributes:
+    def __enter__(self) -> Self:
         merged = outer = around()
         with _ATTRIBUTES:
             merged = merge(self._given, outer)
@@ -187,7 +189,7 @@ def around() -> dict[str, Any]:
 
 
 def evaluate(options: Options, shared: Any) -> dict[str, Any]:
-    """The attributes of a decorator at one run's start: functions are called with `shared`; one that fails is left out."""
+    """The attributes of a decorator at one run's start: functions are asked; one that fails is left out."""
     values: dict[str, Any] = {"version": options.version, "environment": options.environment}
     for name in _GIVEN:
         value = getattr(options, name)
@@ -223,7 +225,7 @@ def merge(nearer: Mapping[str, Any], farther: Mapping[str, Any]) -> dict[str, An
 
 
 def checked(attributes: dict[str, Any]) -> dict[str, Any]:
-    """The attributes of a run as Langfuse takes them: a longer text is cut, an impossible environment left out, each said once."""
+    """The attributes of a run as Langfuse takes them: long texts cut, an impossible environment left out; said once."""
     for name in ("session_id", "user_id", "version", "environment", "release", "trace_name"):
         text = attributes.get(name)
         if text is not None and len(text) > _MAX_ID:

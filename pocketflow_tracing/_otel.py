@@ -1,13 +1,14 @@
 """The OpenTelemetry context that user code runs in: what makes a generation nest under the phase that made it.
 
-While a phase runs, the current OpenTelemetry span is a non-recording one with our ids; whoever starts a span there becomes
-its child. The baggage entry `langfuse_trace_id` keeps the Langfuse SDK from marking that child as an application root, and the
-keys `langfuse.propagated.*` are the ones `langfuse.propagate_attributes` uses, so that session, user and tags reach it too
-(langfuse 4.12 to 5.x; held by tests against each).
+While a phase runs, the current OpenTelemetry span is a non-recording one with our ids; whoever starts a span there
+becomes its child. The baggage entry `langfuse_trace_id` keeps the Langfuse SDK from marking that child as an
+application root, and the keys `langfuse.propagated.*` are the ones `langfuse.propagate_attributes` uses, so that
+session, user and tags reach it too (langfuse 4.12 to 5.x; held by tests against each).
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from contextvars import Token
 from typing import Any
@@ -41,7 +42,7 @@ class _Here(NonRecordingSpan):
 
 
 def surrounding() -> tuple[int, int, bool] | None:
-    """The OpenTelemetry span around the caller: (trace id, span id, whether the Langfuse SDK made it), None without one."""
+    """The OpenTelemetry span around the caller: (trace id, span id, whether the Langfuse SDK made it), or None."""
     span = trace.get_current_span()
     context = span.get_span_context()
     if not context.is_valid:
@@ -94,7 +95,5 @@ def detach(token: Token[Context]) -> None:
     A coroutine that is closed from elsewhere (garbage collection of an abandoned task) cannot put it back and need not:
     its context ends with it. `opentelemetry.context.detach` would log that as an error of the host.
     """
-    try:
+    with contextlib.suppress(ValueError):
         otel_context._RUNTIME_CONTEXT.detach(token)  # noqa: SLF001 - the only way that does not log
-    except ValueError:
-        pass

@@ -58,8 +58,8 @@ class Pipeline:
         # names, ids and facts of our own: cleaned like every text, but not values that a user's mask or policy is about
         self.plain_rules = replace(self.rules, mask=None, policy={})
         self.names: dict[str, str] = {}  # texts that come again and again, rendered once
-        # the sampler of the Langfuse SDK decides by the lower 64 bits of the trace id: the same test here keeps or drops
-        # a run together with the generations below it
+        # the sampler of the Langfuse SDK decides by the lower 64 bits of the trace id: the same test here keeps or
+        # drops a run together with the generations below it
         self._sample_bound = round(config.sample_rate * _FULL_RATE)
         self.sinks: tuple[LocalSink | LangfuseSink, ...] = ()
         self.langfuse: LangfuseSink | None = None
@@ -68,6 +68,8 @@ class Pipeline:
         if self.enabled:
             self._open_sinks()
         self.enabled = bool(self.sinks)
+        for sink in self.sinks:
+            sink.watch()  # before any user code of the first run, and even if sampling drops that run
         self.enqueue = delivery.enqueue
         self.completed = delivery.completed
         delivery.configure(
@@ -95,8 +97,8 @@ class Pipeline:
         if path is not None and (self.langfuse is None or not automatic):
             if automatic and not config.langfuse_public_key and not config.langfuse_secret_key:
                 _log.warn_once(
-                    f"No Langfuse keys are set, so runs are recorded in {path}; "
-                    "`pocketflow-tracing show last` shows the newest. Setting POCKETFLOW_TRACE_STORE silences this line."
+                    f"No Langfuse keys are set, so runs are recorded in {path}; `pocketflow-tracing show last` shows "
+                    "the newest. Setting POCKETFLOW_TRACE_STORE silences this line."
                 )
             from .sinks import local  # noqa: PLC0415 - sqlite3 only where the store is used
 
@@ -122,9 +124,9 @@ def _switched_on(name: str) -> bool:
 def preload() -> None:
     """Import what the first run will need, while the program is still being set up.
 
-    Called when a flow is marked or `instrument` is called. Imports on the worker instead could deadlock with imports of the
-    program, and imports in the first run would hold up its event loop. Only the modules are chosen here; the settings
-    themselves are read at the first run.
+    Called when a flow is marked or `instrument` is called. Imports on the worker instead could deadlock with imports of
+    the program, and imports in the first run would hold up its event loop. Only the modules are chosen here; the
+    settings themselves are read at the first run.
     """
     if _switched_off("POCKETFLOW_TRACING_ENABLED"):
         return

@@ -8,11 +8,14 @@ from typing import Any
 
 from . import _log, _options, _otel
 from ._graph import Graph, Look
+from ._guard import Seam
 from ._ids import source
 from ._options import Options
 from ._pipeline import Pipeline, pipeline_for
 from .recorder import Run
 from .render import render
+
+_WATCHING = Seam("looking for the spans of other instrumentations")
 
 
 class Dropped:
@@ -65,7 +68,8 @@ def open_run(options: Options, name: str, shared: Any, look: Callable[[Any], Loo
     run = Run(pipeline, name, trace_id, outer[1] if outer else None, _options.checked(attributes), Graph(look))
     run.is_app_root = is_app_root
     for sink in pipeline.sinks:
-        sink.watch()
+        with _WATCHING:
+            sink.watch()
     if pipeline.debug:
         _log.debug_line(f"trace started: {run.name} ({trace_id:032x})")
     return run

@@ -1,8 +1,8 @@
 """The Langfuse SDK in this process: the client that generations inside nodes go through.
 
-A client that the user made for the same project is theirs: it is used, its masks are honoured, it is never shut down. Where
-there is none when a run begins, one is made, with an exporter that leads into our delivery, so that generations are as safe
-from outages as the spans around them. langfuse is never imported here before the program has imported it.
+A client that the user made for the same project is theirs: it is used, its masks are honoured, it is never shut down.
+Where there is none when a run begins, one is made, with an exporter that leads into our delivery, so that generations
+are as safe from outages as the spans around them. langfuse is never imported here before the program has imported it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ LOCAL_KEY = "pocketflow-tracing-local"
 def imported() -> bool:
     """Whether the program has imported langfuse, and to the end.
 
-    We never import it ourselves while the program runs: importing the same packages in two threads at once can deadlock, and
-    Python would then break the import of the program.
+    We never import it ourselves while the program runs: importing the same packages in two threads at once can
+    deadlock, and Python would then break the import of the program.
     """
     module = sys.modules.get("langfuse")
     return module is not None and not getattr(module.__spec__, "_initializing", False)
@@ -87,9 +87,9 @@ class SdkClient:
     def prepare(self) -> None:
         """Have a client ready before user code asks for one; called where a run begins.
 
-        It takes some milliseconds, once, and only in a program that has imported langfuse: there the SDK would take them at
-        its first generation. What the SDK makes by itself would know no keys that stand only in `.env` or in the config, and
-        would lose what it cannot deliver.
+        It takes some milliseconds, once, and only in a program that has imported langfuse: there the SDK would take
+        them at its first generation. What the SDK makes by itself would know no keys that stand only in `.env` or in
+        the config, and would lose what it cannot deliver.
         """
         if not imported():
             return
@@ -126,6 +126,7 @@ class SdkClient:
                     # the process's global provider stays the program's to set, which the SDK would do
                     arguments["tracer_provider"] = _sdk_spans.make_provider(self._config.sample_rate)
                 self._exporter = _sdk_spans.make_exporter(self._config, self._submit)
+                _stand_back()
                 Langfuse(**arguments, span_exporter=self._exporter)
         if self.is_ours:
             atexit.unregister(self.resources.shutdown)  # it would wait for a dead server
@@ -166,11 +167,21 @@ def _scores_sent(resources: Any, deadline: float) -> bool:
 
 
 class _Clients(dict[str, Any]):
-    """The SDK's registry of clients, in which the stand-in is seen by traced code only, and only while it is alone."""
+    """The SDK's registry of clients, in which those that we made do not stand in the way of the program's.
+
+    With several clients in its registry, the SDK's `get_client()` answers with none. So inside a run it sees the client
+    of the run's project, if that is ours, and else the program's own clients; ours only where the program has none.
+    """
 
     def _seen(self) -> list[Any]:
-        others = [client for key, client in self.items() if key != LOCAL_KEY]
-        return others if others or span_of(current.get()) is None else list(super().values())
+        span = span_of(current.get())
+        if span is not None:
+            pipeline = span.run.pipeline
+            client = self.get(str(pipeline.config.langfuse_public_key) if pipeline.langfuse is not None else LOCAL_KEY)
+            if client is not None and _is_ours(client):
+                return [client]
+        clients = [client for key, client in self.items() if key != LOCAL_KEY]
+        return [client for client in clients if not _is_ours(client)] or clients
 
     def __len__(self) -> int:
         return len(self._seen())
@@ -179,23 +190,35 @@ class _Clients(dict[str, Any]):
         return self._seen()
 
 
+def _is_ours(resources: Any) -> bool:
+    return getattr(resources.span_exporter, "of_pocketflow_tracing", False) is True
+
+
+def _stand_back() -> None:
+    from langfuse._client.resource_manager import LangfuseResourceManager  # noqa: PLC0415 - imported already
+
+    with LangfuseResourceManager._lock:  # noqa: SLF001 - the SDK's lock for it
+        clients = LangfuseResourceManager._instances  # noqa: SLF001 - where `get_client` looks
+        if type(clients) is not _Clients:
+            LangfuseResourceManager._instances = _Clients(clients)  # noqa: SLF001 - as above
+
+
 def local_client() -> None:
     """Let `@observe` and `langfuse.openai` record without an account, for the local store.
 
     Without credentials the SDK records nothing at all. So where the program has imported langfuse and has no client, a
-    stand-in is put in its place that exports nothing and answers every request with 401, without a network. It gives way
-    as soon as the program makes a client of its own, and outside of runs it is not there.
+    stand-in is put in its place that exports nothing and answers every request with 401, without a network. It gives
+    way as soon as the program makes a client of its own, and outside of runs it is not there.
     """
     if not imported() or dict.__len__(instances()):
         return
     import httpx  # noqa: PLC0415 - langfuse has imported it
     from langfuse import Langfuse  # noqa: PLC0415 - imported already
-    from langfuse._client.resource_manager import LangfuseResourceManager  # noqa: PLC0415 - imported already
 
     refuse = httpx.MockTransport(
         lambda _: httpx.Response(401, json={"message": "no Langfuse credentials are configured"})
     )
-    LangfuseResourceManager._instances = _Clients()  # noqa: SLF001 - get_client decides by what stands there
+    _stand_back()
     Langfuse(
         public_key=LOCAL_KEY,
         secret_key="none",  # noqa: S106 - not a secret: there is none

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .config import TracingConfig
 
 SCOPE = "langfuse-sdk"
-"""The instrumentation scope of the SDK's spans, and of ours: the server takes their `langfuse.*` attributes as they are."""
+"""The instrumentation scope of the SDK's spans, and of ours: the server takes their attributes as they are."""
 
 INPUT_KEYS = (
     "langfuse.observation.input",
@@ -32,7 +32,8 @@ INPUT_KEYS = (
     "traceloop.entity.input",
 )
 OUTPUT_KEYS = (
-    "langfuse.observation.output", "output.value", "gen_ai.output.messages", "gen_ai.completion", "traceloop.entity.output",
+    "langfuse.observation.output", "output.value", "gen_ai.output.messages", "gen_ai.completion",
+    "traceloop.entity.output",
 )  # fmt: skip
 INPUT_PREFIXES = ("gen_ai.prompt.", "llm.input_messages.", "gen_ai.system_instructions")
 OUTPUT_PREFIXES = ("gen_ai.completion.", "llm.output_messages.")
@@ -51,7 +52,7 @@ def is_output(key: str) -> bool:
 
 
 def make_provider(sample_rate: float) -> TracerProvider:
-    """A tracer provider of our own; below a run it follows the run's sampling, elsewhere it decides as the SDK would."""
+    """A tracer provider of our own; below a run it follows the run's sampling, elsewhere it decides as the SDK does."""
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
@@ -69,6 +70,8 @@ def make_exporter(config: TracingConfig | None, submit: Callable[[bytes, int], N
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
     class Exporter(SpanExporter):
+        of_pocketflow_tracing = True
+
         def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
             message = encode_spans(spans)
             if config is not None and not (config.trace_inputs and config.trace_outputs and config.trace_errors):
@@ -79,7 +82,7 @@ def make_exporter(config: TracingConfig | None, submit: Callable[[bytes, int], N
             submit(gzip.compress(message.SerializeToString(), 1, mtime=0), len(spans))
             return SpanExportResult.SUCCESS
 
-        def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - what it exports is handed over at once
             return True
 
     return Exporter()

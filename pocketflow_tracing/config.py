@@ -95,7 +95,10 @@ class TracingConfig(Settings):
         kinds.SERIALIZERS, {}, "How values of your types are recorded: type to function."
     )
     policies: dict[str, str] = setting(
-        kinds.POLICIES, {}, 'What is recorded under a key (a pattern): "record", "summarise" or "hide".'
+        kinds.POLICIES,
+        {},
+        'What is recorded of a value, by pattern ("documents", "prep_res", "NodeClass.exec_res", "NodeClass", '
+        '"class:Customer"): "record", "summarise" or "hide".',
     )
     media: bool = setting(
         kinds.BOOL, True, "Sends images, audio and PDFs to Langfuse as media.", "POCKETFLOW_TRACE_MEDIA"
@@ -116,6 +119,12 @@ class TracingConfig(Settings):
         1_000_000,
         "Characters recorded of one value, all texts together.",
         "POCKETFLOW_TRACE_MAX_TOTAL_TEXT",
+    )
+    max_run_mb: float = setting(
+        kinds.MEGABYTES,
+        256,
+        "Megabytes recorded of the values of one run, about; after that their type and size.",
+        "POCKETFLOW_TRACE_MAX_RUN_MB",
     )
 
     # Store and delivery

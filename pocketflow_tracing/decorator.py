@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Token
 from types import TracebackType
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pocketflow import BaseNode
 
@@ -20,6 +21,9 @@ from .config import TracingConfig
 from .frameworks import pocketflow as framework
 from .frameworks._look import look
 from .recorder import UNTRACED, Run, Span, current, span_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["instrument", "trace_flow", "uninstrument"]
 
@@ -154,8 +158,8 @@ def _traced(target: Any, options: Options) -> Any:
             return type(target)(_traced(target.__func__, options))
         if inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
             _log.warn_once(
-                f"trace_flow cannot trace the generator function {_name(target)!r}: a trace cannot stay open between its "
-                "values. Decorate the flow that it runs instead."
+                f"trace_flow cannot trace the generator function {_name(target)!r}: a trace cannot stay open between "
+                "its values. Decorate the flow that it runs instead."
             )
             return target
         if inspect.iscoroutinefunction(target):
@@ -198,7 +202,7 @@ def _coroutine_function(function: Any, options: Options) -> Any:
 
 
 class FunctionRun:
-    """One call of a decorated function: a span around the flows that it runs, or, for a factory, a mark on what it returns.
+    """One call of a decorated function: a span around the flows that it runs, or a mark on the flows that it returns.
 
     Which of the two it is shows only when the call has ended; until a flow runs in it, nothing is sent.
     """
@@ -213,7 +217,7 @@ class FunctionRun:
         self.token: Token[Any] | None = None
         self.attached: Any = None
 
-    def __enter__(self) -> FunctionRun:
+    def __enter__(self) -> Self:
         with _BEGINNING:
             self._begin()
         return self
@@ -221,13 +225,12 @@ class FunctionRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.attached is not None:
-            _otel.detach(self.attached)
+        with _ENDING:
+            if self.attached is not None:
+                _otel.detach(self.attached)
         if self.token is not None:
-            try:
+            with contextlib.suppress(ValueError):  # closed from another context: that context ends with its task
                 current.reset(self.token)
-            except ValueError:  # closed from another context: that context ends with its task
-                pass
         with _ENDING:
             self._finish(error)
 

@@ -88,6 +88,7 @@ class Delivery:
     def _reset(self) -> None:
         self._queue: deque[Any] = deque()
         self._complete: deque[Run] = deque()  # ended runs of which the worker may not have seen anything yet
+        self._draining = threading.Lock()  # held while the queue is taken from or made room in, never while appended to
         self._bytes = 0  # estimated from every 16th span
         self._count = 0
         self._wake = threading.Event()
@@ -116,8 +117,7 @@ class Delivery:
         queue = self._queue
         queue.append(item)
         self._count += 1
-        if not self._count & 15:
-            self._weigh(item)
+        self._weigh(item)
         if len(queue) > self.queue_size or self._bytes > self.queue_bytes:
             self._make_room()
         if self._idle:
@@ -125,10 +125,7 @@ class Delivery:
 
     def completed(self, run: Run) -> None:
         """Note that a run has ended: from now on it may be dropped whole."""
-        complete = self._complete
-        while complete and complete[0].seen:
-            complete.popleft()
-        complete.append(run)
+        self._complete.append(run)
 
     def configure(self, interval: float, shutdown_timeout: float, queue_size: int, queue_bytes: int) -> None:
         """Take the settings of a configuration; the process has one delivery, so the last one counts.
@@ -169,10 +166,21 @@ class Delivery:
     # --- bounds ------------------------------------------------------------------------------------------------------
 
     def _weigh(self, item: Any) -> None:
+        """Estimate the bytes that an item keeps alive: pictures of `shared` each, results of phases from every 16th.
+
+        Inputs and later pictures mostly refer to the same texts as these, and a text that stands in two snapshots is one
+        object in memory.
+        """
         if callable(item):
             return
-        item.weight = 16 * sum(weigh(value) for value in (item.input, item.output, item.state))
-        self._bytes += item.weight
+        if item.state is not None:
+            weight = weigh(item.state)
+        elif not self._count & 15:
+            weight = 16 * weigh(item.output)
+        else:
+            return
+        item.weight = weight
+        self._bytes += weight
 
     def _make_room(self) -> None:
         """Drop the oldest complete runs that nobody has begun to deliver, until a tenth of the queue is free.
@@ -180,25 +188,48 @@ class Delivery:
         A run that is larger than the queue by itself loses its newest spans, and its root says how many: the caller must
         not wait, and memory must not grow.
         """
-        needed = self.queue_size // 10
-        while needed > 0 and self._complete:
-            run = self._complete.popleft()
-            if not run.seen:
-                run.dropped = True
-                needed -= run.spans
-                self._bytes -= min(self._bytes, self.queue_bytes // 10)
-        if needed > 0 and len(self._queue) > self.queue_size:
-            item = self._queue.pop()
-            if callable(item) or isinstance(item, _Marker) or item.parent is None or item.kind in {"flow", "node"}:
-                self._queue.append(item)  # what holds the tree together stays
-            else:
-                item.run.lost += 1
-                self._count_dropped(1)
+        with self._draining:  # the worker holds it while it takes a batch, about 0.1 ms
+            needed = self.queue_size // 10
+            gone: set[int] = set()
+            while needed > 0 and self._complete:
+                run = self._complete.popleft()
+                if not run.seen:
+                    run.dropped = True
+                    needed -= run.spans
+                    gone.add(id(run))
+            if gone:
+                self._remove(gone)
+            elif len(self._queue) > self.queue_size:
+                self._remove_newest()
+            if self._bytes > self.queue_bytes:
+                self._bytes = 0  # nothing more can be let go; the estimate begins anew
         _log.warn_once(
             "pocketflow-tracing: more was recorded than can be delivered; the oldest runs are dropped "
             f"(POCKETFLOW_TRACE_QUEUE_SIZE is {self.queue_size}, POCKETFLOW_TRACE_QUEUE_MB "
             f"{self.queue_bytes // (1024 * 1024)}). `pocketflow-tracing doctor` shows how many."
         )
+
+    def _remove(self, runs: set[int]) -> None:
+        kept: list[Any] = []
+        queue = self._queue
+        for _ in range(len(queue)):  # other threads go on appending on the right
+            item = queue.popleft()
+            run = getattr(item, "run", None)
+            if run is None or id(run) not in runs:
+                kept.append(item)
+            elif item.done and not item.delivered:
+                item.delivered = True
+                self._bytes -= min(self._bytes, item.weight)
+                self._count_dropped(1)
+        queue.extendleft(reversed(kept))
+
+    def _remove_newest(self) -> None:
+        item = self._queue.pop()
+        if callable(item) or isinstance(item, _Marker) or item.parent is None or item.kind in {"flow", "node"}:
+            self._queue.append(item)  # what holds the tree together stays
+        else:
+            item.run.lost += 1
+            self._count_dropped(1)
 
     def _count_dropped(self, spans: int) -> None:
         self._dropped += spans
@@ -256,12 +287,17 @@ class Delivery:
                 self._wake.clear()
         batch: list[Any] = []
         marker: _Marker | None = None
-        while self._queue and len(batch) < _BATCH:
-            item = self._queue.popleft()
-            if isinstance(item, _Marker):
-                marker = item
-                break
-            batch.append(item)
+        with self._draining:
+            while self._queue and len(batch) < _BATCH:
+                item = self._queue.popleft()
+                if isinstance(item, _Marker):
+                    marker = item
+                    break
+                if not callable(item):
+                    item.run.seen = True
+                batch.append(item)
+            while self._complete and self._complete[0].seen:
+                self._complete.popleft()
         try:
             if batch:
                 self._deliver(batch)
@@ -313,12 +349,9 @@ class Delivery:
                     if item.delivered:
                         continue
                     run, done = item.run, item.done
-                    if run.dropped:
-                        if done:
-                            item.delivered = True
-                            self._count_dropped(1)
+                    if run.dropped:  # a task that outlived its run
+                        self._count_dropped(1 if done else 0)
                         continue
-                    run.seen = True
                     self._bytes -= min(self._bytes, item.weight)
                     item.weight = 0
                     if not done and item.end is not None and item.kind != "attempt":

@@ -132,7 +132,11 @@ class Span:
             self.settle()
         finally:
             self.done = True
-            self.run.pipeline.enqueue(self)
+            run = self.run
+            run.spans += 1
+            run.pipeline.enqueue(self)
+            if self is run.root:
+                run.pipeline.completed(run)
 
     def settle(self) -> None:
         """Deliver the visit below that waited for its successor to be known, if there is one."""

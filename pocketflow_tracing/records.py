@@ -75,7 +75,12 @@ class SpanRecord:
         input: what went in; None where there is nothing or it is switched off.
         output: what came out.
         state: what the visit did to `shared`: {"seq": order within the run, "full": {…}} for the first picture, else
-            {"seq", "added": {key: value}, "changed": {key: {"old", "new"}}, "removed": [key]}.
+            {"seq", "added": {key: value}, "changed": {key: change}, "removed": [key], "unwatched": [key]}, each left out
+            when empty. A change is {"old", "new"}, or {"inside": [step, …]} where it is smaller to say what changed in
+            a dict, list or long text (the forms stand in `_changes`); unwatched keys still exist, but are no longer among
+            those that are watched. "of" (absent: 0) tells the pictures of several shared dicts in one run apart; the
+            visit that took a first picture and changed it by itself at its end has "end": {"seq", "added" …}.
+            `Store.state_at` puts all of it together.
         error: {"type", "message", "traceback": [{"file", "line", "function", "code"}]} where it happened; ancestors carry
             {"type", "message"} only.
         attributes: facts of the framework, absent where they do not apply: node (id in the run's graph), class, visit (1-based,
@@ -87,6 +92,8 @@ class SpanRecord:
         model: of a generation.
         usage: of a generation, tokens by kind: {"input": 12, "output": 30, "total": 42}.
         cost: of a generation, in the account's currency.
+        media: images, audio and PDFs that stand in the record as summaries with an id (`_media.Medium`), for sinks that
+            can send them; no part of what is stored.
     """
 
     run_id: str
@@ -108,3 +115,4 @@ class SpanRecord:
     model: str | None = None
     usage: dict[str, int] | None = None
     cost: float | None = None
+    media: list[Any] = field(default_factory=list)

@@ -119,13 +119,13 @@ class Rules:
     Args:
         redact: secrets by name.
         mask: a function of the user's from a JSON-ready value and its path to what is recorded instead; called for
-        every
-            value, containers after their contents, and for the beginning and the end of a text that is cut. If it
+            every value, containers after their contents, and for the beginning and the end of a text that is cut. If it
             raises, the value is withheld.
         policy: what to do with parts of a value, by their path: "record", "summarise" (type and size only) or "hide". A
             pattern is the path's parts joined with dots, "*" stands for any one part, and "shared." at its start may be
-            left
-            out: "documents", "shared.documents", "prep_res", "users.*.email". The first pattern that fits decides.
+            left out: "documents", "shared.documents", "prep_res", "users.*.email". The class of a node or flow before
+            it means that node's values alone ("Summarize.prep_res"), by itself all of them ("Summarize"); "class:Customer"
+            means objects of a class, wherever they stand. The first pattern that fits decides.
         limits: how much of a value is shown.
         scan_text: look for secrets inside of texts too, by their form: provider keys, passwords in URLs.
     """
@@ -135,6 +135,35 @@ class Rules:
     policy: Mapping[str, Policy] = field(default_factory=dict)
     limits: Limits = DEFAULT_LIMITS
     scan_text: bool = True
+    _of_nodes: dict[str, Rules] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the policy says something of objects by their class."""
+        return bool(self.policy) and any(pattern.startswith(_CLASS) for pattern in self.policy)
+
+    def policy_of_class(self, name: str) -> Policy:
+        """Return what the policy says of objects of a class, "record" if nothing."""
+        for pattern, action in self.policy.items():
+            if pattern.startswith(_CLASS) and fnmatchcase(name, pattern[len(_CLASS) :]):
+                return action
+        return "record"
+
+    def of_node(self, name: str) -> Rules:
+        """Return the rules as they are for the values of one class of nodes: what the policy says of it holds too."""
+        if not self.policy:
+            return self
+        known = self._of_nodes.get(name)
+        if known is None:
+            policy: dict[str, Policy] = {}
+            for pattern, action in self.policy.items():
+                first, _, rest = pattern.partition(".")
+                if fnmatchcase(name, first) and not pattern.startswith(_CLASS):
+                    for value in [rest] if rest else _NODE_VALUES:
+                        policy.setdefault(value, action)
+                policy.setdefault(pattern, action)
+            known = self._of_nodes[name] = replace(self, policy=policy)
+        return known
 
     def without_mask(self) -> Rules:
         """Return the same rules without the user's mask, for what is the tracer's own."""
@@ -154,6 +183,9 @@ class Rules:
 def _fits(parts: list[str], path: tuple[str | int, ...]) -> bool:
     return len(parts) == len(path) and all(fnmatchcase(str(at), part) for part, at in zip(parts, path, strict=True))
 
+
+_CLASS = "class:"
+_NODE_VALUES = ("prep_res", "exec_res", "params", "metadata", "action", "error.message", "score")
 
 NO_RULES = Rules(Redactor(defaults=False), scan_text=False)
 """Records everything as it is."""

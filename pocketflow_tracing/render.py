@@ -12,6 +12,7 @@ import linecache
 from math import isfinite
 from typing import Any
 
+from . import _media
 from .capture import snapshot
 from .capture_builtins import preview
 from .capture_errors import ErrorSnapshot
@@ -20,7 +21,7 @@ from .records import Json
 from .redaction import REPLACEMENT, Redactor, Rules, redact_text, scan
 from .render_text import LONGEST_KEY, clean, not_finite, short, size_of, unused
 
-__all__ = ["TYPE_KEY", "render", "render_exception"]
+__all__ = ["SHORT_KEY", "TYPE_KEY", "Asides", "apply_mask", "render", "render_exception", "render_summary"]
 
 TYPE_KEY = "__type__"
 HIDDEN = "<hidden>"
@@ -30,22 +31,76 @@ _MARGIN = 4096
 """Characters beyond a cut that mask and scan also see, so that a secret on the edge is whole for them."""
 
 _LEAST_TEXT = 200
+SHORT_KEY = 20
+"""Characters below which a key holds no secret of any provider's form."""
+_PREVIEW = 64
+_ENTRY_WEIGHT = 16
+"""About the bytes that an entry of a container takes beside its text."""
 _MOST_BITS = 2000  # about 600 digits: below the least limit that Python can be given for int → str
 
 Path = tuple[str | int, ...]
 
 
-def render(value: Snapshot, rules: Rules, path: Path = ()) -> Json:
+class Asides:
+    """What rendering tells beside its result, summed up over several values.
+
+    Args:
+        media_bytes: the largest medium to collect, 0 for none.
+    """
+
+    __slots__ = ("media", "media_bytes", "size")
+
+    def __init__(self, media_bytes: int = 0) -> None:
+        self.media_bytes = media_bytes
+        self.media: dict[str, _media.Medium] = {}
+        self.size = 0
+        """About the bytes of what was rendered."""
+
+
+def render(value: Snapshot, rules: Rules, path: Path = (), asides: Asides | None = None) -> Json:
     """Turn a snapshot into what is recorded.
 
     Args:
         value: what `snapshot` returned.
         rules: redaction, mask, policy and limits.
         path: where the value stands, ("shared", "documents") say; its names count for redaction and policy.
+        asides: counts what is rendered, and collects the media in it.
 
     Returns:
         Data that `json.dumps(…, allow_nan=False)` takes and that encodes as UTF-8.
     """
+    ruled = _by_path(value, rules, path)
+    if ruled is not None:
+        return ruled
+    rendering = _Rendering(rules, asides)
+    try:
+        return rendering.value(value, path)
+    except RecursionError:
+        return "<too deep>"
+    finally:
+        if asides is not None:
+            asides.size += rules.limits.max_total_text - rendering.text_left + _ENTRY_WEIGHT * rendering.entries_seen
+
+
+def render_summary(value: Snapshot, rules: Rules, path: Path, why: str) -> Json:
+    """Turn a snapshot into its type and size, and why it is no more; a short scalar stays what it is."""
+    if _is_short_scalar(value):
+        return render(value, rules, path)
+    shown = _by_path(value, rules, path)
+    if shown is None:
+        shown = _summary(value)
+        if type(shown) is dict:
+            shown[CUT_KEY] = why
+    return shown
+
+
+def apply_mask(shown: Json, rules: Rules, path: Path) -> Json:
+    """Pass a value whose parts have been rendered through the user's mask, as a whole."""
+    return _Rendering(rules).masked(shown, path)
+
+
+def _by_path(value: Snapshot, rules: Rules, path: Path) -> Json:
+    """What stands for a value because of where it stands, None if nothing does."""
     for length in range(1, len(path) + 1):
         part = path[length - 1]
         if type(part) is str and rules.redact.hits(part) and not (value is None or type(value) is bool):
@@ -55,19 +110,21 @@ def render(value: Snapshot, rules: Rules, path: Path = ()) -> Json:
             return HIDDEN
         if policy == "summarise":
             return _summary(value)
-    try:
-        return _Rendering(rules).value(value, path)
-    except RecursionError:
-        return "<too deep>"
+    return None
 
 
 class _Rendering:
     """The state of one rendering: what is left of the text budget."""
 
-    __slots__ = ("hits", "mask", "max_text", "pathless", "rules", "scan", "text_left")
+    __slots__ = (
+        "asides", "classes", "entries_seen", "hits", "mask", "max_text", "pathless", "rules", "scan", "text_left",
+    )  # fmt: skip
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, asides: Asides | None = None) -> None:
         self.rules = rules
+        self.asides = asides
+        self.entries_seen = 0
+        self.classes = rules.has_classes
         self.hits = rules.redact.hits
         self.mask = rules.mask
         self.scan = rules.scan_text
@@ -93,9 +150,12 @@ class _Rendering:
         elif t is list or t is tuple:  # tuples come in plain data of our own
             shown = self.items(value, path)
         elif t is Tagged:
+            if self.classes and (policy := self.rules.policy_of_class(value.type_name)) != "record":
+                return HIDDEN if policy == "hide" else _summary(value)
             shown = self.entries(value.fields, path, {TYPE_KEY: clean(value.type_name)})
         elif t is bytes:
-            shown = {TYPE_KEY: "bytes", "size": len(value), "preview": preview(value[:64])}
+            mime = _media.mime_of_bytes(value)
+            shown = self.medium(value, mime, len(value)) if mime is not None else self.bytes(value)
         elif t is Pairs:
             shown = self.pairs(value, path)
         else:
@@ -104,6 +164,7 @@ class _Rendering:
 
     def entries(self, value: dict[str, Snapshot], path: Path, shown: dict[str, Json]) -> Json:
         hits = self.hits
+        self.entries_seen += len(value)
         named_secret = _names_a_secret(value, self.rules.redact) if "value" in value or "head" in value else False
         for key, item in value.items():
             if hits(key) or (named_secret and key in {"value", "head"}):
@@ -112,13 +173,17 @@ class _Rendering:
                 result = self.value(item, ())
             else:
                 result = self.part(item, (*path, key))
-            if len(key) <= LONGEST_KEY and key.isascii() and key not in shown:
+            if len(key) < SHORT_KEY and key.isascii() and key not in shown:
                 shown[key] = result
             else:
-                shown[unused(clean(short(key)), shown)] = result
+                shown[unused(self.named(key), shown)] = result
         return shown
 
+    def named(self, key: str) -> str:
+        return clean(short(scan(key) if self.scan else key))
+
     def items(self, value: list[Snapshot] | tuple[Snapshot, ...], path: Path) -> list[Json]:
+        self.entries_seen += len(value)
         if len(value) == 2 and type(value[0]) is str and self.hits(value[0]):  # a header or parameter as a pair
             return [self.text(value[0], (*path, 0)), None if value[1] is None else REPLACEMENT]
         if self.pathless:
@@ -140,7 +205,7 @@ class _Rendering:
             name = key if type(key) is str else self.key(key)
             plain = key.decode("latin-1") if type(key) is bytes else name
             result = REPLACEMENT if self.hits(plain) and item is not None else self.part(item, (*path, name))
-            shown[unused(clean(short(name)), shown)] = result
+            shown[unused(self.named(name), shown)] = result
         return shown
 
     def key(self, key: Snapshot) -> str:
@@ -164,7 +229,29 @@ class _Rendering:
             return self.value(value, path)
         return HIDDEN if policy == "hide" else _summary(value)
 
+    def bytes(self, value: bytes) -> Json:
+        shown = preview(value[:_PREVIEW])
+        if self.scan and len(value) > 7:
+            wide = value[: _PREVIEW + _MARGIN].decode("latin-1")
+            scanned = scan(wide)
+            if scanned is not wide and scanned != wide:
+                shown = clean(scanned[:_PREVIEW])
+        return {TYPE_KEY: "bytes", "size": len(value), "preview": shown}
+
+    def medium(self, value: bytes | str, mime: str, size: int) -> Json:
+        """Show an image, a sound or a PDF as its type and size; with its id, if it is one to be sent."""
+        shown = _media.summary(mime, size)
+        if self.asides is not None and 0 < size <= self.asides.media_bytes:
+            found = _media.medium(value, mime)
+            if found is not None:
+                self.asides.media[found.id] = found
+                shown["id"] = found.id
+        return shown
+
     def text(self, text: str, path: Path) -> Json:
+        if text.startswith("data:") and (mime := _media.mime_of_uri(text)) is not None:
+            shown = self.medium(text, mime, _media.size_of_uri(text))
+            return shown if self.mask is None else self.masked(shown, path)
         limit = min(self.max_text, max(self.text_left, _LEAST_TEXT))
         size = len(text)
         if size <= limit:

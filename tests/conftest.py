@@ -10,9 +10,11 @@ from types import FunctionType
 
 import pocketflow
 import pytest
+from opentelemetry import context as otel_context
+from opentelemetry import trace
 
 import kit
-from pocketflow_tracing import _guard, _log, _options, _pipeline, uninstrument
+from pocketflow_tracing import _guard, _log, _options, _pipeline, recorder, uninstrument
 from pocketflow_tracing.delivery import delivery
 from pocketflow_tracing.frameworks import pocketflow as framework
 
@@ -79,6 +81,10 @@ def fresh_delivery(absorbed: list[BaseException]):
 def no_hook_left(fresh_delivery: None):
     """After a test PocketFlow is as it was imported, but for what something decorated and still alive needs."""
     yield
+    left = recorder.current.get(), trace.get_current_span().get_span_context().is_valid
+    recorder.current.set(None)
+    otel_context.attach(otel_context.Context())
+    assert left == (None, False), "a span stayed current after the test, ours or OpenTelemetry's"
     uninstrument()
     if framework.is_installed():
         gc.collect()

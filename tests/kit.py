@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import itertools
 import traceback
@@ -188,7 +189,8 @@ def pipeline(*sinks: Any, **settings: Any) -> _pipeline.Pipeline:
     made.enabled = bool(sinks)
     for sink in sinks:
         if sink not in delivery._sinks:
-            delivery.add_sink(sink)
+            with contextlib.suppress(OSError):  # a Raising one
+                delivery.add_sink(sink)
     return made
 
 

@@ -20,7 +20,9 @@ WRITE_HALF = {"pocketflow", "langfuse", "opentelemetry", "pocketflow_tracing.rec
 
 def loaded_by(code: str, tmp_path: Path, **environment: str) -> set[str]:
     """The modules that a program has loaded when its last line has run."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("LANGFUSE_", "POCKETFLOW_", "OTEL_"))}
+    clean = {
+        key: value for key, value in os.environ.items() if not key.startswith(("LANGFUSE_", "POCKETFLOW_", "OTEL_"))
+    }
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"],
         cwd=tmp_path,
@@ -46,7 +48,16 @@ def test_importing_the_package_loads_nothing_heavy(tmp_path):
 def test_marking_a_flow_loads_what_its_runs_need(tmp_path):
     """Decorating loads what a run will use, on the importing thread, and neither an SDK nor what the terminal needs."""
     code = "from pocketflow import Flow; import pocketflow_tracing as t\nt.trace_flow(Flow()); t.instrument()"
-    never = {"langfuse", "opentelemetry.sdk", "opentelemetry.exporter", "typer", "rich", "numpy", "pandas", "http.server"}
+    never = {
+        "langfuse",
+        "opentelemetry.sdk",
+        "opentelemetry.exporter",
+        "typer",
+        "rich",
+        "numpy",
+        "pandas",
+        "http.server",
+    }
     keys = {"LANGFUSE_PUBLIC_KEY": "pk-lf-x", "LANGFUSE_SECRET_KEY": "sk-lf-x"}
     assert set() == found(never, loaded_by(code, tmp_path, **keys))
     assert set() == found(never | {"httpx", "google.protobuf"}, loaded_by(code, tmp_path))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
+from rich.cells import cell_len, chop_cells
 from rich.text import Text
 
 from pocketflow_tracing.records import Json
 from pocketflow_tracing.store import SpanRow
 
 from .symbols import Symbols
-from .words import clean, compact
+from .words import clean, compact, count
 
 __all__ = ["io_lines", "state_lines"]
 
@@ -38,28 +40,53 @@ def state_lines(span: SpanRow, symbols: Symbols, width: int, *, everything: bool
     state = span.state or {}
     for sign, style, values in (("=", "dim", state.get("full")), ("+", "green", state.get("added"))):
         for key, value in (values or {}).items():
-            title = Text.assemble((f"{sign} ", style), (clean(key), "bold"), " ")
-            yield from _value_lines(title, value, symbols, width, everything=everything)
+            yield from _value_lines(_title(sign, style, clean(key)), value, symbols, width, everything=everything)
     for key, change in (state.get("changed") or {}).items():
-        title = Text.assemble(("~ ", "yellow"), (clean(key), "bold"), " ")
-        old, new = compact(change.get("old")), compact(change.get("new"))
-        if title.cell_len + len(old) + len(new) + 4 <= width:
-            yield title + Text.assemble((old, "dim"), f" {symbols.arrow} ", new)
-        else:
-            yield title
-            for sign, value in (("- ", change.get("old")), ("+ ", change.get("new"))):
-                yield from _value_lines(Text(f"  {sign}", "dim"), value, symbols, width, everything=everything)
+        for step in change.get("inside") or [{"path": [], **change}]:
+            yield from _step_lines(clean(key), step, symbols, width, everything=everything)
     for key in state.get("removed") or ():
-        yield Text.assemble(("- ", "red"), (clean(key), "bold"))
+        yield _title("-", "red", clean(key))
+    for key in state.get("unwatched") or ():
+        yield _title(symbols.more, "dim", clean(key)) + Text("no longer watched", "dim italic")
+    if "end" in state:  # the visit that took the first picture, when it ended
+        ended = replace(span, state=state["end"])
+        yield from state_lines(ended, symbols, width, everything=everything)
+
+
+def _step_lines(key: str, step: dict[str, Json], symbols: Symbols, width: int, *, everything: bool) -> Iterator[Text]:
+    """Yield one change: of a whole value, or of a place inside of it."""
+    name = key + "".join(f"[{part}]" if isinstance(part, int) else f".{clean(str(part))}" for part in step["path"])
+    if "at" in step:
+        name += f"[{step['at']}:]"
+        if step.get("removed"):
+            yield _title("-", "red", name) + Text(count(step["removed"], "place"), "dim")
+        if step.get("added"):
+            yield from _value_lines(_title("+", "green", name), step["added"], symbols, width, everything=everything)
+    elif step.get("removed") is True:
+        yield _title("-", "red", name)
+    elif "added" in step:
+        yield from _value_lines(_title("+", "green", name), step["added"], symbols, width, everything=everything)
+    else:
+        title, old, new = _title("~", "yellow", name), compact(step.get("old")), compact(step.get("new"))
+        if title.cell_len + cell_len(old) + cell_len(new) + 4 <= width:
+            yield title + Text.assemble((old, "dim"), f" {symbols.arrow} ", new)
+            return
+        yield title
+        for sign, value in (("- ", step.get("old")), ("+ ", step.get("new"))):
+            yield from _value_lines(Text(f"  {sign}", "dim"), value, symbols, width, everything=everything)
+
+
+def _title(sign: str, style: str, name: str) -> Text:
+    return Text.assemble((f"{sign} ", style), (name, "bold"), " ")
 
 
 def _value_lines(title: Text, value: Json, symbols: Symbols, width: int, *, everything: bool) -> Iterator[Text]:
     short = compact(value)
-    if "⏎" not in short and title.cell_len + len(short) <= width:
+    if "⏎" not in short and title.cell_len + cell_len(short) <= width:
         yield title + Text(short)
         return
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
-    lines = [part for line in clean(text).splitlines() for part in _wrapped(line, max(20, width - 2))]
+    lines = [part for line in clean(text).splitlines() for part in chop_cells(line, max(20, width - 2)) or [""]]
     shown = lines if everything or len(lines) <= _LINES + 1 else lines[:_LINES]
     title.rstrip()
     yield title
@@ -67,7 +94,3 @@ def _value_lines(title: Text, value: Json, symbols: Symbols, width: int, *, ever
         yield Text(f"  {line}")
     if len(shown) < len(lines):
         yield Text(f"  {symbols.more} {len(lines) - len(shown)} more lines (--all shows them)", "dim italic")
-
-
-def _wrapped(line: str, width: int) -> list[str]:
-    return [line[start : start + width] for start in range(0, len(line), width)] or [""]

@@ -162,6 +162,7 @@ def _laid_out(
     for line in lines:
         if line.span is None:
             line.text.truncate(width, overflow="ellipsis")
+            line.text.rstrip()
             yield line.text
             continue
         if console.is_terminal:

@@ -84,6 +84,7 @@ class Scope:
             self.finish(error)
         except Exception as failure:  # noqa: BLE001 - the seam
             _ENDING.absorb(failure)
+            self.ended_badly(error)
 
     def begin(self) -> None:
         """Open what the call opens."""
@@ -93,6 +94,15 @@ class Scope:
 
     def begun_badly(self) -> None:
         """Do what is to be done when `begin` has failed."""
+
+    def ended_badly(self, error: BaseException | None) -> None:
+        """Deliver what `finish` has not, so that no span seems to run on."""
+        span = self.span
+        if span is not None and span.end is None:
+            with _ENDING:
+                span.end = span.start  # nothing better is known
+                span.status = "success" if error is None else "error"
+                span.deliver()
 
 
 class Visit(Scope):
@@ -312,14 +322,20 @@ class Retry(Scope):
 
     def __init__(self, frame: Any, node: Any) -> None:
         super().__init__(frame, node)
-        self.span = span_of(frame)
         self.attempts = 0
         self.failures: list[Span] = []
-        self.item: int | None = None
-        if issubclass(type(node), BatchNode) and self.span is not None:
-            self.item = self.span.items
-            self.span.items += 1
         self.max_attempts: int | None = None
+        self.item: int | None = None
+        try:
+            self._number()
+        except Exception as error:  # noqa: BLE001 - a seam: the host makes this object
+            _BEGINNING.absorb(error)
+
+    def _number(self) -> None:
+        span = self.span = span_of(self.frame)
+        if span is not None and issubclass(type(self.node), BatchNode):
+            self.item = span.items
+            span.items += 1
 
     def begin(self) -> None:
         self.token = current.set(self)
@@ -336,6 +352,9 @@ class Retry(Scope):
                 failure.attributes["level"] = "WARNING"
             with _ENDING:  # each for itself
                 failure.deliver()
+
+    def ended_badly(self, error: BaseException | None) -> None:
+        """Nothing: the span is the node's."""
 
 
 class Inside:

@@ -62,7 +62,7 @@ class LangfuseSink:
         host = self.config.langfuse_host.rstrip("/")
         return f"{host}/project/{self.project_id}/traces/{trace_id}" if self.project_id else f"{host}/trace/{trace_id}"
 
-    def accept(self, runs: list[RunRecord], spans: list[SpanRecord], done: list[SpanRecord]) -> None:
+    def accept(self, runs: list[RunRecord], spans: list[SpanRecord], done: list[SpanRecord]) -> None:  # noqa: ARG002 - the server takes only ended spans
         """Encode what is complete and hand it to the sender."""
         by_id = {run.run_id: run for run in runs}
         encoded: list[bytes] = []
@@ -92,7 +92,8 @@ class LangfuseSink:
         """Deliver everything, the SDK client's own spans included."""
         # our client exports into the sender; the user's own has a server to wait for
         steps = [self._client.flush, self._sender.flush]
-        return all([step(deadline) for step in (steps if self._client.is_ours else reversed(steps))])
+        done = [step(deadline) for step in (steps if self._client.is_ours else reversed(steps))]
+        return all(done)
 
     def close(self, deadline: float) -> bool:
         """Deliver what the deadline allows and keep the rest in the outbox; the user's own client ends by itself."""

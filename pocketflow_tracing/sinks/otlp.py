@@ -1,4 +1,4 @@
-"""Records as OTLP: the protobuf messages that Langfuse's OpenTelemetry endpoint takes, with the attributes its views read.
+"""Records as OTLP: what Langfuse's OpenTelemetry endpoint takes, with the attributes that its views read.
 
 Attribute names are those of the Langfuse SDK (`langfuse._client.attributes`) and of the server's graph panel
 (`langgraph_node`, `langgraph_step`, as raw strings: a JSON-encoded one would show its quotes on older servers).
@@ -23,7 +23,7 @@ from . import _wire
 __all__ = ["encode_span", "request", "span_attributes"]
 
 MAX_METADATA = 39
-"""Metadata entries of ours on one span, the last of which holds what is more; a span has room for 128 attributes in all."""
+"""Metadata entries on one span, the last of which holds what is more; a span has room for 128 attributes in all."""
 
 _LEVEL = "langfuse.observation.level"
 _MESSAGE = "langfuse.observation.status_message"
@@ -95,8 +95,9 @@ def request(spans: Iterable[bytes], public_key: str, resource: Mapping[str, str]
         resource: attributes of the process.
     """
     scope = InstrumentationScope(name=SCOPE, version=__version__, attributes=_key_values({"public_key": public_key}))
-    # A message on the wire is the concatenation of its fields, so the envelope goes around spans that are serialized already:
-    # serializing hundreds at once would hold the interpreter for milliseconds, and the program's event loop with it.
+    # A message on the wire is the concatenation of its fields, so the envelope goes around spans that are serialized
+    # already: serializing hundreds at once would hold the interpreter for milliseconds, and the program's event loop
+    # with it.
     scope_spans = ScopeSpans(scope=scope).SerializeToString() + b"".join(map(_wire.field_2, spans))
     resource_spans = ResourceSpans(resource=Resource(attributes=_key_values(resource))).SerializeToString()
     # level 1: a quarter of the time of level 6 for a tenth more bytes
@@ -105,21 +106,18 @@ def request(spans: Iterable[bytes], public_key: str, resource: Mapping[str, str]
 
 
 def _run_attributes(run: RunRecord, apply: Mask) -> dict[str, Any]:
-    attributes: dict[str, Any] = {}
-    for key, value in (
-        ("langfuse.trace.name", run.trace_name or (run.name if run.is_app_root else None)),
-        ("session.id", run.session_id),
-        ("user.id", run.user_id),
-        ("langfuse.trace.tags", run.tags or None),
-        ("langfuse.environment", run.environment),
-        ("langfuse.release", run.release),
-        ("langfuse.version", run.version),
-    ):
-        if value is not None:
-            attributes[key] = value
-    for key, value in _flat(apply(run.metadata) if run.metadata else None):
-        attributes[f"langfuse.trace.metadata.{key}"] = value
-    return attributes
+    attributes: dict[str, Any] = {
+        "langfuse.trace.name": run.trace_name or (run.name if run.is_app_root else None),
+        "session.id": run.session_id,
+        "user.id": run.user_id,
+        "langfuse.trace.tags": run.tags or None,
+        "langfuse.environment": run.environment,
+        "langfuse.release": run.release,
+        "langfuse.version": run.version,
+    }
+    metadata = _flat(apply(run.metadata) if run.metadata else None)
+    attributes.update((f"langfuse.trace.metadata.{key}", value) for key, value in metadata)
+    return {key: value for key, value in attributes.items() if value is not None}
 
 
 def _flat(metadata: Json) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from . import schema
 from .errors import StoreError, StoreUnusableError
-from .files import create_privately, identity, set_aside
+from .files import create_privately, identity, is_being_set_aside, set_aside
 
 __all__ = ["Database", "check_ours"]
 
@@ -104,11 +104,17 @@ class Database:
     def _current(self, deadline: float) -> sqlite3.Connection:
         if self._connection is not None and (self._pid != os.getpid() or identity(self.path) != self._identity):
             self._close()
-        if self._connection is None:
+        while self._connection is None:
             create_privately(self.path)
             self._pid = os.getpid()
             self._identity = identity(self.path)
             self._connection = _connect(self.path, deadline)
+            # Opened while another process was setting the file aside, it may have lost its companions.
+            if is_being_set_aside(self.path) or identity(self.path) != self._identity:
+                self._close()
+                if time.monotonic() >= deadline:
+                    raise OSError("another process is setting the damaged file aside")
+                time.sleep(0.01)
         return self._connection
 
     def _close(self) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["create_privately", "identity", "set_aside"]
+__all__ = ["create_privately", "identity", "is_being_set_aside", "set_aside"]
 
 logger = logging.getLogger("pocketflow_tracing")
 
@@ -56,12 +56,25 @@ def set_aside(path: Path, broken: tuple[int, int] | None) -> Path | None:
             return None
         stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
         aside = path.with_name(f"{path.name}.corrupt-{stamp}")
-        path.rename(aside)
+        # The file goes last: the moment it is gone another process begins a new one, whose companions must stay.
         for suffix in ("-wal", "-shm", "-journal"):
             with contextlib.suppress(OSError):
                 Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
+        path.rename(aside)
     logger.warning("The trace store %s was damaged. It is kept as %s, and a new one was begun.", path, aside)
     return aside
+
+
+def is_being_set_aside(path: Path) -> bool:
+    """Return whether a process is renaming the file and its companions just now."""
+    try:
+        return time.time() - _mark(path).stat().st_mtime < _STALE_S
+    except OSError:
+        return False
+
+
+def _mark(path: Path) -> Path:
+    return Path(f"{path}.setting-aside")
 
 
 def _ignore_in_git(directory: Path) -> None:
@@ -71,7 +84,7 @@ def _ignore_in_git(directory: Path) -> None:
 
 @contextlib.contextmanager
 def _one_process(path: Path) -> Iterator[None]:
-    mark = Path(f"{path}.setting-aside")
+    mark = _mark(path)
     while True:
         try:
             mark.mkdir()

@@ -17,6 +17,7 @@ from .outbox import OutboxCounts
 from .queries import RUN_COLUMNS, Where, dead_processes, run_row, select_spans
 from .readonly import read
 from .rows import Changes, FlowRow, RunFilter, RunRow, SpanRow
+from .states import state_after
 
 __all__ = ["Store"]
 
@@ -95,6 +96,41 @@ class Store:
 
         return read(self.path, query)
 
+    def run_changes(self, run_id: str, after: int = 0) -> Changes:
+        """Return a run, without its graph, and what was written of its spans after a revision, sorted by start.
+
+        Args:
+            run_id: the whole id.
+            after: the `revision` of the answer before, 0 for everything.
+
+        Raises:
+            RunNotFoundError: there is no such run.
+        """
+
+        def query(connection: sqlite3.Connection) -> Changes:
+            dead = dead_processes(connection)
+            (revision,) = connection.execute("SELECT sum(value) FROM figures WHERE name = 'revision'").fetchone()
+            row = connection.execute(f"SELECT {RUN_COLUMNS} FROM runs WHERE run_id = ?", (run_id,)).fetchone()  # noqa: S608
+            if row is None:
+                raise RunNotFoundError(f"No run begins with {run_id!r}.")
+            condition = "WHERE run_id = ? AND revision > ? ORDER BY start_ns, id"
+            spans = select_spans(connection, condition, (run_id, after), dead, payload=False)
+            return Changes(revision or 0, [run_row(row, dead)], spans)
+
+        return read(self.path, query)
+
+    def states(self, run_id: str) -> list[tuple[str, Json]]:
+        """Return what each visit did to `shared`, in order: (span_id, state)."""
+
+        def query(connection: sqlite3.Connection) -> list[tuple[str, Json]]:
+            rows = connection.execute(
+                "SELECT span_id, state FROM spans WHERE run_id = ? AND state_seq IS NOT NULL ORDER BY state_seq, id",
+                (run_id,),
+            )
+            return [(span_id, load(text)) for span_id, text in rows]
+
+        return read(self.path, query)
+
     def span(self, run_id: str, span_id: str) -> SpanRow | None:
         """Return one span with everything, None when there is none."""
 
@@ -109,7 +145,8 @@ class Store:
 
         Args:
             run_id: the whole id.
-            seq: `state["seq"]` of a span; a number between two counts as the one before.
+            seq: `state["seq"]` of a span; a number between two counts as the one before. What a visit did to a dict of
+                its own (a flow that runs inside a node) answers with that dict.
         """
 
         def query(connection: sqlite3.Connection) -> list[Any]:
@@ -118,15 +155,7 @@ class Store:
             )
             return [load(text) for (text,) in rows]
 
-        shared: dict[str, Json] = {}
-        for picture in read(self.path, query):
-            if "full" in picture:
-                shared = dict(picture["full"])
-            shared.update(picture.get("added") or {})
-            shared.update({key: change["new"] for key, change in (picture.get("changed") or {}).items()})
-            for key in picture.get("removed") or ():
-                shared.pop(key, None)
-        return shared
+        return state_after(read(self.path, query), seq)
 
     def flows(self, filters: RunFilter = _EVERYTHING) -> list[FlowRow]:
         """Return the figures of every flow, the one that ran last first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 from store.sample import Run, agent_run, process_id, small_run
 
@@ -90,11 +91,11 @@ def test_a_terminal_shows_when_each_span_ran(write, path):
 def test_no_line_is_wider_than_the_terminal(write, path, width):
     """Whatever the width, with inputs, outputs and state, no line of the tree breaks it."""
     run = agent_run(graph=GRAPH)
-    run.spans[1].input = {"prompt": "lorem ipsum " * 50, "list": list(range(100))}
+    run.spans[1].input = {"prompt": "lorem ipsum " * 50, "list": list(range(100)), "wide": "日本語" * 40}
     run.spans[1].name = "Very" * 30
     write(run)
     lines = picture(path, width=width, terminal=True, options=TreeOptions(io=True, state=True))
-    assert width >= max(len(line) for line in lines)
+    assert width >= max(cell_len(line) for line in lines)
 
 
 def test_a_terminal_without_unicode(write, path):
@@ -132,6 +133,29 @@ def test_inputs_outputs_and_state(write, path):
         "      ~ k 1 → 2",
         "      - gone",
     ] == picture(path, options=TreeOptions(io=True, state=True))
+
+
+def test_changes_inside_of_values(write, path):
+    """A change that is recorded as places inside of a value is shown with those places."""
+    run = Run(1)
+    steps = [
+        {"path": ["a", 0], "old": 1, "new": 2},
+        {"path": ["b"], "added": "x"},
+        {"path": ["c"], "removed": True},
+        {"path": ["list"], "at": 3, "removed": 2, "added": [7, 8]},
+    ]
+    state = {"seq": 0, "full": {"k": 1}, "end": {"seq": 1, "changed": {"k": {"inside": steps}}, "unwatched": ["old"]}}
+    run.span("flow", "F", 0, 10, state=state)
+    write(run)
+    assert [
+        "= k 1",
+        "~ k.a[0] 1 → 2",
+        "+ k.b x",
+        "- k.c",
+        "- k.list[3:] 2 places",
+        "+ k.list[3:] [7, 8]",
+        "… old no longer watched",
+    ] == [line.strip() for line in picture(path, options=TreeOptions(state=True))[1:]]
 
 
 def test_an_interrupted_run_says_where(write, path):

@@ -2,29 +2,9 @@
 
 from __future__ import annotations
 
-import langfuse
 import pytest
 from collector import Collector
-from langfuse._client.resource_manager import LangfuseResourceManager
-from opentelemetry import trace
-from opentelemetry.util._once import Once
-
-from pocketflow_tracing import _foreign, _sdk
-
-
-def forget():
-    """End every client and forget the process's tracer provider."""
-    assert langfuse.Langfuse
-    clients = [client for _, client in LangfuseResourceManager._instances.items()]
-    providers = [*(client.tracer_provider for client in clients), trace._TRACER_PROVIDER]
-    LangfuseResourceManager._instances = {}
-    for client in clients:
-        client.shutdown()
-    for provider in {id(provider): provider for provider in providers if hasattr(provider, "shutdown")}.values():
-        provider.shutdown()
-    trace._TRACER_PROVIDER = None
-    trace._TRACER_PROVIDER_SET_ONCE = Once()
-    _foreign._watched.clear()
+from sdk_state import forget
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +29,3 @@ def keys(collector, monkeypatch):
     for name, value in collector.environ.items():
         monkeypatch.setenv(name, value)
     return collector.environ
-
-
-def client_of(collector):
-    """What the SDK keeps of the client for a collector, None when there is none."""
-    return _sdk.instances().get(collector.public_key)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from pathlib import Path
 
 import pytest
-from generating import NODES, Calls, expected, generate, run, stored
+from generating import NODES, Calls, CallsAsync, expected, generate, run, stored
 from langfuse import Langfuse, get_client, observe
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from pocketflow import Flow, Node
+from pocketflow import AsyncFlow, Flow, Node
 
 from pocketflow_tracing import TracingConfig, flush, trace_flow
 
@@ -135,6 +136,17 @@ def test_sampling_holds_for_generations(rate, where, collector, monkeypatch):
     assert (rate > 0) == (len(trees) > 0)
 
 
+def test_a_kept_run_keeps_its_generations(keys, collector, monkeypatch):
+    """What decides is the run: a decorator that keeps all runs keeps their generations, whatever rate the others have."""
+    monkeypatch.setenv("LANGFUSE_SAMPLE_RATE", "0.01")
+    run(Calls())
+    flow = trace_flow(Flow(start=Calls()), config=TracingConfig(sample_rate=1.0), flow_name="Kept")
+    for _ in range(20):
+        flow.run({})
+    trees = [tree for tree in assert_flushed(collector).tree() if tree[0] == "Kept"]
+    assert [("Kept", *expected(Calls())[1:])] * 20 == trees
+
+
 @pytest.mark.parametrize("off", ["prep", "exec", "post"])
 def test_a_generation_of_a_phase_that_is_off_hangs_at_the_node(off, keys, collector, monkeypatch):
     """With the phase switched off, what it generated is a child of the node."""
@@ -152,9 +164,22 @@ def test_a_generation_of_a_phase_that_is_off_hangs_at_the_node(off, keys, collec
     monkeypatch.setenv(f"POCKETFLOW_TRACE_{off.upper()}", "0")
     run(CallsEverywhere())
     phases = [
-        "generation" if phase == off else (f"CallsEverywhere.{phase}", "generation") for phase in ("prep", "exec", "post")
+        "generation" if phase == off else (f"CallsEverywhere.{phase}", "generation")
+        for phase in ("prep", "exec", "post")
     ]
     assert (("Flow", ("CallsEverywhere", *phases)),) == assert_flushed(collector).tree()
+
+
+def test_generations_of_concurrent_runs_do_not_mix(keys, collector):
+    """Each generation of twenty concurrent runs of one flow object stands in its own run."""
+    flow = trace_flow(AsyncFlow(start=CallsAsync()))
+
+    async def main():
+        await asyncio.gather(*(flow.run_async({}) for _ in range(20)))
+
+    asyncio.run(main())
+    assert (expected(CallsAsync()),) * 20 == assert_flushed(collector).tree()
+    assert 20 == len({span.trace_id for span in collector.spans()})
 
 
 # --- spans of other instrumentations -----------------------------------------------------------------------------------

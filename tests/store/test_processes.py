@@ -13,7 +13,7 @@ import pytest
 import sample
 from sample import process_id, small_run
 
-from pocketflow_tracing.store import Outbox, OutboxBatch, Store, StoreWriter
+from pocketflow_tracing.store import Outbox, OutboxBatch, Store, StoreError, StoreWriter
 
 spawn = multiprocessing.get_context("spawn")
 WRITERS, RUNS = 8, 25
@@ -78,28 +78,38 @@ def read_count(store: Store) -> int:
         raise
 
 
-def break_in(path: Path, number: int, barrier, failures) -> None:
-    try:
-        barrier.wait(60)
-        with contextlib.closing(StoreWriter(path)) as writer:
-            write(writer, small_run(number))
-    except BaseException as error:
-        failures.put(repr(error))
+ROUNDS = 40
 
 
-def test_a_broken_file_found_by_many(path):
+def broken(folder: Path, number: int) -> Path:
+    return folder / str(number) / "traces.db"
+
+
+def break_in(folder: Path, number: int, barrier, failures) -> None:
+    for attempt in range(ROUNDS):
+        try:
+            barrier.wait(60)
+            with contextlib.closing(StoreWriter(broken(folder, attempt))) as writer:
+                write(writer, small_run(number))
+        except BaseException as error:
+            failures.put(f"round {attempt}: {error!r}")
+
+
+def test_a_broken_file_found_by_many(tmp_path):
     """Of several processes that find the file broken at once, one sets it aside; every batch lands in the new one."""
-    path.parent.mkdir()
-    path.write_bytes(b"broken" * 5000)
+    for attempt in range(ROUNDS):  # the harmful moments are short
+        broken(tmp_path, attempt).parent.mkdir()
+        broken(tmp_path, attempt).write_bytes(b"broken" * 5000)
     barrier, failures = spawn.Barrier(6), spawn.Queue()
-    processes = [spawn.Process(target=break_in, args=(path, number, barrier, failures)) for number in range(1, 7)]
+    processes = [spawn.Process(target=break_in, args=(tmp_path, number, barrier, failures)) for number in range(1, 7)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
     assert failures.empty(), failures.get()
-    assert 6 == len(Store(path).runs())
-    assert 1 == len(list(path.parent.glob("*.corrupt*")))
+    for attempt in range(ROUNDS):
+        assert 6 == len(Store(broken(tmp_path, attempt)).runs())
+        assert 1 == len(list(broken(tmp_path, attempt).parent.glob("*.corrupt*")))
 
 
 def write_and_die(path: Path) -> None:
@@ -130,13 +140,31 @@ def test_a_forked_child(path):
     """A forked child that goes on with the parent's objects gets its own connection; the parent's goes on working."""
     with contextlib.closing(StoreWriter(path)) as writer:
         write(writer, small_run(1))
+        inherited = writer._database._connection
         child = os.fork()
         if not child:
+            code = 1
             try:
                 write(writer, small_run(2))
+                code = 0 if writer._database._connection is not inherited else 2
                 writer.close()
             finally:
-                os._exit(0)
-        os.waitpid(child, 0)
+                os._exit(code)
+        assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         write(writer, small_run(3))
+        assert writer._database._connection is inherited
     assert 3 == len(Store(path).runs())
+
+
+def test_a_file_that_is_being_set_aside_is_not_used(path):
+    """A writer that opens the file while another process renames it waits, and writes into what comes after."""
+    with contextlib.closing(StoreWriter(path)) as writer:
+        write(writer, small_run(1))
+    mark = Path(f"{path}.setting-aside")
+    mark.mkdir()
+    with contextlib.closing(StoreWriter(path, patience_s=0.05)) as writer:
+        with pytest.raises(StoreError, match="setting the damaged file aside"):
+            write(writer, small_run(2))
+        os.utime(mark, (1, 1))  # of a process that died long ago
+        write(writer, small_run(2))
+    assert 2 == len(Store(path).runs())

@@ -25,7 +25,9 @@ def python(tmp_path):
 
     def run(*arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         command = ["-c", *arguments] if len(arguments) == 1 else list(arguments)
-        clean = {key: value for key, value in os.environ.items() if not key.startswith(("LANGFUSE_", "POCKETFLOW_", "OTEL_"))}
+        clean = {
+            key: value for key, value in os.environ.items() if not key.startswith(("LANGFUSE_", "POCKETFLOW_", "OTEL_"))
+        }
         process = subprocess.run(
             [sys.executable, "-W", "error", *command],
             cwd=tmp_path,

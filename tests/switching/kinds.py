@@ -85,7 +85,7 @@ class Kind:
         """A flow class that builds its own graph."""
         kind = self
 
-        def __init__(self):  # noqa: N807
+        def __init__(self):
             super(made, self).__init__(start=kind.start())
 
         made = type(name, (self.base,), {"__init__": __init__, "__module__": __name__})
@@ -145,10 +145,11 @@ def trees() -> list[tuple[Any, ...]]:
         for span in spans(run):
             below.setdefault(None if span.span_id == run.run_id else span.parent_id, []).append(span)
 
-        def picture(span):
-            children = [picture(child) for child in below.get(span.span_id, [])]
-            return (span.name, *children) if children else span.name
-
         (root,) = below[None]
-        found.append(picture(root))
+        found.append(_picture(root, below))
     return found
+
+
+def _picture(span: Any, below: dict[str | None, list[Any]]) -> Any:
+    children = [_picture(child, below) for child in below.get(span.span_id, [])]
+    return (span.name, *children) if children else span.name

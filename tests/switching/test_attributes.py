@@ -119,10 +119,20 @@ def test_trace_attributes_add_up(records):
 def test_nearest_wins():
     """Per run, then the decorator, then the config; tags and metadata of all of them are joined."""
     config = TracingConfig(
-        session_id="config", user_id="config", version="config", environment="config", tags=["c"], metadata={"c": 1, "x": "c"}
+        session_id="config",
+        user_id="config",
+        version="config",
+        environment="config",
+        tags=["c"],
+        metadata={"c": 1, "x": "c"},
     )
     flow = trace_flow(
-        FLOW.plain(), config=config, session_id="decorator", user_id="decorator", tags=["d"], metadata={"d": 1, "x": "d"}
+        FLOW.plain(),
+        config=config,
+        session_id="decorator",
+        user_id="decorator",
+        tags=["d"],
+        metadata={"d": 1, "x": "d"},
     )
     with trace_attributes(session_id="run", tags=["r"], metadata={"r": 1, "x": "r"}):
         FLOW.run(flow)

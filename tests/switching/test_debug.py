@@ -61,7 +61,7 @@ def test_every_line_is_seen_once(configured, switch, destination, python):
     delivered = [line for line in said if line.startswith("delivered")]
     steps = [line for line in said if not line.startswith("delivered")]
     assert len(LINES) == len(steps), done.stderr
-    for pattern, line in zip(LINES, steps):
+    for pattern, line in zip(LINES, steps, strict=True):
         assert re.fullmatch(pattern, line)
     assert where in steps[0]
     assert delivered

@@ -8,7 +8,7 @@ import logging
 import pickle
 
 import pytest
-from kinds import Ask, AnswerAsync, Kind, KINDS, runs, trees
+from kinds import KINDS, AnswerAsync, Ask, Kind, runs, trees
 from pocketflow import AsyncFlow, Flow, Node
 
 from pocketflow_tracing import instrument, trace_flow, uninstrument
@@ -311,18 +311,18 @@ def test_a_node_on_its_own_is_a_trace_under_instrument(node):
 @trace_flow()
 class Decorated(Flow):
     def __init__(self):
-        super(Decorated, self).__init__(start=KINDS["Flow"].start())
+        super().__init__(start=KINDS["Flow"].start())
 
 
 class Inherits(Decorated):
     def __init__(self):
-        super(Inherits, self).__init__()
+        super().__init__()
 
 
 @trace_flow()
 class DecoratedAgain(Decorated):
     def prep(self, shared):
-        return super(DecoratedAgain, self).prep(shared)
+        return super().prep(shared)
 
 
 def test_a_subclass_reports_its_own_name():
@@ -373,7 +373,10 @@ def test_a_pickled_flow_is_traced_in_a_process_that_never_marked_one(python, tmp
         "from graph import Step\n"
         "Path('flow.pickle').write_bytes(pickle.dumps(trace_flow(Flow(start=Step()), flow_name='Travelled')))"
     )
-    python("import pickle; from pathlib import Path; pickle.loads(Path('flow.pickle').read_bytes()).run({})")
+    python(
+        "import pickle; from pathlib import Path; flow = pickle.loads(Path('flow.pickle').read_bytes())\n"
+        "import pocketflow_tracing as t; t.instrument(); t.uninstrument(); flow.run({})"
+    )
     assert ["Travelled"] == [run.name for run in runs()]
 
 

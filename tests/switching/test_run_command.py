@@ -17,7 +17,7 @@ from kinds import KINDS
 def main():
     flow = KINDS["Flow"].plain()
     flow.run({"question": helper.QUESTION})
-    print(json.dumps([__name__, sys.argv, sys.path[0], __file__]))
+    print(json.dumps([__name__, sys.argv, sys.path, __file__]))
     if "fail" in sys.argv:
         raise RuntimeError("on purpose")
     if "leave" in sys.argv:
@@ -45,7 +45,9 @@ def test_a_script_runs_as_under_python(argument, code, script, python):
     (script.parent / "kinds.py").write_text(Path(__file__).with_name("kinds.py").read_text())
     plain = python(str(script), argument, "--flag", check=False)
     traced = python("-m", "pocketflow_tracing", "run", str(script), argument, "--flag", check=False)
-    assert ["__main__", [str(script), argument, "--flag"], str(script.parent), str(script)] == json.loads(plain.stdout)
+    name, arguments, path, file = json.loads(plain.stdout)
+    assert ("__main__", [str(script), argument, "--flag"], str(script)) == (name, arguments, file)
+    assert str(script.parent) == path[0]
     assert (code, code, plain.stdout) == (plain.returncode, traced.returncode, traced.stdout)
     assert ("RuntimeError: on purpose" in plain.stderr) == ("RuntimeError: on purpose" in traced.stderr)
     assert [KINDS["Flow"].tree("Flow")] == trees()

@@ -164,7 +164,9 @@ def test_phases_are_switched_off_by_the_environment(variable, text, monkeypatch,
     kit.use(records)
     kind.run(trace_flow(kind.plain()))
     phase = variable.rpartition("_")[2].lower()
-    phases = {span.attributes.get("phase") for span in records.flushed().spans() if not span.name.startswith("AskTwice")}
+    phases = {
+        span.attributes.get("phase") for span in records.flushed().spans() if not span.name.startswith("AskTwice")
+    }
     assert {None, "prep", "exec", "post"} - {phase} == phases
 
 
@@ -279,7 +281,9 @@ def test_two_decorators_sharing_a_config_are_apart():
     config.session_id = "third"
     for flow in (second, first, second, first):
         FLOW.run(flow)
-    assert [("Two", "second", ["t"]), ("One", "first", [])] * 2 == [(run.name, run.session_id, run.tags) for run in runs()]
+    assert [("Two", "second", ["t"]), ("One", "first", [])] * 2 == [
+        (run.name, run.session_id, run.tags) for run in runs()
+    ]
 
 
 def test_two_decorators_for_one_project_keep_their_own_environment(monkeypatch):

@@ -1,0 +1,228 @@
+"""Where inside a value something changed, and the way back: pure functions over JSON-ready values.
+
+A change of one value is {"old": …, "new": …}, or {"inside": [step, …]} where that is smaller. Each step has the "path"
+from the value to where it applies, of keys and positions, and one of these forms; they are applied in their order:
+
+- {"path", "old", "new"}: what stood there is another value now;
+- {"path", "added": value}: a key came into a dict, the last part of the path;
+- {"path", "removed": true}: a key left a dict;
+- {"path", "at": position, "removed": count, "added": list or text}: a list or a long text lost so many entries or
+  characters at a position, and got these in their place.
+
+Positions are those of the recorded value: of a list that is shown by its head and tail, the mark "… 900 more items"
+counts as one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .records import Json
+
+__all__ = ["apply", "difference", "same"]
+
+_MOST_STEPS = 100
+_MOST_COMPARISONS = 20_000
+_FARTHEST = 64
+"""Entries over which a list is searched for the place where it goes on as before."""
+_LONG_TEXT = 200
+_STEP_WEIGHT = 32
+
+Path = tuple[str | int, ...]
+
+
+def same(one: Json, other: Json) -> bool:
+    """Whether two values are the same in JSON: 1 is neither 1.0 nor true there, and 0.0 is not -0.0.
+
+    Takes snapshots as well, whose marks are tuples.
+    """
+    if one is other:
+        return True
+    kind = type(one)
+    if kind is not type(other):
+        return False
+    if one != other:
+        return False
+    if kind is float:
+        return one != 0.0 or str(one) == str(other)
+    if kind is dict:
+        return all(same(value, other[key]) for key, value in one.items() if type(value) is not str)
+    if kind is list or issubclass(kind, tuple):
+        return all(map(same, one, other))
+    return True
+
+
+def difference(old: Json, new: Json) -> dict[str, Json]:
+    """What makes the new value of the old one; see the module's docstring.
+
+    The answer holds parts of both values, which must not be changed afterwards.
+    """
+    whole = {"old": old, "new": new}
+    if type(old) is not type(new) or not isinstance(new, (dict, list, str)):
+        return whole
+    search = _Search()
+    try:
+        search.compare(old, new, ())
+    except _TooMuchError:
+        return whole
+    if any(not step["path"] and "new" in step for step in search.steps):
+        return whole
+    size = sum(_weight(list(step.values()), 1 << 40) + _STEP_WEIGHT for step in search.steps)
+    return {"inside": search.steps} if size < _weight([old, new], size + 1) else whole
+
+
+def apply(old: Json, change: dict[str, Json]) -> Json:
+    """The new value, from the old one and what `difference` returned; the old one stays as it is.
+
+    Raises:
+        ValueError: the change was made from another value.
+    """
+    if "inside" not in change:
+        return change.get("new")
+    try:
+        value = old
+        for step in change["inside"]:
+            value = _applied(value, step["path"], step)
+    except (KeyError, IndexError, TypeError) as error:
+        raise ValueError("the change was made from another value") from error
+    return value
+
+
+class _TooMuchError(Exception):
+    """The values differ in more places than it pays to list."""
+
+
+class _Search:
+    """Looks for the steps from one value to another."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, Json]] = []
+        self.left = _MOST_COMPARISONS
+
+    def add(self, path: Path, **form: Json) -> None:
+        if len(self.steps) >= _MOST_STEPS:
+            raise _TooMuchError
+        self.steps.append({"path": list(path), **form})
+
+    def compare(self, old: Json, new: Json, path: Path) -> None:
+        if self.same(old, new):
+            return
+        kind = type(new)
+        if kind is not type(old):
+            self.add(path, old=old, new=new)
+        elif kind is dict and (not old or not new or not old.keys().isdisjoint(new)):
+            self.dicts(old, new, path)
+        elif kind is list:
+            self.lists(old, new, path)
+        elif kind is str and len(old) > _LONG_TEXT and len(new) > _LONG_TEXT:
+            self.texts(old, new, path)
+        else:
+            self.add(path, old=old, new=new)
+
+    def same(self, old: Json, new: Json) -> bool:
+        self.left -= 1
+        if self.left < 0:
+            raise _TooMuchError
+        return same(old, new)
+
+    def dicts(self, old: dict[str, Json], new: dict[str, Json], path: Path) -> None:
+        for key in old:
+            if key not in new:
+                self.add((*path, key), removed=True)
+        for key, value in new.items():
+            if key in old:
+                self.compare(old[key], value, (*path, key))
+            else:
+                self.add((*path, key), added=value)
+
+    def lists(self, old: list[Json], new: list[Json], path: Path) -> None:
+        here, there = 0, 0
+        while here < len(old) and there < len(new):
+            if self.same(old[here], new[there]):
+                here, there = here + 1, there + 1
+                continue
+            lost, come = self.go_on(old, here, new, there)
+            if lost == come:
+                for _ in range(lost):
+                    self.compare(old[here], new[there], (*path, there))
+                    here, there = here + 1, there + 1
+            else:
+                self.add(path, at=there, removed=lost, added=new[there : there + come])
+                here, there = here + lost, there + come
+        if here < len(old) or there < len(new):
+            self.add(path, at=there, removed=len(old) - here, added=new[there:])
+
+    def go_on(self, old: list[Json], here: int, new: list[Json], there: int) -> tuple[int, int]:
+        """How many entries of each list stand before the nearest place where they agree again."""
+        most_lost, most_come = len(old) - here, len(new) - there
+        for distance in range(1, min(_FARTHEST, most_lost + most_come - 2) + 1):
+            for lost in range(max(0, distance - most_come + 1), min(distance, most_lost - 1) + 1):
+                if self.same(old[here + lost], new[there + distance - lost]):
+                    return lost, distance - lost
+        return most_lost, most_come
+
+    def texts(self, old: str, new: str, path: Path) -> None:
+        most = min(len(old), len(new))
+        begin = _agreeing(most, lambda size: old[:size] == new[:size])
+        end = _agreeing(most - begin, lambda size: not size or old[-size:] == new[-size:])
+        if 2 * (begin + end) < most:
+            self.add(path, old=old, new=new)
+        else:
+            self.add(path, at=begin, removed=len(old) - begin - end, added=new[begin : len(new) - end])
+
+
+def _agreeing(most: int, agree: Any) -> int:
+    """The largest size, up to `most`, at which two texts agree: by halving, for comparing slices is fast."""
+    least = 0
+    while least < most:
+        middle = (least + most + 1) // 2
+        if agree(middle):
+            least = middle
+        else:
+            most = middle - 1
+    return least
+
+
+def _weight(value: Json, enough: int) -> int:
+    """About the characters of a value in JSON, counted until they are enough."""
+    kind = type(value)
+    if kind is str:
+        return len(value) + 3
+    if kind is not dict and kind is not list:
+        return 5
+    weight = 2
+    for part in value.items() if kind is dict else value:
+        if kind is dict:
+            weight += len(part[0]) + 4 + _weight(part[1], enough - weight)
+        else:
+            weight += 1 + _weight(part, enough - weight)
+        if weight >= enough:
+            break
+    return weight
+
+
+def _applied(value: Json, path: list[str | int], step: dict[str, Json]) -> Json:
+    if not path:
+        return _changed(value, step)
+    first, rest = path[0], path[1:]
+    if type(value) not in {dict, list} or (type(value) is list) is not (type(first) is int):
+        raise TypeError("no such place")
+    copy: Any = value.copy()
+    if rest or "at" in step:
+        copy[first] = _applied(value[first], rest, step)
+    elif "removed" in step:
+        del copy[first]
+    elif "added" in step:
+        copy[first] = step["added"]
+    else:
+        copy[first] = _changed(value[first], step)
+    return copy
+
+
+def _changed(value: Json, step: dict[str, Json]) -> Json:
+    if "at" not in step:
+        return step["new"]
+    at, end = step["at"], step["at"] + step["removed"]
+    if type(value) not in {list, str} or end > len(value):
+        raise IndexError("no such entries")
+    return value[:at] + step["added"] + value[end:]

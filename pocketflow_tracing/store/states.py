@@ -1,0 +1,48 @@
+"""`shared` at a step of a run, from what each visit did to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pocketflow_tracing import _changes
+from pocketflow_tracing.records import Json
+
+__all__ = ["state_after"]
+
+UNKNOWN = "<unknown: what it was before is not in the store>"
+
+
+def state_after(states: Iterable[Json], seq: int) -> dict[str, Json]:
+    """Return `shared` as it was after a step.
+
+    Flows that run inside a node with a dict of their own have a picture of their own: the answer is that of the dict
+    which the last step up to `seq` is about.
+
+    Args:
+        states: the `state` of a run's spans, in any order.
+        seq: of the step; a number between two counts as the one before.
+    """
+    steps = sorted((step for step in _steps(states) if step[0] <= seq), key=lambda step: step[0])
+    shared: dict[str, Json] = {}
+    for _, of, step in steps:
+        if of != steps[-1][1]:
+            continue
+        if "full" in step:
+            shared = dict(step["full"])
+        shared.update(step.get("added") or {})
+        for key, change in (step.get("changed") or {}).items():
+            try:
+                shared[key] = _changes.apply(shared.get(key), change)
+            except ValueError:  # a span in between was lost, with the process that recorded it
+                shared[key] = UNKNOWN
+        for key in (*(step.get("removed") or ()), *(step.get("unwatched") or ())):
+            shared.pop(key, None)
+    return shared
+
+
+def _steps(states: Iterable[Json]) -> Iterator[tuple[int, int, Json]]:
+    for state in states:
+        of = state.get("of", 0)
+        yield state["seq"], of, state
+        if "end" in state:  # the visit that took the first picture, when it ended
+            yield state["end"]["seq"], of, state["end"]

@@ -1,0 +1,152 @@
+"""The queue's bounds: memory does not grow, whole runs go, and what went is counted and said."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+
+from drill import environment
+
+from pocketflow_tracing.store import Store, build_tree
+
+SETUP = """
+import json, sys, threading
+from pocketflow import Flow, Node
+from pocketflow_tracing import flush, trace_flow
+from pocketflow_tracing.delivery import delivery
+
+class Ask(Node):
+    def prep(self, shared):
+        return shared["question"]
+    def exec(self, question):
+        return question + "?"
+    def post(self, shared, question, answer):
+        shared["answer"] = answer
+        shared["left"] = shared.get("left", 0) - 1
+        return "again" if shared["left"] > 0 else "done"
+
+ask = Ask()
+ask - "again" >> ask
+flow = trace_flow(Flow(start=ask), flow_name="Drill")
+
+gate = threading.Event()
+deliver = delivery._deliver
+def held(batch):  # the worker stands still until the gate opens, as on a machine that is too slow
+    gate.wait(30)
+    deliver(batch)
+delivery._deliver = held
+import warnings; warnings.simplefilter("ignore")
+"""
+
+
+def _run(code, tmp_path, **extra):
+    done = subprocess.run(
+        [sys.executable, "-c", SETUP + textwrap.dedent(code)],
+        cwd=tmp_path,
+        env=environment(None, **extra),
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1]), done.stderr
+
+
+def test_the_oldest_complete_runs_go_first_and_none_by_halves(tmp_path):
+    """With a queue of 500 spans and 5,000 recorded, the newest runs are there whole, and the dropped ones are counted."""
+    report, stderr = _run(
+        """
+        for number in range(1000):
+            flow.run({"question": str(number)})
+        waiting = len(delivery._queue)
+        gate.set()
+        print(json.dumps({"waiting": waiting, "flushed": flush(30)}))
+        """,
+        tmp_path,
+        POCKETFLOW_TRACE_QUEUE_SIZE="500",
+    )
+    assert report["flushed"] is False
+    store = Store(tmp_path / ".pocketflow" / "traces.db")
+    runs = list(store.runs(limit=2000))
+    assert 0 < len(runs) < 1000
+    questions = set()
+    for run in runs:
+        spans = store.spans(run.run_id)
+        assert len(spans) == 5
+        assert run.status == "success"
+        build_tree(run, spans)
+        questions.add(int(next(span.output for span in spans if span.name == "Ask.prep")))
+    assert 999 in questions
+    dropped = store.figures()["dropped"]
+    assert dropped == 5 * (1000 - len(runs))
+    assert stderr.count("POCKETFLOW_TRACE_QUEUE_SIZE") == 1
+
+
+def test_a_run_larger_than_the_queue_says_what_it_lost(tmp_path):
+    """One endless run keeps its visits, loses phases, and its root says how many."""
+    report, _ = _run(
+        """
+        flow.run({"question": "long", "left": 1000})
+        waiting = len(delivery._queue)
+        gate.set()
+        print(json.dumps({"waiting": waiting, "flushed": flush(30)}))
+        """,
+        tmp_path,
+        POCKETFLOW_TRACE_QUEUE_SIZE="500",
+    )
+    assert report["flushed"] is False
+    store = Store(tmp_path / ".pocketflow" / "traces.db")
+    run = store.run("last")
+    spans = store.spans(run.run_id)
+    root = next(span for span in spans if span.parent_id is None)
+    assert root.attributes["lost_spans"] == 1 + 1000 * 4 - len(spans)
+    assert sum(1 for span in spans if span.kind == "node") == 1000
+
+
+def test_a_queue_in_bytes_holds_too(tmp_path):
+    """Large results in many runs are dropped by their size before the count is reached."""
+    report, stderr = _run(
+        """
+        for number in range(400):
+            flow.run({"question": str(number) + "x" * 100_000})
+        gate.set()
+        print(json.dumps({"flushed": flush(30)}))
+        """,
+        tmp_path,
+        POCKETFLOW_TRACE_QUEUE_MB="4",
+    )
+    assert report["flushed"] is False
+    assert "POCKETFLOW_TRACE_QUEUE_MB" in stderr
+    assert len(list(Store(tmp_path / ".pocketflow" / "traces.db").runs(limit=1000))) < 400
+
+
+def test_nothing_of_ours_grows_over_ten_thousand_runs(tmp_path):
+    """After 10,000 runs there are no more threads, files and objects of ours than after 1,000."""
+    report, _ = _run(
+        """
+        import gc, os
+        gate.set()
+        def census():
+            assert flush(60)
+            gc.collect()
+            ours = sum(1 for thing in gc.get_objects() if type(thing).__module__.startswith("pocketflow_tracing"))
+            return {"threads": threading.active_count(), "files": len(os.listdir("/proc/self/fd")), "objects": ours}
+        for number in range(1000):
+            flow.run({"question": "small"})
+        first = census()
+        for _ in range(9):
+            for number in range(1000):
+                flow.run({"question": "small"})
+            flush(60)
+        print(json.dumps([first, census()]))
+        """,
+        tmp_path,
+        POCKETFLOW_TRACE_STORE_MAX_RUNS="100",
+    )
+    first, last = report
+    assert last["threads"] == first["threads"]
+    assert last["files"] == first["files"]
+    assert last["objects"] <= first["objects"] + 20

@@ -1,0 +1,600 @@
+"""The record tree of each kind of node and flow, compared literally."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+from kit import World, use
+from pocketflow import Flow, Node
+
+from pocketflow_tracing import trace_flow
+
+FLAVOURS = pytest.mark.parametrize("flavour", ["sync", "async", "parallel"])
+
+
+def world(flavour):
+    return World("object", flavour)
+
+
+@FLAVOURS
+def test_a_node(flavour, records, exact):
+    """A node holds its phases; times, ids, inputs, outputs and changes of shared are those of the run."""
+    w = world(flavour)
+    node = w.node(
+        "Greet",
+        prep=lambda self, shared: shared["name"],
+        exec=lambda self, name: f"hello {name}",
+        post=lambda self, shared, prep_res, exec_res: shared.update(greeting=exec_res),
+    )()
+    w.run(w.flow(node), {"name": "Ada"})
+    flow, node, prep, attempt, post = records.spans()
+    kind = w.Flow.__name__
+    assert [span.kind for span in (flow, node, prep, attempt, post)] == ["flow", "node", "phase", "attempt", "phase"]
+    assert [span.name for span in (flow, node)] == [kind, "Greet"]
+    assert [span.name for span in (prep, attempt, post)] == ["Greet.prep", "Greet.exec", "Greet.post"]
+    assert {span.status for span in records.spans()} == {"success"}
+    assert flow.attributes == {"node": kind, "class": kind, "visit": 1, "action": "default"}
+    assert node.attributes == {"node": "Greet", "class": "Greet", "step": 1, "visit": 1, "action": "default"}
+    assert prep.attributes == {"phase": "prep"}
+    assert attempt.attributes == {"phase": "exec", "attempt": 1, "max_attempts": 1}
+    assert post.attributes == {"phase": "post"}
+    assert (flow.input, flow.output) == (
+        {"name": "Ada"},
+        {"action": "default", "shared": {"name": "Ada", "greeting": "hello Ada"}},
+    )
+    assert (prep.input, prep.output) == ({"shared": ["name"]}, "Ada")
+    assert (attempt.input, attempt.output) == ("Ada", "hello Ada")
+    assert (post.input, post.output) == ({"prep_res": "Ada", "exec_res": "hello Ada"}, None)
+    assert flow.state == {"seq": 1, "full": {"name": "Ada"}}
+    assert node.state == {"seq": 2, "added": {"greeting": "hello Ada"}}
+    assert (node.input, node.output) == (None, None)
+    # the clock gives 1 µs a reading: two for the run, one for each beginning and end
+    times = [(span.start_ns, span.end_ns) for span in records.spans()]
+    assert times == [(1000, 10000), (2000, 9000), (3000, 4000), (5000, 6000), (7000, 8000)]
+    assert [int(span.span_id, 16) for span in records.spans()] == [2, 3, 4, 5, 6]
+    run = records.run()
+    assert (run.run_id, run.trace_id) == (f"{2:016x}", f"{1:032x}")
+    assert (run.name, run.status, run.start_ns, run.end_ns) == (kind, "success", 1000, 10000)
+    assert run.graph == {
+        "flows": [
+            {
+                "id": kind,
+                "name": kind,
+                "start": "Greet",
+                "nodes": [{"id": "Greet", "name": "Greet", "kind": "node", "class": "Greet"}],
+                "edges": [],
+            }
+        ]
+    }
+    records.check()
+
+
+@FLAVOURS
+def test_a_loop_with_a_branch(flavour, records):
+    """Visits are counted for each node, steps for the flow; each visit knows its action and successor."""
+    w = world(flavour)
+
+    def decide(self, shared, prep_res, exec_res):
+        shared["n"] += 1
+        return "search" if shared["n"] < 3 else "answer"
+
+    choose = w.node("Choose", post=decide)()
+    search = w.node("Search", post=lambda self, *a: "back")()
+    choose - "search" >> search
+    choose - "answer" >> w.node("Answer")()
+    search - "back" >> choose
+    w.run(w.flow(choose), {"n": 0})
+    facts = [
+        (span.name, *(span.attributes.get(name) for name in ("step", "visit", "action", "successor")))
+        for span in records.spans(kind="node")
+    ]
+    assert facts == [
+        ("Choose", 1, 1, "search", "Search"),
+        ("Search", 2, 1, "back", "Choose"),
+        ("Choose", 3, 2, "search", "Search"),
+        ("Search", 4, 2, "back", "Choose"),
+        ("Choose", 5, 3, "answer", "Answer"),
+        ("Answer", 6, 1, "default", None),
+    ]
+    assert [span.state for span in records.spans("Choose")] == [
+        {"seq": 2, "changed": {"n": {"old": 0, "new": 1}}},
+        {"seq": 3, "changed": {"n": {"old": 1, "new": 2}}},
+        {"seq": 4, "changed": {"n": {"old": 2, "new": 3}}},
+    ]
+    (flow,) = records.run().graph["flows"]
+    assert flow["edges"] == [
+        {"from": "Choose", "action": "search", "to": "Search"},
+        {"from": "Choose", "action": "answer", "to": "Answer"},
+        {"from": "Search", "action": "back", "to": "Choose"},
+    ]
+    records.check()
+
+
+@FLAVOURS
+def test_no_successor(flavour, records):
+    """An action without successor is said, where there would have been others."""
+    w = world(flavour)
+    node = w.node("Ask", post=lambda self, *a: "elsewhere")()
+    node - "here" >> w.node()()
+    with pytest.warns(UserWarning, match="Flow ends"):
+        w.run(w.flow(node), {})
+    attributes = records.span("Ask").attributes
+    assert (attributes["action"], attributes["no_successor"], "successor" in attributes) == ("elsewhere", True, False)
+
+
+@FLAVOURS
+def test_a_retry_that_recovers(flavour, records):
+    """A failed attempt that a later one saves is an error of WARNING level; node and flow are recovered."""
+    w = world(flavour)
+    left = [ValueError("first"), KeyError("second")]
+
+    def exec(self, prep_res):
+        if left:
+            raise left.pop(0)
+        return "ok"
+
+    node = w.node("Flaky", exec=exec)(max_retries=4)
+    node >> w.node("Next")()
+    w.run(w.flow(node), {})
+    name = w.Flow.__name__
+    assert records.tree("attempt", "max_attempts", "level") == (
+        name,
+        "recovered",
+        {},
+        [
+            (
+                "Flaky",
+                "recovered",
+                {},
+                [
+                    ("Flaky.prep", "success", {}),
+                    ("Flaky.exec", "error", {"attempt": 1, "max_attempts": 4, "level": "WARNING"}),
+                    ("Flaky.exec", "error", {"attempt": 2, "max_attempts": 4, "level": "WARNING"}),
+                    ("Flaky.exec", "success", {"attempt": 3, "max_attempts": 4}),
+                    ("Flaky.post", "success", {}),
+                ],
+            ),
+            (
+                "Next",
+                "success",
+                {},
+                [
+                    ("Next.prep", "success", {}),
+                    ("Next.exec", "success", {"attempt": 1, "max_attempts": 1}),
+                    ("Next.post", "success", {}),
+                ],
+            ),
+        ],
+    )
+    errors = [span.error for span in records.spans("Flaky.exec")]
+    assert [(error["type"], error["message"]) for error in errors[:2]] == [("ValueError", "first"), ("KeyError", "'second'")]
+    assert all(error["traceback"] for error in errors[:2])
+    assert errors[2] is None
+    assert (records.span("Flaky").error, records.run().error, records.run().status) == (None, None, "recovered")
+    records.check()
+
+
+@FLAVOURS
+def test_a_fallback_that_recovers(flavour, records):
+    """The fallback is a phase of its own; what it returns saves the node."""
+    w = world(flavour)
+
+    def exec(self, prep_res):
+        raise ValueError("always")
+
+    node = w.node("Weak", exec=exec, exec_fallback=lambda self, prep_res, exc: "plan b")(max_retries=2)
+    w.run(w.flow(w.flow(node, name="Inner", prep=lambda self, s: None)), {})
+    name = w.Flow.__name__
+    assert records.tree("attempt", "level", "phase") == (
+        name,
+        "recovered",
+        {},
+        [
+            (
+                "Inner",
+                "recovered",
+                {},
+                [
+                    ("Inner.prep", "success", {"phase": "prep"}),
+                    (
+                        "Weak",
+                        "recovered",
+                        {},
+                        [
+                            ("Weak.prep", "success", {"phase": "prep"}),
+                            ("Weak.exec", "error", {"attempt": 1, "level": "WARNING", "phase": "exec"}),
+                            ("Weak.exec", "error", {"attempt": 2, "level": "WARNING", "phase": "exec"}),
+                            ("Weak.exec_fallback", "success", {"phase": "exec_fallback"}),
+                            ("Weak.post", "success", {"phase": "post"}),
+                        ],
+                    ),
+                ],
+            )
+        ],
+    )
+    assert records.span("Weak.exec_fallback").output == "plan b"
+    records.check()
+
+
+@FLAVOURS
+def test_an_error(flavour, records):
+    """It is described once with its traceback, where it happened, and shortly above; no level is lowered."""
+    w = world(flavour)
+
+    def exec(self, prep_res):
+        raise ValueError("broken")
+
+    flow = w.flow(w.flow(w.node("Bad", exec=exec)(max_retries=2)))
+    with pytest.raises(ValueError):
+        w.run(flow, {})
+    name = w.Flow.__name__
+    below = [
+        ("Bad.prep", "success", {}),
+        ("Bad.exec", "error", {}),
+        ("Bad.exec", "error", {}),
+        ("Bad.exec_fallback", "error", {}),
+    ]
+    assert records.tree("level") == (name, "error", {}, [(name, "error", {}, [("Bad", "error", {}, below)])])
+    for span in records.spans():
+        if span.status == "error":
+            assert (span.error["type"], span.error["message"]) == ("ValueError", "broken")
+    described = [span.name for span in records.spans() if "traceback" in (span.error or ())]
+    assert described == ["Bad.exec", "Bad.exec"]
+    last = records.spans("Bad.exec")[1].error["traceback"][-1]
+    assert (last["file"], last["code"]) == (__file__, 'raise ValueError("broken")')
+    run = records.run()
+    assert (run.status, run.error) == ("error", {"type": "ValueError", "message": "broken"})
+    records.check()
+
+
+@FLAVOURS
+@pytest.mark.parametrize("phase", ["prep", "exec", "exec_fallback", "post"])
+def test_where_an_error_happened(flavour, phase, records):
+    """Each phase's own error carries the traceback there; the attempt that led to a fallback keeps its own."""
+    w = world(flavour)
+
+    def fails(self, *args):
+        raise LookupError(f"in {phase}")
+
+    def attempt(self, *args):
+        raise ValueError("the attempt")
+
+    node = w.node("Bad", **{"exec": attempt, phase: fails} if phase == "exec_fallback" else {phase: fails})()
+    with pytest.raises(LookupError):
+        w.run(w.flow(node), {})
+    described = {span.name: span.error["message"] for span in records.spans() if "traceback" in (span.error or ())}
+    expected = {f"Bad.{phase}": f"in {phase}"}
+    assert described == ({"Bad.exec": "the attempt", **expected} if phase == "exec_fallback" else expected)
+    assert [records.span(name).error["message"] for name in ("Bad", w.Flow.__name__)] == [f"in {phase}"] * 2
+
+
+@FLAVOURS
+def test_errors_that_share_an_address(flavour, records):
+    """Python gives the next exception the address of the last: each is told by its own words."""
+    w = world(flavour)
+
+    def exec(self, prep_res):
+        raise ValueError(f"attempt {self.params['n'] + len(tried)}" if tried.append(1) is None else "")
+
+    tried = []
+    node = w.node("Many", exec=exec, post=lambda self, *a: 1 / 0, exec_fallback=lambda self, p, e: None)(max_retries=20)
+    flow = w.flow(node)
+    flow.set_params({"n": 0})
+    with pytest.raises(ZeroDivisionError):
+        w.run(flow, {})
+    spans = records.spans("Many.exec")
+    assert [span.error["message"] for span in spans] == [f"attempt {n}" for n in range(1, 21)]
+    assert all(span.error["traceback"] for span in spans)
+    assert records.span("Many").error == {"type": "ZeroDivisionError", "message": "division by zero"}
+
+
+@FLAVOURS
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, asyncio.CancelledError, GeneratorExit])
+def test_cancelled(flavour, error, records):
+    """What ends a program is no error of the node: the spans are cancelled, all of them closed."""
+    w = world(flavour)
+
+    def exec(self, prep_res):
+        raise error
+
+    with pytest.raises(error):
+        w.run(w.flow(w.flow(w.node("Stop", exec=exec)(max_retries=3))), {})
+    assert {span.name: span.status for span in records.spans()} == {
+        w.Flow.__name__: "cancelled",
+        "Stop": "cancelled",
+        "Stop.prep": "success",
+        "Stop.exec": "cancelled",
+    }
+    assert records.run().status == "cancelled"
+    records.check()
+
+
+@FLAVOURS
+def test_a_batch_node(flavour, records):
+    """Items stand below the batch by index, each with attempts of its own."""
+    w = world(flavour)
+    fails = {"b": 1, "c": 9}
+
+    def exec(self, item):
+        if fails.get(item, 0):
+            fails[item] -= 1
+            raise ValueError(item)
+        return item.upper()
+
+    node = w.node(
+        "Map",
+        "BatchNode",
+        prep=lambda self, shared: ["a", "b", "c"],
+        exec=exec,
+        exec_fallback=lambda self, item, exc: None,
+    )
+    w.run(w.flow(node(max_retries=2)), {})
+    batch = records.span("Map.exec")
+    assert (batch.kind, batch.attributes) == ("phase", {"phase": "exec", "items": 3})
+    assert (batch.input, batch.output) == (["a", "b", "c"], ["A", "B", None])
+    items = [
+        (span.name, span.kind, span.status, span.attributes.get("item"), span.attributes.get("attempt"), span.attributes.get("level"))
+        for span in records.spans()
+        if span.parent_id == batch.span_id
+    ]
+    expected = [
+        ("Map.exec[0]", "attempt", "success", 0, 1, None),
+        ("Map.exec[1]", "attempt", "error", 1, 1, "WARNING"),
+        ("Map.exec[1]", "attempt", "success", 1, 2, None),
+        ("Map.exec[2]", "attempt", "error", 2, 1, "WARNING"),
+        ("Map.exec[2]", "attempt", "error", 2, 2, "WARNING"),
+        ("Map.exec_fallback[2]", "phase", "success", 2, None, None),
+    ]
+    assert sorted(items, key=str) == sorted(expected, key=str)
+    if flavour != "parallel":
+        assert items == expected
+    assert (batch.status, records.span("Map").status) == ("recovered", "recovered")
+    records.check(sync=False)
+
+
+@FLAVOURS
+def test_an_empty_batch(flavour, records):
+    """A batch of nothing shows as one."""
+    w = world(flavour)
+    w.run(w.flow(w.node("Map", "BatchNode", prep=lambda self, s: [])()), {})
+    assert records.span("Map.exec").attributes == {"phase": "exec", "items": 0}
+
+
+@FLAVOURS
+def test_a_batch_flow(flavour, records):
+    """One child per parameter set, in their order, holding that pass's nodes."""
+    w = world(flavour)
+    node = w.node("Leaf", exec=lambda self, prep_res: self.params["n"])()
+    node >> w.node("Tail")()
+    flow = w.flow(node, "BatchFlow", name="Sweep", prep=lambda self, s: [{"n": 1}, {"n": 2}])
+    flow.set_params({"base": True})
+    w.run(flow, {})
+
+    def below(n):
+        params = {"params": {"base": True, "n": n}}
+        leaf = [("Leaf.prep", "success", {}), ("Leaf.exec", "success", {}), ("Leaf.post", "success", {})]
+        tail = [("Tail.prep", "success", {}), ("Tail.exec", "success", {}), ("Tail.post", "success", {})]
+        return [("Leaf", "success", params, leaf), ("Tail", "success", params, tail)]
+
+    assert records.tree("item", "params") == (
+        "Sweep",
+        "success",
+        {"params": {"base": True}},
+        [
+            ("Sweep.prep", "success", {}),
+            ("Sweep[0]", "success", {"item": 0}, below(1)),
+            ("Sweep[1]", "success", {"item": 1}, below(2)),
+        ],
+    )
+    passes = records.spans(kind="pass")
+    assert [span.input for span in passes] == [{"base": True, "n": 1}, {"base": True, "n": 2}]
+    assert [span.attributes["action"] for span in passes] == ["default", "default"]
+    leaves = records.spans("Leaf")
+    assert [span.attributes["successor"] for span in leaves] == ["Tail", "Tail"]
+    assert sorted(span.attributes["visit"] for span in leaves) == [1, 2]
+    records.check(sync=False)
+
+
+@FLAVOURS
+def test_nested_flows(flavour, records):
+    """A nested flow is a flow span in the place of a node, with its own part of the graph."""
+    w = world(flavour)
+    inner = w.flow(w.node("Leaf")(), name="Inner")
+    first = w.node("First")()
+    first >> inner >> w.node("Last")()
+    w.run(w.flow(first, name="Outer"), {})
+    kinds = [(span.name, span.kind, span.attributes["node"]) for span in records.spans() if span.kind in {"flow", "node"}]
+    assert kinds == [
+        ("Outer", "flow", "Outer"),
+        ("First", "node", "First"),
+        ("Inner", "flow", "Inner"),
+        ("Leaf", "node", "Inner/Leaf"),
+        ("Last", "node", "Last"),
+    ]
+    assert records.span("Leaf").parent_id == records.span("Inner").span_id
+    assert records.span("Inner").attributes["successor"] == "Last"
+    assert [(flow["id"], flow["start"]) for flow in records.run().graph["flows"]] == [("Outer", "First"), ("Inner", "Inner/Leaf")]
+    assert [span.attributes["step"] for span in records.spans(kind="node")] == [1, 2, 3]
+    records.check()
+
+
+@FLAVOURS
+def test_nodes_of_one_class(flavour, records):
+    """Two nodes of one class are told apart by their place, and one node in two flows by its flow."""
+    w = world(flavour)
+    cls = w.node("Same")
+    one, two = cls(), cls()
+    one >> two
+    w.run(w.flow(one, name="Flow1"), {})
+    assert [(span.name, span.attributes["node"]) for span in records.spans(kind="node")] == [("Same", "Same"), ("Same#2", "Same#2")]
+    records.clear()
+    shared_node = w.node("Both")()
+    left, right = w.flow(shared_node, name="Left"), w.flow(shared_node, name="Right")
+    left >> right
+    w.run(w.flow(left, name="Top"), {})
+    assert [span.attributes["node"] for span in records.spans("Both")] == ["Left/Both", "Right/Both"]
+
+
+@FLAVOURS
+def test_copies_that_a_node_makes_of_itself(flavour, records):
+    """A node whose __copy__ shares nothing with its template stays one node of the graph."""
+    w = world(flavour)
+
+    def copied(self):
+        made = type(self)()
+        made.successors = dict(self.successors)
+        return made
+
+    def post(self, shared, prep_res, exec_res):
+        shared["n"] += 1
+        return "again" if shared["n"] < 5 else "end"
+
+    node = w.node("Own", __copy__=copied, post=post)()
+    first = w.node("First")()
+    first >> node
+    node - "again" >> node
+    node - "end" >> w.node("Last")()
+    w.run(w.flow(first), {"n": 0})
+    assert [span.attributes["visit"] for span in records.spans("Own")] == [1, 2, 3, 4, 5]
+    assert len(records.run().graph["flows"][0]["nodes"]) == 3
+
+
+def test_a_graph_without_end(records):
+    """Nodes made while a flow runs do not make its graph grow without end."""
+
+    class Fresh(Node):
+        def post(self, shared, prep_res, exec_res):
+            shared["n"] += 1
+            if shared["n"] < 1_100:
+                self.successors["default"] = Fresh()
+
+    trace_flow(Flow(start=Fresh())).run({"n": 0})
+    assert len(records.spans(kind="node")) == 1_100
+    assert len(records.run().graph["flows"][0]["nodes"]) == 1_000
+
+
+@FLAVOURS
+def test_a_node_run_alone(flavour, records):
+    """Under instrument() a node without a flow is a run of one node."""
+    with World("instrument", flavour) as w:
+        w.run(w.node("Alone", exec=lambda self, prep_res: 3)(), {})
+    assert records.tree() == (
+        "Alone",
+        "success",
+        [("Alone.prep", "success"), ("Alone.exec", "success"), ("Alone.post", "success")],
+    )
+    assert (records.run().name, records.run().graph) == ("Alone", {"flows": []})
+
+
+@FLAVOURS
+def test_a_function_around_flows(flavour, records):
+    """One root around all flows that a decorated function runs, with its arguments and result."""
+    w = World("function", flavour)
+    assert w.run(w.flow(w.node("Leaf", post=lambda self, *a: "done")()), {"k": 1}) == "done"
+    root = records.tree()
+    assert (root[1], root[2][0][0]) == ("success", w.Flow.__name__)
+    (span,) = records.spans(kind="function")
+    assert (span.input, span.output) == ({"shared": {"k": 1}}, "done")
+    records.check()
+
+
+@FLAVOURS
+def test_state_of_shared(flavour, records):
+    """What a visit added, changed and removed; nothing where nothing changed."""
+    w = world(flavour)
+
+    def post(self, shared, prep_res, exec_res):
+        shared["added"] = [1]
+        shared["list"].append(2)
+        del shared["gone"]
+
+    node = w.node("Edit", post=post)()
+    node >> w.node("Idle")()
+    w.run(w.flow(node), {"list": [1], "gone": 1, "same": "x"})
+    assert records.span("Edit").state == {
+        "seq": 2,
+        "added": {"added": [1]},
+        "changed": {"list": {"old": [1], "new": [1, 2]}},
+        "removed": ["gone"],
+    }
+    assert records.span("Idle").state is None
+
+
+@FLAVOURS
+@pytest.mark.parametrize(
+    ("switch", "gone"),
+    [
+        ("trace_prep", {"N.prep"}),
+        ("trace_exec", {"N.exec", "N.exec_fallback"}),
+        ("trace_post", {"N.post"}),
+    ],
+)
+def test_phases_switched_off(flavour, switch, gone, fresh_delivery):
+    """Such spans are not there, flows below them re-attach upward, and the status stays true."""
+    from kit import Records
+
+    records = use(Records(), **{switch: False})
+    w = world(flavour)
+
+    def exec(self, prep_res):
+        raise ValueError("x")
+
+    def runs_a_flow(self, *args):
+        Flow(start=Node()).run({})
+
+    phase = switch.removeprefix("trace_")
+    members = {"exec": exec, "exec_fallback": lambda self, p, e: 1, phase: runs_a_flow}
+    w.run(w.flow(w.node("N", **members)()), {})
+    names = {span.name for span in records.spans()}
+    assert not names & gone
+    inner = next(span for span in records.spans(kind="flow") if span.parent_id is not None)
+    assert inner.parent_id == records.span("N").span_id
+    assert records.span("N").status == ("success" if phase == "exec" else "recovered")
+
+
+@FLAVOURS
+def test_a_retry_with_attempts_switched_off(flavour, fresh_delivery):
+    """The node's status tells of a retry even where attempts are not recorded."""
+    from kit import Records
+
+    records = use(Records(), trace_exec=False)
+    w = world(flavour)
+    left = [1]
+
+    def exec(self, prep_res):
+        if left:
+            left.pop()
+            raise ValueError("x")
+
+    w.run(w.flow(w.node("N", exec=exec)(max_retries=2)), {})
+    assert records.tree() == (w.Flow.__name__, "recovered", [("N", "recovered", [("N.prep", "success"), ("N.post", "success")])])
+
+
+@FLAVOURS
+def test_inputs_and_outputs_switched_off(flavour, fresh_delivery):
+    """No copy of either is left anywhere, nor values of shared."""
+    from kit import Records
+
+    for switch in ("trace_inputs", "trace_outputs"):
+        records = use(Records(), **{switch: False})
+        w = world(flavour)
+        flow = w.flow(w.node("N", post=lambda self, shared, *a: shared.update(secret="s3cret"))())
+        flow.set_params({"p": "s3cret"} if switch == "trace_inputs" else {})
+        w.run(flow, {"k": "s3cret"} if switch == "trace_inputs" else {})
+        for span in records.spans():
+            assert "s3cret" not in repr((span.input, span.output if switch == "trace_outputs" else "", span.state, span.attributes))
+        assert records.span("N").attributes["changed_keys"] == {"added": ["secret"]}
+
+
+def test_debug_lines(records, caplog):
+    """Debug mode says which trace and span starts and ends, with its milliseconds."""
+    from kit import Records
+
+    caplog.set_level(logging.INFO, "pocketflow_tracing")
+    use(Records(), debug=True)
+    trace_flow(Flow(start=Node())).run({})
+    lines = [record.getMessage() for record in caplog.records]
+    assert any(line.startswith("[TRACING] trace started: Flow") for line in lines)
+    assert any(line.startswith("[TRACING] node ended: Node (success, ") for line in lines)

@@ -1,0 +1,270 @@
+"""Clients and providers that belong to the program: used, honoured, and left as they are."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from collector import Collector
+from generating import Calls, expected, generate, run, stored
+from langfuse import Langfuse, get_client
+from langfuse._client.resource_manager import LangfuseResourceManager
+from langfuse.types import MaskOtelSpansResult, OtelSpanPatch
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from pocketflow import Flow, Node
+from sdk_state import client_of, forget
+
+from pocketflow_tracing import TracingConfig, add_metadata, flush, shutdown, trace_flow
+
+
+class Tells(Node):
+    def prep(self, shared):
+        return "canary in prep"
+
+    def exec(self, prep_res):
+        add_metadata(note="canary in metadata")
+        return {"deep": ["canary in exec"]}
+
+    def post(self, shared, prep_res, exec_res):
+        shared["result"] = "canary in post"
+
+
+def cover(data):
+    """A mask as users write them: texts anywhere in a JSON-like value."""
+    if isinstance(data, str):
+        return data.replace("canary", "***")
+    if isinstance(data, dict):
+        return {key: cover(value) for key, value in data.items()}
+    return [cover(value) for value in data] if isinstance(data, list) else data
+
+
+def run_tells():
+    trace_flow(Flow(start=Tells()), metadata={"about": "canary of the run"}).run({"given": "canary at the start"})
+    assert flush(10)
+
+
+def test_the_mask_of_the_programs_client_holds_for_us(keys, collector):
+    """The `mask` of a client that the program made is applied to our inputs, outputs and metadata; the graph stays."""
+    Langfuse(mask=lambda *, data, **kwargs: cover(data))
+    run_tells()
+    assert "canary" not in repr(collector.spans())
+    assert "***" in repr(collector.spans())
+    (node,) = [span for span in collector.spans() if span.name == "Tells"]
+    assert "Tells" == node.attributes["langfuse.observation.metadata.langgraph_node"]
+    assert "*** in metadata" == node.attributes["langfuse.observation.metadata.note"]
+
+
+def test_a_mask_that_gives_something_else(keys, collector):
+    """A mask may answer with a text for everything."""
+    Langfuse(mask=lambda *, data, **kwargs: "gone")
+    run_tells()
+    assert "canary" not in repr(collector.spans())
+    assert {"gone"} == {
+        span.attributes["langfuse.observation.output"]
+        for span in collector.spans()
+        if "langfuse.observation.output" in span.attributes
+    }
+
+
+@pytest.mark.absorbs
+def test_a_mask_that_fails_withholds(keys, collector):
+    """Where the mask raises, the value is withheld and the spans arrive without it."""
+
+    def broken(*, data, **kwargs):
+        raise LookupError("no")
+
+    Langfuse(mask=broken)
+    run_tells()
+    assert 5 == len(collector.spans())
+    assert "canary" not in repr(collector.spans())
+
+
+def test_the_span_mask_of_the_programs_client_holds_for_us(keys, collector):
+    """`mask_otel_spans` sees our spans as the SDK's own, and its patches are what is sent."""
+    seen = {}
+
+    def mask_otel_spans(*, params):
+        patches = {}
+        for identifier, span in params.spans.items():
+            seen[span.name] = (span.instrumentation_scope_name, span.parent_span_id, identifier.span_id)
+            covered = {key: cover(value) for key, value in span.attributes.items() if "canary" in str(value)}
+            patches[identifier] = OtelSpanPatch(
+                set_attributes={**covered, "seen": True, "count": 2, "share": 0.5},
+                delete_attributes=["langfuse.observation.metadata.phase"],
+            )
+        return MaskOtelSpansResult(span_patches=patches)
+
+    Langfuse(mask_otel_spans=mask_otel_spans)
+    run_tells()
+    spans = {span.name: span for span in collector.spans()}
+    assert {"Flow", "Tells", "Tells.prep", "Tells.exec", "Tells.post"} == set(spans) == set(seen)
+    assert "canary" not in repr(spans)
+    for span in spans.values():
+        assert (True, 2, 0.5) == tuple(span.attributes[key] for key in ("seen", "count", "share"))
+        assert "langfuse.observation.metadata.phase" not in span.attributes
+        assert ("langfuse-sdk", span.parent_id, span.span_id) == seen[span.name]
+
+
+def test_a_span_mask_that_fails_lets_nothing_out(keys, collector):
+    """As in the SDK: when `mask_otel_spans` raises, the batch is dropped."""
+
+    def broken(*, params):
+        raise LookupError("no")
+
+    Langfuse(mask_otel_spans=broken)
+    run_tells()
+    assert [] == collector.spans()
+
+
+def test_the_programs_client_stays_as_it_is(keys, collector):
+    """A client that the program made keeps its exporter, provider and life: not shut down, not even by `shutdown()`."""
+    client = Langfuse(environment="theirs", timeout=17)
+    resources = client_of(collector)
+    before = dict(vars(resources))
+    run(Calls())
+    assert shutdown(10)
+    run(Calls())
+    assert flush(10)
+    assert resources is client_of(collector)
+    assert {key: before[key] for key in before if key != "_shutdown"} == {
+        key: vars(resources)[key] for key in before if key != "_shutdown"
+    }
+    assert not getattr(resources, "_shutdown", False)
+    assert (expected(Calls()),) * 2 == collector.tree()
+    with client.start_as_current_observation(name="theirs"):
+        pass
+    client.flush()
+    assert "theirs" in {span.name for span in collector.spans()}
+
+
+@pytest.fixture
+def two(fresh_sdk):
+    """Two servers with a project each, and a config for each of them."""
+    with Collector() as one, Collector() as other:
+        yield [(collector, config_for(collector)) for collector in (one, other)]
+        forget()
+
+
+def config_for(collector):
+    return TracingConfig(
+        langfuse_public_key=collector.public_key,
+        langfuse_secret_key=collector.secret_key,
+        langfuse_host=collector.url,
+    )
+
+
+def test_two_projects_in_one_process(two):
+    """Runs and their generations go to the project of their decorator's config, and to no other."""
+    flows = [trace_flow(Flow(start=Calls()), config=config) for _, config in two]
+    for flow in flows * 2:
+        flow.run({})
+    assert flush(10)
+    for collector, _ in two:
+        assert (expected(Calls()),) * 2 == collector.tree()
+        assert [] == collector.problems()
+
+
+def test_a_project_of_a_decorator_beside_the_programs_own(two, monkeypatch):
+    """A decorator with another project's keys takes nothing from the program's client: `get_client()` stays what it was."""
+    (own, _), (other, config) = two
+    for name, value in own.environ.items():
+        monkeypatch.setenv(name, value)
+    client = Langfuse()
+    flow = trace_flow(Flow(start=Calls()), config=config)
+    flow.run({})
+    with client.start_as_current_observation(name="outside"):
+        generate("prompt")
+    client.flush()
+    assert flush(10)
+    assert (("outside", "generation"),) == own.tree()
+    assert (expected(Calls()),) == other.tree()
+
+
+def test_generations_survive_an_outage(keys, collector):
+    """With the server away, generations are kept like the spans around them, and arrive once when it is back."""
+    collector.mode = "refuse"
+    run(Calls())
+    assert not flush(2)
+    assert [] == collector.spans()
+    collector.mode = "healthy"
+    assert flush(20)
+    assert (expected(Calls()),) == collector.tree()
+    assert [] == collector.duplicates
+
+
+# --- providers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("account", [True, False])
+def test_the_global_provider_stays_the_programs_to_set(account, collector, monkeypatch):
+    """After runs with generations the program can still set a tracer provider of its own, and it is used."""
+    if account:
+        for name, value in collector.environ.items():
+            monkeypatch.setenv(name, value)
+    run(Calls())
+    assert isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+    provider = TracerProvider()
+    trace.set_tracer_provider(provider)
+    assert provider is trace.get_tracer_provider()
+    run(Calls())
+    assert flush(10)
+
+
+def test_a_provider_of_the_program_is_shared(keys, collector):
+    """With a provider set beforehand, generations are recorded on it, as the SDK alone would do."""
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    run(Calls())
+    assert flush(10)
+    assert provider is client_of(collector).tracer_provider
+    assert (expected(Calls()),) == collector.tree()
+    assert ["generation"] == [span.name for span in exporter.get_finished_spans()]
+
+
+# --- without an account --------------------------------------------------------------------------------------------------
+
+
+def test_the_stand_in_is_there_in_runs_only():
+    """Without credentials the client that records for the store is seen by traced code and by nobody else."""
+    seen = []
+
+    class Looks(Node):
+        def exec(self, prep_res):
+            generate("prompt")
+            seen.append(get_client().auth_check)
+
+    run(Looks())
+    assert 1 == len(seen)
+    assert {"Looks.exec", "generation"} < {span.name for span in stored()}
+    assert 0 == len(LangfuseResourceManager._instances)
+
+
+def test_the_stand_in_gives_way(collector, monkeypatch):
+    """A client that the program makes later is the only one that `get_client()` knows, at once."""
+    run(Calls())
+    client = Langfuse(public_key=collector.public_key, secret_key=collector.secret_key, base_url=collector.url)
+    with client.start_as_current_observation(name="outside"):
+        generate("prompt")
+    client.flush()
+    assert (("outside", "generation"),) == collector.tree()
+    monkeypatch.setenv("POCKETFLOW_TRACE_STORE", "off")
+
+
+def test_the_first_run_does_not_wait_for_the_server(keys, collector):
+    """With a server that never answers, runs with generations take no longer than without one."""
+    collector.mode = "silent"
+    flow = trace_flow(Flow(start=Calls()))
+    flow.run({})
+    began = time.monotonic()
+    for _ in range(20):
+        flow.run({})
+    assert time.monotonic() - began < 1.0
+    collector.mode = "healthy"
+    assert flush(20)
+    assert 21 == len(collector.tree())
