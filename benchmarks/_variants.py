@@ -48,7 +48,7 @@ def untraced(url: str) -> Watching:
 
 def _ours(url: str, **environment: str) -> Watching:
     folder = Path(tempfile.mkdtemp(prefix="watching-", dir=os.environ.get("BENCHMARK_FOLDER")))
-    os.environ["POCKETFLOW_TRACE_STORE"] = "off"
+    os.environ["POCKETFLOW_TRACE_STORE"] = os.environ.get("BENCHMARK_STORE", "off")
     os.environ["POCKETFLOW_TRACE_QUEUE_SIZE"] = "100000"
     for name, value in environment.items():
         os.environ[name] = value.replace("{folder}", str(folder))

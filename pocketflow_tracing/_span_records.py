@@ -129,6 +129,7 @@ class _Values:
             return render_summary(value, rules, path, self._why())
         if (
             (type(value) is bool or (type(value) is int and -_PLAIN < value < _PLAIN))
+            and path[0] != "shared"  # whose keys may name a secret
             and rules.mask is None
             and not rules.policy
         ):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .recorder import Run, Span
     from .records import RunRecord, SpanRecord
 
-__all__ = ["Delivery", "Sink", "delivery"]
+__all__ = ["Delivery", "Sink", "delivery", "flush", "shutdown"]
 
 _WORKING = Seam("delivering what it had recorded")
 _YIELD_SECONDS = 0.001
@@ -410,6 +410,8 @@ def _end_with_multiprocessing(end: Callable[[], None]) -> None:
 
 
 delivery = Delivery()
+flush = delivery.flush
+shutdown = delivery.shutdown
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=delivery._after_fork)  # noqa: SLF001 - its own module

@@ -210,6 +210,7 @@ class Sender:
                 self._path,
                 max_bytes=int(self._config.outbox_mb * 1024 * 1024),
                 max_batches=100_000,
+                max_spans=self._config.outbox_spans,
                 patience_s=_PATIENCE,
             )
             if self._path is not None

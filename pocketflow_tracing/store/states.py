@@ -31,13 +31,17 @@ def state_after(states: Iterable[Json], seq: int) -> dict[str, Json]:
             shared = dict(step["full"])
         shared.update(step.get("added") or {})
         for key, change in (step.get("changed") or {}).items():
-            try:
-                shared[key] = _changes.apply(shared.get(key), change)
-            except ValueError:  # a span in between was lost, with the process that recorded it
-                shared[key] = UNKNOWN
+            shared[key] = _changed(shared.get(key), change)
         for key in (*(step.get("removed") or ()), *(step.get("unwatched") or ())):
             shared.pop(key, None)
     return shared
+
+
+def _changed(old: Json, change: dict[str, Json]) -> Json:
+    try:
+        return _changes.apply(old, change)
+    except ValueError:  # a span in between was lost, with the process that recorded it
+        return UNKNOWN
 
 
 def _steps(states: Iterable[Json]) -> Iterator[tuple[int, int, Json]]:

@@ -23,7 +23,7 @@ def canonical(value: Any) -> str:
 
 
 LONG, BROKEN = "k" * 250, "\ud800 x"
-NAMES = {LONG: "k" * 200 + "… 50 B more #04977bc1", BROKEN: "\ufffd x #92b4ae1c"}
+NAMES = {LONG: "k" * 200 + "… 50 B more #04977bc1", BROKEN: "\ufffd x #71622b5a"}
 
 
 def name_of(key: Any) -> str:
