@@ -30,10 +30,12 @@ class Collector:
 
     Args:
         port: where it listens; 0 takes a free one.
+        late: seconds that it lets every request with spans wait for its answer.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, late: float = 0.0) -> None:
         self.port = port or free_port()
+        self.late = late
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -46,7 +48,7 @@ class Collector:
 
     def start(self) -> None:
         """Start the process and wait until it answers."""
-        self._process = subprocess.Popen([sys.executable, __file__, "--port", str(self.port)])
+        self._process = subprocess.Popen([sys.executable, __file__, "--port", str(self.port), "--late", str(self.late)])
         for _ in range(200):
             with contextlib.suppress(OSError):
                 ask(self.url, "/_/totals")
@@ -159,6 +161,7 @@ def observations_of(body: bytes) -> Iterator[str]:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     received: _Received
+    late = 0.0
 
     def setup(self) -> None:
         super().setup()
@@ -168,6 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         zipped = self.headers.get("Content-Encoding") == "gzip"
         path = self.path.partition("?")[0]
+        time.sleep(self.late)
         if path.endswith(OTLP):
             self.received.put(body, zipped=zipped, otlp=True)
             self._answer(200, b"", "application/x-protobuf")
@@ -210,12 +214,14 @@ def main() -> None:
     """Serve until the process is ended."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
-    port = parser.parse_args().port
+    parser.add_argument("--late", type=float, default=0.0)
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="collector-", ignore_cleanup_errors=True) as folder:
         _Handler.received = _Received(Path(folder))
+        _Handler.late = arguments.late
         ThreadingHTTPServer.daemon_threads = True
         ThreadingHTTPServer.request_queue_size = 64
-        server = ThreadingHTTPServer(("127.0.0.1", port), _Handler)
+        server = ThreadingHTTPServer(("127.0.0.1", arguments.port), _Handler)
         import signal
 
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())

@@ -1,4 +1,4 @@
-"""Whether everything arrives: bursts, outages, restarts, and memory while the server is away.
+"""Whether everything arrives: bursts, slow servers, outages, restarts, and memory while the server is away.
 
     python benchmarks/load.py                       # everything, about three minutes
     python benchmarks/load.py --only burst,outage
@@ -43,8 +43,9 @@ class Program:
             command += [f"--{name}", str(value)]
         self.process = subprocess.Popen(
             command, env=program_environment(url, folder), cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, text=True,
+            stderr=(Path(folder) / "stderr").open("a"), text=True,
         )  # fmt: skip
+        self.folder = folder
 
     def answer(self) -> dict[str, Any]:
         """Its next line."""
@@ -53,7 +54,8 @@ class Program:
             if line.startswith("{"):
                 found: dict[str, Any] = json.loads(line)
                 return found
-        raise RuntimeError(f"the program ended early, with code {self.process.wait()}")
+        said = (Path(self.folder) / "stderr").read_text().strip().splitlines() or ["nothing"]
+        raise RuntimeError(f"the program ended early, with code {self.process.wait()}; it said: {said[-1]}")
 
     def go(self) -> None:
         """Send it a line."""
@@ -112,11 +114,11 @@ def waiting_in(folder: str) -> tuple[int, int]:
 # --------------------------------------------------------------------------------------------------------------- parts
 
 
-def burst(spans: int) -> None:
-    """50,000 spans at once, by this package and by the plain SDK."""
+def burst(spans: int, late: float = 0.0) -> None:
+    """Many spans at once, by this package and by the plain SDK."""
     rows = []
     for variant, title in (("langfuse", "this package"), ("sdk", "Langfuse SDK by hand")):
-        with a_folder() as folder, Collector() as collector:
+        with a_folder() as folder, Collector(late=late) as collector:
             program = Program("burst", collector.url, folder, variant=variant, count=spans)
             program.answer()
             ask(collector.url, "/_/forget")
@@ -128,7 +130,8 @@ def burst(spans: int) -> None:
             exact = "yes" if len(ids) == spans and not missing else f"no, {spans - len(ids):,} missing"
             twice = sum(number - 1 for number in ids.values())
             rows.append((title, f"{spans:,}", f"{len(ids):,}", exact, f"{twice:,}", f"{found['recorded']:.1f} s", f"{found['seconds']:.1f} s"))
-    show(f"Burst of {spans:,} spans", ("", "made", "arrived", "exactly those", "doubles", "caller's path", "until flushed"), rows)
+    server = f", to a server that takes {late:g} s for each answer" if late else ""
+    show(f"Burst of {spans:,} spans{server}", ("", "made", "arrived", "exactly those", "doubles", "caller's path", "until flushed"), rows)
 
 
 def soak(visits: int, rate: int) -> None:
@@ -217,7 +220,7 @@ def show(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None
 def main() -> None:
     """Run the parts."""
     parser = argparse.ArgumentParser(description="Whether everything arrives.")
-    parser.add_argument("--only", default="burst,outage,restart,soak")
+    parser.add_argument("--only", default="burst,late,outage,restart,soak")
     parser.add_argument("--spans", type=int, default=50_000, help="of the burst")
     parser.add_argument("--runs", type=int, default=500, help="of the outage and restart drills")
     parser.add_argument("--visits", type=int, default=200_000, help="of the soak")
@@ -226,6 +229,7 @@ def main() -> None:
     os.environ.pop("BENCHMARK_FOLDER", None)
     parts: dict[str, Callable[[], None]] = {
         "burst": lambda: burst(arguments.spans),
+        "late": lambda: burst(5000, late=2.0),
         "outage": lambda: outage(arguments.runs),
         "restart": lambda: restart(arguments.runs),
         "soak": lambda: soak(arguments.visits, arguments.rate),

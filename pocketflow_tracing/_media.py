@@ -45,6 +45,7 @@ class Medium(NamedTuple):
         id: of its content, as the Langfuse SDK makes it: two of the same content are one there.
         hash: SHA-256 of the content, base64.
         mime: its type.
+        size: of the content, bytes.
         content: the bytes.
         source: "bytes" or "base64_data_uri", what the user's program held.
     """
@@ -52,6 +53,7 @@ class Medium(NamedTuple):
     id: str
     hash: str
     mime: str
+    size: int
     content: bytes
     source: str
 
@@ -110,7 +112,7 @@ def medium(value: bytes | str, mime: str) -> Medium | None:
         return None
     digest = base64.b64encode(sha256(content).digest()).decode()
     source = "bytes" if isinstance(value, bytes) else "base64_data_uri"
-    return Medium(digest.replace("+", "-").replace("/", "_")[:22], digest, mime, content, source)
+    return Medium(digest.replace("+", "-").replace("/", "_")[:22], digest, mime, len(content), content, source)
 
 
 def _decoded(uri: str) -> bytes | None:

@@ -129,7 +129,8 @@ class Span:
     def deliver(self) -> None:
         """Hand the complete span over to delivery."""
         try:
-            self.settle()
+            if self.waiting is not None:
+                self.settle()
         finally:
             self.done = True
             run = self.run

@@ -49,7 +49,11 @@ class Scope:
         self.attached: Any = None
 
     def __enter__(self) -> Scope:
-        self.enter()
+        try:
+            self.enter()
+        except BaseException as error:
+            self.leave(error)
+            raise
         return self
 
     def __exit__(
@@ -64,9 +68,6 @@ class Scope:
         except Exception as error:  # noqa: BLE001 - the seam
             _BEGINNING.absorb(error)
             self.begun_badly()
-        except BaseException as error:
-            self.leave(error)
-            raise
 
     def leave(self, error: BaseException | None) -> None:
         """End, with the exception that left the call, if one did: the context goes back first, whatever fails after that."""
@@ -117,7 +118,12 @@ class Visit(Scope):
     __slots__ = ("opens", "options", "owner", "shared", "state")
 
     def __init__(self, frame: Any, node: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options | None) -> None:
-        super().__init__(frame, node)
+        self.frame = frame
+        self.node = node
+        self.result = None
+        self.span = None
+        self.token = None
+        self.attached = None
         self.shared = args[0] if args else kwargs.get("shared")
         self.options = options
         self.owner: Span | None = None  # the flow or pass whose graph this visit is a step of
@@ -318,10 +324,15 @@ class Retry(Scope):
         frame: the node's span, or that of its batch, whose items are numbered in the order in which they are made.
     """
 
-    __slots__ = ("attempts", "failures", "item", "max_attempts", "saved")
+    __slots__ = ("attempts", "failures", "item", "max_attempts")
 
     def __init__(self, frame: Any, node: Any) -> None:
-        super().__init__(frame, node)
+        self.frame = frame
+        self.node = node
+        self.result: Any = None
+        self.token = None
+        self.attached = None
+        self.span: Span | None = None
         self.attempts = 0
         self.failures: list[Span] = []
         self.max_attempts: int | None = None
@@ -378,7 +389,12 @@ class Step(Scope):
     __slots__ = ("args", "phase", "retry", "whole")
 
     def __init__(self, frame: Any, node: Any, phase: str, args: tuple[Any, ...], whole: bool) -> None:
-        super().__init__(frame, node)
+        self.frame = frame
+        self.node = node
+        self.result = None
+        self.span = None
+        self.token = None
+        self.attached = None
         self.phase = phase
         self.args = args
         self.whole = whole
@@ -472,7 +488,12 @@ class Route(Scope):
     __slots__ = ("curr",)
 
     def __init__(self, frame: Any, flow: Any, args: tuple[Any, ...]) -> None:
-        super().__init__(frame, flow)
+        self.frame = frame
+        self.node = flow
+        self.result = None
+        self.span = None
+        self.token = None
+        self.attached = None
         self.curr = args[0] if args else None
 
     def finish(self, error: BaseException | None) -> None:
@@ -513,7 +534,7 @@ def _visit(frame: Any, node: Any, method: str, args: tuple[Any, ...]) -> Scope |
 def _phase(frame: Any, node: Any, method: str, args: tuple[Any, ...]) -> Scope | None:
     if issubclass(type(node), Flow) and is_pocketflows(node, method):
         return None  # a flow that defines no prep or post of its own shows its nodes only
-    return Step(frame, node, method.removesuffix("_async"), args, whole=False)
+    return Step(frame, node, _PHASES[method], args, False)
 
 
 def _whole_exec(frame: Any, node: Any, method: str, args: tuple[Any, ...]) -> Scope | None:
@@ -526,6 +547,7 @@ def _route(frame: Any, node: Any, method: str, args: tuple[Any, ...]) -> Scope:
     return Route(frame, node, args)
 
 
+_PHASES = {name + form: name for name in ("prep", "exec", "exec_fallback", "post") for form in ("", "_async")}
 _OPENS: dict[str, Callable[[Any, Any, str, tuple[Any, ...]], Scope | None]] = {
     "_run": _visit,
     "_run_async": _visit,
@@ -534,17 +556,15 @@ _OPENS: dict[str, Callable[[Any, Any, str, tuple[Any, ...]], Scope | None]] = {
 } | {name + form: _phase for name in ("prep", "exec", "exec_fallback", "post") for form in ("", "_async")}
 
 
-def scope_of_call(node: Any, method: str, args: tuple[Any, ...]) -> Scope | None:
+def scope_of_call(frame: Any, node: Any, method: str, args: tuple[Any, ...]) -> Scope | None:
     """The scope that a call of a hooked method opens here, None when it opens none.
 
     Args:
+        frame: the current one, in which something is traced.
         node: whose method is called.
         method: one of `_rewrite.HOOKED`.
         args: the call's arguments in PocketFlow's order.
     """
-    frame = current.get()
-    if frame is None or frame is UNTRACED:
-        return None
     try:
         return _OPENS[method](frame, node, method, args)
     except Exception as error:  # noqa: BLE001 - the seam

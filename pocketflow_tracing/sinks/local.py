@@ -37,6 +37,7 @@ class LocalSink:
     def __init__(self, path: str, config: TracingConfig) -> None:
         self.path = path
         self._config = config
+        self._stand_in = not config.has_langfuse
         self._writer = StoreWriter(path, patience_s=_PATIENCE)
         self._open: set[str] = set()  # runs that are going on
         self._beat = 0.0
@@ -54,7 +55,7 @@ class LocalSink:
 
     def watch(self) -> None:
         """See the spans of other instrumentations (LLM generations), which belong into the store too."""
-        _foreign.watch(stand_in=not self._config.has_langfuse)
+        _foreign.watch(stand_in=self._stand_in)
 
     def accept(self, runs: list[RunRecord], spans: list[SpanRecord], done: list[SpanRecord]) -> None:
         """Write a batch; what cannot be written now is kept and tried again."""

@@ -1,0 +1,278 @@
+"""Images, audio and PDFs to Langfuse, on a thread of their own: neither a slow upload nor a failing one holds up spans.
+
+In a span stands the reference string of the Langfuse SDK (`langfuse.media`), and the content goes the way that the SDK's
+goes: ask for an upload URL, put the content there, report how it went. A medium that cannot be taken, because it is too
+large, too many wait or the last ones failed, stays the summary that it is in the record.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import Any
+
+import httpx
+
+from .. import _log
+from .._guard import Seam
+from .._media import Medium
+from ..config import TracingConfig
+from ..records import Json, SpanRecord
+from .sender import headers, new_client
+
+__all__ = ["MediaSender"]
+
+_SENDING = Seam("sending media to Langfuse")
+_PATH = "/api/public/media"
+_MAX_WAITING = 64 * 1024 * 1024
+"""Bytes of content that may wait in memory."""
+_MOST_KNOWN = 10_000
+_TRIES = 3
+_PAUSE = 0.5
+"""Seconds before the second try; each later pause is twice as long."""
+_BLOCKED = 60.0
+"""Seconds without new media after one that failed for good."""
+
+
+@dataclass(slots=True)
+class _Job:
+    medium: Medium
+    trace_id: str
+    span_id: str
+    field: str
+    tries: int = 0
+
+
+class _FailedError(Exception):
+    """One try did not work.
+
+    Args:
+        reason: one sentence part for the user, without secrets.
+        again: whether another try may work.
+    """
+
+    def __init__(self, reason: str, *, again: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.again = again
+
+
+class MediaSender:
+    """Sends the media of one project.
+
+    Args:
+        config: keys, address and timeout.
+    """
+
+    def __init__(self, config: TracingConfig) -> None:
+        self._config = config
+        self._reset()
+
+    def _reset(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: deque[_Job] = deque()
+        self._bytes = 0
+        self._in_flight = False
+        self._failed = 0
+        self._blocked_until = 0.0
+        self._resting_until = 0.0
+        self._known: set[str] = set()  # media that the server has
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+
+    # --- the worker's side -------------------------------------------------------------------------------------------
+
+    def place(self, record: SpanRecord) -> SpanRecord:
+        """The record with a reference in the place of each medium that will be sent."""
+        if not record.media:
+            return record
+        media = {medium.id: medium for medium in record.media}
+        placed = replace(record, media=[], input=self._placed(record.input, media, record, "input"))
+        if record.output is not None:
+            placed.output = self._placed(record.output, media, record, "output")
+        else:  # what a node changed is shown as its output
+            placed.state = self._placed(record.state, media, record, "output")
+        return placed
+
+    def _placed(self, value: Json, media: dict[str, Medium], record: SpanRecord, field: str) -> Json:
+        if type(value) is list:
+            return [self._placed(item, media, record, field) for item in value]
+        if type(value) is not dict:
+            return value
+        medium = media.get(value["id"]) if "mime" in value and type(value.get("id")) is str else None
+        if medium is None:
+            return {key: self._placed(item, media, record, field) for key, item in value.items()}
+        taken = self._take(_Job(medium, record.trace_id, record.span_id, field))
+        return medium.reference if taken else value
+
+    def _take(self, job: _Job) -> bool:
+        size = len(job.medium.content)
+        with self._changed:
+            if self._stopping or time.monotonic() < self._blocked_until:
+                return False
+            if any(_same(job, other) for other in self._waiting):
+                return True  # twice in one field
+            if job.medium.id in self._known:
+                job.medium, size = job.medium._replace(content=b""), 0
+            if self._bytes + size > _MAX_WAITING or not self._start():
+                return False
+            self._waiting.append(job)
+            self._bytes += size
+            self._changed.notify_all()
+        return True
+
+    def flush(self, deadline: float) -> bool:
+        """Wait until nothing is left; True only if all of it was sent."""
+        with self._changed:
+            failed = self._failed
+            self._resting_until = 0.0
+            self._changed.notify_all()
+            while (self._waiting or self._in_flight) and time.monotonic() < deadline:
+                self._changed.wait(min(0.05, max(0.0, deadline - time.monotonic())))
+            return not (self._waiting or self._in_flight) and failed == self._failed
+
+    def close(self, deadline: float) -> bool:
+        """Flush by the deadline and let go of the rest, which is said."""
+        sent = self.flush(deadline)
+        with self._changed:
+            self._stopping = True
+            left = len(self._waiting) + self._in_flight
+            self._waiting.clear()
+            self._bytes = 0
+            self._changed.notify_all()
+            thread, self._thread = self._thread, None
+        if thread is not None and not left:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        with self._changed:
+            self._stopping = False
+        if left:
+            _log.warn_once(f"pocketflow-tracing: {left} media could not be sent to Langfuse before the end and are lost.")
+        return sent
+
+    def abandon(self) -> None:
+        """Begin anew in a forked child."""
+        self._reset()
+
+    # --- the thread --------------------------------------------------------------------------------------------------
+
+    def _start(self) -> bool:
+        if self._thread is None or not self._thread.is_alive():
+            thread = threading.Thread(target=self._run, name="pocketflow-tracing-media", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter is shutting down
+                return False
+            self._thread = thread
+        return True
+
+    def _run(self) -> None:
+        own = threading.current_thread()
+        client: httpx.Client | None = None
+        while True:
+            with self._changed:
+                while not self._stopping and self._thread is own and not self._is_due():
+                    resting = self._resting_until - time.monotonic() if self._waiting else 30.0
+                    if not self._changed.wait(max(0.01, resting)) and client is not None and not self._waiting:
+                        client.close()  # an idle process holds no connection
+                        client = None
+                if self._stopping or self._thread is not own:
+                    break
+                job = self._waiting.popleft()
+                self._bytes -= len(job.medium.content)
+                self._in_flight = True
+            with _SENDING:
+                client = client or new_client(self._config)
+                self._send(client, job)
+            with self._changed:
+                self._in_flight = False
+                self._changed.notify_all()
+        if client is not None:
+            client.close()
+
+    def _is_due(self) -> bool:
+        return bool(self._waiting) and time.monotonic() >= self._resting_until
+
+    def _send(self, client: httpx.Client, job: _Job) -> None:
+        try:
+            self._upload(client, job)
+        except _FailedError as failure:
+            job.tries += 1
+            with self._changed:
+                if failure.again and job.tries < _TRIES:
+                    self._waiting.appendleft(job)
+                    self._bytes += len(job.medium.content)
+                    self._resting_until = time.monotonic() + _PAUSE * 2 ** (job.tries - 1)
+                    return
+                self._failed += 1
+                self._blocked_until = time.monotonic() + _BLOCKED
+            _log.warn_once(
+                f"pocketflow-tracing: {failure.reason}. Media are shown by type and size; "
+                "POCKETFLOW_TRACE_MEDIA=false stops trying."
+            )
+        else:
+            with self._changed:
+                if len(self._known) >= _MOST_KNOWN:
+                    self._known.clear()
+                self._known.add(job.medium.id)
+
+    def _upload(self, client: httpx.Client, job: _Job) -> None:
+        medium = job.medium
+        content = medium.content
+        asked = {
+            "traceId": job.trace_id,
+            "observationId": job.span_id,
+            "contentType": medium.mime,
+            "contentLength": medium.size,
+            "sha256Hash": medium.hash,
+            "field": job.field,
+        }
+        answer = self._request(client, "POST", _PATH, asked)
+        url = answer.get("uploadUrl")
+        if not url or not content:
+            return  # the server has it already
+        if answer.get("mediaId") != medium.id:
+            raise _FailedError(f"{self._config.langfuse_host} gave a medium another id", again=False)
+        began = time.monotonic()
+        put = {"Content-Type": medium.mime}
+        if "storage.googleapis.com" not in url:
+            put.update({"x-ms-blob-type": "BlockBlob", "x-amz-checksum-sha256": medium.hash})
+        try:
+            response = client.put(url, content=content, headers=put)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            raise _FailedError(f"the media storage cannot be reached ({type(error).__name__})", again=True) from None
+        report: dict[str, Any] = {
+            "uploadedAt": datetime.now(timezone.utc).isoformat(),
+            "uploadHttpStatus": response.status_code,
+            "uploadTimeMs": int((time.monotonic() - began) * 1000),
+        }
+        failed = not 200 <= response.status_code < 300
+        if failed:
+            report["uploadHttpError"] = response.text[:1000]
+            if job.tries + 1 < _TRIES and _may_pass(response.status_code):
+                raise _FailedError(f"the media storage answered {response.status_code}", again=True)
+        self._request(client, "PATCH", f"{_PATH}/{medium.id}", report)
+        if failed:
+            raise _FailedError(f"the media storage answered {response.status_code}", again=False)
+
+    def _request(self, client: httpx.Client, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        host = self._config.langfuse_host
+        try:
+            response = client.request(method, host.rstrip("/") + path, json=body, headers=headers(self._config, b"{"))
+            if 200 <= response.status_code < 300:
+                found = response.json() if response.content else {}
+                return found if isinstance(found, dict) else {}
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            raise _FailedError(f"{host} cannot take media ({type(error).__name__})", again=True) from None
+        code = response.status_code
+        raise _FailedError(f"{host} does not take media ({code})", again=_may_pass(code))
+
+
+def _same(one: _Job, other: _Job) -> bool:
+    return (one.medium.id, one.span_id, one.field) == (other.medium.id, other.span_id, other.field)
+
+
+def _may_pass(code: int) -> bool:
+    return code >= 500 or code in {408, 425, 429}
