@@ -72,13 +72,18 @@ class Program:
         return time.monotonic() - start
 
 
+def store_in(folder: str) -> Path:
+    """The store of a program that runs there."""
+    return Path(folder) / ".pocketflow" / "traces.db"
+
+
 def program_environment(url: str, folder: str) -> dict[str, str]:
     """What a user's program has: keys, address, a store."""
     return environment(
         LANGFUSE_PUBLIC_KEY=PUBLIC,
         LANGFUSE_SECRET_KEY=SECRET,
         LANGFUSE_BASE_URL=url,
-        BENCHMARK_STORE=str(Path(folder) / "traces.db"),
+        BENCHMARK_STORE="auto",  # with Langfuse: only what must be kept
     )
 
 
@@ -105,7 +110,7 @@ def waiting_in(folder: str) -> tuple[int, int]:
     sys.path.insert(0, str(HERE.parent))
     from pocketflow_tracing.store import Outbox
 
-    outbox = Outbox(Path(folder) / "traces.db")
+    outbox = Outbox(store_in(folder))
     counts = outbox.counts()
     outbox.close()
     return counts.waiting_spans, counts.dropped_spans
@@ -203,7 +208,7 @@ def next_process(url: str, folder: str) -> tuple[int, float]:
 def sync(url: str, folder: str) -> tuple[int, float]:
     """The command."""
     start = time.monotonic()
-    command = [sys.executable, "-m", "pocketflow_tracing", "sync", "--store", str(Path(folder) / "traces.db")]
+    command = [sys.executable, "-m", "pocketflow_tracing", "sync", "--store", str(store_in(folder))]
     done = subprocess.run(command, env=program_environment(url, folder), cwd=folder, capture_output=True, text=True, check=False)
     print(f"  {done.stdout.strip() or done.stderr.strip()}", file=sys.stderr)
     return 0, time.monotonic() - start

@@ -29,6 +29,14 @@ def show_debug_lines() -> None:
     if logger.getEffectiveLevel() > logging.INFO:
         logger.setLevel(logging.INFO)
     if not logger.hasHandlers():
-        handler = logging.StreamHandler(sys.stderr)
+        handler = _UntilConfigured(sys.stderr)
         handler.setFormatter(logging.Formatter("%(message)s"))
         logger.addHandler(handler)
+
+
+class _UntilConfigured(logging.StreamHandler):  # type: ignore[type-arg]  # generic only for type checkers before 3.11
+    """Writes to stderr until the program configures logging itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not logging.getLogger().handlers:
+            super().emit(record)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from . import _log
-from .capture import Capture, Limits
+from .capture import Capture
 from .config import TracingConfig
 from .delivery import delivery
-from .redaction import Policy, Redactor, Rules
+from .redaction import rules_of
 
 if TYPE_CHECKING:
     from .sinks.langfuse import LangfuseSink
@@ -41,20 +41,8 @@ class Pipeline:
         self.exec = config.trace_exec
         self.post = config.trace_post
         self.errors = config.trace_errors
-        limits = Limits(
-            max_items=config.max_items,
-            max_elements=config.max_elements,
-            max_depth=config.max_depth,
-            max_text=config.max_text,
-            max_total_text=config.max_total_text,
-        )
-        self.capture = Capture(limits, config.serializers)
-        self.rules = Rules(
-            redact=Redactor(tuple(config.redact), defaults=config.redact_defaults),
-            mask=config.mask,
-            policy=cast("dict[str, Policy]", config.policies),  # checked when the config was resolved
-            limits=limits,
-        )
+        self.rules = rules_of(config)
+        self.capture = Capture(self.rules.limits, config.serializers)
         # names, ids and facts of our own: cleaned like every text, but not values that a user's mask or policy is about
         self.plain_rules = replace(self.rules, mask=None, policy={})
         self.names: dict[str, str] = {}  # texts that come again and again, rendered once
@@ -68,7 +56,8 @@ class Pipeline:
         if self.enabled:
             self._open_sinks()
         self.enabled = bool(self.sinks)
-        for sink in self.sinks:
+        opened: tuple[LocalSink | LangfuseSink, ...] = self.sinks
+        for sink in opened:
             sink.watch()  # before any user code of the first run, and even if sampling drops that run
         self.enqueue = delivery.enqueue
         self.completed = delivery.completed

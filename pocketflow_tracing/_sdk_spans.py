@@ -7,19 +7,28 @@ The only module that imports `opentelemetry.sdk`, and only inside functions: lan
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
+from .capture import Limits, snapshot
 from .records import SpanRecord
+from .redaction import NO_RULES, Rules, redact_text, rules_of
+from .render import render
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
+    from opentelemetry.proto.common.v1 import common_pb2
     from opentelemetry.proto.trace.v1 import trace_pb2
     from opentelemetry.sdk.trace import ReadableSpan, Span, TracerProvider
     from opentelemetry.sdk.trace.export import SpanExportResult
 
     from .config import TracingConfig
+
+_MANY = 1 << 40
+_WHOLE = Limits(max_items=_MANY, max_elements=_MANY, max_depth=200, max_text=_MANY, max_total_text=_MANY)
 
 SCOPE = "langfuse-sdk"
 """The instrumentation scope of the SDK's spans, and of ours: the server takes their attributes as they are."""
@@ -69,16 +78,21 @@ def make_exporter(config: TracingConfig | None, submit: Callable[[bytes, int], N
     from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+    rules = replace(rules_of(config), limits=_WHOLE) if config is not None else NO_RULES  # what is cut the SDK decides
+
     class Exporter(SpanExporter):
         of_pocketflow_tracing = True
 
         def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
             message = encode_spans(spans)
-            if config is not None and not (config.trace_inputs and config.trace_outputs and config.trace_errors):
+            if config is not None:
+                partly = not (config.trace_inputs and config.trace_outputs and config.trace_errors)
                 for resource in message.resource_spans:
                     for scope in resource.scope_spans:
                         for span in scope.spans:
-                            _leave_out(span, config)
+                            if partly:
+                                _leave_out(span, config)
+                            _redact(span, rules)
             submit(gzip.compress(message.SerializeToString(), 1, mtime=0), len(spans))
             return SpanExportResult.SUCCESS
 
@@ -101,6 +115,43 @@ def _leave_out(span: trace_pb2.Span, config: TracingConfig) -> None:
     if not config.trace_errors:
         span.status.message = ""
     del span.events[:]  # messages and exceptions, in the older conventions
+
+
+def _redact(span: trace_pb2.Span, rules: Rules) -> None:
+    """Pass everything that user code put into a span through the rules that hold for our own."""
+    span.name = redact_text(span.name, rules)
+    span.status.message = redact_text(span.status.message, rules)
+    for pair in span.attributes:
+        _redact_value(pair, rules)
+    for event in span.events:
+        event.name = redact_text(event.name, rules)
+        for pair in event.attributes:
+            _redact_value(pair, rules)
+
+
+def _redact_value(pair: common_pb2.KeyValue, rules: Rules) -> None:
+    value = pair.value
+    kind = value.WhichOneof("value")
+    if kind == "array_value":
+        texts = [item for item in value.array_value.values if item.WhichOneof("value") == "string_value"]
+        for item in texts:
+            item.string_value = _redacted(pair.key, item.string_value, rules)
+    elif kind == "string_value":
+        value.string_value = _redacted(pair.key, value.string_value, rules)
+
+
+def _redacted(key: str, text: str, rules: Rules) -> str:
+    where = "input" if is_input(key) else "output" if is_output(key) else key
+    try:
+        read = json.loads(text) if text[:1] in '{["' else text
+    except (ValueError, RecursionError):
+        read = text
+    if type(read) is str and (key in ERROR_KEYS or key.startswith("exception.")):
+        read = redact_text(read, rules)
+    shown = render(snapshot(read, rules.limits), rules, (where,))
+    if shown == read:
+        return text
+    return shown if isinstance(shown, str) and not text.startswith('"') else json.dumps(shown, ensure_ascii=False)
 
 
 def make_forwarder(processor: Any) -> Any:

@@ -11,11 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase, translate
 from functools import cache, lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from .capture_types import DEFAULT_LIMITS, Limits
 
-__all__ = ["DEFAULT_EXCEPTIONS", "DEFAULT_PATTERNS", "NO_RULES", "Mask", "Policy", "Redactor", "Rules", "redact_text"]
+if TYPE_CHECKING:
+    from .config import TracingConfig
+
+__all__ = ["DEFAULT_EXCEPTIONS", "DEFAULT_PATTERNS", "NO_RULES", "Mask", "Policy", "Redactor", "Rules", "redact_text", "rules_of"]
 
 Mask = Callable[[Any, tuple[str | int, ...]], Any]
 Policy = Literal["record", "summarise", "hide"]
@@ -182,6 +185,23 @@ class Rules:
 
 def _fits(parts: list[str], path: tuple[str | int, ...]) -> bool:
     return len(parts) == len(path) and all(fnmatchcase(str(at), part) for part, at in zip(parts, path, strict=True))
+
+
+
+def rules_of(config: TracingConfig) -> Rules:
+    """Return the rules that a resolved configuration says."""
+    return Rules(
+        redact=Redactor(tuple(config.redact), defaults=config.redact_defaults),
+        mask=config.mask,
+        policy=cast("dict[str, Policy]", config.policies),  # checked when the config was resolved
+        limits=Limits(
+            max_items=config.max_items,
+            max_elements=config.max_elements,
+            max_depth=config.max_depth,
+            max_text=config.max_text,
+            max_total_text=config.max_total_text,
+        ),
+    )
 
 
 _CLASS = "class:"

@@ -252,8 +252,9 @@ class Visit(Scope):
             if self.state is not None:
                 self._note_changes(run, span, self.state)
             if self.opens and run.pipeline.outputs:
-                picture = self.state.picture() if self.state is not None else None
-                span.output = {"action": span.attributes.get("action"), "shared": picture}
+                span.output = {"action": span.attributes.get("action")}
+                if self.state is not None and run.pipeline.inputs:  # what is left of the input is an input
+                    span.output["shared"] = self.state.picture()
         finally:
             if self.opens:
                 run.states.clear()
@@ -433,7 +434,7 @@ class Step(Scope):
                 attributes["max_attempts"] = retry.max_attempts
             else:
                 attributes["attempt"] = 1
-        if pipeline.inputs:
+        if pipeline.inputs and (phase == "prep" or pipeline.outputs):  # the inputs of exec and post are outputs of others
             span.input = self._input(pipeline.capture.snapshot)
 
     def _input(self, snapshot: Any) -> Any:

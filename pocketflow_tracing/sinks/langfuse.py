@@ -12,14 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .. import _sdk, _sdk_spans
-from .._guard import Seam
-from .._version import __version__
-from ..config import TracingConfig
-from ..delivery import delivery
-from ..records import RunRecord, SpanRecord
-from ..store import Outbox
+from pocketflow_tracing import _sdk, _sdk_spans
+from pocketflow_tracing._guard import Seam
+from pocketflow_tracing._version import __version__
+from pocketflow_tracing.config import TracingConfig
+from pocketflow_tracing.delivery import delivery
+from pocketflow_tracing.records import RunRecord, SpanRecord
+from pocketflow_tracing.store import Outbox
+
 from . import otlp
+from .media import MediaSender
 from .sender import Sender, new_client, post, preload
 
 __all__ = ["LangfuseSink", "ProbeResult", "SyncReport", "open_sink", "preload", "probe", "sync"]
@@ -42,6 +44,7 @@ class LangfuseSink:
         self.config = config
         store = config.store_path()
         self._sender = Sender(config, store)
+        self._media = MediaSender(config)
         self._client = _sdk.SdkClient(config, self._sender.submit)
         self.project_id: str | None = None
 
@@ -93,26 +96,29 @@ class LangfuseSink:
         # our client exports into the sender; the user's own has a server to wait for
         steps = [self._client.flush, self._sender.flush]
         done = [step(deadline) for step in (steps if self._client.is_ours else reversed(steps))]
-        return all(done)
+        return self._media.flush(deadline) and all(done)
 
     def close(self, deadline: float) -> bool:
         """Deliver what the deadline allows and keep the rest in the outbox; the user's own client ends by itself."""
         flushed = self._client.flush(deadline) if self._client.is_ours else True
-        return self._sender.close(deadline) and flushed
+        sent = self._sender.close(deadline)
+        return self._media.close(deadline) and sent and flushed
 
     def abandon(self) -> None:
         """Begin anew in a forked child."""
         self._sender.abandon()
+        self._media.abandon()
         self._client.abandon()
 
     def _described(self, runs: dict[str, RunRecord], done: list[SpanRecord]) -> list[tuple[SpanRecord, dict[str, Any]]]:
         mask = self._mask()
+        hook = self._client.mask_spans
         described = [
-            (record, otlp.span_attributes(record, runs[record.run_id], mask))
+            # media go nowhere before every mask has had its say, and that hook has it last
+            (record, otlp.span_attributes(record, runs[record.run_id], mask, None if hook else self._media.placing(record)))
             for record in done
             if record.kind != "external"  # the SDK's own processor exports those
         ]
-        hook = self._client.mask_spans
         if hook is None:
             return described
         with _MASKING:
@@ -249,7 +255,7 @@ class ProbeResult:
 
 def probe(config: TracingConfig) -> ProbeResult:
     """Send one real span through the real export path and report the answer."""
-    from .._ids import source  # noqa: PLC0415 - only the probe makes records by hand
+    from pocketflow_tracing._ids import source  # noqa: PLC0415 - only the probe makes records by hand
 
     config = config.resolved()
     trace_id, span_id, now = f"{source.trace_id():032x}", f"{source.span_id():016x}", time.time_ns()

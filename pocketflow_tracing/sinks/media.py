@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -85,17 +86,15 @@ class MediaSender:
 
     # --- the worker's side -------------------------------------------------------------------------------------------
 
-    def place(self, record: SpanRecord) -> SpanRecord:
-        """The record with a reference in the place of each medium that will be sent."""
+    def placing(self, record: SpanRecord) -> Callable[[Json, str], Json] | None:
+        """What puts a reference in the place of each medium of a record that will be sent; None when it has none.
+
+        The function gets a value and the field that it stands in, "input" or "output".
+        """
         if not record.media:
-            return record
+            return None
         media = {medium.id: medium for medium in record.media}
-        placed = replace(record, media=[], input=self._placed(record.input, media, record, "input"))
-        if record.output is not None:
-            placed.output = self._placed(record.output, media, record, "output")
-        else:  # what a node changed is shown as its output
-            placed.state = self._placed(record.state, media, record, "output")
-        return placed
+        return lambda value, field: self._placed(value, media, record, field)
 
     def _placed(self, value: Json, media: dict[str, Medium], record: SpanRecord, field: str) -> Json:
         if type(value) is list:
@@ -125,14 +124,14 @@ class MediaSender:
         return True
 
     def flush(self, deadline: float) -> bool:
-        """Wait until nothing is left; True only if all of it was sent."""
+        """Wait until nothing is left; True only if all of it was sent since the last time."""
         with self._changed:
-            failed = self._failed
             self._resting_until = 0.0
             self._changed.notify_all()
             while (self._waiting or self._in_flight) and time.monotonic() < deadline:
                 self._changed.wait(min(0.05, max(0.0, deadline - time.monotonic())))
-            return not (self._waiting or self._in_flight) and failed == self._failed
+            failed, self._failed = self._failed, 0
+            return not (self._waiting or self._in_flight or failed)
 
     def close(self, deadline: float) -> bool:
         """Flush by the deadline and let go of the rest, which is said."""

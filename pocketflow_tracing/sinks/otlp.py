@@ -15,9 +15,10 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, Instr
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
 
-from .._sdk_spans import SCOPE
-from .._version import __version__
-from ..records import Json, RunRecord, SpanRecord
+from pocketflow_tracing._sdk_spans import SCOPE
+from pocketflow_tracing._version import __version__
+from pocketflow_tracing.records import Json, RunRecord, SpanRecord
+
 from . import _wire
 
 __all__ = ["encode_span", "request", "span_attributes"]
@@ -36,15 +37,19 @@ _LEVELS = {"success": "DEFAULT", "recovered": "WARNING", "error": "ERROR", "canc
 _TYPES = {"flow": "chain", "pass": "chain", "node": "chain", "function": "chain", "phase": "span", "attempt": "span"}
 
 Mask = Callable[[Any], Any]
+Place = Callable[[Json, str], Json]
 
 
-def span_attributes(record: SpanRecord, run: RunRecord, mask: Mask | None = None) -> dict[str, Any]:
+def span_attributes(
+    record: SpanRecord, run: RunRecord, mask: Mask | None = None, place: Place | None = None
+) -> dict[str, Any]:
     """The attributes of one span, as the SDK would name them.
 
     Args:
         record: of an ended span.
         run: the run it belongs to, whose session, user, tags … every span carries.
         mask: the `mask` of the user's own Langfuse client: gets and returns a JSON-ready value.
+        place: puts references in the place of media; gets a value and "input" or "output".
     """
     is_root = record.span_id == run.run_id
     apply = mask or (lambda value: value)
@@ -60,7 +65,8 @@ def span_attributes(record: SpanRecord, run: RunRecord, mask: Mask | None = None
         attributes[_MESSAGE] = message
     for name, value in (("input", _input(record)), ("output", _output(record))):
         if value is not None:
-            attributes[f"langfuse.observation.{name}"] = _text(apply(value))
+            shown = apply(value)
+            attributes[f"langfuse.observation.{name}"] = _text(place(shown, name) if place is not None else shown)
     for key, text in _metadata(record, apply):
         attributes[f"langfuse.observation.metadata.{key}"] = text
     return attributes

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 __all__ = ["Spot", "backward", "place"]
 
-_GAP_X, _GAP_Y = 40, 76
+_GAP_X, _GAP_Y = 40, 68
 """Pixels between nodes of a layer, and between layers: an edge's label finds room there."""
 
 _SWEEPS = 8

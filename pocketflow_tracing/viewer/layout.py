@@ -11,7 +11,7 @@ from .layers import Spot, backward, place
 __all__ = ["lay_out"]
 
 _LETTER, _HEIGHT, _LEAST, _MOST = 7.4, 56, 148, 320
-_PAD, _HEAD = 20, 36
+_PAD, _HEAD = 20, 48
 """Pixels around what a box holds, and above it for the box's name."""
 
 _DEEPEST = 8

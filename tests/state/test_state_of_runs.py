@@ -125,3 +125,140 @@ changes = st.lists(st.tuples(kinds, keys, nested), max_size=4)
 def test_random_flows(tmp_path, shared, visits):
     """Every kind of change, one after the other, at every step."""
     run(shared, visits, tmp_path / "traces.db")
+
+
+def states(path: Any, shared: dict[Any, Any], node: Any, **settings: Any) -> list[dict[str, Any]]:
+    """The `state` of every visit of a run, in order."""
+    trace_flow(config=TracingConfig(store=str(path), **settings))(Flow(start=node)).run(shared)
+    assert flush(timeout=20)
+    store = Store(path)
+    run_id = store.run("last").run_id
+    return [span.state for span in store.spans(run_id) if span.state]
+
+
+def loop(times: int, change: Any) -> Node:
+    """A node that visits itself so many times and makes one change at each."""
+
+    class Loop(Node):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> str | None:
+            shared["turn"] = shared.get("turn", 0) + 1
+            change(shared, shared["turn"])
+            return "again" if shared["turn"] < times else None
+
+    node = Loop()
+    node - "again" >> node
+    return node
+
+
+@pytest.mark.parametrize(
+    "grow",
+    [
+        lambda shared, turn: shared.setdefault("messages", []).append({"role": "user", "content": f"{turn:>4} " + "word " * 20}),
+        lambda shared, turn: shared.setdefault("index", {}).update({f"document {turn:>4}": "word " * 20}),
+        lambda shared, turn: shared.update(text=shared.get("text", "") + f"{turn:>4} " + "word " * 20),
+        lambda shared, turn: shared.update(all=[*shared.get("all", []), f"{turn:>4} " + "word " * 20]),
+    ],
+    ids=["messages", "dict", "text", "new list"],
+)
+def test_growth_costs_what_came(tmp_path, grow):
+    """A list, dict or text that grows at every visit costs the same at visit 20 and at visit 400."""
+    sizes = [len(json.dumps(state)) for state in states(tmp_path / "traces.db", {}, loop(400, grow))]
+    early, late = sizes[20:60], sizes[-40:]
+    assert max(late) <= 3 * max(early) + 200, (early, late)
+    assert max(late) < 1500
+
+
+def test_more_keys_than_are_watched(tmp_path):
+    """Keys that move out of the watched ends leave the picture, and those that come in stand in it."""
+    run({}, [[("many", f"group {number} ", None)] for number in range(8)] + [[("few", "a", None)]], tmp_path / "traces.db")
+
+
+@pytest.mark.parametrize("old, new", [(0, False), (1, 1.0), (True, 1), (0.0, -0.0)])
+def test_json_types_of_keys(tmp_path, old, new):
+    """A value that becomes an equal one of another type has changed."""
+    run({"a": old}, [[("set", "a", new)]], tmp_path / "traces.db")
+
+
+@pytest.mark.xfail(strict=False, reason="the comparison of pictures does not look inside yet")
+@pytest.mark.parametrize("old, new", [(0, False), (1, 1.0), (True, 1), (0.0, -0.0)])
+def test_json_types_inside(tmp_path, old, new):
+    """So has one inside of a container."""
+    run({"a": [{"b": old}]}, [[("set", "a", [{"b": new}])]], tmp_path / "traces.db")
+
+
+@pytest.mark.xfail(strict=False, reason="two keys with the same text share a place in the picture")
+def test_keys_that_read_alike(tmp_path):
+    """1 and "1" are two keys."""
+    run({1: "one", "1": "text"}, [[("set", "a", 1)], [("set", 1, "two")], [("delete", "1", None)]], tmp_path / "traces.db")
+
+
+def test_what_a_flow_changes_after_its_nodes(tmp_path):
+    """The picture after each node is not touched by what the flow's own post changes in the end."""
+
+    class Ending(Flow):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            shared["ended"] = shared["messages"] = ["ended"]
+            return exec_res
+
+    first = [("set", "messages", ["one " * 100])]
+    run({}, [first, [("append", "messages", "two")]], tmp_path / "traces.db", Ending)
+
+
+def test_a_flow_with_a_dict_of_its_own(tmp_path):
+    """A flow that runs inside a node with its own dict does not disturb the picture of the outer one."""
+
+    class Inner(Node):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+            shared["inner"] = [1]
+
+    class Outer(Node):
+        def exec(self, prep_res: Any) -> Any:
+            own = {"mine": "x" * 300}
+            Flow(start=Inner()).run(own)
+            Flow(start=Inner()).run(own)
+            return own
+
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+            shared["outer"] = exec_res["inner"]
+
+    path = tmp_path / "traces.db"
+    found = states(path, {"question": "q"}, Outer())
+    store = Store(path)
+    run_id = store.run("last").run_id
+    assert {"question": "q", "outer": [1]} == store.state_at(run_id, max(state["seq"] for state in found))
+    inner = [state["seq"] for state in found if "mine" in state.get("full", {}) or "inner" in state.get("added", {})]
+    assert {"mine": "x" * 300, "inner": [1]} == store.state_at(run_id, inner[-1])
+
+
+def test_the_budget_of_a_run(tmp_path):
+    """Beyond the budget of a run values are recorded by type and size, and it is said where."""
+    found = states(
+        tmp_path / "traces.db", {}, loop(10, lambda shared, turn: shared.update({f"text{turn}": "x" * 50_000})), max_run_mb=0.2
+    )
+    added = [state["added"][f"text{turn}"] for turn, state in enumerate(found[1:], 1)]
+    assert "x" * 50_000 == added[0]
+    assert {"__type__": "str", "size": 50_000, "…": "the 0.2 MB of one run are used up"} == added[-1]
+    assert len(json.dumps(found)) < 400_000
+    assert 10 == Store(tmp_path / "traces.db").state_at(Store(tmp_path / "traces.db").run("last").run_id, 99)["turn"]
+
+
+def test_a_lost_step_is_said(store_path):
+    """A change whose earlier value is not in the store reads as unknown, and the rest goes on."""
+    from pocketflow_tracing.store.states import UNKNOWN, state_after
+
+    lost = {"seq": 3, "changed": {"a": {"inside": [{"path": [3], "old": 1, "new": 2}]}, "b": {"old": 1, "new": 2}}}
+    assert {"a": UNKNOWN, "b": 2} == state_after([{"seq": 1, "full": {"a": []}}, lost], 3)
+
+
+@pytest.mark.parametrize("flavour", ["sync", "async"])
+def test_every_copy_of_shared_reads_alike(flavour):
+    """Input and output of a run, its pictures and a node's changes show one value in one form."""
+    records = kit.use(kit.Records(), policies={"private": "hide"})
+    with kit.World("object", flavour) as world:
+        node = world.node(post=lambda self, s, p, e: s.update(private="changed", api_key="x" * 9))
+        world.run(world.flow(node()), {"private": "at first", "plain": 1})
+    root = records.spans(kind="flow")[0]
+    assert {"private": "<hidden>", "plain": 1} == root.input == root.state["full"]
+    assert {"private": "<hidden>", "plain": 1, "api_key": "[redacted]"} == root.output["shared"]
+    assert "changed" not in json.dumps(records.spans(kind="node")[0].state["changed"]["private"]).replace("<hidden>", "")
+    assert BatchFlow is not Flow

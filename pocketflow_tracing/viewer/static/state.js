@@ -1,0 +1,190 @@
+// What `shared` held at each step, what the visit added, changed and removed, and who wrote a key.
+
+import { fill, h, icon, iconButton, statusMark } from "./dom.js";
+import { brief, counted, duration, sizeWords } from "./words.js";
+import { diffView } from "./diff.js";
+import { valueView } from "./json_tree.js";
+
+const SIGNS = { first: "=", added: "+", changed: "~", removed: "−" };
+const WORDS = { first: "there at the start", added: "added", changed: "changed", removed: "removed" };
+
+export class StateView {
+  constructor(model, source, actions) {
+    Object.assign(this, { model, source, actions, step: null, key: null, steps: null, opened: new Set() });
+    this.slider = h("input", { type: "range", min: "0", step: "1", "aria-label": "Step" });
+    this.slider.addEventListener("input", () => this.go(Number(this.slider.value), { bySlider: true }));
+    this.where = h("div", { class: "state-where" });
+    this.marks = h("div", { class: "state-marks", "aria-hidden": "true" });
+    this.table = h("div", { class: "state-keys" });
+    this.history = h("section", { class: "state-history", "aria-label": "History of a key" });
+    this.element = h("div", { class: "state" },
+      h("div", { class: "state-head" },
+        h("div", { class: "state-slide" }, iconButton("left", "Step before", () => this.go(this.step - 1)), h("div", { class: "slide-box" }, this.slider, this.marks), iconButton("right", "Next step", () => this.go(this.step + 1))),
+        this.where),
+      h("div", { class: "state-body" }, this.table, this.history));
+  }
+
+  /** Reads what was written, as far as the run has come. */
+  async load() {
+    const states = await this.source.states();
+    this.steps = stepsOf(this.model, states);
+    this.loadedAt = this.model.revision;
+    const last = this.steps.length - 1;
+    this.slider.max = String(Math.max(0, last));
+    fill(this.marks, this.steps.map((step, number) => {
+      const mark = h("i", { class: step.writes ? `status-${step.span?.status ?? "success"} writes` : "" });
+      mark.style.left = `${last ? (number / last) * 100 : 0}%`;
+      return mark;
+    }));
+  }
+
+  async refresh() {
+    if (this.steps === null || this.loadedAt !== this.model.revision) await this.load();
+    if (!this.steps.length) {
+      fill(this.element, h("div", { class: "state-none" }, h("p", {}, "Nothing is known of shared in this run."), h("p", { class: "quiet" }, "It is recorded when the flow is run with a dict, and inputs are on (POCKETFLOW_TRACE_INPUTS).")));
+      return;
+    }
+    if (this.step === null || this.step >= this.steps.length) this.step = this.steps.length - 1;
+    this.#draw();
+  }
+
+  /** Goes to the step of a visit; without one of its own, to the last before it. */
+  reveal(id) {
+    if (!this.steps) return;
+    const number = this.steps.findIndex((step) => step.span?.id === id);
+    if (number >= 0 && number !== this.step) { this.step = number; this.#draw(); }
+  }
+
+  go(step, { bySlider = false } = {}) {
+    this.step = Math.max(0, Math.min(this.steps.length - 1, step));
+    this.#draw({ bySlider });
+    this.actions.step(this.step, this.steps[this.step].span?.id);
+  }
+
+  choose(key) {
+    this.key = this.key === key ? null : key;
+    this.#draw();
+    this.actions.key(this.key);
+  }
+
+  #draw() {
+    const at = this.steps[this.step];
+    this.slider.value = String(this.step);
+    this.slider.setAttribute("aria-valuetext", `${at.title}, step ${this.step} of ${this.steps.length - 1}`);
+    const changes = ["added", "changed", "removed"].map((kind) => [kind, [...at.written].filter(([, one]) => one.kind === kind).length]).filter(([, number]) => number);
+    fill(this.where,
+      at.span ? statusMark(at.span.status) : null,
+      h("strong", {}, at.title),
+      h("span", { class: "quiet" }, this.step === 0 && at.first ? "before the first node" : `step ${this.step} of ${this.steps.length - 1}`),
+      changes.length ? changes.map(([kind, number]) => h("span", { class: `change-count ${kind}` }, `${SIGNS[kind]} ${number} ${kind}`)) : at.first ? null : h("span", { class: "quiet" }, "changed nothing in shared"),
+      h("span", { class: "spring" }),
+      at.span ? h("button", { type: "button", class: "button small", onclick: () => this.actions.open(at.span.id) }, "Show this visit") : null);
+    fill(this.table, this.#keys(at));
+    fill(this.history, this.#history());
+    this.history.hidden = this.key === null;
+  }
+
+  #keys(at) {
+    const shared = stateAt(this.steps, this.step);
+    const gone = [...at.written].filter(([, one]) => one.kind === "removed").map(([key]) => [key, null]);
+    const entries = [...shared, ...gone];
+    if (!entries.length) return h("p", { class: "quiet" }, "shared is empty here.");
+    return h("ul", { class: "key-rows" }, entries.map(([key, held]) => {
+      const write = at.written.get(key);
+      const kind = write && !(at.first && write.kind === "first") ? write.kind : "";
+      const body = h("div", { class: "key-value" });
+      if (held) this.#value(body, key, held, kind);
+      return h("li", { class: `key-row ${kind}${key === this.key ? " chosen" : ""}` },
+        h("div", { class: "key-head" },
+          h("span", { class: `sign ${kind}`, title: kind ? WORDS[kind] : "" }, kind ? SIGNS[kind] : ""),
+          h("button", { type: "button", class: "key-name", title: "Who wrote this key?", "aria-pressed": String(key === this.key), onclick: () => this.choose(key) }, key),
+          kind ? h("span", { class: `change-word ${kind}` }, WORDS[kind]) : held ? h("span", { class: "quiet from" }, `since ${this.steps[held.step].title}`) : null),
+        body);
+    }));
+  }
+
+  async #value(body, key, held, kind) {
+    const value = await this.#whole(held);
+    const before = kind === "changed" ? held.before : null;
+    if (before) {
+      const old = await this.#whole(before);
+      fill(body, diffView(old, value));
+      return;
+    }
+    fill(body, valueView(value, key).element);
+  }
+
+  /** The value of a write; a large one is asked for when it is first seen. */
+  async #whole(held) {
+    if (!("v" in held.box)) {
+      try {
+        held.box.v = await this.source.value(held.span, held.key);
+      } catch (error) {
+        return `(${error.message} It has ${sizeWords(held.box.size)}.)`;
+      }
+    }
+    return held.box.v;
+  }
+
+  #history() {
+    if (this.key === null) return null;
+    const writes = this.steps.map((step, number) => ({ step, number, write: step.written.get(this.key) })).filter(({ write }) => write);
+    const list = h("ol", { class: "writes" });
+    for (const { step, number, write } of writes) {
+      const value = h("div", { class: "write-value" });
+      list.append(h("li", { class: `${number === this.step ? "current" : ""}` },
+        h("button", { type: "button", class: "write-head", onclick: () => this.go(number) },
+          h("span", { class: `sign ${write.kind}` }, SIGNS[write.kind]), h("strong", {}, step.title), h("span", { class: "quiet" }, WORDS[write.kind])),
+        value));
+      if (write.kind !== "removed") this.#whole(write).then((whole) => fill(value, h("span", { class: "preview" }, brief(whole, 220))));
+    }
+    return [h("div", { class: "section-head" }, h("h3", {}, h("code", {}, this.key)), h("span", { class: "quiet" }, counted(writes.length, "write")), h("span", { class: "spring" }), iconButton("close", "Close the history", () => this.choose(this.key))), list];
+  }
+}
+
+/** Steps of the slider: the first picture, then every node visit in the order in which they ended. */
+function stepsOf(model, states) {
+  const bySpan = new Map(states.map((state) => [state.span, state]));
+  const silent = [...model.spans.values()].filter((span) => span.kind === "node" && span.took !== null && !bySpan.has(span.id)).sort((a, b) => ended(a) - ended(b));
+  const steps = [];
+  const last = new Map(); // key -> the newest write
+  for (const state of states) {
+    const span = model.spans.get(state.span) ?? null;
+    const time = span ? (state.first ? span.start : ended(span)) : 0;
+    while (silent.length && ended(silent[0]) < time && !state.first) steps.push(step(silent.shift(), null, last, steps.length));
+    steps.push(step(span, state, last, steps.length));
+  }
+  for (const span of silent) steps.push(step(span, null, last, steps.length));
+  return steps;
+}
+
+const ended = (span) => span.start + (span.took ?? 0);
+
+function step(span, state, last, number) {
+  const written = new Map();
+  const first = Boolean(state?.first);
+  const write = (kind, key, box) => {
+    const made = { kind, key, box, span: state.span, step: number, before: last.get(key) ?? null };
+    written.set(key, made);
+    last.set(key, made);
+  };
+  if (first) last.clear();
+  for (const [key, box] of Object.entries(state?.added ?? {})) write(first ? "first" : "added", key, box);
+  for (const [key, box] of Object.entries(state?.changed ?? {})) write("changed", key, box);
+  for (const key of state?.removed ?? []) { write("removed", key, { v: null }); last.delete(key); }
+  const visit = span?.facts.visit > 1 ? ` visit ${span.facts.visit}` : "";
+  return { span, first, written, writes: written.size > 0, title: first ? `start of ${span?.name ?? "the run"}` : `${span?.name ?? "?"}${visit}` };
+}
+
+/** What shared held after a step: [key, write]. */
+function stateAt(steps, until) {
+  let shared = new Map();
+  for (const { first, written } of steps.slice(0, until + 1)) {
+    if (first) shared = new Map();
+    for (const [key, write] of written) {
+      if (write.kind === "removed") shared.delete(key);
+      else shared.set(key, write);
+    }
+  }
+  return shared;
+}
