@@ -39,7 +39,7 @@ class Collector:
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Collector:
+    def __enter__(self) -> Collector:  # noqa: PYI034 - nobody derives from it
         self.start()
         return self
 

@@ -62,7 +62,12 @@ def _ours(url: str, **environment: str) -> Watching:
 
 
 def _langfuse_environment(url: str) -> dict[str, str]:
-    return {"LANGFUSE_BASE_URL": url, "LANGFUSE_HOST": url, "LANGFUSE_PUBLIC_KEY": PUBLIC, "LANGFUSE_SECRET_KEY": SECRET}
+    return {
+        "LANGFUSE_BASE_URL": url,
+        "LANGFUSE_HOST": url,
+        "LANGFUSE_PUBLIC_KEY": PUBLIC,
+        "LANGFUSE_SECRET_KEY": SECRET,
+    }
 
 
 def langfuse(url: str) -> Watching:
@@ -210,6 +215,7 @@ def old(url: str) -> Watching:
     """pocketflow-tracing 0.1.5, in a virtual environment of its own."""
     os.environ.update(_langfuse_environment(url))
     from _workloads import Kit
+
     from pocketflow_tracing import TracingConfig, trace_flow
 
     config = TracingConfig(langfuse_public_key=PUBLIC, langfuse_secret_key=SECRET, langfuse_host=url)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import itertools
 import json
 import resource
 import statistics
@@ -98,7 +99,7 @@ def measure(variant: str, workload: str, url: str) -> dict[str, Any]:
     visits = runs * work.visits
     meter = Meter(url, watching)
     there = rows_in_stores(watching)
-    caller, cpu = [], []
+    caller, thread, cpu = [], [], []
     early, late = [], []
     gc.collect()
     sent = meter.read()
@@ -107,16 +108,18 @@ def measure(variant: str, workload: str, url: str) -> dict[str, Any]:
     for _ in range(samples):
         gc.collect()
         work.stamps.clear()
-        used = time.process_time()
+        used, own = time.process_time(), time.thread_time()
         caller.append(work.run(runs) / visits * 1e6)
+        thread.append((time.thread_time() - own) / visits * 1e6)
         watching.flush()
         cpu.append((time.process_time() - used) / visits * 1e6)
         if work.stamps:
-            steps = [after - before for before, after in zip(work.stamps, work.stamps[1:], strict=False)]
+            steps = [after - before for before, after in itertools.pairwise(work.stamps)]
             early.append(statistics.median(steps[50:150]) * 1e6)
             late.append(statistics.median(steps[-150:]) * 1e6)
     found: dict[str, Any] = {
         "caller": caller,
+        "thread": thread,
         "cpu": cpu,
         "memory": peak_mb() - base,
         "bytes": (meter.read() - sent) / visits / samples,

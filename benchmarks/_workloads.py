@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import Callable
@@ -72,7 +73,7 @@ def _chain(kit: Kit, shared: Callable[[], dict[str, Any]], length: int = 10) -> 
             shared["number"] = exec_res
 
     nodes = [type(f"Small{position}", (Small,), {})() for position in range(length)]
-    for before, after in zip(nodes, nodes[1:], strict=False):
+    for before, after in itertools.pairwise(nodes):
         before >> after
     return Workload(kit.flow(start=nodes[0]), shared, length, 1 + 4 * length)
 
@@ -178,7 +179,7 @@ class Plan:
 PLANS = {
     "W1": Plan("chain of 10 small nodes", small, runs=200, slow_runs=200),
     "W2": Plan("`shared` with 1 MB of texts and 10,000 floats", texts, slow_runs=2),
-    "W3": Plan("`shared` with a 1000×1536 float32 array and 50,000 dicts", arrays, slow_runs=1),
+    "W3": Plan("`shared` with a 1000 x 1536 float32 array and 50,000 dicts", arrays, slow_runs=1),
     "W2x10": Plan("W2 with ten times larger state", texts, 10),
     "W3x10": Plan("W3 with ten times larger state", arrays, 10),
     "W4": Plan("AsyncParallelBatchNode of 1,000 items", parallel, runs=5, slow_runs=5, per="item"),

@@ -134,9 +134,23 @@ def burst(spans: int, late: float = 0.0) -> None:
             missing = len(set(found["seen"]) - ids.keys())
             exact = "yes" if len(ids) == spans and not missing else f"no, {spans - len(ids):,} missing"
             twice = sum(number - 1 for number in ids.values())
-            rows.append((title, f"{spans:,}", f"{len(ids):,}", exact, f"{twice:,}", f"{found['recorded']:.1f} s", f"{found['seconds']:.1f} s"))
+            rows.append(
+                (
+                    title,
+                    f"{spans:,}",
+                    f"{len(ids):,}",
+                    exact,
+                    f"{twice:,}",
+                    f"{found['recorded']:.1f} s",
+                    f"{found['seconds']:.1f} s",
+                )
+            )
     server = f", to a server that takes {late:g} s for each answer" if late else ""
-    show(f"Burst of {spans:,} spans{server}", ("", "made", "arrived", "exactly those", "doubles", "caller's path", "until flushed"), rows)
+    show(
+        f"Burst of {spans:,} spans{server}",
+        ("", "made", "arrived", "exactly those", "doubles", "caller's path", "until flushed"),
+        rows,
+    )
 
 
 def soak(visits: int, rate: int) -> None:
@@ -153,10 +167,30 @@ def soak(visits: int, rate: int) -> None:
             made = (visits + 1000) // 10 * 41
             memory = ", ".join(f"{point['mb']:.0f}" for point in curve)
             title = f"{pace:,} visits a second" if pace else "as fast as it goes"
-            rows.append((title, memory, f"{curve[-1]['seconds']:.0f} s", f"{made:,}", f"{kept:,}", f"{dropped:,}", f"{made - kept - dropped:,}", f"{shutdown:.1f} s"))
+            rows.append(
+                (
+                    title,
+                    memory,
+                    f"{curve[-1]['seconds']:.0f} s",
+                    f"{made:,}",
+                    f"{kept:,}",
+                    f"{dropped:,}",
+                    f"{made - kept - dropped:,}",
+                    f"{shutdown:.1f} s",
+                )
+            )
     show(
         f"Soak: {visits:,} node visits with the server down",
-        ("pace", "memory in MB, every 10 %", "took", "spans made", "kept on disk", "dropped and counted", "unaccounted", "shutdown"),
+        (
+            "pace",
+            "memory in MB, every 10 %",
+            "took",
+            "spans made",
+            "kept on disk",
+            "dropped and counted",
+            "unaccounted",
+            "shutdown",
+        ),
         rows,
     )
 
@@ -171,14 +205,28 @@ def outage(runs: int) -> None:
         arrived, took = wait_for(collector.url, found["made"], 180)
         program.go()
         program.end()
-    row = (f"{runs:,}", f"{found['seconds']:.1f} s", f"{found['made']:,}", f"{arrived:,}", f"{found['made'] - arrived:,}", f"{took:.1f} s")
-    show("Outage: down for some runs, then up again", ("runs", "down for", "made", "arrived", "lost", "all there after"), [row])
+    row = (
+        f"{runs:,}",
+        f"{found['seconds']:.1f} s",
+        f"{found['made']:,}",
+        f"{arrived:,}",
+        f"{found['made'] - arrived:,}",
+        f"{took:.1f} s",
+    )
+    show(
+        "Outage: down for some runs, then up again",
+        ("runs", "down for", "made", "arrived", "lost", "all there after"),
+        [row],
+    )
 
 
 def restart(runs: int) -> None:
     """A process ends while the server is down; who comes next delivers."""
     rows = []
-    cases: tuple[tuple[str, Callable[[str, str], tuple[int, float]]], ...] = (("the next process", next_process), ("`sync`", sync))
+    cases: tuple[tuple[str, Callable[[str, str], tuple[int, float]]], ...] = (
+        ("the next process", next_process),
+        ("`sync`", sync),
+    )
     for title, deliver in cases:
         with a_folder() as folder, Collector() as collector:
             collector.stop()
@@ -189,8 +237,14 @@ def restart(runs: int) -> None:
             more, took = deliver(collector.url, folder)
             made = found["made"] + more
             arrived, _ = wait_for(collector.url, made, 5)
-            rows.append((title, f"{made:,}", f"{arrived:,}", f"{made - arrived:,}", f"{exit_took:.1f} s", f"{took:.1f} s"))
-    show("Restart: the process ends while the server is down", ("delivered by", "made", "arrived", "lost", "exit took", "delivery took"), rows)
+            rows.append(
+                (title, f"{made:,}", f"{arrived:,}", f"{made - arrived:,}", f"{exit_took:.1f} s", f"{took:.1f} s")
+            )
+    show(
+        "Restart: the process ends while the server is down",
+        ("delivered by", "made", "arrived", "lost", "exit took", "delivery took"),
+        rows,
+    )
 
 
 def next_process(url: str, folder: str) -> tuple[int, float]:
@@ -209,7 +263,9 @@ def sync(url: str, folder: str) -> tuple[int, float]:
     """The command."""
     start = time.monotonic()
     command = [sys.executable, "-m", "pocketflow_tracing", "sync", "--store", str(store_in(folder))]
-    done = subprocess.run(command, env=program_environment(url, folder), cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=program_environment(url, folder), cwd=folder, capture_output=True, text=True, check=False
+    )
     print(f"  {done.stdout.strip() or done.stderr.strip()}", file=sys.stderr)
     return 0, time.monotonic() - start
 

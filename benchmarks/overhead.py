@@ -48,7 +48,9 @@ Figures = dict[tuple[str, str], list[dict[str, Any]]]  # (workload, variant) -> 
 
 def environment(**more: str) -> dict[str, str]:
     """The environment of a measured process: this repository first, and no settings of whoever starts the benchmark."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("LANGFUSE_", "POCKETFLOW_", "OTEL_"))}
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("LANGFUSE_", "POCKETFLOW_", "OTEL_"))
+    }
     return {**clean, "PYTHONPATH": str(HERE.parent), "PYTHONWARNINGS": "ignore", **more}
 
 
@@ -75,17 +77,24 @@ def run_worker(python: str, variant: str, workload: str, url: str, folder: str, 
 
 def python_with_old_package() -> str | None:
     """A virtual environment with pocketflow-tracing 0.1.5, made at the first use; None where that does not work."""
-    home = Path(tempfile.gettempdir()) / f"benchmark-{OLD.replace('==', '-')}-{sys.version_info.major}.{sys.version_info.minor}"
+    home = (
+        Path(tempfile.gettempdir())
+        / f"benchmark-{OLD.replace('==', '-')}-{sys.version_info.major}.{sys.version_info.minor}"
+    )
     python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
     ready = home / "ready"
     if not ready.exists():
         try:
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True, capture_output=True)
             packages = [OLD, "langfuse<3", "pocketflow", "numpy"]
-            subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=True, capture_output=True, timeout=300)
+            subprocess.run(
+                [python, "-m", "pip", "install", "-q", *packages], check=True, capture_output=True, timeout=300
+            )
             ready.touch()
         except (OSError, subprocess.SubprocessError) as error:
-            print(f"  {OLD} is left out: its virtual environment cannot be made ({type(error).__name__})", file=sys.stderr)
+            print(
+                f"  {OLD} is left out: its virtual environment cannot be made ({type(error).__name__})", file=sys.stderr
+            )
             return None
     return str(python)
 
@@ -93,7 +102,7 @@ def python_with_old_package() -> str | None:
 def measure(workloads: list[str], variants: list[str], rounds: int, url: str) -> Figures:
     """All figures, alternating the variants."""
     figures: Figures = {}
-    pythons = {variant: sys.executable for variant in variants}
+    pythons = dict.fromkeys(variants, sys.executable)
     if "old" in variants:
         pythons["old"] = python_with_old_package() or ""
     with tempfile.TemporaryDirectory(prefix="overhead-", ignore_cleanup_errors=True) as folder:
@@ -114,7 +123,10 @@ def measure(workloads: list[str], variants: list[str], rounds: int, url: str) ->
                     figures.setdefault((workload, variant), []).append({"round": number, **found})
                     took = time.monotonic() - start
                     median = statistics.median(found["caller"])
-                    print(f"  round {number + 1} {workload:6} {variant:14} {median:10.2f} us  ({took:.1f} s)", file=sys.stderr)
+                    print(
+                        f"  round {number + 1} {workload:6} {variant:14} {median:10.2f} us  ({took:.1f} s)",
+                        file=sys.stderr,
+                    )
     return figures
 
 
@@ -123,7 +135,9 @@ def import_time(times: int) -> tuple[list[float], list[str]]:
     took, heavy = [], []
     for _ in range(times):
         code = IMPORTING.replace("{heavy}", repr(HEAVY))
-        done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+        )
         milliseconds, heavy = json.loads(done.stdout)
         took.append(milliseconds)
     return took, heavy
@@ -140,13 +154,6 @@ def added(figures: Figures, workload: str, variant: str, what: str = "caller") -
     return statistics.median(differences) if differences else None
 
 
-def least_added(figures: Figures, workload: str, variant: str) -> float | None:
-    """The least that was ever seen, minus the least of untraced: what is left when nobody else uses the machine."""
-    own = [value for found in figures.get((workload, variant), []) for value in found["caller"]]
-    plain = [value for found in figures.get((workload, "untraced"), []) for value in found["caller"]]
-    return min(own) - min(plain) if own and plain else None
-
-
 def middle(figures: Figures, workload: str, variant: str, what: str) -> float | None:
     """Median over the rounds of one figure."""
     values = [found[what] for found in figures.get((workload, variant), []) if what in found]
@@ -161,7 +168,13 @@ def microseconds(value: float | None) -> str:
     for limit, divisor, unit in ((1000, 1, "µs"), (1_000_000, 1000, "ms"), (float("inf"), 1_000_000, "s")):
         if abs(value) < limit:
             shown = value / divisor
-            return f"{shown:.2f} {unit}" if abs(shown) < 10 else f"{shown:.1f} {unit}" if abs(shown) < 100 else f"{shown:.0f} {unit}"
+            return (
+                f"{shown:.2f} {unit}"
+                if abs(shown) < 10
+                else f"{shown:.1f} {unit}"
+                if abs(shown) < 100
+                else f"{shown:.0f} {unit}"
+            )
     return "-"
 
 
@@ -179,7 +192,7 @@ def table(figures: Figures, workload: str) -> str:
     lines = [
         f"### {workload}: {plan.title}",
         "",
-        f"| per {per} | caller's path, added (least) | CPU of the process, added | memory added | bytes | spans arrived |",
+        f"| per {per} | caller's path, added (CPU of its thread) | CPU of the process, added | memory added | bytes | spans arrived |",
         "|---|---|---|---|---|---|",
     ]
     for variant, (_, title) in VARIANTS.items():
@@ -194,7 +207,7 @@ def table(figures: Figures, workload: str) -> str:
             cells = [f"({microseconds(middle(figures, workload, variant, 'caller'))} in all)", "-", "-", "-", "-"]
         else:
             cells = [
-                f"{microseconds(added(figures, workload, variant))} ({microseconds(least_added(figures, workload, variant))})",
+                f"{microseconds(added(figures, workload, variant))} ({microseconds(added(figures, workload, variant, 'thread'))})",
                 microseconds(added(figures, workload, variant, "cpu")),
                 f"{max(0.0, (memory or 0.0) - less):.0f} MB",
                 size(middle(figures, workload, variant, "bytes")),
@@ -225,7 +238,9 @@ class Bars:
         """As Markdown."""
         words = {True: "met", False: "**missed**", None: "not measured"}
         lines = ["| bar | measured | limit | |", "|---|---|---|---|"]
-        return "\n".join(lines + [f"| {what} | {shown} | {limit} | {words[ok]} |" for what, shown, limit, ok in self.rows])
+        return "\n".join(
+            lines + [f"| {what} | {shown} | {limit} | {words[ok]} |" for what, shown, limit, ok in self.rows]
+        )
 
 
 def bars(figures: Figures, imports: tuple[list[float], list[str]] | None, curve: list[float] | None) -> str:
@@ -239,20 +254,36 @@ def bars(figures: Figures, imports: tuple[list[float], list[str]] | None, curve:
         return None if value is None or not to else value / to
 
     def factor(value: float) -> str:
-        return f"{value:.2f} ×"
+        return f"{value:.2f} times"
 
     for workload in ("W1", "W4", "W5"):
         ours = added(figures, workload, "langfuse")
-        found.at_most(f"{workload} caller's path: 1/20 of the Langfuse SDK by hand", ours, times(added(figures, workload, "sdk"), 1 / 20))
-        found.at_most(f"{workload} caller's path: 1/6 of raw OpenTelemetry", ours, times(added(figures, workload, "opentelemetry"), 1 / 6))
+        found.at_most(
+            f"{workload} caller's path: 1/20 of the Langfuse SDK by hand",
+            ours,
+            times(added(figures, workload, "sdk"), 1 / 20),
+        )
+        found.at_most(
+            f"{workload} caller's path: 1/6 of raw OpenTelemetry",
+            ours,
+            times(added(figures, workload, "opentelemetry"), 1 / 6),
+        )
     cpu = added(figures, "W1", "langfuse", "cpu")
-    found.at_most("W1 CPU of the process: 1/6 of the Langfuse SDK by hand", cpu, times(added(figures, "W1", "sdk", "cpu"), 1 / 6))
-    found.at_most("W1 CPU of the process: 1/2 of raw OpenTelemetry", cpu, times(added(figures, "W1", "opentelemetry", "cpu"), 1 / 2))
+    found.at_most(
+        "W1 CPU of the process: 1/6 of the Langfuse SDK by hand", cpu, times(added(figures, "W1", "sdk", "cpu"), 1 / 6)
+    )
+    found.at_most(
+        "W1 CPU of the process: 1/2 of raw OpenTelemetry",
+        cpu,
+        times(added(figures, "W1", "opentelemetry", "cpu"), 1 / 2),
+    )
     small = added(figures, "W1", "langfuse")
     for workload, limit in (("W2", 4), ("W3", 12)):
         ours = added(figures, workload, "langfuse")
         found.at_most(f"{workload} caller's path against W1", ratio(ours, small), limit, factor)
-        found.at_most(f"{workload} ten times larger", ratio(added(figures, f"{workload}x10", "langfuse"), ours), 1.1, factor)
+        found.at_most(
+            f"{workload} ten times larger", ratio(added(figures, f"{workload}x10", "langfuse"), ours), 1.1, factor
+        )
     late, early = middle(figures, "W6", "langfuse", "late"), middle(figures, "W6", "langfuse", "early")
     found.at_most("W6 visit 2,000 against visit 100", ratio(late, early), 1.5, factor)
     whole, half = middle(figures, "W6", "langfuse", "bytes"), middle(figures, "W6", "langfuse", "bytes_of_half")
@@ -274,7 +305,12 @@ def bars(figures: Figures, imports: tuple[list[float], list[str]] | None, curve:
         grown = None if memory is None else max(0.0, memory - (less or 0.0))
         found.at_most(f"{workload} memory added", grown, 50, lambda value: f"{value:.0f} MB")
     if curve is not None:
-        found.at_most("W6 run 100 times, memory from run 20 to run 100", curve[-1] - curve[1], 2.0, lambda value: f"{value:.1f} MB")
+        found.at_most(
+            "W6 run 100 times, memory from run 20 to run 100",
+            curve[-1] - curve[1],
+            2.0,
+            lambda value: f"{value:.1f} MB",
+        )
     return found.table()
 
 
@@ -304,8 +340,13 @@ def main() -> None:
     if curve:
         print(f"Memory after each tenth of 100 runs of W6 (MB): {', '.join(f'{value:.0f}' for value in curve)}.")
     if arguments.json:
-        every = [{"workload": workload, "variant": variant, "rounds": found} for (workload, variant), found in figures.items()]
-        Path(arguments.json).write_text(json.dumps({"figures": every, "import_ms": imports[0], "growth": curve}, indent=1))
+        every = [
+            {"workload": workload, "variant": variant, "rounds": found}
+            for (workload, variant), found in figures.items()
+        ]
+        Path(arguments.json).write_text(
+            json.dumps({"figures": every, "import_ms": imports[0], "growth": curve}, indent=1)
+        )
 
 
 if __name__ == "__main__":

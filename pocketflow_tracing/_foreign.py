@@ -14,6 +14,7 @@ from ._guard import Seam
 from ._sdk_spans import ERROR_KEYS, INPUT_KEYS, OUTPUT_KEYS, is_input, is_output
 from .recorder import Run, current, span_of
 from .records import Json, SpanRecord, Status
+from .redaction import redact_text
 from .render import render
 
 _STARTED = Seam("noticing a span of another instrumentation")
@@ -118,13 +119,15 @@ def external_record(run: Run, span: Any) -> SpanRecord:
         end_ns=span.end_time,
         input=_first(attributes, INPUT_KEYS, is_input, run) if pipeline.inputs else None,
         output=_first(attributes, OUTPUT_KEYS, is_output, run) if pipeline.outputs else None,
-        error={"type": "error", "message": str(_rendered(message or "", run))} if failed and pipeline.errors else None,
+        error={"type": "error", "message": redact_text(str(_rendered(message or "", run)), pipeline.rules)}
+        if failed and pipeline.errors
+        else None,
         attributes={
             "type": attributes.get("langfuse.observation.type") or attributes.get("openinference.span.kind") or "span",
             "scope": span.instrumentation_scope.name if span.instrumentation_scope else None,
             "otel": _rendered(other, run),
         },
-        model=next((str(attributes[key]) for key in _MODELS if attributes.get(key)), None),
+        model=next((str(_rendered(attributes[key], run)) for key in _MODELS if attributes.get(key)), None),
         usage=_usage(attributes),
         cost=_cost(attributes),
     )

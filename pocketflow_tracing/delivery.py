@@ -47,8 +47,9 @@ class Sink(Protocol):
     def accept(self, runs: list[RunRecord], spans: list[SpanRecord], done: list[SpanRecord]) -> None:
         """Take records. `spans` holds unfinished ones too, `done` only those of which nothing will change any more."""
 
-    def add_dropped(self, spans: int) -> None:
-        """Count spans that the queue's bounds dropped, where the sink keeps figures."""
+    def add_dropped(self, spans: int) -> bool:
+        """Count spans that the queue's bounds dropped; True where the sink keeps figures."""
+        ...
 
     def tick(self) -> float | None:
         """Do what is due. Returns the seconds until it wants to be called again, None when it need not."""
@@ -89,6 +90,7 @@ class Delivery:
         self._queue: deque[Any] = deque()
         self._complete: deque[Run] = deque()  # ended runs of which the worker may not have seen anything yet
         self._draining = threading.Lock()  # held while the queue is taken from or made room in, never while appended to
+        self._ghosts = 0  # spans in the queue whose run was dropped
         self._bytes = 0  # estimated from every 16th span
         self._count = 0
         self._wake = threading.Event()
@@ -118,7 +120,7 @@ class Delivery:
         queue.append(item)
         self._count += 1
         self._weigh(item)
-        if len(queue) > self.queue_size or self._bytes > self.queue_bytes:
+        if len(queue) - self._ghosts > self.queue_size or self._bytes > self.queue_bytes:
             self._make_room()
         if self._idle:
             self._rouse()
@@ -190,38 +192,43 @@ class Delivery:
         """
         with self._draining:  # the worker holds it while it takes a batch, about 0.1 ms
             needed = self.queue_size // 10
-            gone: set[int] = set()
             while needed > 0 and self._complete:
                 run = self._complete.popleft()
                 if not run.seen:
-                    run.dropped = True
+                    run.dropped = True  # the worker passes its spans over
                     needed -= run.spans
-                    gone.add(id(run))
-            if gone:
-                self._remove(gone)
-            elif len(self._queue) > self.queue_size:
+                    self._ghosts += run.spans
+            if len(self._queue) > 2 * self.queue_size:
+                self._remove_ghosts()
+            if len(self._queue) - self._ghosts > self.queue_size:
                 self._remove_newest()
             if self._bytes > self.queue_bytes:
-                self._bytes = 0  # nothing more can be let go; the estimate begins anew
+                self._bytes = 0  # what could be let go has been; the estimate begins anew
         _log.warn_once(
             "pocketflow-tracing: more was recorded than can be delivered; the oldest runs are dropped "
             f"(POCKETFLOW_TRACE_QUEUE_SIZE is {self.queue_size}, POCKETFLOW_TRACE_QUEUE_MB "
             f"{self.queue_bytes // (1024 * 1024)}). `pocketflow-tracing doctor` shows how many."
         )
 
-    def _remove(self, runs: set[int]) -> None:
+    def _remove_ghosts(self) -> None:
+        # only when the worker stands still: it takes some 30 ms for 100,000 spans
         kept: list[Any] = []
         queue = self._queue
         for _ in range(len(queue)):  # other threads go on appending on the right
             item = queue.popleft()
-            run = getattr(item, "run", None)
-            if run is None or id(run) not in runs:
+            if callable(item) or isinstance(item, _Marker) or not item.run.dropped:
                 kept.append(item)
-            elif item.done and not item.delivered:
-                item.delivered = True
-                self._bytes -= min(self._bytes, item.weight)
-                self._count_dropped(1)
+            else:
+                self._pass_over(item)
         queue.extendleft(reversed(kept))
+        self._ghosts = 0
+
+    def _pass_over(self, item: Span) -> None:
+        self._ghosts -= 1 if self._ghosts else 0
+        if item.done and not item.delivered:
+            item.delivered = True
+            self._bytes -= min(self._bytes, item.weight)
+            self._count_dropped(1)
 
     def _remove_newest(self) -> None:
         item = self._queue.pop()
@@ -294,6 +301,9 @@ class Delivery:
                     marker = item
                     break
                 if not callable(item):
+                    if item.run.dropped:
+                        self._pass_over(item)
+                        continue
                     item.run.seen = True
                 batch.append(item)
             while self._complete and self._complete[0].seen:
@@ -349,9 +359,6 @@ class Delivery:
                     if item.delivered:
                         continue
                     run, done = item.run, item.done
-                    if run.dropped:  # a task that outlived its run
-                        self._count_dropped(1 if done else 0)
-                        continue
                     self._bytes -= min(self._bytes, item.weight)
                     item.weight = 0
                     if not done and item.end is not None and item.kind != "attempt":
@@ -369,9 +376,8 @@ class Delivery:
                 sink.accept([run_record(run) for run in runs.values()], spans, finished)
         if self._dropped_unsaid:
             unsaid, self._dropped_unsaid = self._dropped_unsaid, 0
-            for sink in self._sinks:
-                with _WORKING:
-                    sink.add_dropped(unsaid)
+            with _WORKING:
+                any(sink.add_dropped(unsaid) for sink in self._sinks)  # once: both sinks may keep them in the same store
 
     # --- ends and forks ----------------------------------------------------------------------------------------------
 

@@ -152,7 +152,7 @@ class _Rendering:
         elif t is Tagged:
             if self.classes and (policy := self.rules.policy_of_class(value.type_name)) != "record":
                 return HIDDEN if policy == "hide" else _summary(value)
-            shown = self.entries(value.fields, path, {TYPE_KEY: clean(value.type_name)})
+            shown = self.entries(value.fields, path, {TYPE_KEY: _name(value.type_name)})
         elif t is bytes:
             mime = _media.mime_of_bytes(value)
             shown = self.medium(value, mime, len(value)) if mime is not None else self.bytes(value)
@@ -196,7 +196,7 @@ class _Rendering:
         return shown
 
     def pairs(self, value: Pairs, path: Path) -> Json:
-        shown: dict[str, Json] = {} if value.type_name == "dict" else {TYPE_KEY: clean(value.type_name)}
+        shown: dict[str, Json] = {} if value.type_name == "dict" else {TYPE_KEY: _name(value.type_name)}
         for row in value.rows:
             if type(row) is Cut:
                 shown[CUT_KEY] = _mark(row)
@@ -298,7 +298,7 @@ def render_exception(error: ErrorSnapshot, rules: Rules) -> dict[str, Json]:
     Returns:
         JSON-ready data; "notes", "cause" or "context" (the same again), "exceptions" (of a group) where there are any.
     """
-    shown: dict[str, Json] = {"type": clean(error.type_name), "message": _message(error.message, rules)}
+    shown: dict[str, Json] = {"type": _name(error.type_name), "message": _message(error.message, rules)}
     frames: list[Json] = [
         {
             "file": clean(frame.file),
@@ -339,11 +339,16 @@ def _code(file: str, line: int) -> str:
         return ""
 
 
+def _name(name: str) -> str:
+    """Clean the name of a class, which a program may have made of anything."""
+    return clean(name if len(name) < SHORT_KEY else scan(name))
+
+
 def _mark(value: Snapshot) -> str:
     if type(value) is Cut:
         return f"{CUT_KEY} {value.entries:,} more item{'s' * (value.entries != 1)}"
     if type(value) is Elided:
-        return f"{CUT_KEY} {clean(value.type_name)} of {value.entries:,} item{'s' * (value.entries != 1)}"
+        return f"{CUT_KEY} {_name(value.type_name)} of {value.entries:,} item{'s' * (value.entries != 1)}"
     return clean(value.text) if type(value) is Note else "<unknown>"
 
 
@@ -359,13 +364,13 @@ def _summary(value: Snapshot) -> Json:
     if t is Tagged:
         inner = value.fields.get("items", value.fields)
         return {
-            TYPE_KEY: clean(value.type_name),
+            TYPE_KEY: _name(value.type_name),
             "size": _count(inner if type(inner) in {list, dict} else value.fields),
         }
     if t is Pairs:
-        return {TYPE_KEY: clean(value.type_name), "size": _count(value.rows)}
+        return {TYPE_KEY: _name(value.type_name), "size": _count(value.rows)}
     if t is Elided:
-        return {TYPE_KEY: clean(value.type_name), "size": value.entries}
+        return {TYPE_KEY: _name(value.type_name), "size": value.entries}
     return {TYPE_KEY: "NoneType" if value is None else t.__name__}
 
 

@@ -303,8 +303,9 @@ class World:
 
 def _as_coroutine_function(function: Any) -> Any:
     async def method(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, *kwargs.values())
         await asyncio.sleep(0)
-        return function(*args, *kwargs.values())
+        return result
 
     return method
 

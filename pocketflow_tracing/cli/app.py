@@ -8,7 +8,7 @@ import typer
 
 from pocketflow_tracing._version import __version__
 
-from . import browse, doctor, export, maintain, programs, tail
+from . import browse, doctor, export, maintain, programs, tail, ui
 
 __all__ = ["app"]
 
@@ -24,6 +24,7 @@ app.command()(programs.demo)
 app.command()(browse.runs)
 app.command()(browse.show)
 app.command()(tail.tail)
+app.command()(ui.ui)
 app.command()(export.export)
 app.command()(maintain.prune)
 app.command()(maintain.sync)

@@ -22,11 +22,20 @@ def export(
     store: StoreOption = None,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="One line a span instead of one document.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write the run's page as one file that opens in any browser, offline.")
+    ] = None,
 ) -> None:
     """Print a run with all its spans as JSON: {"run": …, "spans": […]}."""
     source = Store(store_path(store))
     found = source.run(run)
     spans = source.spans(found.run_id)
+    if html is not None:
+        from pocketflow_tracing.viewer.export import export_html  # noqa: PLC0415 - only this option needs it
+
+        html.write_text(export_html(found, spans), encoding="utf-8")
+        console(stderr=True).print(f"Wrote the page of run {found.run_id} to {html}.")
+        return
     lines = _jsonl(spans) if jsonl else iter([_document(found, spans)])
     if output is None:
         for line in lines:

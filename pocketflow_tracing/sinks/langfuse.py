@@ -83,9 +83,9 @@ class LangfuseSink:
             for score in record.scores:
                 self._submit_score(record, by_id[record.run_id], score)
 
-    def add_dropped(self, spans: int) -> None:
+    def add_dropped(self, spans: int) -> bool:
         """Keep the number of dropped spans in the figures of the outbox's store."""
-        self._sender.add_dropped(spans)
+        return self._sender.add_dropped(spans)
 
     def tick(self) -> float | None:
         """Do what is due."""

@@ -66,9 +66,10 @@ class LocalSink:
         self._kept.append((runs, spans))
         self._write()
 
-    def add_dropped(self, spans: int) -> None:
+    def add_dropped(self, spans: int) -> bool:
         """Keep the number of dropped spans in the store's figures."""
         self._writer.add_figures({"dropped": spans})
+        return True
 
     def tick(self) -> float | None:
         """Say that the process lives, and try again what could not be written."""

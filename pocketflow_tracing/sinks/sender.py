@@ -249,15 +249,17 @@ class Sender:
             self._start()
             self._changed.notify_all()
 
-    def add_dropped(self, spans: int) -> None:
-        """Count spans that were dropped before they came here."""
+    def add_dropped(self, spans: int) -> bool:
+        """Count spans that were dropped before they came here; True when a store keeps the count."""
         self.dropped += spans
-        if self._path is not None:
-            writer = StoreWriter(self._path, patience_s=_PATIENCE)
-            try:
-                writer.add_figures({"dropped": spans})
-            finally:
-                writer.close()
+        if self._path is None:
+            return False
+        writer = StoreWriter(self._path, patience_s=_PATIENCE)
+        try:
+            writer.add_figures({"dropped": spans})
+        finally:
+            writer.close()
+        return True
 
     def tick(self) -> float | None:
         """Keep on disk what waits too long for its answer; try the outbox again when its time has come."""
