@@ -16,12 +16,18 @@ def warn_once(message: str) -> None:
     """Log a warning the first time it is said in this process."""
     if message not in _said:
         _said.add(message)
-        logger.warning(message)
+        logger.warning("%s", _clean(message))
 
 
 def debug_line(message: str) -> None:
     """Log one line of debug mode, beginning with `[TRACING]`."""
-    logger.info("[TRACING] %s", message)
+    logger.info("[TRACING] %s", _clean(message))
+
+
+def _clean(message: str) -> str:
+    from .redaction import scan  # noqa: PLC0415 - not for programs in which nothing is said
+
+    return scan(message)
 
 
 def show_debug_lines() -> None:

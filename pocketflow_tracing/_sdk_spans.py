@@ -146,9 +146,8 @@ def _redacted(key: str, text: str, rules: Rules) -> str:
         read = json.loads(text) if text[:1] in '{["' else text
     except (ValueError, RecursionError):
         read = text
-    if type(read) is str and (key in ERROR_KEYS or key.startswith("exception.")):
-        read = redact_text(read, rules)
-    shown = render(snapshot(read, rules.limits), rules, (where,))
+    is_message = type(read) is str and (key in ERROR_KEYS or key.startswith("exception."))
+    shown = render(snapshot(redact_text(read, rules) if is_message else read, rules.limits), rules, (where,))
     if shown == read:
         return text
     return shown if isinstance(shown, str) and not text.startswith('"') else json.dumps(shown, ensure_ascii=False)

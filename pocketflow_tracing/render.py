@@ -329,7 +329,8 @@ def _message(message: Snapshot, rules: Rules) -> str:
             message = f"{message[: half + _MARGIN]} {CUT_KEY} {message[-half - _MARGIN :]}"
         message = redact_text(message, rules)
     shown = render(message, rules, path)
-    return shown if type(shown) is str else json.dumps(shown, ensure_ascii=False)
+    # the texts among an exception's arguments are messages too
+    return shown if type(shown) is str else redact_text(json.dumps(shown, ensure_ascii=False), rules)
 
 
 def _code(file: str, line: int) -> str:

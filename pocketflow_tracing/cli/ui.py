@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import importlib.util
-import signal
 import threading
 from typing import Annotated
 
@@ -46,6 +45,5 @@ def ui(
         out.print("There is no store there yet; the page fills when the first traced run begins.")
     if host not in {"127.0.0.1", "localhost", "::1"}:
         console(stderr=True).print(f"Whoever can reach {host} can read every run: there is no password.")
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # a service manager's way of saying Ctrl-C
     opened = threading.Thread(target=open_browser, args=(url,), daemon=True)
     serve(path, listening, host, on_ready=None if no_open else opened.start)

@@ -54,22 +54,40 @@ def _key(key: str) -> bytes:
 def attributes(pairs: Iterable[tuple[str, Any]]) -> bytes:
     """`Span.attributes` (field 9) of pairs; values are str, bool, int, float or sequences of texts."""
     parts: list[bytes] = []
-    for key, value in pairs:
-        if type(value) is str:
-            text = value.encode("utf-8", "replace")
-            inner = b"\x0a" + varint(len(text)) + text
-            body = _key(key) + b"\x12" + varint(len(inner)) + inner
-        elif value is True or value is False:
-            body = _key(key) + (_TRUE if value else _FALSE)
-        elif type(value) is int:
-            inner = b"\x18" + varint(value & 0xFFFF_FFFF_FFFF_FFFF)  # AnyValue.int_value, two's complement
-            body = _key(key) + b"\x12" + varint(len(inner)) + inner
-        elif type(value) is float:
-            body = _key(key) + b"\x12\x09\x21" + pack("<d", value)  # AnyValue.double_value
+    for pair in pairs:
+        value = pair[1]
+        if type(value) is str and len(value) < _SHORT:
+            # statuses, phases, actions, sessions come again with every span: a look-up is a tenth of the encoding
+            known = _known.get(pair)
+            if known is None:
+                if len(_known) > _MOST_KNOWN:
+                    _known.clear()
+                known = _known[pair] = _attribute(*pair)
+            parts.append(known)
         else:
-            body = _key(key) + _string_array(value)
-        parts.append(b"\x4a" + varint(len(body)) + body)
+            parts.append(_attribute(*pair))
     return b"".join(parts)
+
+
+_SHORT, _MOST_KNOWN = 64, 4096
+_known: dict[tuple[str, str], bytes] = {}
+
+
+def _attribute(key: str, value: Any) -> bytes:
+    if type(value) is str:
+        text = value.encode("utf-8", "replace")
+        inner = b"\x0a" + varint(len(text)) + text
+        body = _key(key) + b"\x12" + varint(len(inner)) + inner
+    elif value is True or value is False:
+        body = _key(key) + (_TRUE if value else _FALSE)
+    elif type(value) is int:
+        inner = b"\x18" + varint(value & 0xFFFF_FFFF_FFFF_FFFF)  # AnyValue.int_value, two's complement
+        body = _key(key) + b"\x12" + varint(len(inner)) + inner
+    elif type(value) is float:
+        body = _key(key) + b"\x12\x09\x21" + pack("<d", value)  # AnyValue.double_value
+    else:
+        body = _key(key) + _string_array(value)
+    return b"\x4a" + varint(len(body)) + body
 
 
 def _string_array(values: Iterable[Any]) -> bytes:

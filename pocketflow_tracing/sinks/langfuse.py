@@ -22,7 +22,7 @@ from pocketflow_tracing.store import Outbox
 
 from . import otlp
 from .media import MediaSender
-from .sender import Sender, new_client, post, preload
+from .sender import Sender, new_client, post, preload, shown_host
 
 __all__ = ["LangfuseSink", "ProbeResult", "SyncReport", "open_sink", "preload", "probe", "sync"]
 
@@ -50,7 +50,7 @@ class LangfuseSink:
 
     def describe(self) -> str:
         """Name the sink in a sentence of debug mode."""
-        return f"Langfuse at {self.config.langfuse_host}"
+        return f"Langfuse at {shown_host(self.config)}"
 
     def start(self) -> None:
         """Start the thread that sends."""
@@ -62,7 +62,7 @@ class LangfuseSink:
 
     def trace_url(self, trace_id: str) -> str:
         """The address of a trace; without the project's id (not known yet) the one that redirects to it."""
-        host = self.config.langfuse_host.rstrip("/")
+        host = shown_host(self.config).rstrip("/")
         return f"{host}/project/{self.project_id}/traces/{trace_id}" if self.project_id else f"{host}/trace/{trace_id}"
 
     def accept(self, runs: list[RunRecord], spans: list[SpanRecord], done: list[SpanRecord]) -> None:  # noqa: ARG002 - the server takes only ended spans
@@ -271,6 +271,6 @@ def probe(config: TracingConfig) -> ProbeResult:
     finally:
         client.close()
     if answer.outcome == "accepted":
-        host = config.langfuse_host.rstrip("/")
+        host = shown_host(config).rstrip("/")
         return ProbeResult(True, f"{host} accepted a test span", f"{host}/trace/{trace_id}")
     return ProbeResult(False, answer.reason)

@@ -22,7 +22,7 @@ from .._guard import Seam
 from .._media import Medium
 from ..config import TracingConfig
 from ..records import Json, SpanRecord
-from .sender import headers, new_client
+from .sender import headers, new_client, shown_host
 
 __all__ = ["MediaSender"]
 
@@ -233,7 +233,7 @@ class MediaSender:
         if not url or not content:
             return  # the server has it already
         if answer.get("mediaId") != medium.id:
-            raise _FailedError(f"{self._config.langfuse_host} gave a medium another id", again=False)
+            raise _FailedError(f"{shown_host(self._config)} gave a medium another id", again=False)
         began = time.monotonic()
         put = {"Content-Type": medium.mime}
         if "storage.googleapis.com" not in url:
@@ -257,9 +257,10 @@ class MediaSender:
             raise _FailedError(f"the media storage answered {response.status_code}", again=False)
 
     def _request(self, client: httpx.Client, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        host = self._config.langfuse_host
+        host = shown_host(self._config)
+        url = self._config.langfuse_host.rstrip("/") + path
         try:
-            response = client.request(method, host.rstrip("/") + path, json=body, headers=headers(self._config, b"{"))
+            response = client.request(method, url, json=body, headers=headers(self._config, b"{"))
             if 200 <= response.status_code < 300:
                 found = response.json() if response.content else {}
                 return found if isinstance(found, dict) else {}

@@ -33,6 +33,8 @@ _FACTS = (
     "action", "successor", "no_successor", "visit", "phase", "attempt", "max_attempts", "item", "items", "class",
 )  # fmt: skip
 
+_METADATA_KEY = {key: f"langfuse.observation.metadata.{key}" for key in ("status", *_FACTS, *_GRAPH)}
+
 _LEVELS = {"success": "DEFAULT", "recovered": "WARNING", "error": "ERROR", "cancelled": "WARNING", "running": "DEFAULT"}
 _TYPES = {"flow": "chain", "pass": "chain", "node": "chain", "function": "chain", "phase": "span", "attempt": "span"}
 
@@ -67,8 +69,7 @@ def span_attributes(
         if value is not None:
             shown = apply(value)
             attributes[f"langfuse.observation.{name}"] = _text(place(shown, name) if place is not None else shown)
-    for key, text in _metadata(record, apply):
-        attributes[f"langfuse.observation.metadata.{key}"] = text
+    attributes.update(_metadata(record, apply))
     return attributes
 
 
@@ -161,27 +162,31 @@ def _output(record: SpanRecord) -> Json:
 
 def _metadata(record: SpanRecord, apply: Mask) -> list[tuple[str, str]]:
     facts = record.attributes
-    ours: dict[str, Json] = {"status": record.status}
-    if record.kind == "node" and "step" in facts:
-        ours["langgraph_node"] = str(facts["node"])
-        ours["langgraph_step"] = str(facts["step"])
-    ours.update({key: facts[key] for key in _FACTS if key in facts})
+    found: dict[str, str] = {"status": record.status}
+    for key in _FACTS:
+        value = facts.get(key)
+        if value is not None:
+            found[key] = value if type(value) is str else _text(value)
     theirs: dict[str, Json] = {key: facts[key] for key in ("params", "changed_keys") if key in facts}
     if record.error is not None and record.error.get("traceback"):
         theirs["traceback"] = "\n".join(
             f"{frame['file']}:{frame['line']} in {frame['function']}: {frame.get('code') or ''}".rstrip(": ")
             for frame in record.error["traceback"]
         )
-    theirs.update(record.metadata)
-    graph = {
-        key: ours[key] for key in _GRAPH if key in ours
-    }  # drawn as it stands, whatever a node calls its own metadata
-    found = dict(_flat(ours) + _flat(apply(theirs) if theirs else None) + _flat(graph))
+    if record.metadata:
+        theirs.update(record.metadata)
+    if theirs:
+        found.update(_flat(apply(theirs)))
+    if record.kind == "node" and "step" in facts:  # drawn as it stands, whatever a node calls its own metadata
+        found["langgraph_node"] = str(facts["node"])
+        found["langgraph_step"] = str(facts["step"])
     if len(found) > MAX_METADATA:
-        kept = dict(list(found.items())[: MAX_METADATA - 1])
-        kept["more"] = _text({key: text for key, text in found.items() if key not in kept})
-        found = kept
-    return list(found.items())
+        graph = {key: found.pop(key) for key in _GRAPH if key in found}
+        names = list(found)
+        room = MAX_METADATA - len(graph) - 1
+        more = _text({key: found[key] for key in names[room:]})
+        found = {**{key: found[key] for key in names[:room]}, **graph, "more": more}
+    return [(_METADATA_KEY.get(key) or f"langfuse.observation.metadata.{key}", text) for key, text in found.items()]
 
 
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))

@@ -27,9 +27,10 @@ from .._guard import Seam
 from .._span_records import process_id
 from .._version import __version__
 from ..config import TracingConfig
+from ..redaction import scan
 from ..store import Outbox, OutboxBatch, StoreError, StoreWriter
 
-__all__ = ["Answer", "Sender", "post", "preload"]
+__all__ = ["Answer", "Sender", "post", "preload", "shown_host"]
 
 _SENDING = Seam("sending spans to Langfuse")
 _LATE_SECONDS = 0.75
@@ -83,6 +84,11 @@ def _sdk_version() -> str:
     return version("langfuse")  # without importing it
 
 
+def shown_host(config: TracingConfig) -> str:
+    """The address of the server as it may be seen: without a password that stands in it."""
+    return scan(config.langfuse_host)
+
+
 def is_score(body: bytes) -> bool:
     """Whether a body is a score, a JSON object, and not a batch of spans, which begins with gzip's magic number."""
     return body.startswith(b"{")
@@ -106,15 +112,15 @@ def post(client: httpx.Client, config: TracingConfig, body: bytes) -> Answer:
     try:
         response = client.post(url, content=body, headers=headers(config, body))
     except httpx.HTTPError as error:
-        return Answer("later", f"{config.langfuse_host} cannot be reached ({type(error).__name__})")
+        return Answer("later", f"{shown_host(config)} cannot be reached ({type(error).__name__})")
     except (OSError, ValueError, RuntimeError, httpx.InvalidURL) as error:
-        return Answer("later", f"{config.langfuse_host} cannot be used ({type(error).__name__})")
+        return Answer("later", f"{shown_host(config)} cannot be used ({type(error).__name__})")
     return _judge(response, config)
 
 
 def _judge(response: httpx.Response, config: TracingConfig) -> Answer:
     code = response.status_code
-    host = config.langfuse_host
+    host = shown_host(config)
     if 200 <= code < 300:
         return Answer("accepted")
     if code in {401, 403}:
@@ -358,7 +364,7 @@ class Sender:
             self._generation += 1
             self._in_flight = None
             self._thread = None
-            self._block(Answer("later", f"{self._config.langfuse_host} does not finish its answer"))
+            self._block(Answer("later", f"{shown_host(self._config)} does not finish its answer"))
 
     def _run(self, generation: int) -> None:
         client: httpx.Client | None = None
@@ -417,7 +423,7 @@ class Sender:
                 process_id(),
                 time.time_ns(),
                 1,
-                endpoint=self._config.langfuse_host,
+                endpoint=shown_host(self._config),
                 public_key=str(self._config.langfuse_public_key),
             )
         except StoreError as error:
@@ -438,7 +444,7 @@ class Sender:
             self.delivered += batch.spans
             self._failures = 0
             if self._config.debug:
-                _log.debug_line(f"delivered {batch.spans} spans to {self._config.langfuse_host}")
+                _log.debug_line(f"delivered {batch.spans} spans to {shown_host(self._config)}")
             with self._disk:
                 batch.answered = True
             self._take_out(batch)
@@ -485,7 +491,7 @@ class Sender:
             return False
         try:
             counts = self._outbox.counts(
-                endpoint=self._config.langfuse_host, public_key=str(self._config.langfuse_public_key)
+                endpoint=shown_host(self._config), public_key=str(self._config.langfuse_public_key)
             )
         except StoreError:
             return False
@@ -515,7 +521,7 @@ class Sender:
                 batch.kept = self._outbox.put(
                     OutboxBatch(
                         created_ns=time.time_ns(),
-                        endpoint=self._config.langfuse_host,
+                        endpoint=shown_host(self._config),
                         public_key=str(self._config.langfuse_public_key),
                         spans=batch.spans,
                         body=batch.body,

@@ -56,7 +56,7 @@ class Ask(Node):
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any) -> str:
         add_metadata(**FORMED, token=PLAIN)
-        add_score("rated", KEY, comment=f"api_key={PLAIN}")
+        add_score("rated", KEY, comment=f"with {KEY}")
         shared.update(secrets())
         shared["account"].password = PLAIN
         shared["text"] = f"now {KEY}"
@@ -102,7 +102,7 @@ def main() -> None:
     config = TracingConfig(debug=True, mask=mask, metadata={"api_key": PLAIN}, session_id=f"session {KEY}")
     print(repr(config), str(config), config.describe())
     options = dict(config=config, tags=[f"tag {KEY}"], metadata=lambda shared: secrets(), user_id=f"user {KEY}")
-    named = type(f"Node{KEY}", (Ask,), {})
+    named = type(f"Node {KEY}", (Ask,), {})
     ask = named()
     ask - f"action {KEY}" >> Items()
     flow = trace_flow(flow_name=f"Flow {KEY}", **options)(Flow(start=ask))

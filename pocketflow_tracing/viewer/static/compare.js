@@ -62,8 +62,13 @@ function side(run, number) {
     run.error ? h("p", { class: "run-error" }, run.error) : null);
 }
 
-const rows = (run) => [["Started", moment(run.start)], ["Duration", duration(run.took)], ["Node visits", grouped(run.nodes)], ["Attempts", grouped(run.attempts)],
-  ...(run.tokens ? [["Tokens", grouped(run.tokens)]] : []), ...(run.cost === null ? [] : [["Cost", money(run.cost)]]), ...(run.version ? [["Version", run.version]] : [])];
+function rows(run) {
+  const found = [["Started", moment(run.start)], ["Duration", duration(run.took)], ["Node visits", grouped(run.nodes)], ["Attempts", grouped(run.attempts)]];
+  if (run.tokens) found.push(["Tokens", grouped(run.tokens)]);
+  if (run.cost !== null) found.push(["Cost", money(run.cost)]);
+  if (run.version) found.push(["Version", run.version]);
+  return found;
+}
 
 function differences(one, other) {
   const plain = (name) => other[name] - one[name];
