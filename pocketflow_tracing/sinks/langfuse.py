@@ -22,7 +22,8 @@ from pocketflow_tracing.store import Outbox
 
 from . import otlp
 from .media import MediaSender
-from .sender import Sender, new_client, post, preload, shown_host
+from ._http import new_client, post, preload, shown_host
+from .sender import Sender
 
 __all__ = ["LangfuseSink", "ProbeResult", "SyncReport", "open_sink", "preload", "probe", "sync"]
 

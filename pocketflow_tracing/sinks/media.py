@@ -22,7 +22,7 @@ from .._guard import Seam
 from .._media import Medium
 from ..config import TracingConfig
 from ..records import Json, SpanRecord
-from .sender import headers, new_client, shown_host
+from ._http import headers, new_client, shown_host
 
 __all__ = ["MediaSender"]
 

@@ -91,47 +91,35 @@ class Mutating:
             self.value.pop(f"n{(number * 7) % 300}", None)
 
 
-methods = st.sampled_from([raising, waiting, sleeping, lying])
-strangers = st.one_of(
-    st.builds(lambda method: made(object, method), methods),
-    st.builds(lambda method: made(list, method), methods),
-    st.builds(lambda method: dict.__new__(hostile(dict, method)), methods),
-    st.builds(lambda method: made(str, method, "text"), methods),
-    st.builds(lambda method: made(int, method, 5), methods),
-    st.builds(lambda method: made(bytes, method, b"x"), methods),
-    st.builds(lambda method: made(tuple, method, (1, 2)), methods),
-    st.builds(lambda method: made(set, method), methods),
+METHODS = (raising, waiting, sleeping, lying)
+STRANGERS = ((object, ()), (list, ()), (dict, ()), (str, ("text",)), (int, (5,)), (bytes, (b"x",)), (tuple, ((1, 2),)), (set, ()))
+BROKEN = "lone \ud800 and \udfff, \0 and \x1b[2J"
+MAKERS = (
+    lambda rnd: rnd.choice([None, True, 0, -1, 1 << 70, 7**5000, -(10**4400), 0.5, float("nan"), float("inf"), -0.0]),
+    lambda rnd: "".join(chr(rnd.choice([rnd.randrange(0x11_0000), rnd.randrange(128)])) for _ in range(rnd.randrange(9))),
+    lambda rnd: rnd.choice([BROKEN, b"\xff\x00" * 500_000, "enormous " * 400_000, b"", "", bytearray(b"x" * 99)]),
+    lambda rnd: list(range(200_000)),
+    lambda rnd: {f"key {number}": [number] for number in range(5_000)},
+    lambda rnd: deep(rnd.choice([15, 500])),
+    lambda rnd: Cycle(),
+    lambda rnd: (number for number in [1]),
+    lambda rnd: rnd.choice([LOCK, print, Cycle, threading, {1, 2}.__iter__(), memoryview(b"x"), range(1 << 60)]),
+    lambda rnd: stranger(rnd),
+    lambda rnd: stranger(rnd),
+    lambda rnd: [anything(rnd) for _ in range(rnd.randrange(3))],
+    lambda rnd: tuple([anything(rnd) for _ in range(rnd.randrange(3))]),
+    lambda rnd: {rnd.choice(["a", "b", BROKEN, 1, 1.5, None, (1, 2), b"k"]): anything(rnd) for _ in range(rnd.randrange(3))},
 )
-plain = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.just(7**5000),
-    st.just(-(10**4400)),
-    st.floats(allow_nan=True, allow_infinity=True),
-    st.text(st.characters(), max_size=8),
-    st.text(st.characters(categories=["Cs", "Cc", "Co", "Cn"]), max_size=8),
-    st.binary(max_size=8),
-    st.just(b"\xff\x00" * 500_000),
-    st.just("enormous " * 400_000),
-    st.builds(lambda: list(range(200_000))),
-    st.builds(lambda: {f"key {n}": [n] for n in range(5_000)}),
-    st.builds(lambda: deep(500)),
-    st.builds(Cycle),
-    st.builds(lambda: (n for n in [1])),
-    st.builds(threading.Lock),
-    strangers,
-)
-values = st.recursive(
-    plain,
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(st.text(st.characters(), max_size=5) | st.integers() | st.floats(), inner, max_size=4)
-        | st.tuples(inner, inner)
-    ),
-    max_leaves=6,
-)
-names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=10)
+
+
+def stranger(rnd: Any) -> Any:
+    base, args = rnd.choice(STRANGERS)
+    return made(base, rnd.choice(METHODS), *args)
+
+
+def anything(rnd: Any) -> Any:
+    """A hostile value. It is made in the test: hypothesis shows its own values by repr, which some of these answer never."""
+    return rnd.choice(MAKERS)(rnd)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -171,11 +159,11 @@ def flow_of(prep: Any, result: Any, error: Any, metadata: Any, name: str, seen: 
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(
-    start=values, prep=values, result=values, metadata=values, name=names, error=st.none() | st.lists(values, max_size=3)
-)
-def test_a_run_over_hostile_data(start, prep, result, metadata, name, error):
+@given(rnd=st.randoms(use_true_random=False), name=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=10))
+def test_a_run_over_hostile_data(rnd, name):
     """What the nodes see, `shared` and the exception are the very same objects; the records are JSON; nothing takes long."""
+    start, prep, result, metadata = (anything(rnd) for _ in range(4))
+    error = rnd.choice([None, [anything(rnd) for _ in range(rnd.randrange(3))]])
     records = kit.use(kit.Records())
     seen: list[Any] = []
     shared = {"start": start}
