@@ -57,8 +57,9 @@ def _endpoint(answer: Answer) -> Callable[[Request], Response]:
         except RunNotFoundError as error:
             return _json({"error": str(error)}, 404)
         except StoreError as error:
+            # A store that is not there yet is no fault of anybody's: it is what there is to tell.
             missing = not request.app.state.store.path.exists()
-            return _json({"error": str(error), "missing": missing}, 503)
+            return _json({"error": str(error), "missing": missing}, 200 if missing else 503)
         took = f"app;dur={(time.perf_counter() - began) * 1000:.1f}"
         if found is None:
             return Response(status_code=_NOT_MODIFIED, headers={"Server-Timing": took})

@@ -62,7 +62,7 @@ def main():
     took = time.perf_counter() - began
     report = {"seconds": took, "began_exit": None}
     if ending == "flush":
-        report["flushed"] = flush(timeout=5)
+        report["flushed"] = flush(timeout=float(os.environ.get("FLUSH_SECONDS", "5")))
     report["began_exit"] = time.time()
     print(json.dumps(report), flush=True)
     if ending == "sys.exit":

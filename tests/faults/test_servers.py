@@ -59,7 +59,7 @@ def test_an_address_that_does_not_resolve_costs_nothing(program, sync):
 def test_too_large_requests_are_split(program):
     """413 halves a request until it is small enough."""
     with Collector(Mode.status(413, above_bytes=1500)) as collector:
-        ended = program(collector, RUNS, ending="flush")
+        ended = program(collector, RUNS, ending="flush", FLUSH_SECONDS="40")
         assert ended.flushed is True
         assert len(collector.spans()) == ALL
         assert collector.problems() == []

@@ -63,7 +63,7 @@ def step(shared: dict[Any, Any], change: Any) -> None:
     elif kind == "extend":
         shared[key] = [*(held if isinstance(held, list) else []), *range(97)]
     elif kind == "many":
-        shared.update({f"{key[:9]}{number}": number for number in range(90)})
+        shared.update({f"{key.strip(BROKEN)[:9]}{number}": number for number in range(90)})
     elif kind == "few":
         for name in list(shared)[5:80]:
             del shared[name]

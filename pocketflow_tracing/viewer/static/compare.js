@@ -73,7 +73,7 @@ function rows(run) {
 function differences(one, other) {
   const plain = (name) => other[name] - one[name];
   const signed = (number) => (number === 0 ? "±0" : `${number > 0 ? "+" : "−"}${grouped(Math.abs(number))}`);
-  const list = [["Started", ""], ["Duration", one.took === null || other.took === null ? "" : difference(other.took - one.took)], ["Node visits", signed(plain("nodes"))], ["Attempts", signed(plain("attempts"))]];
+  const list = [["Started", difference((other.start - one.start) * 1000)], ["Duration", one.took === null || other.took === null ? "" : difference(other.took - one.took)], ["Node visits", signed(plain("nodes"))], ["Attempts", signed(plain("attempts"))]];
   if (one.tokens || other.tokens) list.push(["Tokens", signed(plain("tokens"))]);
   return h("dl", { class: "facts" }, list.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value || "–")]));
 }

@@ -24,7 +24,7 @@ export async function ask(path, parameters = {}) {
   }
   if (response.status === 204) return null;
   const answer = await response.json();
-  if (!response.ok) throw new ServerError(answer.error ?? response.statusText, response.status, answer.missing);
+  if (!response.ok || answer.missing) throw new ServerError(answer.error ?? response.statusText, response.status, answer.missing);
   return answer;
 }
 

@@ -105,8 +105,8 @@ export async function showRun(main, source, { offline = false } = {}) {
         statusMark(run.status, { word: true }), h("h1", {}, run.name || "(unnamed)"), h("strong", { class: "run-took" }, took),
         h("time", { class: "quiet", datetime: new Date(run.start).toISOString(), title: moment(run.start) }, `${moment(run.start)} (${ago(run.start)})`),
         h("span", { class: "spring" }),
-        offline ? null : h("a", { class: "button small", href: `/nodes?${new URLSearchParams({ flow: run.name })}` }, "Nodes of this flow"),
-        !offline && older ? h("a", { class: "button small", href: `/compare?left=${older}&right=${run.id}` }, "Compare with the run before") : null),
+        offline ? null : h("a", { class: "button small", href: `/nodes?${new URLSearchParams({ flow: run.name })}` }, "Node figures"),
+        !offline && older ? h("a", { class: "button small", href: `/compare?left=${older}&right=${run.id}` }, "Compare with previous") : null),
       h("div", { class: "run-facts" },
         facts.map((parts) => h("span", {}, parts)), run.tags.map((tag) => h("span", { class: "tag" }, tag)),
         h("button", { type: "button", class: "text-button mono", title: "Copy the run id", onclick: (event) => copyText(run.id, event.currentTarget) }, run.id)),
@@ -126,7 +126,7 @@ export async function showRun(main, source, { offline = false } = {}) {
     const keys = {
       j: () => timeline.step(1), k: () => timeline.step(-1), e: () => timeline.step(1, isProblem), Escape: () => select(null),
       1: () => show("timeline"), 2: () => show("graph"), 3: () => show("state"),
-      "+": () => timeline.zoom(1.6), "-": () => timeline.zoom(1 / 1.6), 0: () => { timeline.time.fit(); timeline.redraw(); },
+      "+": () => timeline.zoom(1.6), "-": () => timeline.zoom(1 / 1.6), 0: () => { timeline.time.fit(); timeline.rescale(); },
       "/": () => { if (at.view === "timeline") timeline.search.focus(); },
     };
     if (!(event.key in keys)) return;

@@ -41,7 +41,7 @@ export class Timeline {
       h("span", { class: "zoom", role: "group", "aria-label": "Zoom" },
         iconButton("minus", "Zoom out (−)", () => this.zoom(1 / 1.6)),
         iconButton("plus", "Zoom in (+)", () => this.zoom(1.6)),
-        iconButton("fit", "Show the whole run (0)", () => { this.time.fit(); this.redraw(); })));
+        iconButton("fit", "Show the whole run (0)", () => { this.time.fit(); this.rescale(); })));
     const head = h("div", { class: "tree-head" }, h("span", {}, "Span"), h("span", { class: "number" }, "Duration"), h("div", { class: "axis-box" }, this.overview, this.axis));
     this.element = h("div", { class: "timeline" }, tools, head, this.scroller);
     this.scroller.addEventListener("scroll", () => this.#soon(), { passive: true });
@@ -187,7 +187,17 @@ export class Timeline {
 
   zoom(factor, at) {
     this.time.zoom(factor, at);
-    this.redraw();
+    this.rescale();
+  }
+
+  /** Draws axis and bars for another window of time, once a frame; the names stay as they are. */
+  rescale() {
+    this.rescaling ||= requestAnimationFrame(() => {
+      this.rescaling = 0;
+      this.#drawAxis();
+      const end = this.model.end;
+      for (const [number, row] of this.drawn) fill(row.lastChild.firstChild, barOf(this.rows[number], this.time, end));
+    });
   }
 
   #wheel(event) {
@@ -199,7 +209,7 @@ export class Timeline {
       if (this.time.isWhole) return;
       event.preventDefault();
       this.time.pan((event.deltaX || event.deltaY) / box.width);
-      this.redraw();
+      this.rescale();
     }
   }
 
@@ -227,7 +237,7 @@ export class Timeline {
       start = null;
       part.remove();
       if (to - from > 0.01) this.time.show(this.time.from + this.time.span * from, this.time.from + this.time.span * to);
-      this.redraw();
+      this.rescale();
     });
   }
 

@@ -1,0 +1,263 @@
+"""The page of a run, in a browser: timeline, graph, state and the selected span."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+from store.sample import agent_run, now_ns, small_run
+
+from pocketflow_tracing.store import Store, StoreWriter
+
+
+@pytest.fixture
+def demo(opened, serve, made):
+    """Opens the demo's newest run, with a query."""
+    path = made("demo")
+    run = Store(path).run("last")
+    return lambda query="", **options: opened(f"{serve(path)}/runs/{run.run_id}{query}", **options)
+
+
+def row(page, name, number=0):
+    return page.locator(".tree-row", has=page.locator(".label", has_text=re.compile(f"^{re.escape(name)}$"))).nth(number)
+
+
+def test_the_demo_can_be_understood_from_the_timeline(demo):
+    """Order, decisions, attempts, fallback, items and the nested flow are all there to read."""
+    page = demo()
+    expect(page.get_by_role("heading", name="ResearchAssistant")).to_be_visible()
+    expect(row(page, "DecideNextStep")).to_contain_text("search→ SearchWeb")
+    expect(row(page, "DecideNextStep", 1)).to_contain_text("visit 2write→ DraftSections")
+    expect(page.locator(".tree-row", has_text="attempt 1 of 3")).to_contain_text("ConnectionError: search engine is busy")
+    expect(page.locator(".tree-row", has_text="attempt 2 of 3").locator(".wait")).to_have_attribute("title", re.compile("waited 3"))
+    items = page.locator(".tree-row", has_text="3 items").first
+    expect(items.locator(".part.lanes-3")).to_have_count(3)  # parallel items stand above each other
+    page.locator(".tree-scroll").evaluate("box => box.scrollTop = 100000")
+    expect(row(page, "exec_fallback")).to_contain_text("fallback")
+    expect(row(page, "EditBrief")).to_have_attribute("aria-level", "2")
+    expect(row(page, "Proofread")).to_have_attribute("aria-level", "3")
+
+
+def test_a_failed_attempt_shows_its_error_and_frames(demo):
+    """The panel of an attempt holds the error, the user's frame and the line of code; its input can be copied."""
+    page = demo()
+    page.locator(".tree-row", has_text="attempt 1 of 3").click()
+    panel = page.get_by_role("complementary")
+    expect(panel).to_contain_text("failed, saved later")
+    expect(panel.locator(".error-box")).to_contain_text("ConnectionError")
+    expect(panel.locator(".frames li").first).to_contain_text("raise ConnectionError")
+    expect(panel).to_contain_text("Is tea better than coffee?")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    panel.get_by_role("button", name="Copy input").click()
+    assert page.evaluate("navigator.clipboard.readText()") == "Is tea better than coffee?"
+
+
+def test_the_keyboard_goes_through_a_run(demo):
+    """j and k step, e finds problems, arrows fold, numbers switch views, Escape closes the panel."""
+    page = demo()
+    expect(row(page, "DecideNextStep")).to_be_visible()
+    selected = page.locator(".tree-row.selected")
+    page.keyboard.press("j")
+    expect(selected).to_contain_text("ResearchAssistant")
+    page.keyboard.press("j")
+    expect(selected).to_contain_text("DecideNextStep")
+    page.keyboard.press("e")
+    expect(selected).to_contain_text("attempt 1 of 3")
+    page.keyboard.press("k")
+    expect(selected).to_contain_text("prep")
+    page.locator(".tree-scroll").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(selected).to_contain_text("SearchWeb")
+    page.keyboard.press("ArrowLeft")
+    expect(selected).to_have_attribute("aria-expanded", "false")
+    expect(page.locator(".tree-scroll")).to_have_attribute("aria-activedescendant", re.compile("^row-"))
+    page.keyboard.press("2")
+    expect(page.get_by_role("tab", name="Graph")).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("1")
+    page.keyboard.press("Escape")
+    expect(selected).to_have_count(0)
+    assert "span=" not in page.url
+
+
+def test_the_axis_zooms_and_comes_back(demo):
+    """Zooming in makes the bars longer, 0 shows the whole run again; a dragged part fills the axis."""
+    page = demo()
+    bar = row(page, "SearchWeb").locator(".bar")
+    before = bar.bounding_box()["width"]
+    page.keyboard.press("+")
+    page.wait_for_function(f"document.querySelector('.overview').className === 'overview'")
+    assert bar.bounding_box()["width"] > before * 1.3
+    page.keyboard.press("0")
+    expect(page.locator(".overview")).to_have_class(re.compile("whole"))
+    axis = page.locator(".axis").bounding_box()
+    page.mouse.move(axis["x"] + 10, axis["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(axis["x"] + axis["width"] / 3, axis["y"] + 10)
+    page.mouse.up()
+    expect(page.locator(".overview")).not_to_have_class(re.compile("whole"))
+
+
+def test_selection_and_view_live_in_the_url(demo):
+    """The address of what is on the screen opens the same thing."""
+    page = demo()
+    page.locator(".tree-row", has_text="attempt 2 of 2").scroll_into_view_if_needed()
+    page.locator(".tree-row", has_text="attempt 2 of 2").click()
+    page.get_by_role("tab", name="Graph").click()
+    query = page.url.partition("?")[2]
+    again = demo(f"?{query}")
+    expect(again.get_by_role("tab", name="Graph")).to_have_attribute("aria-selected", "true")
+    expect(again.get_by_role("complementary")).to_contain_text("TimeoutError")
+
+
+def test_the_graph_shows_the_path(demo):
+    """Visits at their steps, counts, recovered nodes, the nested flow as a box; a click selects the visit."""
+    page = demo("?view=graph")
+    nodes = page.locator(".graph-node")
+    expect(nodes).to_have_count(8)
+    decide = page.get_by_role("button", name=re.compile("^DecideNextStep, start: 2 visits"))
+    expect(decide).to_contain_text("×2")
+    expect(page.get_by_role("button", name=re.compile("^CheckFacts.*recovered"))).to_be_visible()
+    expect(page.locator(".graph-node.box")).to_contain_text("PublishBrief")
+    expect(page.locator(".edge.untaken")).to_have_count(0)
+    expect(page.locator(".edge-label.taken").filter(has_text="search")).to_have_count(1)
+    decide.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("complementary")).to_contain_text("step 4 · visit 2")
+
+
+def test_edges_never_taken_are_dimmed(opened, serve, made):
+    """A support ticket goes one way; the two other answers stand there unvisited."""
+    path = made("examples")
+    run = next(run for run in Store(path).runs() if run.name.startswith("CustomerSupport"))
+    page = opened(f"{serve(path)}/runs/{run.run_id}?view=graph")
+    expect(page.locator(".edge.taken")).to_have_count(1)
+    expect(page.locator(".edge.untaken")).to_have_count(2)
+    expect(page.locator(".graph-node.unvisited")).to_have_count(2)
+
+
+def test_the_state_leads_from_a_value_to_its_writer(demo):
+    """At each step shared stands as it was; a key's history names every visit that wrote it."""
+    page = demo("?view=state")
+    keys = page.locator(".key-name")
+    expect(keys).to_have_text(["question", "notes", "sources", "sections", "verdict", "brief", "trace_id"])
+    slider = page.get_by_role("slider")
+    slider.fill("3")
+    expect(page.locator(".state-where")).to_contain_text("ReadSources")
+    expect(page.locator(".state-where")).to_contain_text("1 changed")
+    expect(keys).to_have_text(["question", "notes", "sources"])
+    expect(page.locator(".key-row.changed .diff .add").nth(1)).to_contain_text("tea.example/health")
+    page.get_by_role("button", name="notes", exact=True).click()
+    history = page.get_by_role("region", name="History of a key")
+    expect(history.locator("li")).to_have_count(2)
+    expect(history).to_contain_text("start of ResearchAssistant")
+    history.locator("button.write-head").first.click()
+    expect(keys).to_have_text(["question", "notes"])
+    assert "key=notes" in page.url
+    page.keyboard.press("1")
+    expect(page.locator(".timeline")).to_be_visible()
+
+
+def test_a_node_leads_to_its_key(demo):
+    """From what a node wrote to the key's history in one click."""
+    page = demo()
+    row(page, "SearchWeb").click()
+    page.get_by_role("complementary").get_by_role("button", name="sources").click()
+    expect(page.get_by_role("tab", name="State")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_role("region", name="History of a key")).to_contain_text("SearchWeb")
+
+
+def test_an_error_is_told_on_top_and_where_it_happened(opened, serve, made):
+    """The run's heading names the error; the attempt holds the frames, and what caused it."""
+    path = made("failing")
+    page = opened(f"{serve(path)}/runs/{Store(path).run('last').run_id}")
+    expect(page.locator(".run-problem")).to_contain_text("ValueError: cannot parse 'tea'")
+    page.get_by_role("button", name="Next problem").click()
+    for _ in range(3):
+        page.keyboard.press("e")
+    expect(page.get_by_role("complementary").locator(".error-box")).to_contain_text("caused by")
+    expect(page.get_by_role("complementary").locator(".error-box")).to_contain_text("KeyError")
+    page.get_by_role("tab", name="State").click()
+    expect(page.locator(".key-row .diff .add").first).to_contain_text("line 39")
+
+
+def test_a_generation_shows_messages_model_tokens_and_cost(opened, serve, tmp_path):
+    """A conversation reads as one; model, tokens and cost stand beside it."""
+    path = tmp_path / "traces.db"
+    run = agent_run(items=3, start_ns=now_ns())
+    StoreWriter(path).write([run.record], run.spans)
+    page = opened(f"{serve(path)}/runs/{run.run_id}")
+    row(page, "OpenAI-generation").click()
+    panel = page.get_by_role("complementary")
+    expect(panel.locator(".message.role-user")).to_contain_text("Question: who won?")
+    for text in ("gpt-4o-mini", "312", "100", "$0.00042"):
+        expect(panel).to_contain_text(text)
+
+
+def test_every_example_opens_in_every_view(opened, serve, made):
+    """The runs of all examples draw as timeline, graph and state; nothing complains."""
+    path = made("examples")
+    for run in Store(path).runs():
+        page = opened(f"{serve(path)}/runs/{run.run_id}")
+        expect(page.locator(".tree-row").first).to_contain_text(run.name)
+        page.keyboard.press("2")
+        expect(page.locator(".graph-node.visited").first).to_be_visible()
+        page.keyboard.press("3")
+        expect(page.locator(".key-row").first).to_be_visible()
+
+
+def test_an_interrupted_run_says_so_and_where(opened, serve, made):
+    """A killed process leaves a run that is called interrupted, with the node that was going on."""
+    path = made("killed")
+    page = opened(f"{serve(path)}/runs/{Store(path).run('last').run_id}")
+    expect(page.locator(".run-title")).to_contain_text("interrupted")
+    expect(page.locator(".run-problem")).to_contain_text("The process that recorded it ended")
+    page.keyboard.press("3")
+    expect(page.locator(".key-name")).to_have_text(["quick"])
+
+
+def test_a_running_run_fills_in(opened, serve, tmp_path):
+    """Spans appear as they are written; when the run ends the page says so; selection stays."""
+    path = tmp_path / "traces.db"
+    run = small_run(1, nodes=4, start_ns=now_ns(), status="running", end_ns=None)
+    run.spans[0].status, run.spans[0].end_ns = "running", None
+    writer = StoreWriter(path)
+    writer.write([run.record], run.spans[:2], (run.record.process_id, now_ns()))
+    page = opened(f"{serve(path)}/runs/{run.run_id}")
+    expect(page.locator(".run-took")).to_contain_text("running for")
+    row(page, "Node0").click()
+    writer.write([], run.spans[2:4])
+    expect(row(page, "Node2")).to_be_visible()
+    run.record.status, run.record.end_ns = "success", run.record.start_ns + 4_000_000
+    run.spans[0].status, run.spans[0].end_ns = "success", run.record.end_ns
+    writer.write([run.record], [run.spans[0], run.spans[4]])
+    expect(page.locator(".run-title .status")).to_contain_text("success")
+    expect(row(page, "Node3")).to_be_visible()
+    expect(page.locator(".tree-row.selected")).to_contain_text("Node0")
+
+
+def test_a_long_run_keeps_the_document_small(opened, serve, tmp_path):
+    """Of a batch of 3,000 items only the rows in sight are in the document; search finds any of them."""
+    path = tmp_path / "traces.db"
+    run = agent_run(items=3000, start_ns=now_ns())
+    StoreWriter(path).write([run.record], run.spans)
+    page = opened(f"{serve(path)}/runs/{run.run_id}")
+    batch = page.locator(".tree-row", has_text="3,000 items")
+    expect(batch).to_contain_text("folded, 1 failed")
+    batch.locator("[data-twist]").click()
+    page.locator(".tree-scroll").evaluate("box => box.scrollTop = 40000")
+    expect(page.locator(".tree-row", has_text="exec[1200]").or_(page.locator(".tree-row", has_text="exec[1320]")).first).to_be_attached()
+    assert page.locator(".tree-row").count() < 80
+    page.get_by_role("searchbox", name="Find a span").fill("exec[2999]")
+    expect(page.locator(".tree-row")).to_have_count(1)
+    page.get_by_role("searchbox", name="Find a span").fill("")
+    page.keyboard.press("Escape")
+
+
+def test_an_unknown_run_is_told(opened, serve, made):
+    """A run that is not there leads back to the list."""
+    page = opened(f"{serve(made('demo'))}/runs/ffff", accepts="404")
+    expect(page.get_by_role("heading", name="There is no such run in this store.")).to_be_visible()
+    page.get_by_role("link", name="All runs").click()
+    expect(page.locator("table.runs")).to_be_visible()
