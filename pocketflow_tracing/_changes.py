@@ -36,7 +36,9 @@ def same(one: Json, other: Json) -> bool:
 
     Takes snapshots as well, whose marks are tuples.
     """
-    return one is other or (type(one) is type(other) and one == other and _alike(one, other))
+    if one is other:
+        return True
+    return type(one) is type(other) and one == other and _alike((one,), (other,))
 
 
 _DISTINCT = frozenset({str, int, bool, bytes, type(None)})
@@ -44,22 +46,22 @@ _DISTINCT = frozenset({str, int, bool, bytes, type(None)})
 
 
 def _alike(one: Any, other: Any) -> bool:
-    """Whether two equal values of one type are of the same types inside."""
-    kind = type(one)
-    if kind in _DISTINCT:
-        return True
-    if kind is float:
-        return one != 0.0 or str(one) == str(other)
-    # Types first, at the speed of C: 4 µs for a list of 100 numbers, as against 9 one by one.
-    parts = list(one.values()) if kind is dict else one
-    others = list(map(other.__getitem__, one)) if kind is dict else other
-    kinds = list(map(type, parts))
-    if kinds != list(map(type, others)):
-        return False
-    inside = set(kinds) - _DISTINCT
-    if not inside or (inside == {float} and 0.0 not in parts):
-        return True
-    return all(map(_alike, parts, others))
+    """Whether two equal containers hold values of the same types."""
+    parts = (one.values(), map(other.__getitem__, one)) if type(one) is dict else (one, other)
+    for value, beside in zip(*parts, strict=True):
+        kind = type(value)
+        if kind is str:
+            continue
+        if kind is not type(beside):
+            return False
+        if kind in _DISTINCT:
+            continue
+        if kind is float:
+            if value == 0.0 and str(value) != str(beside):
+                return False
+        elif not _alike(value, beside):
+            return False
+    return True
 
 
 def difference(old: Json, new: Json) -> dict[str, Json]:

@@ -288,12 +288,26 @@ def _attributes(span: Span, run: Run, values: _Values) -> dict[str, Json]:
 def _error(span: Span, rules: Rules) -> Json:
     if span.error is None:
         return None
-    rendered = render_exception(span.error, rules)
+    rendered = render_exception(span.error, _error_rules(span.run, span.error, rules))
     return rendered if rendered.get("traceback") else _shortened(rendered)
 
 
 def _short_error(root: Span, rules: Rules) -> Json:
-    return None if root.error is None else _shortened(render_exception(root.error, rules))
+    if root.error is None:
+        return None
+    return _shortened(render_exception(root.error, _error_rules(root.run, root.error, rules)))
+
+
+def _error_rules(run: Run, error: Any, rules: Rules) -> Rules:
+    """The rules for an error: on spans above the one that raised it, those of any node that may have raised it."""
+    if not rules.policy or error.frames:
+        return rules
+    for flow in run.graph.plain()["flows"]:
+        for node in flow["nodes"]:
+            of_node = run.pipeline.rules.of_node(node["class"])
+            if of_node.policy_at(("error", "message")) != "record":
+                return of_node
+    return rules
 
 
 def _shortened(rendered: dict[str, Json]) -> dict[str, Json]:

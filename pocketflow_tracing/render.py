@@ -155,7 +155,7 @@ class _Rendering:
             shown = self.entries(value.fields, path, {TYPE_KEY: _name(value.type_name)})
         elif t is bytes:
             mime = _media.mime_of_bytes(value)
-            shown = self.medium(value, mime, len(value)) if mime is not None else self.bytes(value)
+            shown = self.medium(value, mime, len(value)) if mime is not None else self.raw(value)
         elif t is Pairs:
             shown = self.pairs(value, path)
         else:
@@ -229,7 +229,7 @@ class _Rendering:
             return self.value(value, path)
         return HIDDEN if policy == "hide" else _summary(value)
 
-    def bytes(self, value: bytes) -> Json:
+    def raw(self, value: bytes) -> Json:
         shown = preview(value[:_PREVIEW])
         if self.scan and len(value) > 7:
             wide = value[: _PREVIEW + _MARGIN].decode("latin-1")

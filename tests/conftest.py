@@ -77,6 +77,13 @@ def fresh_delivery(absorbed: list[BaseException]):
             getattr(sys.modules.get(module), "_sinks", {}).clear()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def light_collections():
+    """What is imported by now is left out of collections: one after each test would else walk through all of pandas."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def no_hook_left(fresh_delivery: None):
     """After a test PocketFlow is as it was imported, but for what something decorated and still alive needs."""

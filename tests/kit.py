@@ -10,6 +10,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -212,6 +213,7 @@ CLASSES = {
         "BatchFlow": AsyncParallelBatchFlow,
     },
 }
+_NOT_COMPARED = (str(Path(_pipeline.__file__).parent), __file__)
 _METHODS = ("prep", "exec", "exec_fallback", "post")
 
 
@@ -353,7 +355,7 @@ def observe(case: Callable[[World], Any], how: str = "untraced", flavour: str = 
 
 
 def picture(error: BaseException | None, depth: int = 5) -> Any:
-    """An exception as it reaches the host, without its traceback."""
+    """An exception as it reaches the host, with the lines of its traceback that are not ours."""
     if error is None or not depth:
         return None
     return {
@@ -363,6 +365,11 @@ def picture(error: BaseException | None, depth: int = 5) -> Any:
         "context": picture(error.__context__, depth - 1),
         "suppressed": error.__suppress_context__,
         "notes": getattr(error, "__notes__", None),
+        "frames": [
+            (frame.filename, frame.lineno, frame.name)
+            for frame in traceback.extract_tb(error.__traceback__)
+            if not frame.filename.startswith(_NOT_COMPARED)
+        ],
     }
 
 

@@ -1,24 +1,47 @@
-"""PocketFlow's own functions with their calls of user methods led through us.
+"""PocketFlow's own functions with the calls of users' methods inside scopes of ours.
 
 A user's `exec` may sit on the class, the instance or a metaclass, be a lambda or a callable object; nodes may refuse or
 answer any attribute. So nothing is put on nodes or their classes. Instead each PocketFlow function gets a twin, compiled from
-its own source, in which `self.exec(x)` reads `call(self, "exec", x)`. Loops, retries, warnings and line numbers stay those of
-the installed PocketFlow, whichever version it is.
+its own source, in which the statement
 
-The two functions that the calls lead through stand in the closure of each twin, not in PocketFlow's module: a flow that is
-running while the hooks are taken away runs on to its end.
+    return self.exec(prep_res)
+
+reads
+
+    scope = open(self, "exec", (prep_res,))
+    try:
+        return scope.done(self.exec(prep_res))
+    except BaseException as error:
+        scope.failed(error)
+        raise
+
+(not `with`, whose calls of `__enter__` and `__exit__` from C take 0.3 µs each). The call stays where it stood: loops, retries, warnings, line numbers and the frames of the stack are those of the installed
+PocketFlow, whichever version it is. A call in a statement of another shape stays as it is, and shows no span.
+
+`open` stands in the closure of each twin, not in PocketFlow's module: a flow that is running while the hooks are taken away
+runs on to its end.
 """
 
 from __future__ import annotations
 
 import ast
+import copy
 import inspect
 from collections.abc import Callable
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-_CALL = "_pocketflow_tracing_call"
-_AWAIT = "_pocketflow_tracing_await"
+_OPEN = "_pocketflow_tracing_open"
+_SCOPE = "_pocketflow_tracing_scope"
+_SCOPED = ast.parse(f"""
+if True:
+    {_SCOPE} = {_OPEN}()
+    try:
+        pass
+    except BaseException as _pocketflow_tracing_error:
+        {_SCOPE}.failed(_pocketflow_tracing_error)
+        raise
+""")
 
 HOOKED = frozenset(
     {
@@ -26,49 +49,76 @@ HOOKED = frozenset(
         "_exec", "_run", "_run_async", "get_next_node",
     }
 )  # fmt: skip
-"""Methods whose calls on a variable (`self`, `curr`) are led through us; calls on `super()` stay as they are."""
+"""Methods whose calls on a variable (`self`, `curr`) get a scope; calls on `super()` stay as they are."""
+
+_NESTING = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
-class _Calls(ast.NodeTransformer):
-    def visit_Await(self, node: ast.Await) -> ast.AST:
-        if not _is_hooked(node.value):
-            return self.generic_visit(node)
-        node.value = self._led(node.value, _AWAIT)
-        return node
+class _Scopes(ast.NodeTransformer):
+    def _statement(self, node: Any) -> ast.stmt | list[ast.stmt]:
+        value = node.value
+        if isinstance(value, ast.IfExp):  # `x = await a.m() if test else a.n()`: a statement for each of the two
+            body, orelse = (self._statement(_with_value(node, branch)) for branch in (value.body, value.orelse))
+            return ast.copy_location(ast.If(value.test, _listed(body), _listed(orelse)), node)
+        below = list(ast.walk(value)) if value is not None else []
+        calls: list[Any] = [part for part in below if _is_hooked(part)]
+        if len(calls) != 1 or any(isinstance(part, _NESTING) for part in below):
+            return node  # type: ignore[no-any-return]
+        call = calls[0]
+        whole = next((part for part in below if isinstance(part, ast.Await) and part.value is call), call)
+        if whole is call and call.func.attr.endswith("_async"):
+            return node  # type: ignore[no-any-return]  # not awaited on the spot: it will run we know not when
+        opening, attempt = copy.deepcopy(_SCOPED.body[0]).body  # type: ignore[attr-defined]
+        given = ast.Tuple([*call.args, *(keyword.value for keyword in call.keywords)], ast.Load())
+        opening.value.args = [call.func.value, ast.Constant(call.func.attr), given]
+        done = ast.Attribute(ast.Name(_SCOPE, ast.Load()), "done", ast.Load())
+        _put(node, whole, ast.Call(done, [whole], []))
+        attempt.body = [node]
+        theirs = {id(node), *map(id, below)}
+        for part in (*ast.walk(opening), *ast.walk(attempt)):
+            if id(part) not in theirs:
+                ast.copy_location(part, node)
+        return [opening, attempt]
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        # an async method that is called and not awaited on the spot would run we know not when: it stays as it is
-        if _is_hooked(node) and not node.func.attr.endswith("_async"):  # type: ignore[attr-defined]
-            return self._led(node, _CALL)
-        return self.generic_visit(node)
+    visit_Assign = visit_AnnAssign = visit_Return = visit_Expr = _statement
 
-    def _led(self, call: ast.expr, through: str) -> ast.Call:
-        assert isinstance(call, ast.Call)  # noqa: S101 - for the type checker: _is_hooked has looked
-        assert isinstance(call.func, ast.Attribute)  # noqa: S101 - likewise
-        self.generic_visit(call)
-        name = ast.copy_location(ast.Name(through, ast.Load()), call.func)
-        method = ast.copy_location(ast.Constant(call.func.attr), call.func)
-        return ast.copy_location(ast.Call(name, [call.func.value, method, *call.args], call.keywords), call)
+
+def _with_value(statement: Any, value: ast.expr) -> Any:
+    made = copy.copy(statement)
+    made.value = value
+    return made
+
+
+def _listed(statements: ast.stmt | list[ast.stmt]) -> list[ast.stmt]:
+    return statements if isinstance(statements, list) else [statements]
 
 
 def _is_hooked(node: ast.AST) -> bool:
+    """Whether this is `variable.method(variable, …)` of a hooked method: what can be read twice."""
     return (
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr in HOOKED
         and isinstance(node.func.value, ast.Name)
+        and all(isinstance(value, ast.Name) for value in [*node.args, *(keyword.value for keyword in node.keywords)])
     )
 
 
-def twins(
-    module: ModuleType, call: Callable[..., Any], wait: Callable[..., Any]
-) -> dict[FunctionType, FunctionType]:
+def _put(tree: ast.AST, old: ast.AST, new: ast.AST) -> None:
+    for parent in list(ast.walk(tree)):
+        for field, value in ast.iter_fields(parent):
+            if value is old:
+                setattr(parent, field, new)
+            elif isinstance(value, list):
+                value[:] = [new if part is old else part for part in value]
+
+
+def twins(module: ModuleType, open_: Callable[[Any, str, tuple[Any, ...]], Any]) -> dict[FunctionType, FunctionType]:
     """The functions of a module's classes that call hooked methods, each with its twin.
 
     Args:
         module: the imported `pocketflow`.
-        call: stands for a call: (object, method name, *arguments) -> result.
-        wait: the same for a call that is awaited on the spot; its result is awaited.
+        open_: (object, method name, arguments) -> a scope with `done(result)` and `failed(error)`.
 
     Returns:
         {function as it stands on its class: twin}. Empty when the source cannot be had (a frozen program) and without
@@ -81,7 +131,7 @@ def twins(
         return {}
     compiled = compile(_factory(ast.parse(source), module), filename, "exec", dont_inherit=True)
     factory = _code(compiled, "factory")
-    ours = {_CALL: CellType(call), _AWAIT: CellType(wait)}
+    opening = CellType(open_)
     found: dict[FunctionType, FunctionType] = {}
     for cls in list(vars(module).values()):
         if not (isinstance(cls, type) and cls.__module__ == module.__name__):
@@ -89,32 +139,31 @@ def twins(
         body = _code(factory, cls.__name__)
         for name, function in list(vars(cls).items()):
             code = _code(body, name)
-            if code is not None and isinstance(function, FunctionType) and (twin := _twin(function, code, ours)):
+            if code is not None and isinstance(function, FunctionType) and (twin := _twin(function, code, opening)):
                 found[function] = twin
     return found
 
 
 def _factory(tree: ast.Module, module: ModuleType) -> ast.Module:
-    """The module's classes inside `def factory(call, await)`, never called: it is there to be the scope of the two names."""
+    """The module's classes inside `def factory(open)`, never called: it is there to be the scope of that name."""
     classes = [part for part in tree.body if any(isinstance(below, ast.ClassDef) for below in ast.walk(part))]
     futures = [part for part in tree.body if isinstance(part, ast.ImportFrom) and part.module == "__future__"]
-    factory = ast.parse(f"def factory({_CALL}, {_AWAIT}): pass").body[0]
+    factory = ast.parse(f"def factory({_OPEN}): pass").body[0]
     assert isinstance(factory, ast.FunctionDef)  # noqa: S101 - for the type checker
     factory.body = [ast.Global([name for name in vars(module) if name.isidentifier()]), *classes]
     tree.body = [*futures, factory]
-    return ast.fix_missing_locations(_Calls().visit(tree))  # type: ignore[no-any-return]
+    return ast.fix_missing_locations(_Scopes().visit(tree))  # type: ignore[no-any-return]
 
 
-def _twin(function: FunctionType, code: CodeType, ours: dict[str, CellType]) -> FunctionType | None:
-    """A function with the code of its twin; None where nothing is led through us or the code is not the function's."""
+def _twin(function: FunctionType, code: CodeType, opening: CellType) -> FunctionType | None:
+    """A function with the code of its twin; None where nothing is scoped or the code is not the function's."""
     original = function.__code__
-    cells = dict(zip(original.co_freevars, function.__closure__ or (), strict=True))
-    led = [name for name in code.co_freevars if name in ours]
-    if not led or [name for name in code.co_freevars if name not in ours] != list(original.co_freevars):
+    cells = {**dict(zip(original.co_freevars, function.__closure__ or (), strict=True)), _OPEN: opening}
+    if _OPEN not in code.co_freevars or set(code.co_freevars) != set(cells):
         return None
     if code.co_firstlineno != original.co_firstlineno or _arguments(code) != _arguments(original):
         return None
-    closure = tuple({**cells, **ours}[name] for name in code.co_freevars)
+    closure = tuple(cells[name] for name in code.co_freevars)
     twin = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, closure)
     twin.__kwdefaults__ = function.__kwdefaults__
     twin.__qualname__ = function.__qualname__

@@ -26,6 +26,8 @@ from ._look import class_name, is_pocketflows, look, peek
 _BEGINNING = Seam("recording the beginning of a call")
 _ENDING = Seam("recording the end of a call")
 _KEYS_SHOWN = 40
+_LEFT: Any = object()
+"""The frame of a scope that has been left."""
 
 
 class Scope:
@@ -36,30 +38,39 @@ class Scope:
     Args:
         frame: what the call was made in: a Span, or a frame with a `span`.
         node: the user's node or flow.
+        given: what the call was given, as the subclass needs it.
     """
 
-    __slots__ = ("attached", "frame", "node", "result", "span", "token")
+    __slots__ = ("attached", "frame", "given", "node", "result", "span", "token")
 
-    def __init__(self, frame: Any, node: Any) -> None:
+    def __init__(self, frame: Any, node: Any, given: Any = None) -> None:
         self.frame = frame
         self.node = node
+        self.given = given
         self.result: Any = None
         self.span: Span | None = None
         self.token: Token[Any] | None = None
         self.attached: Any = None
 
     def __enter__(self) -> Scope:
-        try:
-            self.enter()
-        except BaseException as error:
-            self.leave(error)
-            raise
+        self.enter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.leave(error)
+
+    def done(self, result: Any) -> Any:
+        """End, and give the result back to the statement that the call stands in."""
+        self.result = result
+        self.leave(None)
+        return result
+
+    def failed(self, error: BaseException) -> None:
+        """End with an error, unless the call was done and the rest of its statement failed."""
+        if self.frame is not _LEFT:
+            self.leave(error)
 
     def enter(self) -> None:
         """Begin; nothing is raised but a Ctrl-C that comes meanwhile, and then nothing stays behind."""
@@ -68,17 +79,22 @@ class Scope:
         except Exception as error:  # noqa: BLE001 - the seam
             _BEGINNING.absorb(error)
             self.begun_badly()
+        except BaseException as error:
+            self.leave(error)
+            raise
 
     def leave(self, error: BaseException | None) -> None:
         """End, with the exception that left the call, if one did: the context goes back first, whatever fails after that."""
-        if self.token is not None:
+        token, attached = self.token, self.attached
+        self.token = self.attached = None
+        if token is not None:
             try:
-                current.reset(self.token)
+                current.reset(token)
             except ValueError:  # closed from another context (an abandoned task): that context ends with the task
                 pass
         try:
-            if self.attached is not None:
-                _otel.detach(self.attached)
+            if attached is not None:
+                _otel.detach(attached)
         except Exception as failure:  # noqa: BLE001 - the seam
             _ENDING.absorb(failure)
         try:
@@ -86,6 +102,8 @@ class Scope:
         except Exception as failure:  # noqa: BLE001 - the seam
             _ENDING.absorb(failure)
             self.ended_badly(error)
+        self.frame = _LEFT
+        self.node = self.given = self.result = None  # a scope lives as long as the statement after it; the user's objects need not
 
     def begin(self) -> None:
         """Open what the call opens."""
@@ -101,6 +119,7 @@ class Scope:
         span = self.span
         if span is not None and span.end is None:
             with _ENDING:
+                span.node = None
                 span.end = span.start  # nothing better is known
                 span.status = "success" if error is None else "error"
                 span.deliver()
@@ -115,7 +134,7 @@ class Visit(Scope):
         options: of the run, when this visit opens it.
     """
 
-    __slots__ = ("opens", "options", "owner", "shared", "state")
+    __slots__ = ("opens", "options", "owner", "state")
 
     def __init__(self, frame: Any, node: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options | None) -> None:
         self.frame = frame
@@ -124,7 +143,7 @@ class Visit(Scope):
         self.span = None
         self.token = None
         self.attached = None
-        self.shared = args[0] if args else kwargs.get("shared")
+        self.given = args[0] if args else kwargs.get("shared")
         self.options = options
         self.owner: Span | None = None  # the flow or pass whose graph this visit is a step of
         self.state: SharedState | None = None
@@ -198,7 +217,7 @@ class Visit(Scope):
 
     def _open(self) -> Run | None:
         assert self.options is not None  # noqa: S101 - for the type checker: an opening visit has options
-        opened = open_run(self.options, class_name(type(self.node)), self.shared, look)
+        opened = open_run(self.options, class_name(type(self.node)), self.given, look)
         if isinstance(opened, Run):
             return opened
         self.token = current.set(UNTRACED)
@@ -219,7 +238,7 @@ class Visit(Scope):
         return counter.next_step if counter is not None else 1
 
     def _picture(self, run: Run, span: Span) -> None:
-        shared = self.shared
+        shared = self.given
         known = run.states.get(id(shared))
         if known is not None:
             self.state = known
@@ -283,11 +302,10 @@ class Visit(Scope):
 class Pass(Scope):
     """One parameter set of a batch flow, holding that pass's nodes."""
 
-    __slots__ = ("index", "params")
+    __slots__ = ("index",)
 
     def __init__(self, frame: Span, flow: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        super().__init__(frame, flow)
-        self.params = args[1] if len(args) > 1 else kwargs.get("params")
+        super().__init__(frame, flow, args[1] if len(args) > 1 else kwargs.get("params"))
         self.index = frame.items
         frame.items += 1
 
@@ -300,7 +318,7 @@ class Pass(Scope):
         span.next_step = flow_span.next_step
         try:
             if run.pipeline.inputs:
-                span.input = run.pipeline.capture.snapshot(self.params)
+                span.input = run.pipeline.capture.snapshot(self.given)
         finally:
             span.announce()
 
@@ -330,7 +348,6 @@ class Retry(Scope):
     def __init__(self, frame: Any, node: Any) -> None:
         self.frame = frame
         self.node = node
-        self.result: Any = None
         self.token = None
         self.attached = None
         self.span: Span | None = None
@@ -387,7 +404,7 @@ class Step(Scope):
         args: its arguments.
     """
 
-    __slots__ = ("args", "phase", "retry", "whole")
+    __slots__ = ("phase", "retry", "whole")
 
     def __init__(self, frame: Any, node: Any, phase: str, args: tuple[Any, ...], whole: bool) -> None:
         self.frame = frame
@@ -397,7 +414,7 @@ class Step(Scope):
         self.token = None
         self.attached = None
         self.phase = phase
-        self.args = args
+        self.given = args
         self.whole = whole
         self.retry: Retry | None = frame if type(frame) is Retry else None
 
@@ -438,7 +455,7 @@ class Step(Scope):
             span.input = self._input(pipeline.capture.snapshot)
 
     def _input(self, snapshot: Any) -> Any:
-        args = self.args
+        args = self.given
         if self.phase == "prep":
             shared = args[0] if args else None
             if not SharedState.can_picture(shared):
@@ -486,7 +503,7 @@ class Step(Scope):
 class Route(Scope):
     """PocketFlow's question for the successor: it completes the visit before it."""
 
-    __slots__ = ("curr",)
+    __slots__ = ()
 
     def __init__(self, frame: Any, flow: Any, args: tuple[Any, ...]) -> None:
         self.frame = frame
@@ -495,7 +512,7 @@ class Route(Scope):
         self.span = None
         self.token = None
         self.attached = None
-        self.curr = args[0] if args else None
+        self.given = args[0] if args else None
 
     def finish(self, error: BaseException | None) -> None:
         owner = span_of(self.frame)
@@ -506,7 +523,7 @@ class Route(Scope):
             if error is None and self.result is not None:
                 owner.expected = owner.run.graph.locate(owner.attributes["flow"], self.result)
                 attributes["successor"] = owner.expected[0]
-            elif peek(self.curr, "successors"):
+            elif peek(self.given, "successors"):
                 attributes["no_successor"] = True
         finally:
             owner.settle()
@@ -524,6 +541,24 @@ _FALSY = frozenset({str, int, float, bool, bytes, tuple, list, dict, set, frozen
 
 
 # --- which call opens which scope ------------------------------------------------------------------------------------
+
+
+class _Nothing:
+    """The scope of a call that shows no span."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def done(result: Any) -> Any:
+        """Give the result back."""
+        return result
+
+    @staticmethod
+    def failed(error: BaseException) -> None:
+        """Let it fly."""
+
+
+_NOTHING = _Nothing()
 
 
 def _visit(frame: Any, node: Any, method: str, args: tuple[Any, ...]) -> Scope | None:
@@ -554,20 +589,26 @@ _OPENS: dict[str, Callable[[Any, Any, str, tuple[Any, ...]], Scope | None]] = {
     "_run_async": _visit,
     "_exec": _whole_exec,
     "get_next_node": _route,
-} | {name + form: _phase for name in ("prep", "exec", "exec_fallback", "post") for form in ("", "_async")}
+} | dict.fromkeys(_PHASES, _phase)
 
 
-def scope_of_call(frame: Any, node: Any, method: str, args: tuple[Any, ...]) -> Scope | None:
-    """The scope that a call of a hooked method opens here, None when it opens none.
+def open_scope(node: Any, method: str, args: tuple[Any, ...]) -> Scope | _Nothing:
+    """Enter the scope of a call of a hooked method.
 
     Args:
-        frame: the current one, in which something is traced.
         node: whose method is called.
         method: one of `_rewrite.HOOKED`.
         args: the call's arguments in PocketFlow's order.
     """
+    frame = current.get()
+    if frame is None or frame is UNTRACED:
+        return _NOTHING
     try:
-        return _OPENS[method](frame, node, method, args)
+        scope = _OPENS[method](frame, node, method, args)
     except Exception as error:  # noqa: BLE001 - the seam
         _BEGINNING.absorb(error)
-        return None
+        return _NOTHING
+    if scope is None:
+        return _NOTHING
+    scope.enter()
+    return scope

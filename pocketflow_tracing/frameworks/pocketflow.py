@@ -2,7 +2,8 @@
 
 Hooks are put on PocketFlow's own classes and nowhere else; `install` and `uninstall` are symmetrical. Two kinds of places:
 functions of PocketFlow that are replaced (`run`, `_run`, `_orch` and the retry loop `_exec`, with their async forms), so that
-they are seen whoever calls them; and, in the twins of PocketFlow's functions, the calls of methods that users write.
+they are seen whoever calls them; and, in the twins of PocketFlow's functions, the calls of methods that users write
+(`_rewrite`, `_scopes`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .._guard import Seam
 from .._options import Options
 from ..recorder import UNTRACED, Span, current
 from ._rewrite import twins
-from ._scopes import Pass, Retry, Scope, Visit, scope_of_call
+from ._scopes import Pass, Retry, Visit, open_scope
 
 _INSTALLING = Seam("putting its hooks on PocketFlow")
 _DECIDING = Seam("finding out whether a flow is to be traced")
@@ -88,7 +89,7 @@ def install() -> None:
     with _lock, _INSTALLING:
         if _replaced:
             return
-        twin_of = twins(pocketflow, _call, _wait)
+        twin_of = twins(pocketflow, open_scope)
         if not twin_of:
             _log.warn_once(
                 "PocketFlow's source is not available here, so runs and nodes are traced, but not their prep, exec and post."
@@ -228,8 +229,8 @@ def _sync_retry(original: Any, twin: Any) -> Any:
         if frame is None or frame is UNTRACED:
             return original(self, *args, **kwargs)
         scope = Retry(frame, self)
+        scope.enter()
         try:
-            scope.enter()
             result = twin(self, *args, **kwargs)
         except BaseException as error:
             scope.leave(error)
@@ -264,52 +265,3 @@ def _mark_coroutine_function(function: Callable[..., Any]) -> Callable[..., Any]
         return inspect.markcoroutinefunction(function)
     function._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001 - its form before 3.12
     return function
-
-
-# --- calls of users' methods, in the twins -------------------------------------------------------------------------
-
-
-def _call(node: Any, method: str, /, *args: Any, **kwargs: Any) -> Any:
-    frame = current.get()
-    if (
-        frame is None
-        or frame is UNTRACED
-        or (scope := scope_of_call(frame, node, method, args or tuple(kwargs.values()))) is None
-    ):
-        return getattr(node, method)(*args, **kwargs)
-    try:  # not `with`: its calls of __enter__ and __exit__ from C take 0.3 us each
-        scope.enter()
-        result = scope.result = getattr(node, method)(*args, **kwargs)
-    except BaseException as error:
-        scope.leave(error)
-        raise
-    scope.leave(None)
-    return result
-
-
-def _wait(node: Any, method: str, /, *args: Any, **kwargs: Any) -> Any:
-    """Call at once and give what is to be awaited: in a coroutine a StopIteration of the call would become a RuntimeError."""
-    frame = current.get()
-    if (
-        frame is None
-        or frame is UNTRACED
-        or (scope := scope_of_call(frame, node, method, args or tuple(kwargs.values()))) is None
-    ):
-        return getattr(node, method)(*args, **kwargs)
-    try:
-        scope.enter()
-        awaitable = getattr(node, method)(*args, **kwargs)
-    except BaseException as error:
-        scope.leave(error)
-        raise
-    return _awaited(scope, awaitable)
-
-
-async def _awaited(scope: Scope, awaitable: Any) -> Any:
-    try:
-        result = scope.result = await awaitable
-    except BaseException as error:
-        scope.leave(error)
-        raise
-    scope.leave(None)
-    return result

@@ -21,8 +21,8 @@ from pocketflow_tracing.records import RunRecord, SpanRecord
 from pocketflow_tracing.store import Outbox
 
 from . import otlp
-from .media import MediaSender
 from ._http import new_client, post, preload, shown_host
+from .media import MediaSender
 from .sender import Sender
 
 __all__ = ["LangfuseSink", "ProbeResult", "SyncReport", "open_sink", "preload", "probe", "sync"]

@@ -154,7 +154,9 @@ def _output(record: SpanRecord) -> Json:
     shown: dict[str, Json] = {}
     if "action" in record.attributes:
         shown["action"] = record.attributes["action"]
-    changes = {key: value for key, value in (record.state or {}).items() if key in {"added", "changed", "removed"}}
+    state: dict[str, Json] = record.state or {}
+    step: dict[str, Json] = state.get("end", state)  # of the visit that took the first picture, what it changed itself
+    changes = {key: value for key, value in step.items() if key in {"added", "changed", "removed"}}
     if changes:
         shown["shared"] = changes
     return shown or None

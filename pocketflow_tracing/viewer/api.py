@@ -38,7 +38,7 @@ def routes() -> list[Route]:
         "/api/runs/{run}": _run,
         "/api/runs/{run}/spans/{span}": _span,
         "/api/runs/{run}/states": _states,
-        "/api/runs/{run}/states/{span}": _value,
+        "/api/runs/{run}/states/{step:int}": _value,
         "/api/nodes": _nodes,
         "/api/compare": _compare,
         "/api/difference": _difference,
@@ -141,10 +141,10 @@ def _states(store: Store, request: Request) -> dict[str, Any]:
 
 def _value(store: Store, request: Request) -> dict[str, Any]:
     path = request.path_params
-    found = value_json(store, path["run"], path["span"], request.query_params.get("key", ""))
+    found = value_json(store.states(path["run"]), path["step"], request.query_params.get("key", ""))
     if found is None:
         raise RunNotFoundError("This visit wrote nothing under that key.")
-    return {"value": found["v"]}
+    return found
 
 
 def _nodes(store: Store, request: Request) -> dict[str, Any]:

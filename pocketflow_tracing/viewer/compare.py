@@ -9,6 +9,7 @@ from typing import Any
 
 from pocketflow_tracing.records import Json
 from pocketflow_tracing.store import RunRow, SpanRow
+from pocketflow_tracing.store.states import state_after
 
 __all__ = ["align", "difference", "part_of"]
 
@@ -58,6 +59,11 @@ def part_of(spans: Sequence[SpanRow], span_id: str, part: str) -> Json:
     span = next((span for span in spans if span.span_id == span_id), None)
     if span is None or part not in _PARTS:
         return None
+    if part == "state" and span.state:
+        # Changes inside a value are compared by the value that they made.
+        last = span.state.get("end", span.state)["seq"]
+        shared = state_after([other.state for other in spans if other.state], last)
+        return {key: shared.get(key) for key in _writes(span)}
     return _contents(span, [child for child in spans if child.parent_id == span_id])[_PARTS.index(part)]
 
 
@@ -111,11 +117,14 @@ _MAKING = ("exec", "exec_fallback")
 _PARTS = ("input", "output", "state")
 
 
-def _writes(span: SpanRow) -> Json:
+def _writes(span: SpanRow) -> dict[str, Json]:
     state = span.state or {}
-    written = dict(state.get("full") or {}) | dict(state.get("added") or {})
-    written |= {key: change.get("new") for key, change in (state.get("changed") or {}).items()}
-    return written | {f"{key} (removed)": None for key in state.get("removed") or ()}
+    written: dict[str, Json] = {}
+    for step in (state, state.get("end") or {}):
+        written |= (step.get("full") or {}) | (step.get("added") or {})
+        written |= {key: change.get("new", change) for key, change in (step.get("changed") or {}).items()}
+        written |= {f"{key} (removed)": None for key in step.get("removed") or ()}
+    return written
 
 
 def _pair(left: dict[str, Any] | None, right: dict[str, Any] | None) -> dict[str, Any]:

@@ -1,13 +1,15 @@
-"""What each visit wrote into `shared`, small enough to be sent at once: large values are left to be asked for."""
+"""What each visit wrote into `shared`, small enough to be sent at once: large values are left to be asked for.
+
+Changes inside a value stay as they are recorded (see `_changes`): the page applies them to the value before.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pocketflow_tracing.records import Json
-from pocketflow_tracing.store import Store
 
 __all__ = ["states_json", "value_json"]
 
@@ -16,46 +18,67 @@ _LARGEST = 4000
 
 
 def states_json(states: Iterable[tuple[str, Json]], *, whole: bool = False) -> list[dict[str, Any]]:
-    """Return the visits that changed `shared`, in order.
+    """Return the steps that `shared` went through, in order.
 
     Args:
         states: (span_id, state) as the store has them.
         whole: send large values too.
 
     Returns:
-        {"span", "seq", "first": whether it is a whole picture, "added": {key: value}, "changed": {key: value},
-        "removed": [keys]}. A value stands as {"v": value}, or as {"size": characters} when it is large; what a key held
-        before is what the visit before wrote.
+        {"span", "seq", "of": which shared dict, "first": whether it is a whole picture, "added": {key: box}, "changed": {key:
+        box}, "removed": [keys], "unwatched": [keys]}. A box is {"v": value}, {"inside": steps}, or {"size": characters}
+        of what is too large to be sent unasked.
     """
-    made = []
-    for span_id, state in states:
-        first = "full" in state
-        added = state.get("full") if first else state.get("added")
-        changed = {key: change.get("new") for key, change in (state.get("changed") or {}).items()}
-        made.append({
+    return [
+        {
             "span": span_id,
-            "seq": state.get("seq", 0),
-            "first": first,
-            "added": {key: _boxed(value, whole=whole) for key, value in (added or {}).items()},
-            "changed": {key: _boxed(value, whole=whole) for key, value in changed.items()},
-            "removed": list(state.get("removed") or ()),
-        })
-    return made
+            "seq": step["seq"],
+            "of": of,
+            "first": "full" in step,
+            "added": {key: _boxed({"v": value}, whole=whole) for key, value in _put(step).items()},
+            "changed": {key: _boxed(_change(change), whole=whole) for key, change in _of(step, "changed").items()},
+            "removed": list(step.get("removed") or ()),
+            "unwatched": list(step.get("unwatched") or ()),
+        }
+        for span_id, of, step in _steps(states)
+    ]
 
 
-def value_json(store: Store, run_id: str, span_id: str, key: str) -> Json:
-    """Return what a visit wrote under a key, {"v": value}, None when it wrote nothing there."""
-    span = store.span(run_id, span_id)
-    state = (span.state or {}) if span is not None else {}
-    for kind in ("full", "added"):
-        if key in (state.get(kind) or {}):
-            return {"v": state[kind][key]}
-    change = (state.get("changed") or {}).get(key)
-    return None if change is None else {"v": change.get("new")}
+def value_json(states: Iterable[tuple[str, Json]], seq: int, key: str) -> dict[str, Json] | None:
+    """Return what a step wrote under a key, as a box with everything; None when it wrote nothing there."""
+    for _, _, step in _steps(states):
+        if step["seq"] == seq:
+            if key in _put(step):
+                return {"v": _put(step)[key]}
+            return _change(step["changed"][key]) if key in _of(step, "changed") else None
+    return None
 
 
-def _boxed(value: Json, *, whole: bool) -> dict[str, Json]:
+def _steps(states: Iterable[tuple[str, Json]]) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    found = []
+    for span_id, state in states:
+        of = state.get("of", 0)
+        found.append((span_id, of, state))
+        if "end" in state:  # the visit that took the first picture, when it ended
+            found.append((span_id, of, state["end"]))
+    yield from sorted(found, key=lambda step: step[2]["seq"])
+
+
+def _put(step: dict[str, Any]) -> dict[str, Json]:
+    return {**_of(step, "full"), **_of(step, "added")}
+
+
+def _of(step: dict[str, Any], kind: str) -> dict[str, Any]:
+    return step.get(kind) or {}
+
+
+def _change(change: dict[str, Json]) -> dict[str, Json]:
+    return {"inside": change["inside"]} if "inside" in change else {"v": change.get("new")}
+
+
+def _boxed(box: dict[str, Json], *, whole: bool) -> dict[str, Json]:
+    value = box.get("v", box.get("inside"))
     if whole or value is None or isinstance(value, (bool, int, float)):
-        return {"v": value}
+        return box
     size = len(value) if isinstance(value, str) else len(json.dumps(value, ensure_ascii=False))
-    return {"v": value} if size <= _LARGEST else {"size": size}
+    return box if size <= _LARGEST else {"size": size}

@@ -703,7 +703,7 @@ def _raises(phase, index):
         raised = _RAISED[index]
 
         def method(self, *args):
-            error = copy.copy(raised) if type(raised) is not UnicodeDecodeError else raised
+            error = type(raised)(*raised.args)
             error.__cause__ = KeyError("cause")
             if sys.version_info >= (3, 11):
                 error.__notes__ = ["a note"]
@@ -1380,10 +1380,14 @@ def deletions_happen_when_they_did(w):
     def post(self, shared, prep_res, exec_res):
         w.say("post")
 
-    node = w.node(exec=exec, post=post)(max_retries=2)
+    def prep(self, shared):
+        self.held = Held("visit")  # goes with the copy that this visit works on
+
+    node = w.node(prep=prep, exec=exec, post=post)(max_retries=2)
     node >> w.node("Next", prep=lambda self, s: w.say("next"))()
-    w.run(w.flow(node), {})
+    w.run(w.flow(w.flow(node)), {})
     w.say("end")
+    assert [entry[1] for entry in w.log if type(entry) is tuple] == ["local of the failed attempt", "exec_res", "visit"], w.log
     return w.log
 
 

@@ -37,7 +37,7 @@ def test_the_variant_is_what_they_ran_under(tmp_path):
         "import pocketflow; from pocketflow_tracing import instrument; from pocketflow_tracing.frameworks import pocketflow as f;"
         "instrument(); from pocketflow_tracing.frameworks._rewrite import twins;"
         "from pocketflow_tracing.frameworks.pocketflow import uninstall; uninstall();"
-        "print(pocketflow.__file__, len(twins(pocketflow, f._call, f._wait)))"
+        "print(pocketflow.__file__, len(twins(pocketflow, f.open_scope)))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

@@ -7,7 +7,6 @@ import hashlib
 import json
 from typing import Any
 
-import kit
 import pytest
 from collector import Collector, _Answer, _json
 from pocketflow import Flow, Node
@@ -195,7 +194,7 @@ def test_the_mask_of_the_users_client_comes_first(server: MediaCollector):
 
 
 @pytest.mark.parametrize(
-    "content, mime",
+    ("content", "mime"),
     [
         (PNG, "image/png"), (PDF, "application/pdf"), (WAV, "audio/wav"), (b"\xff\xd8\xff\xe0", "image/jpeg"), (b"GIF89a", "image/gif"),
         (b"RIFF1234WEBPVP8 ", "image/webp"), (b"ID3\x04", "audio/mpeg"), (b"OggS", "audio/ogg"), (b"fLaC", "audio/flac"),
@@ -208,7 +207,7 @@ def test_bytes_are_known_by_their_beginning(content, mime):
 
 
 @pytest.mark.parametrize(
-    "text, mime",
+    ("text", "mime"),
     [
         ("data:image/png;base64,AAAA", "image/png"), ("data:AUDIO/WAV;base64,AA", "audio/wav"), ("data:image/svg+xml,<svg/>", None),
         ("data:text/plain;base64,AAAA", None), ("data:", None), ("data: no uri", None), ("data:image/png;charset=x;base64,AA==", "image/png"),

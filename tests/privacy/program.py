@@ -33,6 +33,8 @@ class Account:
 class SecretStr(str):
     """What pydantic's class is called."""
 
+    __slots__ = ()
+
 
 def secrets() -> dict[Any, Any]:
     return {**NAMED, **FORMED, "account": Account("u"), "secret_str": SecretStr(PLAIN), "bytes": KEY.encode(), "headers": [("Cookie", PLAIN)]}
@@ -100,7 +102,7 @@ def main() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     trace.set_tracer_provider(TracerProvider())
     config = TracingConfig(debug=True, mask=mask, metadata={"api_key": PLAIN}, session_id=f"session {KEY}")
-    print(repr(config), str(config), config.describe())
+    sys.stdout.write(f"{config!r} {config} {config.describe()}\n")
     options = dict(config=config, tags=[f"tag {KEY}"], metadata=lambda shared: secrets(), user_id=f"user {KEY}")
     named = type(f"Node {KEY}", (Ask,), {})
     ask = named()
@@ -115,7 +117,7 @@ def main() -> None:
         except ValueError:
             pass
         trace_flow(**options)(lambda password, shared: Flow(start=Items()).run(shared))(PLAIN, secrets())
-    print(repr(flow), pocketflow_tracing.flush(timeout=float(sys.argv[1])))
+    sys.stdout.write(f"{flow!r} {pocketflow_tracing.flush(timeout=float(sys.argv[1]))}\n")
 
 
 if __name__ == "__main__":

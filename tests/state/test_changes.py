@@ -50,7 +50,7 @@ def test_same_is_what_json_writes(one, other):
     assert (canonical(one) == canonical(other)) is same(one, other)
 
 
-@pytest.mark.parametrize("old, new", [(0, False), (1, True), (1, 1.0), (0.0, -0.0)])
+@pytest.mark.parametrize(("old", "new"), [(0, False), (1, True), (1, 1.0), (0.0, -0.0)])
 @pytest.mark.parametrize("wrap", [lambda x: x, lambda x: [x], lambda x: {"a": [{"b": x}]}])
 def test_equal_values_of_another_type_differ(old, new, wrap):
     """What Python calls equal and JSON does not is a change, nested as well."""
@@ -62,7 +62,7 @@ LONG = [{"role": "user", "content": f"message {number} " * 20} for number in ran
 
 
 @pytest.mark.parametrize(
-    "old, new, steps",
+    ("old", "new", "steps"),
     [
         (LONG, [*LONG, {"role": "x"}], [{"path": [], "at": 60, "removed": 0, "added": [{"role": "x"}]}]),
         (LONG, LONG[:58], [{"path": [], "at": 58, "removed": 2, "added": []}]),

@@ -177,14 +177,14 @@ def test_more_keys_than_are_watched(tmp_path):
     run({}, [[("many", f"group {number} ", None)] for number in range(8)] + [[("few", "a", None)]], tmp_path / "traces.db")
 
 
-@pytest.mark.parametrize("old, new", [(0, False), (1, 1.0), (True, 1)])
+@pytest.mark.parametrize(("old", "new"), [(0, False), (1, 1.0), (True, 1)])
 def test_json_types_of_keys(tmp_path, old, new):
     """A value that becomes an equal one of another type has changed."""
     run({"a": old}, [[("set", "a", new)]], tmp_path / "traces.db")
 
 
 @pytest.mark.xfail(strict=False, reason="the comparison of pictures does not look inside yet")
-@pytest.mark.parametrize("old, new", [(0, False), (1, 1.0), (True, 1), (0.0, -0.0)])
+@pytest.mark.parametrize(("old", "new"), [(0, False), (1, 1.0), (True, 1), (0.0, -0.0)])
 def test_json_types_inside(tmp_path, old, new):
     """So has one inside of a container."""
     run({"a": [{"b": old}]}, [[("set", "a", [{"b": new}])]], tmp_path / "traces.db")

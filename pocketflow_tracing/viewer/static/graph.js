@@ -46,9 +46,11 @@ export class GraphView {
     this.height = top;
     this.picture = svg("svg", { viewBox: `0 0 ${this.width} ${this.height}`, role: "group", "aria-label": "Nodes of the flow" }, drawn);
     const at = [this.canvas.scrollLeft, this.canvas.scrollTop];
+    const focused = this.canvas.contains(document.activeElement) ? document.activeElement.dataset.node : undefined;
     fill(this.canvas, this.picture);
     this.#size();
     this.canvas.scrollTo(...at);
+    if (focused !== undefined) [...this.canvas.querySelectorAll("[data-node]")].find((node) => node.dataset.node === focused)?.focus();
   }
 
   #size() {

@@ -8,5 +8,5 @@ await showRun(main, {
   load: async () => facts.answer,
   span: async (id) => facts.details[id] ?? { attributes: {}, metadata: {}, scores: [], error: null, input: null, output: null, state: null, cost: null },
   states: async () => facts.states,
-  value: async () => null,
+  value: async () => ({}),
 }, { offline: true });

@@ -5,8 +5,10 @@ import { brief, counted, duration, grouped, moment, money } from "./words.js";
 import { decision, nodeNames, shortName, visitOf, wasSaved } from "./tree.js";
 import { valueView } from "./json_tree.js";
 import { messagesOf } from "./messages.js";
+import { placeOf, shownOf, signOf } from "./changes.js";
 
 const KINDS = { flow: "flow", pass: "pass of a batch flow", node: "node visit", phase: "phase", attempt: "attempt", function: "function", external: "span of another instrumentation" };
+const MOST_PARTS = 6;
 
 export class Panel {
   constructor(model, source, actions) {
@@ -131,16 +133,21 @@ export class Panel {
   }
 
   #state(detail, span) {
-    const state = detail.state;
-    if (!state) return null;
+    if (!detail.state) return null;
     const rows = [];
-    const row = (sign, kind, key, value) => rows.push(h("li", { class: `change ${kind}` }, h("span", { class: "sign", title: kind }, sign), h("button", { type: "button", class: "key-link", onclick: () => this.actions.key(key, span.id) }, key), value === undefined ? null : h("span", { class: "quiet preview" }, brief(value, 80))));
-    for (const [key, value] of Object.entries(state.full ?? {})) row("=", "first", key, value);
-    for (const [key, value] of Object.entries(state.added ?? {})) row("+", "added", key, value);
-    for (const [key, change] of Object.entries(state.changed ?? {})) row("~", "changed", key, change.new);
-    for (const key of state.removed ?? []) row("−", "removed", key);
+    const row = (sign, kind, key, value, path = "") => rows.push(h("li", { class: `change ${kind}` }, h("span", { class: "sign", title: kind }, sign),
+      h("button", { type: "button", class: "key-link", onclick: () => this.actions.key(key, span.id) }, key + path), value === undefined ? null : h("span", { class: "quiet preview" }, brief(value, 80))));
+    for (const state of [detail.state, detail.state.end ?? {}]) {
+      for (const [key, value] of Object.entries(state.full ?? {})) row("=", "first", key, value);
+      for (const [key, value] of Object.entries(state.added ?? {})) row("+", "added", key, value);
+      for (const [key, change] of Object.entries(state.changed ?? {})) {
+        for (const part of (change.inside ?? [{ path: [], ...change }]).slice(0, MOST_PARTS)) row(...signOf(part), key, shownOf(part), placeOf(part));
+        if (change.inside?.length > MOST_PARTS) row("~", "changed", key, undefined, ` and ${change.inside.length - MOST_PARTS} more places`);
+      }
+      for (const key of state.removed ?? []) row("−", "removed", key);
+    }
     if (!rows.length) return null;
-    return section(state.full ? "shared at the start" : "Wrote into shared", h("ul", { class: "changes" }, rows));
+    return section(detail.state.full ? "shared at the start" : "Wrote into shared", h("ul", { class: "changes" }, rows));
   }
 
   #facts(span, detail) {

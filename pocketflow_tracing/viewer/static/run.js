@@ -12,7 +12,7 @@ const source = {
   changes: (after, status) => ask(base, { after, status }),
   span: (id) => ask(`${base}/spans/${encodeURIComponent(id)}`),
   states: async () => (await ask(`${base}/states`)).states,
-  value: async (span, key) => (await ask(`${base}/states/${encodeURIComponent(span)}`, { key })).value,
+  value: (step, key) => ask(`${base}/states/${step}`, { key }),
 };
 
 try {

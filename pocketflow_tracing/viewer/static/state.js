@@ -4,9 +4,12 @@ import { fill, h, icon, iconButton, statusMark } from "./dom.js";
 import { brief, counted, duration, sizeWords } from "./words.js";
 import { diffView } from "./diff.js";
 import { valueView } from "./json_tree.js";
+import { applied } from "./changes.js";
 
-const SIGNS = { first: "=", added: "+", changed: "~", removed: "−" };
-const WORDS = { first: "there at the start", added: "added", changed: "changed", removed: "removed" };
+const SIGNS = { first: "=", added: "+", changed: "~", removed: "−", unwatched: "…" };
+const WORDS = { first: "there at the start", added: "added", changed: "changed", removed: "removed", unwatched: "no longer watched" };
+const GONE = new Set(["removed", "unwatched"]);
+const UNKNOWN = "<unknown: what it was before is not in the store>";
 
 export class StateView {
   constructor(model, source, actions) {
@@ -71,12 +74,12 @@ export class StateView {
     const at = this.steps[this.step];
     this.slider.value = String(this.step);
     this.slider.setAttribute("aria-valuetext", `${at.title}, step ${this.step} of ${this.steps.length - 1}`);
-    const changes = ["added", "changed", "removed"].map((kind) => [kind, [...at.written].filter(([, one]) => one.kind === kind).length]).filter(([, number]) => number);
+    const changes = ["added", "changed", "removed", "unwatched"].map((kind) => [kind, [...at.written].filter(([, one]) => one.kind === kind).length]).filter(([, number]) => number);
     fill(this.where,
       at.span ? statusMark(at.span.status) : null,
       h("strong", {}, at.title),
       h("span", { class: "quiet" }, this.step === 0 && at.first ? "before the first node" : `step ${this.step} of ${this.steps.length - 1}`),
-      changes.length ? changes.map(([kind, number]) => h("span", { class: `change-count ${kind}` }, `${SIGNS[kind]} ${number} ${kind}`)) : at.first ? null : h("span", { class: "quiet" }, "changed nothing in shared"),
+      changes.length ? changes.map(([kind, number]) => h("span", { class: `change-count ${kind}` }, `${SIGNS[kind]} ${number} ${WORDS[kind]}`)) : at.first ? null : h("span", { class: "quiet" }, "changed nothing in shared"),
       h("span", { class: "spring" }),
       at.span ? h("button", { type: "button", class: "button small", onclick: () => this.actions.open(at.span.id) }, "Show this visit") : null);
     fill(this.table, this.#keys(at));
@@ -86,7 +89,7 @@ export class StateView {
 
   #keys(at) {
     const shared = stateAt(this.steps, this.step);
-    const gone = [...at.written].filter(([, one]) => one.kind === "removed").map(([key]) => [key, null]);
+    const gone = [...at.written].filter(([, one]) => GONE.has(one.kind)).map(([key]) => [key, null]);
     const entries = [...shared, ...gone];
     if (!entries.length) return h("p", { class: "quiet" }, "shared is empty here.");
     return h("ul", { class: "key-rows" }, entries.map(([key, held]) => {
@@ -114,16 +117,26 @@ export class StateView {
     fill(body, valueView(value, key).element);
   }
 
-  /** The value of a write; a large one is asked for when it is first seen. */
-  async #whole(held) {
-    if (!("v" in held.box)) {
-      try {
-        held.box.v = await this.source.value(held.span, held.key);
-      } catch (error) {
-        return `(${error.message} It has ${sizeWords(held.box.size)}.)`;
+  /** The value of a write; a large one is asked for when it is first seen, a change is applied to what was there before. */
+  async #whole(write) {
+    const chain = [];
+    let at = write;
+    while (at && at.whole === undefined) {
+      if ("size" in at.box) {
+        try {
+          at.box = await this.source.value(at.seq, at.key);
+        } catch (error) {
+          return `(${error.message} It has ${sizeWords(at.box.size)}.)`;
+        }
       }
+      chain.push(at);
+      if ("v" in at.box) break;
+      at = at.before;
     }
-    return held.box.v;
+    let value = at?.whole ?? UNKNOWN;
+    for (const one of chain.reverse()) value = "v" in one.box ? one.box.v : applied(value, one.box.inside) ?? UNKNOWN;
+    write.whole = value;
+    return value;
   }
 
   #history() {
@@ -136,53 +149,62 @@ export class StateView {
         h("button", { type: "button", class: "write-head", onclick: () => this.go(number) },
           h("span", { class: `sign ${write.kind}` }, SIGNS[write.kind]), h("strong", {}, step.title), h("span", { class: "quiet" }, WORDS[write.kind])),
         value));
-      if (write.kind !== "removed") this.#whole(write).then((whole) => fill(value, h("span", { class: "preview" }, brief(whole, 220))));
+      if (!GONE.has(write.kind)) this.#whole(write).then((whole) => fill(value, h("span", { class: "preview" }, brief(whole, 220))));
     }
     return [h("div", { class: "section-head" }, h("h3", {}, h("code", {}, this.key)), h("span", { class: "quiet" }, counted(writes.length, "write")), h("span", { class: "spring" }), iconButton("close", "Close the history", () => this.choose(this.key))), list];
   }
 }
 
-/** Steps of the slider: the first picture, then every node visit in the order in which they ended. */
+/** Steps of the slider: each picture and each visit of a node, in the order in which they ended. */
 function stepsOf(model, states) {
-  const bySpan = new Map(states.map((state) => [state.span, state]));
-  const silent = [...model.spans.values()].filter((span) => span.kind === "node" && span.took !== null && !bySpan.has(span.id)).sort((a, b) => ended(a) - ended(b));
+  const known = new Set(states.map((state) => state.span));
+  const silent = [...model.spans.values()].filter((span) => span.kind === "node" && span.took !== null && !known.has(span.id)).sort((a, b) => ended(a) - ended(b));
   const steps = [];
-  const last = new Map(); // key -> the newest write
+  const pictures = new Map(); // which shared -> key -> its newest write
+  let of = states[0]?.of ?? 0;
+  const add = (span, state) => {
+    if (state) ({ of } = state);
+    if (!pictures.has(of)) pictures.set(of, new Map());
+    steps.push(stepOf(span, state, of, pictures.get(of), steps.length));
+  };
   for (const state of states) {
     const span = model.spans.get(state.span) ?? null;
     const time = span ? (state.first ? span.start : ended(span)) : 0;
-    while (silent.length && ended(silent[0]) < time && !state.first) steps.push(step(silent.shift(), null, last, steps.length));
-    steps.push(step(span, state, last, steps.length));
+    while (silent.length && ended(silent[0]) < time) add(silent.shift(), null);
+    add(span, state);
   }
-  for (const span of silent) steps.push(step(span, null, last, steps.length));
+  for (const span of silent) add(span, null);
   return steps;
 }
 
 const ended = (span) => span.start + (span.took ?? 0);
 
-function step(span, state, last, number) {
+function stepOf(span, state, of, last, number) {
   const written = new Map();
   const first = Boolean(state?.first);
-  const write = (kind, key, box) => {
-    const made = { kind, key, box, span: state.span, step: number, before: last.get(key) ?? null };
-    written.set(key, made);
-    last.set(key, made);
-  };
   if (first) last.clear();
+  const write = (kind, key, box) => {
+    const made = { kind, key, box, seq: state.seq, step: number, before: last.get(key) ?? null };
+    written.set(key, made);
+    if (GONE.has(kind)) last.delete(key);
+    else last.set(key, made);
+  };
   for (const [key, box] of Object.entries(state?.added ?? {})) write(first ? "first" : "added", key, box);
   for (const [key, box] of Object.entries(state?.changed ?? {})) write("changed", key, box);
-  for (const key of state?.removed ?? []) { write("removed", key, { v: null }); last.delete(key); }
+  for (const key of state?.removed ?? []) write("removed", key, {});
+  for (const key of state?.unwatched ?? []) write("unwatched", key, {});
   const visit = span?.facts.visit > 1 ? ` visit ${span.facts.visit}` : "";
-  return { span, first, written, writes: written.size > 0, title: first ? `start of ${span?.name ?? "the run"}` : `${span?.name ?? "?"}${visit}` };
+  return { span, of, first, written, writes: written.size > 0, title: first ? `start of ${span?.name ?? "the run"}` : `${span?.name ?? "?"}${visit}` };
 }
 
-/** What shared held after a step: [key, write]. */
+/** What the shared of a step held after it: [key, write]. */
 function stateAt(steps, until) {
   let shared = new Map();
-  for (const { first, written } of steps.slice(0, until + 1)) {
+  for (const { of, first, written } of steps.slice(0, until + 1)) {
+    if (of !== steps[until].of) continue;
     if (first) shared = new Map();
     for (const [key, write] of written) {
-      if (write.kind === "removed") shared.delete(key);
+      if (GONE.has(write.kind)) shared.delete(key);
       else shared.set(key, write);
     }
   }

@@ -282,7 +282,7 @@ export class Timeline {
       all.push(span);
       pending.push(...span.children.toReversed());
     }
-    const rows = wanted === isProblem ? all : this.rows;
+    const rows = wanted === isProblem || !this.rows.length ? all : this.rows;
     const at = rows.findIndex((span) => span.id === this.selected);
     for (let turn = 1; turn <= rows.length; turn += 1) {
       const span = rows[(at + direction * turn + rows.length * 2) % rows.length];

@@ -141,5 +141,10 @@ export function visitOf(span) {
   return null;
 }
 
-/** Whether something went wrong here, saved or not. */
-export const isProblem = (span) => ["error", "cancelled", "interrupted"].includes(span.status) || span.facts.phase === "exec_fallback";
+/** Whether something went wrong in this span itself, saved or not: not only in a span below it. */
+export function isProblem(span) {
+  if (span.facts.phase === "exec_fallback") return true;
+  return wentWrong(span) && !span.children.some((child) => wentWrong(child) && !wasSaved(child));
+}
+
+const wentWrong = (span) => ["error", "cancelled", "interrupted"].includes(span.status);

@@ -1,0 +1,132 @@
+"""Policies in whole runs: by key of `shared`, by what a value is, by node class and by class of the value."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from typing import Any
+
+import kit
+import pytest
+from pocketflow import BatchNode, Flow, Node
+
+from pocketflow_tracing import add_metadata, trace_flow
+
+
+@dataclasses.dataclass
+class Customer:
+    name: str
+
+
+class First(Node):
+    def prep(self, shared: Any) -> Any:
+        return {"text": "first prep"}
+
+    def exec(self, prep_res: Any) -> Any:
+        add_metadata(note="first note")
+        return {"text": "first exec", "customer": Customer("first customer")}
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+        shared["documents"].append("document two")
+
+
+class Second(First):
+    def exec(self, prep_res: Any) -> Any:
+        return {"text": "second exec", "customer": Customer("second customer")}
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+        shared["users"] = [{"name": "n", "email": "user email"}]
+
+
+class Items(BatchNode):
+    def prep(self, shared: Any) -> Any:
+        return ["item one", "item two"]
+
+    def exec(self, prep_res: Any) -> Any:
+        return "made of it"
+
+
+class Fails(Node):
+    def exec(self, prep_res: Any) -> Any:
+        raise ValueError(" ".join(["the", "message"]))  # its source line stands in the traceback
+
+
+def recorded(policies: dict[str, str], *classes: type, **settings: Any) -> str:
+    """Everything that is recorded of a run of nodes of these classes, as one text."""
+    records = kit.use(kit.Records(), policies=policies, **settings)
+    nodes = [cls() for cls in classes]
+    for one, other in itertools.pairwise(nodes):
+        one >> other
+    shared = {"documents": ["document one"], "kept": "kept"}
+    try:
+        trace_flow(Flow(start=nodes[0])).run(shared)
+    except ValueError:
+        pass
+    everything = [dataclasses.asdict(record) for record in [*records.spans(), records.run()]]
+    return json.dumps(everything)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "hidden", "seen"),
+    [
+        ("documents", ["document one", "document two"], ["kept", "first exec"]),
+        ("shared.documents", ["document one", "document two"], ["kept"]),
+        ("users.*.email", ["user email"], ['"name": "n"']),
+        ("prep_res", ["first prep", "item one", "item two"], ["first exec", "second exec", "kept"]),
+        ("exec_res", ["first exec", "second exec"], ["first prep", "kept"]),
+        ("First.exec_res", ["first exec"], ["second exec", "first prep"]),
+        ("First.exec_res.text", ["first exec"], ["first customer", "second exec"]),
+        ("First", ["first exec", "first note", "first customer"], ["second exec", "kept", "document two"]),
+        ("class:Customer", ["first customer", "second customer"], ["first exec", "second exec"]),
+        ("class:Cust*", ["first customer", "second customer"], ["first exec"]),
+        ("Fails.error.message", ["the message"], ["ValueError"]),
+        ("Fails", ["the message"], ["ValueError", "first exec"]),
+    ],
+)
+@pytest.mark.parametrize("policy", ["hide", "summarise"])
+def test_a_pattern_covers_every_copy(pattern, hidden, seen, policy):
+    """What a pattern names stands nowhere in the records; what it does not name stays."""
+    nodes = (First, Second, Items, Fails)
+    plain = recorded({}, *nodes)
+    for text in (*hidden, *seen):
+        assert text in plain, text
+    shown = recorded({pattern: policy}, *nodes)
+    assert [] == [text for text in hidden if text in shown]
+    assert [] == [text for text in seen if text not in shown]
+
+
+def test_the_first_pattern_decides():
+    """An exception from a rule stands before it."""
+    shown = recorded({"First.exec_res": "record", "exec_res": "hide"}, First, Second)
+    assert "first exec" in shown
+    assert "second exec" not in shown
+
+
+def test_a_failing_mask_withholds():
+    """A mask that raises withholds the value everywhere, and the run goes on."""
+
+    def mask(value: Any, path: Any) -> Any:
+        if isinstance(value, str) and value.startswith(("first", "document")):
+            raise RuntimeError("document")
+        return value
+
+    shown = recorded({}, First, Second, mask=mask)
+    assert "first exec" not in shown
+    assert "document one" not in shown
+    assert "withheld" in shown
+    assert "second exec" in shown
+
+
+@pytest.mark.absorbs
+def test_the_line_of_the_guard_holds_no_data(caplog, monkeypatch):
+    """An error of ours whose message holds the user's data is logged by type and place only."""
+
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("canary in the message")
+
+    kit.use(kit.Records())
+    monkeypatch.setattr("pocketflow_tracing._runs.Run", fail)
+    trace_flow(Flow(start=First())).run({"documents": []})
+    assert any("RuntimeError" in line for line in caplog.messages)
+    assert "canary" not in caplog.text

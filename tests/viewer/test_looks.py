@@ -1,0 +1,110 @@
+"""Every page in light and dark, narrow and wide: nothing sticks out, everything can be read, and pictures for the eye."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from pocketflow_tracing.store import Store
+
+SCREENSHOTS = Path(__file__).parents[2] / "docs" / "screenshots"
+
+# Contrast as WCAG 2.1 counts it, for every element with text of its own; names for every control.
+CHECK = """() => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgba = (color) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = color;
+    canvas.fillRect(0, 0, 1, 1);
+    const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
+    return [r, g, b, a / 255];
+  };
+  const over = (top, below) => top.slice(0, 3).map((part, at) => part * top[3] + below[at] * (1 - top[3]));
+  const light = (color) => color.map((part) => part / 255).map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)).reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
+  const ground = (element) => {
+    const layers = [];
+    for (let at = element; at; at = at.parentElement) {
+      const color = rgba(getComputedStyle(at).backgroundColor);
+      if (color[3] > 0) layers.push(color);
+      if (color[3] === 1) break;
+    }
+    return layers.reverse().reduce((below, top) => over(top, below), [255, 255, 255]);
+  };
+  const found = [];
+  const shown = (element) => element.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && element.getBoundingClientRect().width > 2;
+  for (const element of document.querySelectorAll("body *:not(svg *):not(option):not(script)")) {
+    if (![...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim()) || !shown(element)) continue;
+    const style = getComputedStyle(element);
+    const back = ground(element);
+    const front = over(rgba(style.color), back);
+    const [high, low] = [light(front), light(back)].sort((a, b) => b - a);
+    const size = parseFloat(style.fontSize);
+    const large = size >= 24 || (size >= 18.6 && Number(style.fontWeight) >= 700);
+    const ratio = (high + 0.05) / (low + 0.05);
+    if (ratio < (large ? 3 : 4.5)) found.push(`${ratio.toFixed(2)} ${element.tagName}.${element.className} "${element.textContent.trim().slice(0, 30)}"`);
+  }
+  for (const control of document.querySelectorAll("button, a[href], input, select, [role=tab], [role=treeitem], [role=slider]")) {
+    const name = control.getAttribute("aria-label") || control.textContent.trim() || control.labels?.[0]?.textContent.trim();
+    if (shown(control) && !name) found.push(`no name: ${control.outerHTML.slice(0, 120)}`);
+  }
+  if (document.documentElement.scrollWidth > innerWidth) found.push(`the page is ${document.documentElement.scrollWidth} px wide, the window ${innerWidth}`);
+  return found;
+}"""
+
+
+def addresses(made):
+    demo, examples, killed = made("demo"), made("examples"), made("killed")
+    last, before = (run.run_id for run in Store(demo).runs(limit=2))
+    tickets = [run.run_id for run in Store(examples).runs() if run.name.startswith("CustomerSupport")]
+    attempt = next(span.span_id for span in Store(demo).spans(last, payload=False) if span.attributes.get("level") == "WARNING")
+    return {
+        "runs": (demo, "/", "table.runs tbody tr"),
+        "runs-examples": (examples, "/", "table.runs tbody tr"),
+        "none": (demo.with_name("none.db"), "/", ".empty"),
+        "run": (demo, f"/runs/{last}?span={attempt}", ".error-box"),
+        "graph": (demo, f"/runs/{last}?view=graph", ".graph-node"),
+        "state": (demo, f"/runs/{last}?view=state&step=3&key=notes", ".writes li"),
+        "interrupted": (killed, f"/runs/{Store(killed).run('last').run_id}", ".run-problem"),
+        "compare": (examples, f"/compare?left={tickets[1]}&right={tickets[0]}", ".pairs"),
+        "compare-same": (demo, f"/compare?left={before}&right={last}", ".pairs"),
+        "nodes": (demo, "/nodes?flow=ResearchAssistant", "table.nodes"),
+    }
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return tmp_path_factory.mktemp("screenshots")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440])
+def test_every_page_can_be_read(opened, serve, made, pictures, theme, width):
+    """AA contrast, a name for every control, no sideways scrolling; the pictures are kept in a temporary folder."""
+    found = {}
+    page = opened("about:blank", width=width, height=780 if width < 600 else 900, theme=theme)
+    for name, (store, address, ready) in addresses(made).items():
+        page.goto(serve(store) + address)
+        expect(page.locator(ready).first).to_be_visible()
+        expect(page.locator(".waiting, .figures:empty")).to_have_count(0)
+        page.screenshot(path=pictures / f"{name}-{theme}-{width}.png")
+        if complaints := page.evaluate(CHECK):
+            found[name] = complaints
+    print(f"screenshots in {pictures}")
+    assert {} == found
+
+
+def test_pictures_for_the_readme(opened, serve, made, pictures):
+    """The README's pictures come from the demo; UPDATE_SCREENSHOTS=1 writes them where the README looks."""
+    folder = SCREENSHOTS if os.environ.get("UPDATE_SCREENSHOTS") else pictures / "readme"
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = addresses(made)
+    for name, picture in {"runs-examples": "runs", "run": "run", "graph": "graph", "state": "state"}.items():
+        store, address, ready = pages[name]
+        page = opened(serve(store) + address, width=1280, height=800)
+        expect(page.locator(ready).first).to_be_visible()
+        expect(page.locator(".waiting, .figures:empty")).to_have_count(0)
+        page.screenshot(path=folder / f"{picture}.png")
+        assert 20_000 < (folder / f"{picture}.png").stat().st_size < 400_000
