@@ -55,7 +55,7 @@ def run_record(run: Run) -> RunRecord:
         environment=_optional_text(attributes.get("environment"), run),
         release=_optional_text(attributes.get("release"), run),
         graph=render(run.graph.plain(), run.pipeline.plain_rules),
-        error=_short_error(root, run.pipeline.rules),
+        error=_short_error(root, run.pipeline.rules.of_node(_class_of(root))),
         process_id=process_id(),
         trace_name=_optional_text(attributes.get("trace_name"), run),
         is_app_root=run.is_app_root,

@@ -7,10 +7,12 @@ limit, the first and the last are watched, so that a visit costs the same howeve
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from ._changes import same
 from .capture import Capture, is_scalar
 from .capture_kinds import name_of
 
@@ -32,18 +34,32 @@ def key_text(key: Any) -> str:
     return f"<{name_of(type(key))}>"
 
 
+def _strictly_same(old: Any, new: Any) -> bool:
+    """Whether two equal snapshots are the same as JSON has it: 1 is neither 1.0 nor true there, in containers as well."""
+    try:
+        # compares types and values of plain data in C; `same` takes ten times as long for thirty messages
+        if marshal.dumps(old, 2) == marshal.dumps(new, 2):
+            return True
+    except ValueError:  # tagged objects are no plain data
+        pass
+    return same(old, new)
+
+
 class SharedState:
     """The picture of one shared object.
 
     Args:
         shared: the object itself, kept so that its id stays its own; only dicts (and subclasses) are pictured.
         capture: takes the snapshots.
+        number: tells the shared objects of one run apart, the first is 0.
     """
 
-    __slots__ = ("_capture", "_pictures", "shared")
+    __slots__ = ("_capture", "_keys", "_pictures", "number", "shared")
 
-    def __init__(self, shared: Any, capture: Capture) -> None:
+    def __init__(self, shared: Any, capture: Capture, number: int = 0) -> None:
         self.shared = shared
+        self.number = number
+        self._keys: dict[str, Any] = {}  # scalar keys that are no strings, by their text
         self._capture = capture
         self._pictures: dict[str, Any] = {}
 
@@ -63,8 +79,20 @@ class SharedState:
     def full(self) -> dict[str, Any]:
         """Take the whole picture: {key: snapshot}."""
         snapshot = self._capture.snapshot
-        self._pictures = {key_text(key): snapshot(value) for key, value in self._watched()}
+        self._pictures = {
+            key if type(key) is str else self._text(key): snapshot(value) for key, value in self._watched()
+        }
         return dict(self._pictures)
+
+    def _text(self, key: Any) -> str:
+        # 1 and "1" are two keys: one that is no string says what it is where a string has its text
+        text = key_text(key)
+        if not is_scalar(key):
+            return text
+        text = f"{text} ({type(key).__name__})" if dict.__contains__(self.shared, text) else text
+        if len(self._keys) < 4 * MAX_KEYS:
+            self._keys[text] = key
+        return text
 
     def picture(self) -> dict[str, Any]:
         """The last picture taken, {key: snapshot}."""
@@ -83,7 +111,7 @@ class SharedState:
         changed: dict[str, Any] = {}
         count = 0
         for key, value in self._watched():
-            text = key if type(key) is str else key_text(key)
+            text = key if type(key) is str else self._text(key)
             count += 1
             old = pictures.get(text, _MISSING)
             if old is value and is_scalar(value):
@@ -91,7 +119,7 @@ class SharedState:
             new = snapshot(value)
             if old is _MISSING:
                 added[text] = new
-            elif type(old) is type(new) and old == new:
+            elif old == new and _strictly_same(old, new):
                 continue
             else:
                 changed[text] = (old, new)
@@ -106,12 +134,14 @@ class SharedState:
         return result or None
 
     def _forget(self, result: dict[str, Any]) -> None:
-        watched = {key_text(key) for key, _ in self._watched()}
-        gone = [key for key in self._pictures if key not in watched]
-        removed = [key for key in gone if not dict.__contains__(self.shared, key)]
-        unwatched = [key for key in gone if dict.__contains__(self.shared, key)]
-        for key in gone:
-            del self._pictures[key]
+        watched = {key if type(key) is str else self._text(key) for key, _ in self._watched()}
+        gone = [text for text in self._pictures if text not in watched]
+        removed: list[str] = []
+        unwatched: list[str] = []
+        for text in gone:
+            (unwatched if dict.__contains__(self.shared, self._keys.get(text, text)) else removed).append(text)
+            del self._pictures[text]
+            self._keys.pop(text, None)
         if removed:
             result["removed"] = removed
         if unwatched:

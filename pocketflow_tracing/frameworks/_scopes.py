@@ -247,11 +247,13 @@ class Visit(Scope):
             if self.opens and run.pipeline.inputs:
                 span.input = run.pipeline.capture.snapshot(shared)
             return
-        state = self.state = run.states[id(shared)] = SharedState(shared, run.pipeline.capture)
+        state = self.state = run.states[id(shared)] = SharedState(shared, run.pipeline.capture, len(run.states))
         full = state.full()
         if run.pipeline.values_of_state:
             run.state_seq += 1
             span.state = {"seq": run.state_seq, "full": full}
+            if state.number:
+                span.state["of"] = state.number
         if run.pipeline.inputs:
             span.input = full
 
@@ -290,10 +292,13 @@ class Visit(Scope):
             return
         if run.pipeline.values_of_state:
             run.state_seq += 1
-            if span.state is None:
-                span.state = {"seq": run.state_seq, **changes}
-            else:  # the visit that took the first picture
-                span.state.update(changes)
+            step = {"seq": run.state_seq, **changes}
+            if span.state is not None:  # the visit that took the first picture: its own step is the last
+                span.state["end"] = step
+                return
+            span.state = step
+            if state.number:
+                step["of"] = state.number
         else:
             names = {kind: list(keys) for kind, keys in changes.items()}
             span.attributes["changed_keys"] = names

@@ -57,7 +57,7 @@ async function compared() {
 
 function side(run, number) {
   return h("div", { class: "side" },
-    h("h2", {}, statusMark(run.status), h("a", { href: `/runs/${run.id}` }, run.name), h("span", { class: "quiet mono" }, run.id.slice(0, 8)), h("span", { class: "tag" }, number ? "right" : "left")),
+    h("h2", {}, h("span", { class: "side-name" }, statusMark(run.status), " ", h("a", { href: `/runs/${run.id}` }, run.name)), h("span", { class: "quiet mono" }, run.id.slice(0, 8)), h("span", { class: "tag" }, number ? "right" : "left")),
     h("dl", { class: "facts" }, rows(run).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value || "–")])),
     run.error ? h("p", { class: "run-error" }, run.error) : null);
 }
@@ -89,7 +89,7 @@ function parting(answer) {
   const sentence = pair.left && pair.right
     ? `The runs part at ${visit.name}${visit.visit > 1 ? ` visit ${visit.visit}` : ""}: “${pair.left.action}” on the left, “${pair.right.action}” on the right.`
     : `The runs part where only the ${pair.left ? "left" : "right"} one visited ${visit.name}${visit.visit > 1 ? ` (visit ${visit.visit})` : ""}.`;
-  return h("p", { class: "parting" }, icon("next"), sentence, " ", h("a", { href: "#parting" }, "Show it"));
+  return h("p", { class: "parting" }, icon("next"), h("span", {}, sentence, " ", h("a", { href: "#parting" }, "Show it")));
 }
 
 function table(answer) {

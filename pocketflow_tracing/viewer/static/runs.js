@@ -147,7 +147,7 @@ function row(run, optional, longest) {
   bar_.style.width = `${Math.max(2, 100 * Math.min(1, (took ?? 0) / (longest || 1)))}%`;
   return h("tr", { class: `${run.fresh ? "fresh " : ""}${chosen ? "chosen" : ""}`, dataset: { run: run.id } },
     h("td", { class: "choose" }, choose),
-    h("td", { class: "state" }, statusMark(run.status, { word: true })),
+    h("td", { class: "run-status" }, statusMark(run.status, { word: true })),
     h("td", { class: "name" },
       h("a", { class: "run-link", href: `/runs/${run.id}` }, run.name || "(unnamed)"),
       h("span", { class: "quiet mono" }, run.id.slice(0, 8)),
