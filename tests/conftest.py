@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 from types import FunctionType
 
+import kit
 import pocketflow
 import pytest
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
-import kit
 from pocketflow_tracing import _guard, _log, _options, _pipeline, recorder, uninstrument
 from pocketflow_tracing.delivery import delivery
 from pocketflow_tracing.frameworks import pocketflow as framework

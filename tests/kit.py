@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import copy
 import itertools
+import os
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -378,3 +379,8 @@ def first_difference(one: Seen, other: Seen) -> Iterator[str]:
     for name in ("result", "error", "log", "warnings"):
         if getattr(one, name) != getattr(other, name):
             yield f"{name}: {getattr(one, name)!r} != {getattr(other, name)!r}"
+
+
+def examples(number: int) -> int:
+    """How many random examples a test tries: all of them, or the share that the variable TEST_EXAMPLES names (0.1)."""
+    return max(10, int(number * float(os.environ.get("TEST_EXAMPLES", "1"))))

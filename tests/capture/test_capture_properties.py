@@ -11,6 +11,7 @@ import string
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kit import examples
 
 from pocketflow_tracing.capture import Limits, snapshot
 from pocketflow_tracing.capture_types import Cut, Elided, Note, Pairs, Tagged
@@ -57,7 +58,7 @@ LIMITS = st.builds(
     max_depth=st.integers(1, 5),
     max_text=st.integers(4, 100),
 )
-PROFILE = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PROFILE = settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def entries(taken) -> int:

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from collector import Collector
 from drill import PROGRAM, environment
-
 
 
 def pytest_collection_modifyitems(items):

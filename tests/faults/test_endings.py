@@ -10,7 +10,6 @@ import sys
 import time
 
 import pytest
-
 from collector import Collector, Mode
 from drill import PROGRAM, environment
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from collector import Collector, Mode
 
 SPANS_PER_RUN = 9  # the flow, and two nodes with prep, exec and post

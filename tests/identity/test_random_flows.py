@@ -11,7 +11,7 @@ import kit
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kit import World, observe
+from kit import World, examples, observe
 
 from pocketflow_tracing import _ids
 
@@ -180,7 +180,7 @@ def check_counts(records, seen):
 COMMON = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
-@settings(max_examples=500, **COMMON)
+@settings(max_examples=examples(500), **COMMON)
 @given(spec=flows(), how=HOWS, flavour=FLAVOURS)
 def test_with_a_good_sink(records, spec, how, flavour):
     """Result, error, shared, warnings and the order of calls agree; the records are whole and count the calls."""
@@ -193,7 +193,7 @@ def test_with_a_good_sink(records, spec, how, flavour):
 
 
 @pytest.mark.absorbs
-@settings(max_examples=300, **COMMON)
+@settings(max_examples=examples(300), **COMMON)
 @given(spec=flows(), how=HOWS, flavour=FLAVOURS)
 def test_with_sinks_that_raise(fresh_delivery, spec, how, flavour):
     """They agree when every method of the only sinks raises."""
@@ -207,7 +207,7 @@ READINGS = st.one_of(
 
 
 @pytest.mark.absorbs
-@settings(max_examples=200, **COMMON)
+@settings(max_examples=examples(200), **COMMON)
 @given(spec=flows(), how=HOWS, flavour=FLAVOURS, readings=st.lists(READINGS, min_size=1, max_size=8))
 def test_with_a_hostile_clock(records, spec, how, flavour, readings):
     """They agree under a clock that jumps, lies about its type, or raises."""

@@ -12,6 +12,7 @@ import kit
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kit import examples
 from pocketflow import Flow, Node
 
 from pocketflow_tracing import add_metadata, flush, trace_flow
@@ -158,7 +159,7 @@ def flow_of(prep: Any, result: Any, error: Any, metadata: Any, name: str, seen: 
     return Flow(start=Odd())
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=list(HealthCheck))
 @given(rnd=st.randoms(use_true_random=False), name=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=10))
 def test_a_run_over_hostile_data(rnd, name):
     """What the nodes see, `shared` and the exception are the very same objects; the records are JSON; nothing takes long."""

@@ -9,6 +9,7 @@ import kit
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kit import examples
 from pocketflow import Flow, Node
 
 from pocketflow_tracing import TracingConfig, _state, flush, trace_flow
@@ -123,7 +124,7 @@ kinds = st.sampled_from(["set", "delete", "append", "append", "insert", "pop", "
 changes = st.lists(st.tuples(kinds, keys, nested), max_size=4)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(shared=st.dictionaries(keys, nested, max_size=5), visits=st.lists(changes, min_size=1, max_size=6))
 def test_random_flows(tmp_path, shared, visits):
     """Every kind of change, one after the other, at every step."""
