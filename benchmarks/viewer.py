@@ -40,7 +40,13 @@ GRAPH = {
         }
     ]
 }
-CHROMIUM = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+CHROMIUM = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
 
 
 def make_run(number: int, start_ns: int, visits: int, chance: random.Random) -> tuple[RunRecord, list[SpanRecord]]:
@@ -68,9 +74,21 @@ def make_run(number: int, start_ns: int, visits: int, chance: random.Random) -> 
             attributes={"node": name, "class": name, "step": visit + 1, "visit": visit // 8 + 1, "action": "default", "successor": f"Node{(visit + 1) % 8}"},
             state={"seq": visit + 1, "added": {f"key{visit}": "x" * 40}},
         )  # fmt: skip
-        span("phase", f"{name}.prep", at, took // 50, node.span_id, attributes={"phase": "prep"}, output="what the node was asked " * 3)
+        span(
+            "phase",
+            f"{name}.prep",
+            at,
+            took // 50,
+            node.span_id,
+            attributes={"phase": "prep"},
+            output="what the node was asked " * 3,
+        )
         if retried:
-            error = {"type": "TimeoutError", "message": "no answer", "traceback": [{"file": "a.py", "line": 1, "function": "exec", "code": "call()"}]}
+            error = {
+                "type": "TimeoutError",
+                "message": "no answer",
+                "traceback": [{"file": "a.py", "line": 1, "function": "exec", "code": "call()"}],
+            }
             span("attempt", f"{name}.exec", at + took // 50, took // 4, node.span_id, status="error", error=error,
                  attributes={"phase": "exec", "attempt": 1, "max_attempts": 2, "level": "WARNING"})  # fmt: skip
         span("attempt", f"{name}.exec", at + took // 3, took // 2, node.span_id, input="a prompt of some length " * 6, output="an answer " * 10,
@@ -93,7 +111,10 @@ def make_store(path: Path, runs: int, spans: int, long_run: int) -> None:
     now = time.time_ns()
     with contextlib.closing(StoreWriter(path)) as writer:
         for first in range(0, runs, 50):
-            made = [make_run(number + 1, now - (runs - number) * 60_000 * MS, spans // 4, chance) for number in range(first, min(runs, first + 50))]
+            made = [
+                make_run(number + 1, now - (runs - number) * 60_000 * MS, spans // 4, chance)
+                for number in range(first, min(runs, first + 50))
+            ]
             writer.write([run for run, _ in made], [span for _, of_run in made for span in of_run])
             if first % 1000 == 0:
                 print(f"\r  {first:,} runs", end="", file=sys.stderr)
@@ -169,7 +190,11 @@ def measure_browser(base: str, long_run: str) -> None:
         weights: list[int] = []
         page.on("requestfinished", lambda request: weights.append(request.sizes()["responseBodySize"]))
         print("\npage weights as transferred, scripts and styles included")
-        for name, path in {"runs": "/", "nodes": "/nodes?flow=Chat", f"run of {LONG_RUN:,} spans": f"/runs/{long_run}"}.items():
+        for name, path in {
+            "runs": "/",
+            "nodes": "/nodes?flow=Chat",
+            f"run of {LONG_RUN:,} spans": f"/runs/{long_run}",
+        }.items():
             weights.clear()
             began = time.perf_counter()
             page.goto(base + path)
@@ -182,7 +207,9 @@ def measure_browser(base: str, long_run: str) -> None:
         print(f"\nframes of a run of {LONG_RUN:,} spans (ms; 16.7 is 60 a second)")
         for act in ("scroll", "zoom"):
             found = page.evaluate(FRAMES, act)
-            print(f"  {act:<8} median {found['median']:.1f}, p95 {found['p95']:.1f}, worst {found['worst']:.1f}; {found['rows']} rows drawn of {found['spans']}")
+            print(
+                f"  {act:<8} median {found['median']:.1f}, p95 {found['p95']:.1f}, worst {found['worst']:.1f}; {found['rows']} rows drawn of {found['spans']}"
+            )
         browser.close()
 
 

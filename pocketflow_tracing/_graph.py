@@ -44,6 +44,9 @@ class FlowPicture:
     edges: list[dict[str, str]] = field(default_factory=list)
 
 
+MAX_FLOWS = 100
+"""Flows of one run that are walked by themselves."""
+
 MAX_NODES = 1000
 """Nodes of one run's graph; a program that makes nodes without end must not make its trace grow without end."""
 
@@ -70,8 +73,10 @@ class Graph:
         look = self._look(flow)
         flow_id = self._flow_ids.get(look.key)
         if flow_id is None:
-            same = sum(1 for known in self._flow_ids.values() if known.partition("#")[0] == name)
-            flow_id = self._flow_ids[look.key] = name if not same else f"{name}#{same + 1}"
+            if len(self._flow_ids) >= MAX_FLOWS:
+                return name  # a program that builds a flow for every item: those beyond share one picture
+            count = self._counts[name, ""] = self._counts.get((name, ""), 0) + 1
+            flow_id = self._flow_ids[look.key] = name if count == 1 else f"{name}#{count}"
             self._keep.append(look.keep)
             self.add_flow(flow, flow_id, name)
         return flow_id

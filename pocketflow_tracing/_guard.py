@@ -6,6 +6,7 @@ a `Seam`. It absorbs `Exception` only: KeyboardInterrupt and its kin belong to t
 
 from __future__ import annotations
 
+import signal
 import traceback
 from pathlib import Path
 from types import TracebackType
@@ -63,6 +64,18 @@ class Seam:
             type(error).__name__,
             place,
         )
+
+
+def is_hosts(error: BaseException) -> bool:
+    """Whether an exception was raised by a signal handler of the host that happened to run in our code (a time limit)."""
+    codes = set()
+    for number in signal.valid_signals():
+        handler = signal.getsignal(number)
+        function = getattr(handler, "__func__", handler)
+        code = getattr(function, "__code__", None)
+        if code is not None:
+            codes.add(code)
+    return bool(codes) and any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _place(error: BaseException) -> str:

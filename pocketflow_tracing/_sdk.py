@@ -11,8 +11,8 @@ import atexit
 import json
 import sys
 import threading
-import time
 from collections.abc import Callable
+from time import monotonic  # our own names: hosts put mocks on the module
 from typing import Any
 
 from . import _sdk_spans
@@ -107,7 +107,7 @@ class SdkClient:
         with _FLUSHING:
             flushed = True
             for processor in _processors(resources):
-                flushed = processor.force_flush(max(1, int((deadline - time.monotonic()) * 1000))) and flushed
+                flushed = processor.force_flush(max(1, int((deadline - monotonic()) * 1000))) and flushed
             return _scores_sent(resources, deadline) and flushed
         return False
 
@@ -160,9 +160,7 @@ def _scores_sent(resources: Any, deadline: float) -> bool:
     for consumer in getattr(resources, "_score_consumers", ()):
         getattr(consumer, "wake", int)()  # it gathers for a second otherwise
     with queue.all_tasks_done:
-        sent: bool = queue.all_tasks_done.wait_for(
-            lambda: not queue.unfinished_tasks, max(0.0, deadline - time.monotonic())
-        )
+        sent: bool = queue.all_tasks_done.wait_for(lambda: not queue.unfinished_tasks, max(0.0, deadline - monotonic()))
     return sent
 
 

@@ -55,7 +55,7 @@ def run_record(run: Run) -> RunRecord:
         environment=_optional_text(attributes.get("environment"), run),
         release=_optional_text(attributes.get("release"), run),
         graph=render(run.graph.plain(), run.pipeline.plain_rules),
-        error=_short_error(root, run.pipeline.rules.of_node(_class_of(root))),
+        error=_short_error(root.error, run, run.pipeline.rules.of_node(str(root.attributes.get("class") or ""))),
         process_id=process_id(),
         trace_name=_optional_text(attributes.get("trace_name"), run),
         is_app_root=run.is_app_root,
@@ -273,12 +273,17 @@ def _rendered_dict(value: dict[str, Any] | None, rules: Rules, *path: str) -> di
 
 
 def _attributes(span: Span, run: Run, values: _Values) -> dict[str, Json]:
-    plain = {
-        key: value for key, value in span.attributes.items() if value is not None and key not in {"params", "flow"}
-    }
-    rendered = render(plain, run.pipeline.plain_rules)
-    assert isinstance(rendered, dict)  # noqa: S101 - a dict renders as a dict
-    if span is run.root and run.lost:
+    rendered: dict[str, Json] = {}
+    for key, value in span.attributes.items():
+        kind = type(value)
+        if kind is str:
+            if key != "flow":
+                rendered[key] = _text(value, run)
+        elif kind is int or kind is bool:
+            rendered[key] = value
+        elif value is not None and key != "params":
+            rendered[key] = render(value, run.pipeline.plain_rules)
+    if run.lost and span.parent is None:
         rendered["lost_spans"] = run.lost
     if "params" in span.attributes:
         rendered["params"] = values.at(span.attributes["params"], "params")
@@ -292,10 +297,8 @@ def _error(span: Span, rules: Rules) -> Json:
     return rendered if rendered.get("traceback") else _shortened(rendered)
 
 
-def _short_error(root: Span, rules: Rules) -> Json:
-    if root.error is None:
-        return None
-    return _shortened(render_exception(root.error, _error_rules(root.run, root.error, rules)))
+def _short_error(error: Any, run: Run, rules: Rules) -> Json:
+    return None if error is None else _shortened(render_exception(error, _error_rules(run, error, rules)))
 
 
 def _error_rules(run: Run, error: Any, rules: Rules) -> Rules:

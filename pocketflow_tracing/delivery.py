@@ -10,8 +10,8 @@ import atexit
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
+from time import monotonic, sleep  # our own names: hosts put mocks on the module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _log
@@ -149,8 +149,8 @@ class Delivery:
 
     def _mark(self, timeout: float, *, closing: bool) -> bool:
         if self._thread is None and not self._queue:
-            return self._settle(time.monotonic() + timeout, closing=closing)
-        marker = Marker(time.monotonic() + timeout, closing)
+            return self._settle(monotonic() + timeout, closing=closing)
+        marker = Marker(monotonic() + timeout, closing)
         self._queue.put(marker)
         self._urgent = True
         self._rouse()
@@ -234,11 +234,11 @@ class Delivery:
         from ._span_records import run_record, span_record  # noqa: PLC0415 - rendering is only needed on the worker
 
         by_sink: dict[int, tuple[Sink, dict[int, Run], list[SpanRecord], list[SpanRecord]]] = {}
-        began = time.monotonic()
+        began = monotonic()
         for item in batch:
-            if time.monotonic() - began > _YIELD_SECONDS:
-                time.sleep(0)  # the host's threads run now, not after the 5 ms that the interpreter gives to each thread
-                began = time.monotonic()
+            if monotonic() - began > _YIELD_SECONDS:
+                sleep(0)  # the host's threads run now, not after the 5 ms that the interpreter gives to each thread
+                began = monotonic()
             with _WORKING:
                 if callable(item):
                     run, sink, record = item()
@@ -260,10 +260,15 @@ class Delivery:
         for sink, runs, spans, finished in by_sink.values():
             with _WORKING:
                 sink.accept([run_record(run) for run in runs.values()], spans, finished)
+        for _, runs, _, _ in by_sink.values():
+            for run in runs.values():
+                run.let_go()
         if dropped := self._queue.take_dropped():
             self._dropped += dropped
             with _WORKING:
-                any(sink.add_dropped(dropped) for sink in self._sinks)  # once: both sinks may keep them in the same store
+                any(
+                    sink.add_dropped(dropped) for sink in self._sinks
+                )  # once: both sinks may keep them in the same store
 
     # --- ends and forks ----------------------------------------------------------------------------------------------
 

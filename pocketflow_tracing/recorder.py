@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _log
 from ._ids import source
@@ -23,6 +23,18 @@ if TYPE_CHECKING:
 __all__ = ["UNTRACED", "Run", "Span", "current", "span_of"]
 
 
+class RootFacts(NamedTuple):
+    """What a delivered run still tells of its root; run and span refer to each other, and this ends the circle."""
+
+    span_id: int
+    start: int
+    end: int | None
+    status: Status
+    done: bool
+    error: Any
+    attributes: dict[str, Any]
+
+
 class Run:
     """One trace in the making: what all its spans share.
 
@@ -35,7 +47,7 @@ class Run:
     """
 
     __slots__ = (
-        "attributes", "dropped", "graph", "is_app_root", "lost", "name", "offset", "parent_id", "pipeline", "root", "seen", "spans",
+        "attributes", "dropped", "graph", "is_app_root", "lost", "name", "offset", "parent_id", "pictured", "pipeline", "root", "seen", "spans",
         "state_seq", "states", "trace_id", "visits",
     )  # fmt: skip
 
@@ -49,15 +61,25 @@ class Run:
         self.attributes = attributes
         self.graph = graph
         self.offset = source.wall() - source.clock()  # clock + offset = wall time
-        self.root: Span | None = None
+        self.root: Span | RootFacts | None = None
         self.visits: dict[str, int] = {}
         self.states: dict[int, SharedState] = {}  # by id of the shared object, which each state keeps alive
         self.state_seq = 0
+        self.pictured = 0  # shared objects seen
         self.spans = 0  # complete ones
         self.seen = False  # whether the worker has begun to deliver it
         self.dropped = False  # whether the queue's bounds let it go
         self.lost = 0  # spans that the queue's bounds took out of it
         self.is_app_root = True  # False inside a span that Langfuse shows as the root already
+
+
+    def let_go(self) -> None:
+        """Forget the root span once it has been delivered, so that no collector is needed to free a run."""
+        root = self.root
+        if type(root) is Span and root.delivered:
+            self.root = RootFacts(
+                root.span_id, root.start, root.end, root.status, True, root.error, {"class": root.attributes.get("class")}
+            )
 
 
 class Span:

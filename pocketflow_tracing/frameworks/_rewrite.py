@@ -15,8 +15,9 @@ reads
         scope.failed(error)
         raise
 
-(not `with`, whose calls of `__enter__` and `__exit__` from C take 0.3 µs each). The call stays where it stood: loops, retries, warnings, line numbers and the frames of the stack are those of the installed
-PocketFlow, whichever version it is. A call in a statement of another shape stays as it is, and shows no span.
+(not `with`, whose calls of `__enter__` and `__exit__` from C take 0.3 µs each). The call stays where it stood: loops, retries,
+warnings, line numbers and the frames of the stack are those of the installed PocketFlow, whichever version it is. A call in a
+statement of another shape stays as it is, and shows no span.
 
 `open` stands in the closure of each twin, not in PocketFlow's module: a flow that is running while the hooks are taken away
 runs on to its end.
@@ -65,7 +66,7 @@ class _Scopes(ast.NodeTransformer):
         if len(calls) != 1 or any(isinstance(part, _NESTING) for part in below):
             return node  # type: ignore[no-any-return]
         call = calls[0]
-        whole = next((part for part in below if isinstance(part, ast.Await) and part.value is call), call)
+        whole: Any = next((part for part in below if isinstance(part, ast.Await) and part.value is call), call)
         if whole is call and call.func.attr.endswith("_async"):
             return node  # type: ignore[no-any-return]  # not awaited on the spot: it will run we know not when
         opening, attempt = copy.deepcopy(_SCOPED.body[0]).body  # type: ignore[attr-defined]
@@ -80,7 +81,7 @@ class _Scopes(ast.NodeTransformer):
                 ast.copy_location(part, node)
         return [opening, attempt]
 
-    visit_Assign = visit_AnnAssign = visit_Return = visit_Expr = _statement
+    visit_Assign = visit_AnnAssign = visit_Return = visit_Expr = _statement  # noqa: N815 - names that ast looks for
 
 
 def _with_value(statement: Any, value: ast.expr) -> Any:
@@ -100,7 +101,7 @@ def _is_hooked(node: ast.AST) -> bool:
         and isinstance(node.func, ast.Attribute)
         and node.func.attr in HOOKED
         and isinstance(node.func.value, ast.Name)
-        and all(isinstance(value, ast.Name) for value in [*node.args, *(keyword.value for keyword in node.keywords)])
+        and all(isinstance(value, (ast.Name, ast.Constant)) for value in [*node.args, *(keyword.value for keyword in node.keywords)])
     )
 
 

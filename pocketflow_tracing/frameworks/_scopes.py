@@ -13,10 +13,10 @@ from itertools import islice
 from types import TracebackType
 from typing import Any
 
-from pocketflow import BaseNode, BatchNode, Flow
+from pocketflow import BatchNode, Flow
 
 from .. import _otel
-from .._guard import Seam
+from .._guard import Seam, is_hosts
 from .._options import Options, mark_of
 from .._runs import open_run
 from .._state import SharedState, key_text
@@ -76,7 +76,10 @@ class Scope:
         """Begin; nothing is raised but a Ctrl-C that comes meanwhile, and then nothing stays behind."""
         try:
             self.begin()
-        except Exception as error:  # noqa: BLE001 - the seam
+        except Exception as error:
+            if is_hosts(error):
+                self.leave(error)
+                raise
             _BEGINNING.absorb(error)
             self.begun_badly()
         except BaseException as error:
@@ -88,7 +91,7 @@ class Scope:
         token, attached = self.token, self.attached
         self.token = self.attached = None
         if token is not None:
-            try:
+            try:  # noqa: SIM105 - contextlib.suppress costs half a microsecond
                 current.reset(token)
             except ValueError:  # closed from another context (an abandoned task): that context ends with the task
                 pass
@@ -99,11 +102,14 @@ class Scope:
             _ENDING.absorb(failure)
         try:
             self.finish(error)
-        except Exception as failure:  # noqa: BLE001 - the seam
+        except Exception as failure:
+            if is_hosts(failure):
+                self.ended_badly(failure)
+                raise
             _ENDING.absorb(failure)
             self.ended_badly(error)
         self.frame = _LEFT
-        self.node = self.given = self.result = None  # a scope lives as long as the statement after it; the user's objects need not
+        self.node = self.given = self.result = None  # the scope lives on until PocketFlow's next call; the user's objects need not
 
     def begin(self) -> None:
         """Open what the call opens."""
@@ -134,7 +140,7 @@ class Visit(Scope):
         options: of the run, when this visit opens it.
     """
 
-    __slots__ = ("opens", "options", "owner", "state")
+    __slots__ = ("opens", "options", "owner", "pictures", "state")
 
     def __init__(self, frame: Any, node: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options | None) -> None:
         self.frame = frame
@@ -148,6 +154,7 @@ class Visit(Scope):
         self.owner: Span | None = None  # the flow or pass whose graph this visit is a step of
         self.state: SharedState | None = None
         self.opens = frame is None
+        self.pictures = False  # whether the picture of `shared` began here
 
     def begin(self) -> None:
         node = self.node
@@ -247,7 +254,9 @@ class Visit(Scope):
             if self.opens and run.pipeline.inputs:
                 span.input = run.pipeline.capture.snapshot(shared)
             return
-        state = self.state = run.states[id(shared)] = SharedState(shared, run.pipeline.capture, len(run.states))
+        state = self.state = run.states[id(shared)] = SharedState(shared, run.pipeline.capture, run.pictured)
+        run.pictured += 1
+        self.pictures = True
         full = state.full()
         if run.pipeline.values_of_state:
             run.state_seq += 1
@@ -277,8 +286,8 @@ class Visit(Scope):
                 if self.state is not None and run.pipeline.inputs:  # what is left of the input is an input
                     span.output["shared"] = self.state.picture()
         finally:
-            if self.opens:
-                run.states.clear()
+            if self.pictures and self.state is not None:
+                run.states.pop(id(self.state.shared), None)  # its picture ends with the visit that began it
             if owner is not None and error is None:
                 owner.settle()  # nodes of an `_orch` of the user's that run side by side: one waits at a time
                 owner.waiting = span  # until PocketFlow has asked for the successor
@@ -462,7 +471,7 @@ class Step(Scope):
     def _input(self, snapshot: Any) -> Any:
         args = self.given
         if self.phase == "prep":
-            shared = args[0] if args else None
+            shared: Any = args[0] if args else None
             if not SharedState.can_picture(shared):
                 return snapshot(shared)
             keys = [key_text(key) for key in islice(dict.keys(shared), _KEYS_SHOWN)]

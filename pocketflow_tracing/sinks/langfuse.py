@@ -6,10 +6,10 @@ import json
 import os
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic, time_ns  # our own names: hosts put mocks on the module
 from typing import Any
 
 from pocketflow_tracing import _sdk, _sdk_spans
@@ -116,7 +116,10 @@ class LangfuseSink:
         hook = self._client.mask_spans
         described = [
             # media go nowhere before every mask has had its say, and that hook has it last
-            (record, otlp.span_attributes(record, runs[record.run_id], mask, None if hook else self._media.placing(record)))
+            (
+                record,
+                otlp.span_attributes(record, runs[record.run_id], mask, None if hook else self._media.placing(record)),
+            )
             for record in done
             if record.kind != "external"  # the SDK's own processor exports those
         ]
@@ -224,8 +227,8 @@ def sync(store_path: str, config: TracingConfig, timeout: float = 60.0) -> SyncR
     """
     config = config.resolved()
     sender = Sender(config, store_path)
-    sender.flush(time.monotonic() + timeout)
-    sender.close(time.monotonic() + 1.0)
+    sender.flush(monotonic() + timeout)
+    sender.close(monotonic() + 1.0)
     outbox = Outbox(store_path)
     counts = outbox.counts()
     outbox.close()
@@ -259,7 +262,7 @@ def probe(config: TracingConfig) -> ProbeResult:
     from pocketflow_tracing._ids import source  # noqa: PLC0415 - only the probe makes records by hand
 
     config = config.resolved()
-    trace_id, span_id, now = f"{source.trace_id():032x}", f"{source.span_id():016x}", time.time_ns()
+    trace_id, span_id, now = f"{source.trace_id():032x}", f"{source.span_id():016x}", time_ns()
     run = RunRecord(span_id, trace_id, "pocketflow-tracing doctor", "success", now - 1_000_000, now)
     record = SpanRecord(
         span_id, trace_id, span_id, None, "flow", run.name, "success", now - 1_000_000, now, output="it works"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from pathlib import Path
+from time import monotonic, time_ns  # our own names: hosts put mocks on the module
 
 from .. import _foreign, _log
 from .._span_records import process_id
@@ -77,13 +77,13 @@ class LocalSink:
             return None
         if self._kept:
             self._write()
-        if self._open and time.monotonic() - self._beat > _BEAT_SECONDS:
+        if self._open and monotonic() - self._beat > _BEAT_SECONDS:
             self._write(beat=True)
         return _BEAT_SECONDS if self._open else (1.0 if self._kept else None)
 
     def flush(self, deadline: float) -> bool:
         """Write what is kept; the deadline bounds the wait for other processes."""
-        self._writer.patience_s = max(0.05, deadline - time.monotonic())
+        self._writer.patience_s = max(0.05, deadline - monotonic())
         try:
             if self._kept:
                 self._write()
@@ -104,12 +104,12 @@ class LocalSink:
         self._kept = []
 
     def _write(self, *, beat: bool = False) -> None:
-        now = time.time_ns()
+        now = time_ns()
         try:
             while self._kept or beat:
                 runs, spans = self._kept[0] if self._kept else ([], [])
                 self._writer.write(runs, spans, (process_id(), now))
-                self._beat = time.monotonic()
+                self._beat = monotonic()
                 beat = False
                 if self._kept:
                     self._kept.pop(0)

@@ -8,11 +8,11 @@ large, too many wait or the last ones failed, stays the summary that it is in th
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from time import monotonic  # our own names: hosts put mocks on the module
 from typing import Any
 
 import httpx
@@ -110,7 +110,7 @@ class MediaSender:
     def _take(self, job: _Job) -> bool:
         size = len(job.medium.content)
         with self._changed:
-            if self._stopping or time.monotonic() < self._blocked_until:
+            if self._stopping or monotonic() < self._blocked_until:
                 return False
             if any(_same(job, other) for other in self._waiting):
                 return True  # twice in one field
@@ -128,8 +128,8 @@ class MediaSender:
         with self._changed:
             self._resting_until = 0.0
             self._changed.notify_all()
-            while (self._waiting or self._in_flight) and time.monotonic() < deadline:
-                self._changed.wait(min(0.05, max(0.0, deadline - time.monotonic())))
+            while (self._waiting or self._in_flight) and monotonic() < deadline:
+                self._changed.wait(min(0.05, max(0.0, deadline - monotonic())))
             failed, self._failed = self._failed, 0
             return not (self._waiting or self._in_flight or failed)
 
@@ -144,11 +144,13 @@ class MediaSender:
             self._changed.notify_all()
             thread, self._thread = self._thread, None
         if thread is not None and not left:
-            thread.join(max(0.0, deadline - time.monotonic()))
+            thread.join(max(0.0, deadline - monotonic()))
         with self._changed:
             self._stopping = False
         if left:
-            _log.warn_once(f"pocketflow-tracing: {left} media could not be sent to Langfuse before the end and are lost.")
+            _log.warn_once(
+                f"pocketflow-tracing: {left} media could not be sent to Langfuse before the end and are lost."
+            )
         return sent
 
     def abandon(self) -> None:
@@ -173,7 +175,7 @@ class MediaSender:
         while True:
             with self._changed:
                 while not self._stopping and self._thread is own and not self._is_due():
-                    resting = self._resting_until - time.monotonic() if self._waiting else 30.0
+                    resting = self._resting_until - monotonic() if self._waiting else 30.0
                     if not self._changed.wait(max(0.01, resting)) and client is not None and not self._waiting:
                         client.close()  # an idle process holds no connection
                         client = None
@@ -192,7 +194,7 @@ class MediaSender:
             client.close()
 
     def _is_due(self) -> bool:
-        return bool(self._waiting) and time.monotonic() >= self._resting_until
+        return bool(self._waiting) and monotonic() >= self._resting_until
 
     def _send(self, client: httpx.Client, job: _Job) -> None:
         try:
@@ -203,10 +205,10 @@ class MediaSender:
                 if failure.again and job.tries < _TRIES:
                     self._waiting.appendleft(job)
                     self._bytes += len(job.medium.content)
-                    self._resting_until = time.monotonic() + _PAUSE * 2 ** (job.tries - 1)
+                    self._resting_until = monotonic() + _PAUSE * 2 ** (job.tries - 1)
                     return
                 self._failed += 1
-                self._blocked_until = time.monotonic() + _BLOCKED
+                self._blocked_until = monotonic() + _BLOCKED
             _log.warn_once(
                 f"pocketflow-tracing: {failure.reason}. Media are shown by type and size; "
                 "POCKETFLOW_TRACE_MEDIA=false stops trying."
@@ -234,7 +236,7 @@ class MediaSender:
             return  # the server has it already
         if answer.get("mediaId") != medium.id:
             raise _FailedError(f"{shown_host(self._config)} gave a medium another id", again=False)
-        began = time.monotonic()
+        began = monotonic()
         put = {"Content-Type": medium.mime}
         if "storage.googleapis.com" not in url:
             put.update({"x-ms-blob-type": "BlockBlob", "x-amz-checksum-sha256": medium.hash})
@@ -245,7 +247,7 @@ class MediaSender:
         report: dict[str, Any] = {
             "uploadedAt": datetime.now(timezone.utc).isoformat(),
             "uploadHttpStatus": response.status_code,
-            "uploadTimeMs": int((time.monotonic() - began) * 1000),
+            "uploadTimeMs": int((monotonic() - began) * 1000),
         }
         failed = not 200 <= response.status_code < 300
         if failed:

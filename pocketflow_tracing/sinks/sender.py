@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections import deque
+from time import monotonic, time_ns  # our own names: hosts put mocks on the module
 
 import httpx
 
@@ -84,9 +84,9 @@ class Sender:
 
     def submit(self, body: bytes, spans: int) -> None:
         """Take an encoded batch."""
-        batch = Batch(body, spans, since=time.monotonic())
+        batch = Batch(body, spans, since=monotonic())
         with self._changed:
-            blocked = time.monotonic() < self._blocked_until or self._bytes > _MAX_WAITING
+            blocked = monotonic() < self._blocked_until or self._bytes > _MAX_WAITING
         if blocked and self._keep(batch, self.last_reason):
             return
         with self._changed:
@@ -109,7 +109,7 @@ class Sender:
 
     def tick(self) -> float | None:
         """Keep on disk what waits too long for its answer; try the outbox again when its time has come."""
-        now = time.monotonic()
+        now = monotonic()
         with self._changed:
             late = [
                 batch
@@ -142,9 +142,9 @@ class Sender:
                 return not (self._waiting or self._kept)
             self._changed.notify_all()
             while self._waiting or self._in_flight or self._kept:
-                if time.monotonic() < self._blocked_until:
+                if monotonic() < self._blocked_until:
                     return False  # it has been tried and did not work
-                left = deadline - time.monotonic()
+                left = deadline - monotonic()
                 if left <= 0:
                     return False
                 self._changed.wait(min(left, 0.05))
@@ -153,7 +153,7 @@ class Sender:
 
     def close(self, deadline: float) -> bool:
         """Flush until shortly before the deadline and keep the rest on disk."""
-        delivered = self.flush(deadline - min(0.5, max(0.0, deadline - time.monotonic()) / 4))
+        delivered = self.flush(deadline - min(0.5, max(0.0, deadline - monotonic()) / 4))
         with self._changed:
             self._stopping = True
             self._generation += 1
@@ -162,7 +162,7 @@ class Sender:
             self._bytes = 0
             self._changed.notify_all()
         if self._outbox is not None:
-            self._outbox.patience_s = max(0.2, deadline - time.monotonic())
+            self._outbox.patience_s = max(0.2, deadline - monotonic())
         for batch in left:
             if not batch.kept and not self._keep(batch, self.last_reason or "the process ended"):
                 self.dropped += batch.spans
@@ -230,7 +230,7 @@ class Sender:
             client.close()
 
     def _has_work(self) -> bool:
-        return bool(self._waiting) or (self._kept and time.monotonic() >= self._blocked_until)
+        return bool(self._waiting) or (self._kept and monotonic() >= self._blocked_until)
 
     def _send_next(self, client: httpx.Client, generation: int) -> None:
         with self._changed:
@@ -242,7 +242,7 @@ class Sender:
             batch = self._claim()
             if batch is None:
                 return
-        blocked = time.monotonic() < self._blocked_until
+        blocked = monotonic() < self._blocked_until
         answer = Answer("later", self.last_reason) if blocked else post(client, self._config, batch.body)
         with self._changed:
             current = generation == self._generation
@@ -261,7 +261,7 @@ class Sender:
         try:
             claimed = self._outbox.claim(
                 process_id(),
-                time.time_ns(),
+                time_ns(),
                 1,
                 endpoint=shown_host(self._config),
                 public_key=str(self._config.langfuse_public_key),
@@ -274,7 +274,7 @@ class Sender:
                 self._kept = False
                 self._changed.notify_all()
             return None
-        batch = Batch(claimed[0].body, claimed[0].spans, claimed[0].id, time.monotonic())
+        batch = Batch(claimed[0].body, claimed[0].spans, claimed[0].id, monotonic())
         with self._changed:
             self._in_flight = batch
         return batch
@@ -293,15 +293,19 @@ class Sender:
             parts = halves(batch)
             if parts:
                 for part in parts:
-                    blocked = time.monotonic() < self._blocked_until
-                    answer_of_part = Answer("later", self.last_reason) if blocked else post(client, self._config, part.body)
+                    blocked = monotonic() < self._blocked_until
+                    answer_of_part = (
+                        Answer("later", self.last_reason) if blocked else post(client, self._config, part.body)
+                    )
                     self._settle(part, answer_of_part, client, tried=not blocked)
                 with self._disk:
                     batch.answered = True
                 self._take_out(batch)
                 return
             self.refused += batch.spans
-            _log.warn_once(f"pocketflow-tracing: {answer.reason}; such spans are set aside (see `pocketflow-tracing doctor`).")
+            _log.warn_once(
+                f"pocketflow-tracing: {answer.reason}; such spans are set aside (see `pocketflow-tracing doctor`)."
+            )
             self._set_aside(batch, answer.reason)
             return
         if tried:
@@ -320,7 +324,7 @@ class Sender:
             wait = _BACKOFF_LAST
         if answer.retry_after is not None:
             wait = max(wait, min(answer.retry_after, 600.0))
-        self._blocked_until = time.monotonic() + wait
+        self._blocked_until = monotonic() + wait
         kept = "kept in the outbox and sent later" if self._outbox is not None else "kept in memory"
         _log.warn_once(f"pocketflow-tracing: {answer.reason}. What is recorded is {kept}.")
 
@@ -353,14 +357,14 @@ class Sender:
         """
         if self._outbox is None:
             return False
-        next_try = time.time_ns() + int(ahead * 1e9)
+        next_try = time_ns() + int(ahead * 1e9)
         try:
             if batch.kept:
                 self._outbox.retry([batch.kept], next_try, reason)
             else:
                 batch.kept = self._outbox.put(
                     OutboxBatch(
-                        created_ns=time.time_ns(),
+                        created_ns=time_ns(),
                         endpoint=shown_host(self._config),
                         public_key=str(self._config.langfuse_public_key),
                         spans=batch.spans,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -59,11 +60,13 @@ class _Static(StaticFiles):
         return response
 
 
-def _page(name: str) -> object:
+def _page(name: str) -> Callable[[Request], Response]:
     def answer(request: Request) -> Response:
         store: Store = request.app.state.store
         data = {"store": str(store.path), "version": __version__, **request.path_params}
-        return HTMLResponse(page(name, f"{_TITLES[name]} · PocketFlow tracing", data), headers={"Cache-Control": "no-store"})
+        return HTMLResponse(
+            page(name, f"{_TITLES[name]} · PocketFlow tracing", data), headers={"Cache-Control": "no-store"}
+        )
 
     return answer
 

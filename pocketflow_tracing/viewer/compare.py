@@ -32,10 +32,12 @@ def align(left: tuple[RunRow, Sequence[SpanRow]], right: tuple[RunRow, Sequence[
         action, status, input, output and state.
     """
     visits = [_visits(*side) for side in (left, right)]
-    keys = [[visit["node"] for visit in side] for side in visits]
+    one_way, other_way = ([str(visit["node"]) for visit in side] for side in visits)
     pairs: list[dict[str, Any]] = []
     # Python's difflib finds the longest stretches that both runs went through in the same order.
-    for _, low_l, high_l, low_r, high_r in difflib.SequenceMatcher(None, *keys, autojunk=False).get_opcodes():
+    for _, low_l, high_l, low_r, high_r in difflib.SequenceMatcher(
+        None, one_way, other_way, autojunk=False
+    ).get_opcodes():
         for number in range(max(high_l - low_l, high_r - low_r)):
             ends = low_l + number, low_r + number
             one = visits[0][ends[0]] if ends[0] < high_l else None

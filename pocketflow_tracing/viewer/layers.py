@@ -61,16 +61,17 @@ def backward(starts: Iterable[str], edges: Sequence[tuple[str, str]]) -> set[tup
         stack = [(start, iter(successors.get(start, ())))]
         while stack:
             node, rest = stack[-1]
-            target = next(rest, None)
-            if target is None:
+            for target in rest:
+                if target in trail:
+                    found.add((node, target))
+                elif target not in done:
+                    trail.add(target)
+                    stack.append((target, iter(successors.get(target, ()))))
+                    break
+            else:
                 stack.pop()
                 trail.discard(node)
                 done.add(node)
-            elif target in trail:
-                found.add((node, target))
-            elif target not in done:
-                trail.add(target)
-                stack.append((target, iter(successors.get(target, ()))))
     return found
 
 
@@ -137,7 +138,7 @@ def _order(layers: list[list[Spot]], *, upwards: bool) -> None:
         for spot in layer:
             neighbours = spot.below if upwards else spot.above
             middles[id(spot)] = sum(other.x for other in neighbours) / len(neighbours) if neighbours else spot.x
-        layer.sort(key=lambda spot: middles[id(spot)])  # noqa: B023 - used before the loop goes on
+        layer.sort(key=lambda spot: middles[id(spot)])
         for number, spot in enumerate(layer):
             spot.x = number
 

@@ -60,7 +60,9 @@ def _picture(flow: dict[str, Any], flows: dict[str, Any], depth: int) -> dict[st
     points = [point for line in lines for point in line["points"]]
     labels = [line["label"][0] + _label_width(line["action"]) / 2 for line in lines]
     width = max([*(spot.x + spot.width for spot in spots.values()), *(x for x, _ in points), *labels])
-    lowest = min([0.0, *(line["label"][0] - _label_width(line["action"]) / 2 for line in lines), *(x for x, _ in points)])
+    lowest = min(
+        [0.0, *(line["label"][0] - _label_width(line["action"]) / 2 for line in lines), *(x for x, _ in points)]
+    )
     height = max([spot.y + spot.height for spot in spots.values()] + [y for _, y in points])
     picture = {"id": flow["id"], "name": flow["name"], "width": width, "height": height}
     picture |= {"nodes": list(drawn.values()), "edges": lines}

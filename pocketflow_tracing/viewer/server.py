@@ -34,7 +34,7 @@ def listen(host: str, port: int | None) -> socket.socket:
     for candidate in range(_FIRST_PORT, _FIRST_PORT + _PORTS):
         try:
             return _bound(host, candidate)
-        except OSError as error:
+        except OSError as error:  # noqa: PERF203 - a port that is taken is what this is about
             if error.errno != errno.EADDRINUSE:
                 raise
     return _bound(host, 0)

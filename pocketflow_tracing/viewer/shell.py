@@ -38,6 +38,7 @@ _SHELL = """<!DOCTYPE html>
 """
 
 _IMPORT = re.compile(r"^import\s[^;]*?\sfrom \"\./(?P<file>[\w.]+)\";\n", re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async )?(?:const|let|function|class) )", re.MULTILINE)
 
 
 def page(name: str, title: str, data: dict[str, Any]) -> str:
@@ -49,7 +50,10 @@ def page(name: str, title: str, data: dict[str, Any]) -> str:
         data: small facts for the script.
     """
     head = [f'<link rel="stylesheet" href="/static/{file}?{__version__}">' for file in _STYLES]
-    head += ['<link rel="icon" href="/static/icon.svg" type="image/svg+xml">', '<script src="/static/theme.js"></script>']
+    head += [
+        '<link rel="icon" href="/static/icon.svg" type="image/svg+xml">',
+        '<script src="/static/theme.js"></script>',
+    ]
     head.append(f'<script type="module" src="/static/{name}.js"></script>')
     return _filled(name, title, head, data, "server")
 
@@ -89,8 +93,7 @@ def bundle(file: str) -> str:
             order.append(name)
 
     visit(file)
-    parts = [re.sub(r"^export (?=(?:async )?(?:const|let|function|class) )", "", _IMPORT.sub("", _text(name)), flags=re.MULTILINE) for name in order]
-    script = "\n".join(parts)
+    script = "\n".join(_EXPORT.sub("", _IMPORT.sub("", _text(name))) for name in order)
     if "</script" in script.lower() or "<!--" in script:
         raise ValueError(f"{file} cannot stand in a page: it holds what ends a script.")
     return script

@@ -36,7 +36,9 @@ class Serving:
 
     def __call__(self, store: Path) -> str:
         if store not in self._running:
-            config = uvicorn.Config(create_app(store), port=0, log_level="error", lifespan="off", ws="none", timeout_graceful_shutdown=1)
+            config = uvicorn.Config(
+                create_app(store), port=0, log_level="error", lifespan="off", ws="none", timeout_graceful_shutdown=1
+            )
             server = uvicorn.Server(config)
             thread = threading.Thread(target=server.run, daemon=True)
             thread.start()
@@ -65,18 +67,27 @@ def serve() -> Iterator[Serving]:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Stores by name, made when they are first asked for."""
     found: dict[str, Path] = {}
+
+    def showcase(store: Path) -> None:
+        store.write_bytes(make("examples").read_bytes())
+        stores.run_code(store, stores.FAILING)
+        stores.run_demo(store, times=2)
+
     makers: dict[str, Callable[[Path], None]] = {
         "demo": lambda store: stores.run_demo(store, times=2),
         "examples": stores.run_examples,
         "hostile": lambda store: stores.run_code(store, stores.HOSTILE),
         "failing": lambda store: stores.run_code(store, stores.FAILING),
         "killed": stores.run_killed,
+        "showcase": showcase,
     }
 
     def make(name: str) -> Path:
         if name not in found:
-            found[name] = tmp_path_factory.mktemp(name) / "traces.db"
-            makers[name](found[name])
+            folder = tmp_path_factory.mktemp(name) / ".pocketflow"
+            folder.mkdir()
+            makers[name](folder / "traces.db")
+            found[name] = folder / "traces.db"
         return found[name]
 
     return make
@@ -93,6 +104,13 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a browser, so that it can be left out."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+
+
 Opened = Callable[..., Page]
 
 
@@ -103,7 +121,9 @@ def opened(browser: Browser) -> Iterator[Opened]:
     complaints: list[str] = []
 
     def open_page(url: str, *, width: int = 1280, height: int = 860, theme: str = "light", accepts: str = "\0") -> Page:
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme, reduced_motion="reduce")
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=theme, reduced_motion="reduce"
+        )
         context.set_default_timeout(8000)
         contexts.append(context)
         page = context.new_page()
@@ -114,7 +134,14 @@ def opened(browser: Browser) -> Iterator[Opened]:
 
         page.on("console", lambda message: complain(message.text) if message.type in {"error", "warning"} else None)
         page.on("pageerror", lambda error: complain(str(error)))
-        page.on("request", lambda request: None if request.url.startswith(("http://127.0.0.1:", "file:", "data:", "about:")) else complain(f"asked for {request.url}"))
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith(("http://127.0.0.1:", "file:", "data:", "about:"))
+                else complain(f"asked for {request.url}")
+            ),
+        )
         page.goto(url)
         return page
 

@@ -89,13 +89,20 @@ KILLED = """
 
 
 def environment(store: Path) -> dict[str, str]:
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("LANGFUSE_", "POCKETFLOW_", "OTEL_"))}
+    plain = {
+        name: value for name, value in os.environ.items() if not name.startswith(("LANGFUSE_", "POCKETFLOW_", "OTEL_"))
+    }
     return {**plain, "POCKETFLOW_TRACE_STORE": str(store), "OPENAI_API_KEY": ""}
 
 
 def run_program(store: Path, *arguments: str) -> None:
     subprocess.run(
-        [sys.executable, *arguments], env=environment(store), cwd=store.parent, check=True, capture_output=True, timeout=60
+        [sys.executable, *arguments],
+        env=environment(store),
+        cwd=store.parent,
+        check=True,
+        capture_output=True,
+        timeout=60,
     )
 
 
@@ -115,7 +122,11 @@ def run_examples(store: Path) -> None:
 
 def run_killed(store: Path) -> None:
     program = subprocess.Popen(
-        [sys.executable, "-c", dedent(KILLED)], env=environment(store), cwd=store.parent, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", dedent(KILLED)],
+        env=environment(store),
+        cwd=store.parent,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert program.stdout is not None
     assert program.stdout.readline().strip() == "waiting"

@@ -88,7 +88,9 @@ def test_a_store_that_is_not_there_yet_is_told(tmp_path):
 def test_without_the_extra_it_says_what_to_install(store, tmp_path):
     """One sentence with the command, and a code that is not 0."""
     code = "import sys; sys.modules['starlette'] = sys.modules['uvicorn'] = None\nfrom pocketflow_tracing.cli import main\nmain(['ui', '--no-open'])"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"})
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"}
+    )
     assert 1 == answer.returncode
     assert "Error: The browser view needs its extra: pip install 'pocketflow-tracing[ui]'.\n" == answer.stderr
 
@@ -105,7 +107,10 @@ def test_the_view_does_not_load_the_write_half(module):
     """The browser view loads nothing of the recording half, nor what it needs."""
     bare = f"import sys, types; p = types.ModuleType('pocketflow_tracing'); p.__path__ = [{str(Path(pocketflow_tracing.__file__).parent)!r}]; sys.modules[p.__name__] = p"
     answer = subprocess.run(
-        [sys.executable, "-c", f"{bare}\nimport pocketflow_tracing.viewer.{module}\nprint(*sys.modules)"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", f"{bare}\nimport pocketflow_tracing.viewer.{module}\nprint(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     forbidden = {"pocketflow", "langfuse", "opentelemetry", "httpx"}
     forbidden |= {f"pocketflow_tracing.{name}" for name in ("recorder", "delivery", "decorator", "sinks", "frameworks")}

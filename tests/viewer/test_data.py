@@ -28,11 +28,19 @@ def flow(edges, name="F", start=None):
         "name": name,
         "start": start or nodes[0],
         "nodes": [{"id": node, "name": node, "kind": "node", "class": node} for node in nodes],
-        "edges": [{"from": edge[0], "action": edge[1] if len(edge) == 3 else "default", "to": edge[-1]} for edge in edges],
+        "edges": [
+            {"from": edge[0], "action": edge[1] if len(edge) == 3 else "default", "to": edge[-1]} for edge in edges
+        ],
     }
 
 
-@given(st.lists(st.tuples(st.sampled_from("ABCDEFGHIJ"), st.sampled_from("xyz"), st.sampled_from("ABCDEFGHIJ")), min_size=1, max_size=40))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("ABCDEFGHIJ"), st.sampled_from("xyz"), st.sampled_from("ABCDEFGHIJ")),
+        min_size=1,
+        max_size=40,
+    )
+)
 @settings(max_examples=150, deadline=None)
 def test_any_graph_has_a_picture(edges):
     """Nodes never overlap, everything stands inside the picture, edges lead down unless they lead back."""
@@ -62,7 +70,9 @@ def test_a_nested_flow_is_a_box_in_its_place():
     assert box["inner"]["y"] + box["inner"]["height"] <= box["height"]
 
 
-@pytest.mark.parametrize("graph", [None, {}, {"flows": []}, {"flows": [{"id": "F", "name": "F", "start": None, "nodes": [], "edges": []}]}])
+@pytest.mark.parametrize(
+    "graph", [None, {}, {"flows": []}, {"flows": [{"id": "F", "name": "F", "start": None, "nodes": [], "edges": []}]}]
+)
 def test_no_graph_has_no_picture(graph):
     """A node that ran by itself, or a flow without a start."""
     assert [] == lay_out(graph)
@@ -78,11 +88,20 @@ def test_steps_of_shared_are_told_by_order_with_large_values_left_out():
     """A visit that took the first picture and changed it itself makes two steps; large values wait to be asked for."""
     large = "x" * 5000
     states = [
-        ("s2", {"seq": 5, "changed": {"a": {"inside": [{"path": ["k"], "added": 1}]}, "b": {"old": 1, "new": 2}}, "removed": ["c"]}),
+        (
+            "s2",
+            {
+                "seq": 5,
+                "changed": {"a": {"inside": [{"path": ["k"], "added": 1}]}, "b": {"old": 1, "new": 2}},
+                "removed": ["c"],
+            },
+        ),
         ("s1", {"seq": 1, "full": {"a": {}, "b": 1, "c": large}, "end": {"seq": 3, "added": {"d": 4}}}),
     ]
     steps = states_json(states)
-    assert [(1, "s1", True), (3, "s1", False), (5, "s2", False)] == [(step["seq"], step["span"], step["first"]) for step in steps]
+    assert [(1, "s1", True), (3, "s1", False), (5, "s2", False)] == [
+        (step["seq"], step["span"], step["first"]) for step in steps
+    ]
     assert {"a": {"v": {}}, "b": {"v": 1}, "c": {"size": 5000}} == steps[0]["added"]
     assert {"a": {"inside": [{"path": ["k"], "added": 1}]}, "b": {"v": 2}} == steps[2]["changed"]
     assert {"v": large} == value_json(states, 1, "c")
@@ -106,7 +125,9 @@ def visits(number, *names, **actions):
     run = Run(number)
     run.span("flow", "F", 0, 10)
     for at, name in enumerate(names):
-        run.span("node", name, at, at + 1, attributes={"node": name, "action": actions.get(name, "default"), "visit": 1})
+        run.span(
+            "node", name, at, at + 1, attributes={"node": name, "action": actions.get(name, "default"), "visit": 1}
+        )
     return run
 
 
@@ -128,7 +149,9 @@ def test_visits_are_paired(tmp_path, left, right, parts_at, pairs):
     sides = [(store.run(run.run_id), store.spans(run.run_id)) for run in (one, other)]
     answer = align(*sides)
     assert parts_at == answer["parts_at"]
-    assert pairs == ["".join((pair[side] or {"name": "-"})["name"] for side in ("left", "right")) for pair in answer["pairs"]]
+    assert pairs == [
+        "".join((pair[side] or {"name": "-"})["name"] for side in ("left", "right")) for pair in answer["pairs"]
+    ]
 
 
 def test_a_decision_parts_runs_before_their_ways_do(tmp_path):
@@ -149,7 +172,13 @@ def test_texts_differ_line_by_line():
 
 def test_figures_of_runs(tmp_path):
     """Together and by flow: how many, how they ended, how long they took."""
-    store = stored(tmp_path, *[small_run(number, name, status=status) for number, (name, status) in enumerate([("A", "success"), ("A", "error"), ("B", "recovered")], 1)])
+    store = stored(
+        tmp_path,
+        *[
+            small_run(number, name, status=status)
+            for number, (name, status) in enumerate([("A", "success"), ("A", "error"), ("B", "recovered")], 1)
+        ],
+    )
     found = run_figures(store, RunFilter())
     assert (3, {"success": 1, "error": 1, "recovered": 1}) == (found.total.runs, found.total.by_status)
     assert [("A", 2), ("B", 1)] == [(row.name, row.runs) for row in found.flows]
@@ -169,7 +198,9 @@ def test_figures_of_nodes(tmp_path):
     assert 398 * MS == found["SummarizeAll"].p50_ns
 
 
-@pytest.mark.parametrize(("values", "percent", "expected"), [([], 50, None), ([7], 95, 7), ([1, 2], 50, 1), (list(range(1, 101)), 95, 95)])
+@pytest.mark.parametrize(
+    ("values", "percent", "expected"), [([], 50, None), ([7], 95, 7), ([1, 2], 50, 1), (list(range(1, 101)), 95, 95)]
+)
 def test_percentiles(values, percent, expected):
     """What so many of a hundred do not exceed."""
     assert expected == percentile(values, percent)
@@ -177,7 +208,9 @@ def test_percentiles(values, percent, expected):
 
 def test_filters_and_places_survive_the_url():
     """What a URL names is what is asked of the store."""
-    assert RunFilter(flow="F", status="error", text="a b") == filters_of({"flow": "F", "status": "error", "text": "a b", "user": ""})
+    assert RunFilter(flow="F", status="error", text="a b") == filters_of(
+        {"flow": "F", "status": "error", "text": "a b", "user": ""}
+    )
     assert (1_790_000_000_000_000_000, "ab") == parse_cursor(cursor_of(1_790_000_000_000_000_000, "ab"))
     assert parse_cursor("") is None
 
@@ -194,12 +227,31 @@ def test_no_script_makes_markup_of_text():
     """The ways by which text becomes markup or code stand in no file."""
     for file in STATIC.glob("*.js"):
         text = file.read_text(encoding="utf-8")
-        for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "DOMParser", "srcdoc", "http:", "https:"):
+        for way in (
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+            "new Function",
+            "DOMParser",
+            "srcdoc",
+            "http:",
+            "https:",
+        ):
             assert way not in text.replace('const SVG = "http://www.w3.org/2000/svg";', ""), f"{file.name}: {way}"
 
 
 def test_files_are_in_the_wheel(tmp_path):
     """Templates, scripts and styles stand in the package, not beside it."""
     assert {"base.css", "run.js", "offline.js", "icon.svg"} <= {file.name for file in STATIC.iterdir()}
-    answer = subprocess.run([sys.executable, "-c", "from importlib.resources import files; print(files('pocketflow_tracing.viewer').joinpath('static/run.js').is_file())"], capture_output=True, text=True)
+    answer = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from importlib.resources import files; print(files('pocketflow_tracing.viewer').joinpath('static/run.js').is_file())",
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert "True" == answer.stdout.strip()

@@ -59,7 +59,9 @@ def addresses(made):
     demo, examples, killed = made("demo"), made("examples"), made("killed")
     last, before = (run.run_id for run in Store(demo).runs(limit=2))
     tickets = [run.run_id for run in Store(examples).runs() if run.name.startswith("CustomerSupport")]
-    attempt = next(span.span_id for span in Store(demo).spans(last, payload=False) if span.attributes.get("level") == "WARNING")
+    attempt = next(
+        span.span_id for span in Store(demo).spans(last, payload=False) if span.attributes.get("level") == "WARNING"
+    )
     return {
         "runs": (demo, "/", "table.runs tbody tr"),
         "runs-examples": (examples, "/", "table.runs tbody tr"),
@@ -92,7 +94,6 @@ def test_every_page_can_be_read(opened, serve, made, pictures, theme, width):
         page.screenshot(path=pictures / f"{name}-{theme}-{width}.png")
         if complaints := page.evaluate(CHECK):
             found[name] = complaints
-    print(f"screenshots in {pictures}")
     assert {} == found
 
 
@@ -100,9 +101,9 @@ def test_pictures_for_the_readme(opened, serve, made, pictures):
     """The README's pictures come from the demo; UPDATE_SCREENSHOTS=1 writes them where the README looks."""
     folder = SCREENSHOTS if os.environ.get("UPDATE_SCREENSHOTS") else pictures / "readme"
     folder.mkdir(parents=True, exist_ok=True)
-    pages = addresses(made)
-    for name, picture in {"runs-examples": "runs", "run": "run", "graph": "graph", "state": "state"}.items():
-        store, address, ready = pages[name]
+    pages = addresses(made) | {"runs": (made("showcase"), "/", "table.runs tbody tr")}
+    for picture in ("runs", "run", "graph", "state"):
+        store, address, ready = pages[picture]
         page = opened(serve(store) + address, width=1280, height=800)
         expect(page.locator(ready).first).to_be_visible()
         expect(page.locator(".waiting, .figures:empty:not([hidden])")).to_have_count(0)

@@ -50,7 +50,7 @@ function logo() {
 
 function shortPath(path) {
   const parts = String(path ?? "").split(/[\\/]/);
-  return parts.length > 3 ? `…/${parts.slice(-3).join("/")}` : parts.join("/");
+  return parts.slice(-2).join("/");
 }
 
 function themeButton() {

@@ -1,0 +1,52 @@
+"""What hostile texts can do in a page: nothing."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from pocketflow_tracing.store import Store
+from pocketflow_tracing.viewer.export import export_html
+
+
+@pytest.mark.parametrize("view", ["timeline", "graph", "state"])
+def test_hostile_texts_are_only_text(opened, serve, made, view):
+    """Markup and Markdown images in names, prompts, errors, actions and keys are shown, and neither run nor loaded."""
+    path = made("hostile")
+    run = Store(path).run("last")
+    page = opened(f"{serve(path)}/runs/{run.run_id}?view={view}")
+    expect(page.locator("h1")).to_contain_text("</script>")
+    for _ in range(8):
+        page.keyboard.press("j")
+        expect(page.locator(".panel-head h2")).to_be_visible()
+        buttons = page.locator(".panel").get_by_role("button", name="As Markdown")
+        while buttons.count():
+            buttons.first.click()
+    assert "pwned" not in page.title().replace("document.title = 'pwned'", "").replace("document.title='pwned'", "")
+    assert 0 == page.locator("img, iframe, object, embed, main script, .panel a").count()
+
+
+def test_hostile_texts_in_lists_and_comparisons(opened, serve, made):
+    """The same on the other pages."""
+    path = made("hostile")
+    base, run = serve(path), Store(path).run("last")
+    for address in (
+        "/",
+        f"/nodes?flow={httpx.QueryParams({'f': run.name})['f']}",
+        f"/compare?left={run.run_id}&right={run.run_id}",
+    ):
+        page = opened(base + address)
+        expect(page.locator("tbody tr").first).to_be_visible()
+        assert 0 == page.locator("img, iframe, main script").count()
+
+
+def test_hostile_texts_in_an_exported_page(opened, made, tmp_path):
+    """And in the file that is attached to an issue."""
+    store = Store(made("hostile"))
+    run = store.run("last")
+    (tmp_path / "run.html").write_text(export_html(run, store.spans(run.run_id)), encoding="utf-8")
+    page = opened((tmp_path / "run.html").as_uri())
+    expect(page.locator("h1")).to_contain_text("</script>")
+    assert 0 == page.locator("img, main script").count()
+    assert page.title().startswith("Hostile")
