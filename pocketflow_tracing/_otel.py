@@ -100,5 +100,7 @@ def detach(token: Token[Context]) -> None:
     A coroutine that is closed from elsewhere (garbage collection of an abandoned task) cannot put it back and need not:
     its context ends with it. `opentelemetry.context.detach` would log that as an error of the host.
     """
-    with contextlib.suppress(ValueError):
+    try:  # noqa: SIM105 - contextlib.suppress costs 0.3 us here, three times a visit
         otel_context._RUNTIME_CONTEXT.detach(token)  # noqa: SLF001 - the only way that does not log
+    except ValueError:
+        pass

@@ -54,12 +54,30 @@ def run_record(run: Run) -> RunRecord:
         version=_optional_text(attributes.get("version"), run),
         environment=_optional_text(attributes.get("environment"), run),
         release=_optional_text(attributes.get("release"), run),
-        graph=render(run.graph.plain(), run.pipeline.plain_rules),
+        graph=None if run.pipeline.sinks == (run.pipeline.langfuse,) else _graph(run),  # Langfuse draws from the spans
         error=_short_error(root.error, run, run.pipeline.rules.of_node(str(root.attributes.get("class") or ""))),
         process_id=process_id(),
         trace_name=_optional_text(attributes.get("trace_name"), run),
         is_app_root=run.is_app_root,
     )
+
+
+def _graph(run: Run) -> Json:
+    def clean(parts: list[dict[str, str]]) -> list[Json]:
+        return [{key: _text(value, run) for key, value in part.items()} for part in parts]
+
+    return {
+        "flows": [
+            {
+                "id": _text(flow["id"], run),
+                "name": _text(flow["name"], run),
+                "start": _optional_text(flow["start"], run),
+                "nodes": clean(flow["nodes"]),
+                "edges": clean(flow["edges"]),
+            }
+            for flow in run.graph.plain()["flows"]
+        ]
+    }
 
 
 def span_record(span: Span) -> SpanRecord:

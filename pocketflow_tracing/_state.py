@@ -16,7 +16,7 @@ from ._changes import same
 from .capture import Capture, is_scalar
 from .capture_kinds import name_of
 
-MAX_KEYS = 256
+MAX_KEYS = 128
 """Keys of `shared` that are watched: the first half and the last half of them."""
 
 _MAX_BITS = 2000
@@ -68,13 +68,13 @@ class SharedState:
         """Whether a shared object is a dict, whose changes can be told by key."""
         return issubclass(type(shared), dict)
 
-    def _watched(self) -> Iterator[tuple[Any, Any]]:
+    def _watched(self) -> list[tuple[Any, Any]]:
         shared = self.shared
         if dict.__len__(shared) <= MAX_KEYS:
-            return iter(list(dict.items(shared)))
+            return list(dict.items(shared))
         head = list(islice(dict.items(shared), MAX_KEYS // 2))
         tail = list(islice(reversed(dict.items(shared)), MAX_KEYS // 2))
-        return iter(head + tail[::-1])
+        return head + tail[::-1]
 
     def full(self) -> dict[str, Any]:
         """Take the whole picture: {key: snapshot}."""
@@ -109,13 +109,15 @@ class SharedState:
         snapshot = self._capture.snapshot
         added: dict[str, Any] = {}
         changed: dict[str, Any] = {}
-        count = 0
-        for key, value in self._watched():
+        known = pictures.get
+        watched = self._watched()
+        # Most keys at most visits hold the object that they held: a snapshot that is its value is a scalar, which cannot
+        # change. One comprehension finds the others, at 0.05 µs a key.
+        for key, value in [row for row in watched if type(row[0]) is not str or known(row[0], _MISSING) is not row[1]]:
             text = key if type(key) is str else self._text(key)
-            count += 1
-            old = pictures.get(text, _MISSING)
-            if old is value and is_scalar(value):
-                continue  # the same immutable object: nothing to look at (most keys at most visits)
+            old = known(text, _MISSING)
+            if old is value:
+                continue  # a key that is no string
             new = snapshot(value)
             if old is _MISSING:
                 added[text] = new
@@ -129,13 +131,14 @@ class SharedState:
             result["added"] = added
         if changed:
             result["changed"] = changed
-        if len(pictures) > count:
-            self._forget(result)
+        if len(pictures) > len(watched):
+            self._forget(watched, result)
         return result or None
 
-    def _forget(self, result: dict[str, Any]) -> None:
-        watched = {key if type(key) is str else self._text(key) for key, _ in self._watched()}
-        gone = [text for text in self._pictures if text not in watched]
+    def _forget(self, rows: list[tuple[Any, Any]], result: dict[str, Any]) -> None:
+        watched = {key if type(key) is str else self._text(key) for key, _ in rows}
+        missing = self._pictures.keys() - watched
+        gone = list(missing) if len(missing) == 1 else [text for text in self._pictures if text in missing]
         removed: list[str] = []
         unwatched: list[str] = []
         for text in gone:

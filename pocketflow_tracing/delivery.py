@@ -252,7 +252,10 @@ class Delivery:
                     item.delivered = done
                     record, sinks = span_record(item), run.pipeline.sinks
                 for sink in sinks:
-                    _, runs, spans, finished = by_sink.setdefault(id(sink), (sink, {}, [], []))
+                    found = by_sink.get(id(sink))
+                    if found is None:
+                        found = by_sink[id(sink)] = (sink, {}, [], [])
+                    _, runs, spans, finished = found
                     runs[id(run)] = run
                     spans.append(record)
                     if done:

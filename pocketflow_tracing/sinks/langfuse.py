@@ -114,11 +114,18 @@ class LangfuseSink:
     def _described(self, runs: dict[str, RunRecord], done: list[SpanRecord]) -> list[tuple[SpanRecord, dict[str, Any]]]:
         mask = self._mask()
         hook = self._client.mask_spans
+        of_run = {run_id: otlp.run_attributes(run, mask) for run_id, run in runs.items()}
         described = [
             # media go nowhere before every mask has had its say, and that hook has it last
             (
                 record,
-                otlp.span_attributes(record, runs[record.run_id], mask, None if hook else self._media.placing(record)),
+                otlp.span_attributes(
+                    record,
+                    runs[record.run_id],
+                    mask,
+                    None if hook else self._media.placing(record),
+                    of_run[record.run_id],
+                ),
             )
             for record in done
             if record.kind != "external"  # the SDK's own processor exports those

@@ -21,7 +21,7 @@ from pocketflow_tracing.records import Json, RunRecord, SpanRecord
 
 from . import _wire
 
-__all__ = ["encode_span", "request", "span_attributes"]
+__all__ = ["encode_span", "request", "run_attributes", "span_attributes"]
 
 MAX_METADATA = 39
 """Metadata entries on one span, the last of which holds what is more; a span has room for 128 attributes in all."""
@@ -43,7 +43,11 @@ Place = Callable[[Json, str], Json]
 
 
 def span_attributes(
-    record: SpanRecord, run: RunRecord, mask: Mask | None = None, place: Place | None = None
+    record: SpanRecord,
+    run: RunRecord,
+    mask: Mask | None = None,
+    place: Place | None = None,
+    of_run: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The attributes of one span, as the SDK would name them.
 
@@ -52,10 +56,11 @@ def span_attributes(
         run: the run it belongs to, whose session, user, tags … every span carries.
         mask: the `mask` of the user's own Langfuse client: gets and returns a JSON-ready value.
         place: puts references in the place of media; gets a value and "input" or "output".
+        of_run: what `run_attributes` gave for the run, when it is known.
     """
     is_root = record.span_id == run.run_id
     apply = mask or (lambda value: value)
-    attributes: dict[str, Any] = _run_attributes(run, apply)
+    attributes: dict[str, Any] = run_attributes(run, mask) if of_run is None else {**of_run}
     if is_root and run.is_app_root:
         attributes["langfuse.internal.is_app_root"] = True
     attributes["langfuse.observation.type"] = (
@@ -112,7 +117,9 @@ def request(spans: Iterable[bytes], public_key: str, resource: Mapping[str, str]
     return gzip.compress(body, compresslevel=1, mtime=0)
 
 
-def _run_attributes(run: RunRecord, apply: Mask) -> dict[str, Any]:
+def run_attributes(run: RunRecord, mask: Mask | None) -> dict[str, Any]:
+    """The attributes that every span of a run carries."""
+    apply = mask or (lambda value: value)
     attributes: dict[str, Any] = {
         "langfuse.trace.name": run.trace_name or (run.name if run.is_app_root else None),
         "session.id": run.session_id,
@@ -195,7 +202,9 @@ _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def _text(value: Json) -> str:
-    return value if isinstance(value, str) else _encoder.encode(value)
+    if type(value) is str:
+        return value
+    return repr(value) if type(value) is int else _encoder.encode(value)
 
 
 def _key_values(attributes: Mapping[str, Any]) -> list[KeyValue]:

@@ -13,9 +13,16 @@ MAX_INTEGER = 2**63 - 1
 """The largest integer of SQLite."""
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # json.dumps makes an encoder per call
+
+
 def dump(value: Json) -> str:
     """Return the value as compact JSON; text stays readable, so that it can be searched for."""
-    encoded = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if not value and (type(value) is list or type(value) is dict):
+        return "[]" if type(value) is list else "{}"  # most scores and metadata
+    encoded = _encode(value)
+    if encoded.isascii():
+        return encoded
     try:
         encoded.encode()
     except UnicodeEncodeError:  # lone surrogates: only their escapes can be stored
