@@ -8,7 +8,6 @@ session, user and tags reach it too (langfuse 4.12 to 5.x; held by tests against
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from contextvars import Token
 from typing import Any

@@ -8,7 +8,6 @@ limit, the first and the last are watched, so that a visit costs the same howeve
 from __future__ import annotations
 
 import marshal
-from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 

@@ -47,12 +47,18 @@ class Run:
     """
 
     __slots__ = (
-        "attributes", "dropped", "graph", "is_app_root", "lost", "name", "offset", "parent_id", "pictured", "pipeline", "root", "seen", "spans",
-        "state_seq", "states", "trace_id", "visits",
+        "attributes", "dropped", "graph", "is_app_root", "lost", "name", "offset", "parent_id", "pictured",
+        "pipeline", "root", "seen", "spans", "state_seq", "states", "trace_id", "visits",
     )  # fmt: skip
 
     def __init__(
-        self, pipeline: Pipeline, name: str, trace_id: int, parent_id: int | None, attributes: dict[str, Any], graph: Graph
+        self,
+        pipeline: Pipeline,
+        name: str,
+        trace_id: int,
+        parent_id: int | None,
+        attributes: dict[str, Any],
+        graph: Graph,
     ) -> None:
         self.pipeline = pipeline
         self.name = name
@@ -72,13 +78,18 @@ class Run:
         self.lost = 0  # spans that the queue's bounds took out of it
         self.is_app_root = True  # False inside a span that Langfuse shows as the root already
 
-
     def let_go(self) -> None:
         """Forget the root span once it has been delivered, so that no collector is needed to free a run."""
         root = self.root
         if type(root) is Span and root.delivered:
             self.root = RootFacts(
-                root.span_id, root.start, root.end, root.status, True, root.error, {"class": root.attributes.get("class")}
+                root.span_id,
+                root.start,
+                root.end,
+                root.status,
+                True,
+                root.error,
+                {"class": root.attributes.get("class")},
             )
 
 
@@ -91,8 +102,9 @@ class Span:
     """
 
     __slots__ = (
-        "announced", "attributes", "child_error", "delivered", "done", "end", "error", "expected", "input", "items", "kind", "metadata",
-        "name", "next_step", "node", "output", "parent", "recovered", "run", "scores", "span_id", "start", "state", "status", "waiting", "weight",
+        "announced", "attributes", "child_error", "delivered", "done", "end", "error", "expected", "input",
+        "items", "kind", "metadata", "name", "next_step", "node", "output", "parent", "recovered", "run", "scores",
+        "span_id", "start", "state", "status", "waiting", "weight",
     )  # fmt: skip
 
     def __init__(self, run: Run, parent: Span | None, kind: Kind, name: str, node: object = None) -> None:

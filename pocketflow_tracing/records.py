@@ -20,7 +20,7 @@ the exec of a whole batch; attempt: one call of exec; function: a decorated func
 another OpenTelemetry instrumentation (an LLM generation) that belongs to the run."""
 
 Status = Literal["running", "success", "recovered", "error", "cancelled"]
-"""recovered: a retry or the fallback saved it; cancelled: CancelledError, KeyboardInterrupt, SystemExit or GeneratorExit left it."""
+"""recovered: a retry or the fallback saved it; cancelled: CancelledError, KeyboardInterrupt, SystemExit … left it."""
 
 
 @dataclass(slots=True)
@@ -34,7 +34,8 @@ class RunRecord:
         status: "running" until the root has ended.
         start_ns: wall clock, ns since the epoch.
         end_ns: the same, None while it runs.
-        graph: {"flows": [{"id", "name", "start", "nodes": [{"id", "name", "kind", "class"}], "edges": [{"from", "action", "to"}]}]}.
+        graph: {"flows": [{"id", "name", "start", "nodes": [{"id", "name", "kind", "class"}],
+            "edges": [{"from", "action", "to"}]}]}.
             Node ids are unique in the run; a nested flow is a node whose id is also a flow's id.
         error: {"type", "message"} of what ended the run, if something did.
         process_id: names the process that records it: "host:pid:random".

@@ -18,7 +18,17 @@ from .capture_types import DEFAULT_LIMITS, Limits
 if TYPE_CHECKING:
     from .config import TracingConfig
 
-__all__ = ["DEFAULT_EXCEPTIONS", "DEFAULT_PATTERNS", "NO_RULES", "Mask", "Policy", "Redactor", "Rules", "redact_text", "rules_of"]
+__all__ = [
+    "DEFAULT_EXCEPTIONS",
+    "DEFAULT_PATTERNS",
+    "NO_RULES",
+    "Mask",
+    "Policy",
+    "Redactor",
+    "Rules",
+    "redact_text",
+    "rules_of",
+]
 
 Mask = Callable[[Any, tuple[str | int, ...]], Any]
 Policy = Literal["record", "summarise", "hide"]
@@ -185,7 +195,6 @@ class Rules:
 
 def _fits(parts: list[str], path: tuple[str | int, ...]) -> bool:
     return len(parts) == len(path) and all(fnmatchcase(str(at), part) for part, at in zip(parts, path, strict=True))
-
 
 
 def rules_of(config: TracingConfig) -> Rules:

@@ -16,7 +16,9 @@ def test_the_code_blocks_run_in_their_order(tmp_path):
     assert len(blocks) >= 8
     program = tmp_path / "readme.py"
     program.write_text("\n\n".join(blocks), encoding="utf-8")
-    done = subprocess.run([sys.executable, str(program)], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, str(program)], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     from pocketflow_tracing.store import Store
 

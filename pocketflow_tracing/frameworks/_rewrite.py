@@ -70,7 +70,7 @@ class _Scopes(ast.NodeTransformer):
         if whole is call and call.func.attr.endswith("_async"):
             return node  # type: ignore[no-any-return]  # not awaited on the spot: it will run we know not when
         opening, attempt = copy.deepcopy(_SCOPED.body[0]).body  # type: ignore[attr-defined]
-        given = ast.Tuple([*call.args, *(keyword.value for keyword in call.keywords)], ast.Load())
+        given = ast.Tuple(_given(call), ast.Load())
         opening.value.args = [call.func.value, ast.Constant(call.func.attr), given]
         done = ast.Attribute(ast.Name(_SCOPE, ast.Load()), "done", ast.Load())
         _put(node, whole, ast.Call(done, [whole], []))
@@ -101,8 +101,12 @@ def _is_hooked(node: ast.AST) -> bool:
         and isinstance(node.func, ast.Attribute)
         and node.func.attr in HOOKED
         and isinstance(node.func.value, ast.Name)
-        and all(isinstance(value, (ast.Name, ast.Constant)) for value in [*node.args, *(keyword.value for keyword in node.keywords)])
+        and all(isinstance(value, (ast.Name, ast.Constant)) for value in _given(node))
     )
+
+
+def _given(call: ast.Call) -> list[ast.expr]:
+    return [*call.args, *(keyword.value for keyword in call.keywords)]
 
 
 def _put(tree: ast.AST, old: ast.AST, new: ast.AST) -> None:

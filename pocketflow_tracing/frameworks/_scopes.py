@@ -52,7 +52,7 @@ class Scope:
         self.token: Token[Any] | None = None
         self.attached: Any = None
 
-    def __enter__(self) -> Scope:
+    def __enter__(self) -> Scope:  # noqa: PYI034 - Self came with 3.11
         self.enter()
         return self
 
@@ -109,7 +109,8 @@ class Scope:
             _ENDING.absorb(failure)
             self.ended_badly(error)
         self.frame = _LEFT
-        self.node = self.given = self.result = None  # the scope lives on until PocketFlow's next call; the user's objects need not
+        # the scope lives on until PocketFlow's next call; the user's objects need not
+        self.node = self.given = self.result = None
 
     def begin(self) -> None:
         """Open what the call opens."""
@@ -142,7 +143,9 @@ class Visit(Scope):
 
     __slots__ = ("opens", "options", "owner", "pictures", "state")
 
-    def __init__(self, frame: Any, node: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options | None) -> None:
+    def __init__(
+        self, frame: Any, node: Any, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options | None
+    ) -> None:
         self.frame = frame
         self.node = node
         self.result = None
@@ -208,7 +211,8 @@ class Visit(Scope):
         owner = self.owner = parent
         place = owner.expected or run.graph.locate(owner.attributes["flow"], node)
         owner.expected = None
-        if owner.waiting is not None:  # an `_orch` of the user's never asked for the successor: this visit is the answer
+        if owner.waiting is not None:
+            # an `_orch` of the user's never asked for the successor: this visit is the answer
             owner.waiting.attributes["successor"] = place[0]
             owner.settle()
         if is_flow:
@@ -278,7 +282,8 @@ class Visit(Scope):
                 span.attributes["action"] = _action(self.result)
             counter = self._counts_steps()
             if counter is not None:
-                counter.next_step = max(counter.next_step, span.next_step if span.kind == "flow" else span.attributes["step"] + 1)
+                after = span.next_step if span.kind == "flow" else span.attributes["step"] + 1
+                counter.next_step = max(counter.next_step, after)
             if self.state is not None:
                 self._note_changes(run, span, self.state)
             if self.opens and run.pipeline.outputs:
@@ -445,10 +450,8 @@ class Step(Scope):
         attempt = phase == "exec" and not self.whole
         retry = self.retry
         visit = above if above.kind in {"node", "flow"} or above.parent is None else above.parent
-        if retry is not None and retry.item is not None:
-            name = f"{visit.name}.{phase}[{retry.item}]"
-        else:
-            name = f"{visit.name}.{phase}"
+        item = retry.item if retry is not None else None
+        name = f"{visit.name}.{phase}" if item is None else f"{visit.name}.{phase}[{item}]"
         span = self.span = Span(run, above, "attempt" if attempt else "phase", name)
         self.token = current.set(span)
         self.attached = _otel.attach(run.trace_id, span.span_id)
@@ -456,8 +459,8 @@ class Step(Scope):
         attributes["phase"] = phase
         if phase == "exec_fallback":
             span.child_error = above.child_error  # what it may raise again
-        if retry is not None and retry.item is not None:
-            attributes["item"] = retry.item
+        if item is not None:
+            attributes["item"] = item
         if attempt:
             if retry is not None:
                 retry.attempts += 1
@@ -465,7 +468,8 @@ class Step(Scope):
                 attributes["max_attempts"] = retry.max_attempts
             else:
                 attributes["attempt"] = 1
-        if pipeline.inputs and (phase == "prep" or pipeline.outputs):  # the inputs of exec and post are outputs of others
+        # the inputs of exec and post are outputs of others
+        if pipeline.inputs and (phase == "prep" or pipeline.outputs):
             span.input = self._input(pipeline.capture.snapshot)
 
     def _input(self, snapshot: Any) -> Any:
@@ -575,7 +579,7 @@ class _Nothing:
 _NOTHING = _Nothing()
 
 
-def _visit(frame: Any, node: Any, method: str, args: tuple[Any, ...]) -> Scope | None:
+def _visit(frame: Any, node: Any, _method: str, args: tuple[Any, ...]) -> Scope | None:
     if type(frame) is Span and frame.node is node:
         return None  # `run` has opened this visit already
     return Visit(frame, node, args, {}, None)
@@ -593,7 +597,7 @@ def _whole_exec(frame: Any, node: Any, method: str, args: tuple[Any, ...]) -> Sc
     return None  # the attempts of a plain node stand directly below it
 
 
-def _route(frame: Any, node: Any, method: str, args: tuple[Any, ...]) -> Scope:
+def _route(frame: Any, node: Any, _method: str, args: tuple[Any, ...]) -> Scope:
     return Route(frame, node, args)
 
 

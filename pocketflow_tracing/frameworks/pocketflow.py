@@ -94,7 +94,9 @@ def install() -> None:
             _log.warn_once(
                 "PocketFlow's source is not available here, so runs and nodes are traced, but not their prep, exec and post."
             )
-        for cls in [value for value in vars(pocketflow).values() if isinstance(value, type) and issubclass(value, BaseNode)]:
+        for cls in [
+            value for value in vars(pocketflow).values() if isinstance(value, type) and issubclass(value, BaseNode)
+        ]:
             for name, original in list(vars(cls).items()):
                 if not isinstance(original, FunctionType):
                     continue

@@ -57,7 +57,7 @@ class LocalSink:
         """See the spans of other instrumentations (LLM generations), which belong into the store too."""
         _foreign.watch(stand_in=self._stand_in)
 
-    def accept(self, runs: list[RunRecord], spans: list[SpanRecord], done: list[SpanRecord]) -> None:
+    def accept(self, runs: list[RunRecord], spans: list[SpanRecord], _done: list[SpanRecord]) -> None:
         """Write a batch; what cannot be written now is kept and tried again."""
         if self._unusable:
             return

@@ -278,7 +278,11 @@ def run(folder, *arguments, **environ):
         timeout=60,
         check=False,
     )
-    said = [line for line in done.stderr.splitlines() if not line.startswith("No Langfuse keys are set, so runs are recorded in")]
+    said = [
+        line
+        for line in done.stderr.splitlines()
+        if not line.startswith("No Langfuse keys are set, so runs are recorded in")
+    ]
     assert (0, []) == (done.returncode, said)
     return done.stdout
 

@@ -120,7 +120,9 @@ def test_kill_shows_an_interrupted_run_with_the_node_that_was_running(tmp_path):
 def test_kill_with_a_silent_server_loses_nothing_older_than_a_second(tmp_path, sync):
     """What waits for an answer is on disk within a second, so the next process delivers it."""
     with Collector(Mode.silent()) as collector:
-        code = PROGRAM.read_text().replace('    if ending == "sys.exit":', '    time.sleep(60)\n    if ending == "sys.exit":')
+        code = PROGRAM.read_text().replace(
+            '    if ending == "sys.exit":', '    time.sleep(60)\n    if ending == "sys.exit":'
+        )
         process = subprocess.Popen(
             [sys.executable, "-c", code, "20"],
             cwd=tmp_path,
@@ -172,5 +174,3 @@ def test_a_test_run_ends_as_fast_as_without(tmp_path):
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert time.monotonic() - began < 2.0 + 6.0
-
-

@@ -55,7 +55,9 @@ def test_no_stall_above_five_milliseconds(server, tmp_path):
     Six rounds, and the best one counts: on a busy machine a round is late for other reasons, but a stall that the tracer
     causes (a network call, a lock, a long computation that holds the interpreter) is there in each of them.
     """
-    mode = {"silent": Mode.silent(), "trickle": Mode.trickle(), "500": Mode.status(500), "refuse": Mode.refuse()}[server]
+    mode = {"silent": Mode.silent(), "trickle": Mode.trickle(), "500": Mode.status(500), "refuse": Mode.refuse()}[
+        server
+    ]
     with Collector(mode) as collector:
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM],

@@ -279,5 +279,3 @@ def test_retry_after_is_honoured(tmp_path):
             assert second.time - first.time >= 1.9
         finally:
             process.communicate("\n", timeout=20)
-
-

@@ -15,7 +15,9 @@ class OutOfTimeError(Exception):
     """The host's own."""
 
 
-@pytest.mark.parametrize("place", [(_scopes.Visit, "begin"), (_scopes.Step, "begin"), (recorder.Span, "finish"), (_scopes.Step, "finish")])
+@pytest.mark.parametrize(
+    "place", [(_scopes.Visit, "begin"), (_scopes.Step, "begin"), (recorder.Span, "finish"), (_scopes.Step, "finish")]
+)
 def test_an_exception_of_a_signal_handler_reaches_the_host(place, monkeypatch):
     """A handler that raises while we are recording ends the flow, as it would without us."""
     cls, name = place

@@ -12,6 +12,7 @@ import contextvars
 import copy
 import functools
 import gc
+import itertools
 import pickle
 import sys
 import threading
@@ -350,8 +351,7 @@ def a_node_that_watches_every_attribute(w):
     """__getattribute__ and __setattr__: nothing is read of or set on a node that PocketFlow would not."""
 
     def __getattribute__(self, name):
-        if name not in {"__class__", "__dict__"}:
-            w.say("get", name)
+        w.say("get", name)
         return object.__getattribute__(self, name)
 
     def __setattr__(self, name, value):
@@ -370,8 +370,7 @@ def a_flow_that_watches_every_attribute(w):
     """The same of a flow."""
 
     def __getattribute__(self, name):
-        if name not in {"__class__", "__dict__"}:
-            w.say("get", name)
+        w.say("get", name)
         return object.__getattribute__(self, name)
 
     flow = w.flow(w.node()(), __getattribute__=__getattribute__)
@@ -1034,7 +1033,7 @@ def super_with_its_class(w):
     class MyFlow(Flow):
         def prep(self, shared):
             w.say("prep")
-            return super(MyFlow, self).prep(shared)
+            return super(MyFlow, self).prep(shared)  # noqa: UP008 - the form in question
 
         def run(self, shared):
             return super().run(shared)
@@ -1046,7 +1045,7 @@ def super_with_its_class(w):
     class Below(MyFlow):
         def prep(self, shared):
             w.say("below")
-            return super(Below, self).prep(shared)
+            return super(Below, self).prep(shared)  # noqa: UP008 - the form in question
 
     below = Below(start=w.node()())
     w.run(w.trace(below) if w.how != "class" else below, {})
@@ -1113,7 +1112,7 @@ def no_suspension_is_added(w):
         counter = asyncio.create_task(count())
         await asyncio.sleep(0)
         nodes = [w.node(f"N{n}", exec=lambda self, p: w.say(turns))() for n in range(4)]
-        for before, after in zip(nodes, nodes[1:]):
+        for before, after in itertools.pairwise(nodes):
             before >> after
         batch = w.node("B", "BatchNode", prep=lambda self, s: [1, 2], exec=lambda self, i: w.say(turns))()
         nodes[-1] >> batch
@@ -1341,7 +1340,12 @@ def copies_and_pickles_of_flows(w):
     shared = {}
     w.run(flow, shared)
     for made in (copy.copy(flow), copy.deepcopy(flow), *(pickle.loads(pickle.dumps(flow, n)) for n in range(6))):
-        w.say(type(made) is PickledFlow, made.params, type(made.start_node) is PickledNode, made.start_node is flow.start_node)
+        w.say(
+            type(made) is PickledFlow,
+            made.params,
+            type(made.start_node) is PickledNode,
+            made.start_node is flow.start_node,
+        )
         assert w.run(made, shared) == "done"
     assert pickle.loads(pickle.dumps(PickledFlow)) is PickledFlow
     assert pickle.loads(pickle.dumps(Flow.run)) is Flow.run
@@ -1387,7 +1391,11 @@ def deletions_happen_when_they_did(w):
     node >> w.node("Next", prep=lambda self, s: w.say("next"))()
     w.run(w.flow(w.flow(node)), {})
     w.say("end")
-    assert [entry[1] for entry in w.log if type(entry) is tuple] == ["local of the failed attempt", "exec_res", "visit"], w.log
+    assert [entry[1] for entry in w.log if type(entry) is tuple] == [
+        "local of the failed attempt",
+        "exec_res",
+        "visit",
+    ], w.log
     return w.log
 
 

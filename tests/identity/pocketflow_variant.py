@@ -3,6 +3,7 @@
 The tests run under it as the module `pocketflow`; it behaves as the released one does, in other words.
 """
 
+# ruff: noqa: B020, B028 (as PocketFlow does it)
 from __future__ import annotations
 
 import asyncio

@@ -65,10 +65,14 @@ def check_runs(records, expected):
         spans = [span for span in records.by_id.values() if span.run_id == run.run_id]
         root = records.by_id[run.run_id]
         mine = root.input["id"]
-        visits = [span for span in spans if span.kind == "node" and span.attributes.get("class") in {"Count", "AsyncCount"}]
+        visits = [
+            span for span in spans if span.kind == "node" and span.attributes.get("class") in {"Count", "AsyncCount"}
+        ]
         preps = [span.output for span in spans if span.name.endswith("Count.prep")]
         assert sorted(preps) == [[mine, n] for n in range(1, expected[mine] + 1)]
-        assert [span.attributes["visit"] for span in sorted(visits, key=lambda s: s.start_ns)] == list(range(1, expected[mine] + 1))
+        assert [span.attributes["visit"] for span in sorted(visits, key=lambda s: s.start_ns)] == list(
+            range(1, expected[mine] + 1)
+        )
         assert {span.trace_id for span in spans} == {run.trace_id}
         found[mine] = len(visits)
     assert found == expected

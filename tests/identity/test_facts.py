@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import gc
-import threading
-import time
-
 import cases
 import kit
 import pytest
 from kit import observe
-from pocketflow import Flow, Node
-
-from pocketflow_tracing import flush, instrument, trace_flow, uninstrument
-from pocketflow_tracing.frameworks import pocketflow as framework
 
 HOWS = ("object", "class", "instrument", "function")
 PAIRS = [

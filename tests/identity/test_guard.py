@@ -39,7 +39,20 @@ ON_THE_PATH = [
     *[(_state.SharedState, name) for name in ("__init__", "can_picture", "full", "picture", "changes", "_watched")],
     (_state, "key_text"),
     (_state, "is_scalar"),
-    *[(_scopes, name) for name in ("open_run", "look", "peek", "class_name", "is_pocketflows", "key_text", "span_of", "mark_of", "_action")],
+    *[
+        (_scopes, name)
+        for name in (
+            "open_run",
+            "look",
+            "peek",
+            "class_name",
+            "is_pocketflows",
+            "key_text",
+            "span_of",
+            "mark_of",
+            "_action",
+        )
+    ],
     (_look, "peek"),
     *[
         (scope, name)
@@ -47,7 +60,10 @@ ON_THE_PATH = [
         for name in ("begin", "finish")
         if name in vars(scope)
     ],
-    *[(_scopes.Visit, name) for name in ("_open", "_place", "_picture", "_note_changes", "_counts_steps", "_first_step", "_own_name")],
+    *[
+        (_scopes.Visit, name)
+        for name in ("_open", "_place", "_picture", "_note_changes", "_counts_steps", "_first_step", "_own_name")
+    ],
     *[(_scopes.Step, name) for name in ("_input", "_unrecorded")],
     (_scopes.Retry, "_number"),
     *[(_otel, name) for name in ("attach", "detach", "run_context", "surrounding", "propagated")],
@@ -91,8 +107,16 @@ def everything(w: World):
         raise LookupError("fails")
 
     first = w.node("First", exec=flaky, post=loop)(max_retries=2)
-    weak = w.node("Weak", exec=fails, exec_fallback=lambda self, prep_res, exc: "b", post=lambda self, s, p, e: w.say(e))()
-    batch = w.node("Batch", "BatchNode", prep=lambda self, s: [1, 2], exec=lambda self, i: i, post=lambda self, s, p, e: w.say(list(e)))()
+    weak = w.node(
+        "Weak", exec=fails, exec_fallback=lambda self, prep_res, exc: "b", post=lambda self, s, p, e: w.say(e)
+    )()
+    batch = w.node(
+        "Batch",
+        "BatchNode",
+        prep=lambda self, s: [1, 2],
+        exec=lambda self, i: i,
+        post=lambda self, s, p, e: w.say(list(e)),
+    )()
     leaf = w.node("Leaf", exec=lambda self, p: w.say(self.params))()
     passes = w.flow(leaf, "BatchFlow", prep=lambda self, s: [{"a": 1}, {"a": 2}])
     first - "again" >> first
@@ -139,7 +163,8 @@ def warned(caplog):
 
 
 @pytest.mark.parametrize(
-    ("how", "flavour"), [("object", "sync"), ("object", "async"), ("object", "parallel"), ("function", "sync"), ("function", "async")]
+    ("how", "flavour"),
+    [("object", "sync"), ("object", "async"), ("object", "parallel"), ("function", "sync"), ("function", "async")],
 )
 @pytest.mark.parametrize("place", ON_THE_PATH, ids=name_of)
 def test_a_fault_on_the_callers_path(place, how, flavour, records, monkeypatch, caplog):
@@ -157,7 +182,8 @@ def test_a_fault_on_the_callers_path(place, how, flavour, records, monkeypatch, 
             traced = context.run(observe, everything, how, flavour)
         assert context.get(recorder.current) is None
         assert not list(kit.first_difference(traced, untraced)), f"call {number}"
-        if number and place[1] not in {"_finish", "_members"}:  # what is lost, is lost around that call; what did arrive is complete
+        # what is lost, is lost around that call; what did arrive is complete
+        if number and place[1] not in {"_finish", "_members"}:
             for span in records.spans():
                 assert span.status != "running", (number, span)
                 assert span.end_ns is not None
@@ -186,8 +212,14 @@ def test_a_fault_on_the_worker(place, records, monkeypatch):
     assert len(records.spans(kind="flow")) == 3
 
 
-@pytest.mark.parametrize("case", [cases.recursion_through_exec, cases.deletions_happen_when_they_did, cases.no_suspension_is_added])
-@pytest.mark.parametrize("place", [(recorder.Span, "__init__"), (capture.Capture, "snapshot"), (_otel, "attach"), (recorder.Span, "finish")], ids=name_of)
+@pytest.mark.parametrize(
+    "case", [cases.recursion_through_exec, cases.deletions_happen_when_they_did, cases.no_suspension_is_added]
+)
+@pytest.mark.parametrize(
+    "place",
+    [(recorder.Span, "__init__"), (capture.Capture, "snapshot"), (_otel, "attach"), (recorder.Span, "finish")],
+    ids=name_of,
+)
 def test_facts_hold_with_faults(case, place, records, monkeypatch):
     """Turns of the loop, lifetimes and nesting are the same while recording fails."""
     flavour = "async" if case in cases.ASYNC else "sync"
@@ -248,7 +280,11 @@ def test_flush_tells_of_a_bad_sink(fresh_delivery):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-@pytest.mark.parametrize("place", [(recorder.Span, "announce"), (capture.Capture, "snapshot"), (_otel, "attach"), (_scopes.Visit, "_picture")], ids=name_of)
+@pytest.mark.parametrize(
+    "place",
+    [(recorder.Span, "announce"), (capture.Capture, "snapshot"), (_otel, "attach"), (_scopes.Visit, "_picture")],
+    ids=name_of,
+)
 def test_ctrl_c_while_we_record(place, error, records, monkeypatch):
     """It leaves the flow, and no context of ours stays behind: the next flow is a run of its own."""
     owner, name = place

@@ -43,7 +43,9 @@ def nodes(draw, depth):
         "post": mostly([None], st.lists(st.sampled_from([None, None, *ERRORS]), min_size=1, max_size=3)),
         "fallback": mostly("raise", st.sampled_from(["value", "key", "interrupt", "raise", None])),
         "retries": draw(st.sampled_from([1, 1, 2, 3, 0])),
-        "actions": draw(st.lists(st.sampled_from(["default", None, "", "a", "b", 0, ("t", 1), "nowhere"]), min_size=1, max_size=3)),
+        "actions": draw(
+            st.lists(st.sampled_from(["default", None, "", "a", "b", 0, ("t", 1), "nowhere"]), min_size=1, max_size=3)
+        ),
         "items": draw(st.sampled_from([[1, 2, 3], [], [1], None, "iterator"])),
         "touch": draw(st.sampled_from(["nothing", "add", "change", "remove", "grow"])),
     }
@@ -118,7 +120,7 @@ def build_node(w, spec, counter):
         w.say(name, phase, dict(self.params), *seen)
         error = next(turns[phase])
         if error is not None:
-            raise ERRORS[error]()
+            raise ERRORS[error]()  # noqa: RSE102
 
     def prep(self, shared):
         happens("prep", self)
@@ -127,7 +129,9 @@ def build_node(w, spec, counter):
         return spec["items"]
 
     def exec(self, given):
-        happens("exec", self, self.cur_retry if w.flavour == "sync" else None, given if type(given) in {int, list} else None)
+        happens(
+            "exec", self, self.cur_retry if w.flavour == "sync" else None, given if type(given) in {int, list} else None
+        )
         return [given] if type(given) is int else "result"
 
     def exec_fallback(self, given, error):
@@ -135,7 +139,7 @@ def build_node(w, spec, counter):
         if spec["fallback"] == "raise":
             raise error
         if spec["fallback"] is not None:
-            raise ERRORS[spec["fallback"]]()
+            raise ERRORS[spec["fallback"]]()  # noqa: RSE102
         return "fallback"
 
     def post(self, shared, prep_res, exec_res):
@@ -202,7 +206,8 @@ def test_with_sinks_that_raise(fresh_delivery, spec, how, flavour):
 
 
 READINGS = st.one_of(
-    st.integers(-(10**30), 10**30), st.sampled_from([None, "noon", float("nan"), float("inf"), RuntimeError, MemoryError])
+    st.integers(-(10**30), 10**30),
+    st.sampled_from([None, "noon", float("nan"), float("inf"), RuntimeError, MemoryError]),
 )
 
 

@@ -169,7 +169,10 @@ def test_a_retry_that_recovers(flavour, records):
         ],
     )
     errors = [span.error for span in records.spans("Flaky.exec")]
-    assert [(error["type"], error["message"]) for error in errors[:2]] == [("ValueError", "first"), ("KeyError", "'second'")]
+    assert [(error["type"], error["message"]) for error in errors[:2]] == [
+        ("ValueError", "first"),
+        ("KeyError", "'second'"),
+    ]
     assert all(error["traceback"] for error in errors[:2])
     assert errors[2] is None
     assert (records.span("Flaky").error, records.run().error, records.run().status) == (None, None, "recovered")
@@ -335,7 +338,14 @@ def test_a_batch_node(flavour, records):
     assert (batch.kind, batch.attributes) == ("phase", {"phase": "exec", "items": 3})
     assert (batch.input, batch.output) == (["a", "b", "c"], ["A", "B", None])
     items = [
-        (span.name, span.kind, span.status, span.attributes.get("item"), span.attributes.get("attempt"), span.attributes.get("level"))
+        (
+            span.name,
+            span.kind,
+            span.status,
+            span.attributes.get("item"),
+            span.attributes.get("attempt"),
+            span.attributes.get("level"),
+        )
         for span in records.spans()
         if span.parent_id == batch.span_id
     ]
@@ -405,7 +415,9 @@ def test_nested_flows(flavour, records):
     first = w.node("First")()
     first >> inner >> w.node("Last")()
     w.run(w.flow(first, name="Outer"), {})
-    kinds = [(span.name, span.kind, span.attributes["node"]) for span in records.spans() if span.kind in {"flow", "node"}]
+    kinds = [
+        (span.name, span.kind, span.attributes["node"]) for span in records.spans() if span.kind in {"flow", "node"}
+    ]
     assert kinds == [
         ("Outer", "flow", "Outer"),
         ("First", "node", "First"),
@@ -415,7 +427,10 @@ def test_nested_flows(flavour, records):
     ]
     assert records.span("Leaf").parent_id == records.span("Inner").span_id
     assert records.span("Inner").attributes["successor"] == "Last"
-    assert [(flow["id"], flow["start"]) for flow in records.run().graph["flows"]] == [("Outer", "First"), ("Inner", "Inner/Leaf")]
+    assert [(flow["id"], flow["start"]) for flow in records.run().graph["flows"]] == [
+        ("Outer", "First"),
+        ("Inner", "Inner/Leaf"),
+    ]
     assert [span.attributes["step"] for span in records.spans(kind="node")] == [1, 2, 3]
     records.check()
 
@@ -428,7 +443,10 @@ def test_nodes_of_one_class(flavour, records):
     one, two = cls(), cls()
     one >> two
     w.run(w.flow(one, name="Flow1"), {})
-    assert [(span.name, span.attributes["node"]) for span in records.spans(kind="node")] == [("Same", "Same"), ("Same#2", "Same#2")]
+    assert [(span.name, span.attributes["node"]) for span in records.spans(kind="node")] == [
+        ("Same", "Same"),
+        ("Same#2", "Same#2"),
+    ]
     records.clear()
     shared_node = w.node("Both")()
     left, right = w.flow(shared_node, name="Left"), w.flow(shared_node, name="Right")
@@ -569,7 +587,11 @@ def test_a_retry_with_attempts_switched_off(flavour, fresh_delivery):
             raise ValueError("x")
 
     w.run(w.flow(w.node("N", exec=exec)(max_retries=2)), {})
-    assert records.tree() == (w.Flow.__name__, "recovered", [("N", "recovered", [("N.prep", "success"), ("N.post", "success")])])
+    assert records.tree() == (
+        w.Flow.__name__,
+        "recovered",
+        [("N", "recovered", [("N.prep", "success"), ("N.post", "success")])],
+    )
 
 
 @FLAVOURS
@@ -584,7 +606,9 @@ def test_inputs_and_outputs_switched_off(flavour, fresh_delivery):
         flow.set_params({"p": "s3cret"} if switch == "trace_inputs" else {})
         w.run(flow, {"k": "s3cret"} if switch == "trace_inputs" else {})
         for span in records.spans():
-            assert "s3cret" not in repr((span.input, span.output if switch == "trace_outputs" else "", span.state, span.attributes))
+            assert "s3cret" not in repr(
+                (span.input, span.output if switch == "trace_outputs" else "", span.state, span.attributes)
+            )
         assert records.span("N").attributes["changed_keys"] == {"added": ["secret"]}
 
 

@@ -19,7 +19,16 @@ def test_under_the_variant(suite, tmp_path):
     """The same tests, in a process whose `pocketflow` is the variant."""
     shutil.copy(HERE / "pocketflow_variant.py", tmp_path / "pocketflow.py")
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / suite), f"--basetemp={tmp_path / 'tmp'}"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            str(HERE / suite),
+            f"--basetemp={tmp_path / 'tmp'}",
+        ],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
         capture_output=True,

@@ -119,7 +119,9 @@ def test_media_are_sent(server: MediaCollector):
     assert {"image": image, "messages": [{"image_url": {"url": sound}}]} == attribute(server, "Flow", "input")
     assert image == attribute(server, "Look.exec", "input")
     assert {"seen": image} == attribute(server, "Look.exec", "output")
-    assert {"report": reference(PDF, "application/pdf", "bytes")} == attribute(server, "Look", "output")["shared"]["added"]
+    assert {"report": reference(PDF, "application/pdf", "bytes")} == attribute(server, "Look", "output")["shared"][
+        "added"
+    ]
     assert sorted([PNG, PDF, WAV]) == sorted(server.stored.values())
     assert {"Flow", "Look", "Look.prep", "Look.exec", "Look.post"} >= {
         seen.name for seen in server.spans() if any(asked["observationId"] == seen.span_id for asked in server.asked)

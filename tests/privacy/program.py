@@ -37,7 +37,14 @@ class SecretStr(str):
 
 
 def secrets() -> dict[Any, Any]:
-    return {**NAMED, **FORMED, "account": Account("u"), "secret_str": SecretStr(PLAIN), "bytes": KEY.encode(), "headers": [("Cookie", PLAIN)]}
+    return {
+        **NAMED,
+        **FORMED,
+        "account": Account("u"),
+        "secret_str": SecretStr(PLAIN),
+        "bytes": KEY.encode(),
+        "headers": [("Cookie", PLAIN)],
+    }
 
 
 class Ask(Node):
@@ -47,7 +54,9 @@ class Ask(Node):
 
     def exec(self, prep_res: Any) -> Any:
         with get_client().start_as_current_observation(name="ask", as_type="generation", input=secrets()) as generation:
-            generation.update(output={"api_key": PLAIN, "text": KEY}, metadata={"token": PLAIN}, status_message=f"key {KEY}")
+            generation.update(
+                output={"api_key": PLAIN, "text": KEY}, metadata={"token": PLAIN}, status_message=f"key {KEY}"
+            )
         with trace.get_tracer("theirs").start_as_current_span("chat") as span:
             span.set_attribute("gen_ai.system", "x")
             span.set_attribute("gen_ai.request.model", f"model {KEY}")
@@ -67,9 +76,13 @@ class Ask(Node):
 
 class Fail(Node):
     def exec(self, prep_res: Any) -> Any:
-        request = httpx.Request("GET", f"https://user:{PLAIN}@host/?access_token={PLAIN}", headers={"Authorization": PLAIN})
+        request = httpx.Request(
+            "GET", f"https://user:{PLAIN}@host/?access_token={PLAIN}", headers={"Authorization": PLAIN}
+        )
         try:
-            raise httpx.HTTPStatusError(f"Authorization: {PLAIN}", request=request, response=httpx.Response(401, request=request))
+            raise httpx.HTTPStatusError(
+                f"Authorization: {PLAIN}", request=request, response=httpx.Response(401, request=request)
+            )
         except httpx.HTTPStatusError as error:
             failure = ValueError(f"api_key={PLAIN}", {"password": PLAIN}, KEY)
             if hasattr(failure, "add_note"):

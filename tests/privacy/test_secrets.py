@@ -64,7 +64,11 @@ def folder(tmp_path: Path) -> Path:
 def test_no_secret_reaches_langfuse_the_store_or_a_log(folder):
     """With a server that takes everything: not the server, not the store, not stderr in debug mode, no repr."""
     with Collector() as server:
-        environ = {**server.environ, "LANGFUSE_SECRET_KEY": SECRET_KEY, "POCKETFLOW_TRACE_STORE": str(folder / "s" / "traces.db")}
+        environ = {
+            **server.environ,
+            "LANGFUSE_SECRET_KEY": SECRET_KEY,
+            "POCKETFLOW_TRACE_STORE": str(folder / "s" / "traces.db"),
+        }
         done = run([str(HERE / "program.py"), "20"], environ, folder)
         assert done.returncode == 0, done.stderr[-3000:]
         assert done.stdout.rstrip().endswith("True"), (done.stdout, done.stderr[-2000:])
@@ -89,7 +93,14 @@ def test_no_secret_waits_in_the_outbox_or_shows_in_doctor(folder):
     contents = files(folder)
     assert any(name.startswith("outbox") and len(body) > 1000 for name, body in contents.items())
     printed = {}
-    for command in (["doctor"], ["doctor", "--json"], ["list"], ["show", "last", "--io", "--state", "--all"], ["show", "--json"], ["sync"]):
+    for command in (
+        ["doctor"],
+        ["doctor", "--json"],
+        ["list"],
+        ["show", "last", "--io", "--state", "--all"],
+        ["show", "--json"],
+        ["sync"],
+    ):
         result = run(["-m", "pocketflow_tracing", *command], environ, folder)
         assert "Traceback" not in result.stderr
         printed[" ".join(command)] = result.stdout + result.stderr
@@ -133,7 +144,12 @@ except Exception as error: print(repr(error))
 
 def test_a_repr_and_json_of_settings(folder):
     """`describe` and the JSON of doctor show of keys what tells them apart, and no more."""
-    environ = {"LANGFUSE_PUBLIC_KEY": "pk-lf-1", "LANGFUSE_SECRET_KEY": SECRET_KEY, "POCKETFLOW_TRACE_STORE": "off", "LANGFUSE_BASE_URL": "http://127.0.0.1:9"}
+    environ = {
+        "LANGFUSE_PUBLIC_KEY": "pk-lf-1",
+        "LANGFUSE_SECRET_KEY": SECRET_KEY,
+        "POCKETFLOW_TRACE_STORE": "off",
+        "LANGFUSE_BASE_URL": "http://127.0.0.1:9",
+    }
     done = run(["-m", "pocketflow_tracing", "doctor", "--json"], environ, folder)
     settings = {setting["name"]: setting["value"] for setting in json.loads(done.stdout)["settings"]}
     assert "sk-lf-…0000" == settings["langfuse_secret_key"]

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from pocketflow_tracing._changes import apply, difference, same
 
-scalars = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.0, -0.0, 1.0, 0.5]) | st.text("ab", max_size=3)
+scalars = (
+    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.0, -0.0, 1.0, 0.5]) | st.text("ab", max_size=3)
+)
 values = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text("abc", max_size=2), inner, max_size=5),

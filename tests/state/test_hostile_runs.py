@@ -93,11 +93,22 @@ class Mutating:
 
 
 METHODS = (raising, waiting, sleeping, lying)
-STRANGERS = ((object, ()), (list, ()), (dict, ()), (str, ("text",)), (int, (5,)), (bytes, (b"x",)), (tuple, ((1, 2),)), (set, ()))
+STRANGERS = (
+    (object, ()),
+    (list, ()),
+    (dict, ()),
+    (str, ("text",)),
+    (int, (5,)),
+    (bytes, (b"x",)),
+    (tuple, ((1, 2),)),
+    (set, ()),
+)
 BROKEN = "lone \ud800 and \udfff, \0 and \x1b[2J"
 MAKERS = (
     lambda rnd: rnd.choice([None, True, 0, -1, 1 << 70, 7**5000, -(10**4400), 0.5, float("nan"), float("inf"), -0.0]),
-    lambda rnd: "".join(chr(rnd.choice([rnd.randrange(0x11_0000), rnd.randrange(128)])) for _ in range(rnd.randrange(9))),
+    lambda rnd: "".join(
+        chr(rnd.choice([rnd.randrange(0x11_0000), rnd.randrange(128)])) for _ in range(rnd.randrange(9))
+    ),
     lambda rnd: rnd.choice([BROKEN, b"\xff\x00" * 500_000, "enormous " * 400_000, b"", "", bytearray(b"x" * 99)]),
     lambda rnd: list(range(200_000)),
     lambda rnd: {f"key {number}": [number] for number in range(5_000)},
@@ -109,7 +120,9 @@ MAKERS = (
     lambda rnd: stranger(rnd),
     lambda rnd: [anything(rnd) for _ in range(rnd.randrange(3))],
     lambda rnd: tuple([anything(rnd) for _ in range(rnd.randrange(3))]),
-    lambda rnd: {rnd.choice(["a", "b", BROKEN, 1, 1.5, None, (1, 2), b"k"]): anything(rnd) for _ in range(rnd.randrange(3))},
+    lambda rnd: {
+        rnd.choice(["a", "b", BROKEN, 1, 1.5, None, (1, 2), b"k"]): anything(rnd) for _ in range(rnd.randrange(3))
+    },
 )
 
 
@@ -160,7 +173,10 @@ def flow_of(prep: Any, result: Any, error: Any, metadata: Any, name: str, seen: 
 
 
 @settings(max_examples=examples(150), deadline=None, suppress_health_check=list(HealthCheck))
-@given(rnd=st.randoms(use_true_random=False), name=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=10))
+@given(
+    rnd=st.randoms(use_true_random=False),
+    name=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=10),
+)
 def test_a_run_over_hostile_data(rnd, name):
     """What the nodes see, `shared` and the exception are the very same objects; the records are JSON; nothing takes long."""
     start, prep, result, metadata = (anything(rnd) for _ in range(4))

@@ -72,7 +72,9 @@ def step(shared: dict[Any, Any], change: Any) -> None:
         shared[key] = shared.pop(key, value)
 
 
-def run(shared: dict[Any, Any], visits: list[list[Any]], path: Any, flow_class: type = Flow, *, strict: bool = True) -> None:
+def run(
+    shared: dict[Any, Any], visits: list[list[Any]], path: Any, flow_class: type = Flow, *, strict: bool = True
+) -> None:
     """Run the changes, one visit after the other, and compare what is rebuilt of each step with what was there."""
     pictures: list[str] = []
 
@@ -102,7 +104,9 @@ def run(shared: dict[Any, Any], visits: list[list[Any]], path: Any, flow_class: 
         seq = state["seq"] if state else seq
         rebuilt = canonical(store.state_at(run_id, seq))
         # 0 and False inside of a container are equal in Python, and told apart in a test of its own
-        assert (pictures[number] == rebuilt) if strict else (json.loads(pictures[number]) == json.loads(rebuilt)), number
+        assert (pictures[number] == rebuilt) if strict else (json.loads(pictures[number]) == json.loads(rebuilt)), (
+            number
+        )
 
 
 leaves = (
@@ -120,7 +124,9 @@ nested = st.recursive(
     max_leaves=12,
 )
 keys = st.sampled_from(["a", "b", "messages", "api_key", "count", LONG, BROKEN])
-kinds = st.sampled_from(["set", "delete", "append", "append", "insert", "pop", "inside", "grow", "extend", "many", "few", "again"])
+kinds = st.sampled_from(
+    ["set", "delete", "append", "append", "insert", "pop", "inside", "grow", "extend", "many", "few", "again"]
+)
 changes = st.lists(st.tuples(kinds, keys, nested), max_size=4)
 
 
@@ -158,7 +164,9 @@ def loop(times: int, change: Any) -> Node:
 @pytest.mark.parametrize(
     "grow",
     [
-        lambda shared, turn: shared.setdefault("messages", []).append({"role": "user", "content": f"{turn:>4} " + "word " * 20}),
+        lambda shared, turn: shared.setdefault("messages", []).append(
+            {"role": "user", "content": f"{turn:>4} " + "word " * 20}
+        ),
         lambda shared, turn: shared.setdefault("index", {}).update({f"document {turn:>4}": "word " * 20}),
         lambda shared, turn: shared.update(text=shared.get("text", "") + f"{turn:>4} " + "word " * 20),
         lambda shared, turn: shared.update(all=[*shared.get("all", []), f"{turn:>4} " + "word " * 20]),
@@ -175,7 +183,11 @@ def test_growth_costs_what_came(tmp_path, grow):
 
 def test_more_keys_than_are_watched(tmp_path):
     """Keys that move out of the watched ends leave the picture, and those that come in stand in it."""
-    run({}, [[("many", f"group {number} ", None)] for number in range(8)] + [[("few", "a", None)]], tmp_path / "traces.db")
+    run(
+        {},
+        [[("many", f"group {number} ", None)] for number in range(8)] + [[("few", "a", None)]],
+        tmp_path / "traces.db",
+    )
 
 
 @pytest.mark.parametrize(("old", "new"), [(0, False), (1, 1.0), (True, 1)])
@@ -198,7 +210,9 @@ def test_keys_that_read_alike(tmp_path):
     store = Store(path)
     rebuilt = store.state_at(store.run("last").run_id, max(state["seq"] for state in found))
     assert {"turn": 2} == {key: value for key, value in rebuilt.items() if key == "turn"}
-    assert sorted([["one " * 100, 1, 2], ["text " * 100, 1, 2]]) == sorted(rebuilt[key] for key in rebuilt if key != "turn")
+    assert sorted([["one " * 100, 1, 2], ["text " * 100, 1, 2]]) == sorted(
+        rebuilt[key] for key in rebuilt if key != "turn"
+    )
 
 
 def test_what_a_flow_changes_after_its_nodes(tmp_path):
@@ -242,7 +256,10 @@ def test_a_flow_with_a_dict_of_its_own(tmp_path):
 def test_the_budget_of_a_run(tmp_path):
     """Beyond the budget of a run values are recorded by type and size, and it is said where."""
     found = states(
-        tmp_path / "traces.db", {}, loop(10, lambda shared, turn: shared.update({f"text{turn}": "x" * 50_000})), max_run_mb=0.2
+        tmp_path / "traces.db",
+        {},
+        loop(10, lambda shared, turn: shared.update({f"text{turn}": "x" * 50_000})),
+        max_run_mb=0.2,
     )
     added = [state["added"][f"text{turn}"] for turn, state in enumerate(found[1:], 1)]
     assert "x" * 50_000 == added[0]
@@ -269,4 +286,6 @@ def test_every_copy_of_shared_reads_alike(flavour):
     root = records.spans(kind="flow")[0]
     assert {"private": "<hidden>", "plain": 1} == root.input == root.state["full"]
     assert {"private": "<hidden>", "plain": 1, "api_key": "[redacted]"} == root.output["shared"]
-    assert "changed" not in json.dumps(records.spans(kind="node")[0].state["changed"]["private"]).replace("<hidden>", "")
+    assert "changed" not in json.dumps(records.spans(kind="node")[0].state["changed"]["private"]).replace(
+        "<hidden>", ""
+    )
