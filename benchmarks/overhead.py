@@ -115,8 +115,8 @@ def measure(workloads: list[str], variants: list[str], rounds: int, url: str) ->
         for number in range(rounds):
             for workload in workloads:
                 order = [v for v in variants if workload not in ONLY_OURS or v in {"untraced", "langfuse", "local"}]
-                if number:  # seconds per visit: once is enough
-                    order = [v for v in order if not (workload == "W3" and v == "sdk")]
+                if number:  # half a minute or more each: once is enough
+                    order = [v for v in order if not (v == "old" or (v == "sdk" and workload in {"W3", "W6"}))]
                 for variant in order if number % 2 == 0 else order[::-1]:
                     if not pythons[variant]:
                         continue
