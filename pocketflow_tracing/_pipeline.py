@@ -127,7 +127,7 @@ def preload() -> None:
         from .sinks import local  # noqa: F401, PLC0415 - sqlite3 only where something is traced
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # re-entrant: a signal handler may run a flow while the first run is being prepared
 _default: dict[str, Pipeline] = {}
 
 
@@ -149,7 +149,7 @@ def forget_default() -> None:
 
 def _fresh_lock() -> None:
     global _lock  # noqa: PLW0603 - a lock held by another thread at the fork would stay locked in the child
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -119,7 +119,9 @@ class SpanQueue:
         A run that is larger than the queue by itself loses its newest spans, and its root says how many: the caller must
         not wait, and memory must not grow.
         """
-        with self._taking:  # the worker holds it while it takes a batch, about 0.1 ms
+        if not self._taking.acquire(blocking=False):
+            return  # the worker is taking a batch, or a signal handler runs a flow in here: the next span tries again
+        try:
             needed = self.most_spans // 10
             while needed > 0 and self._complete:
                 run = self._complete.popleft()
@@ -133,6 +135,8 @@ class SpanQueue:
                 self._remove_newest()
             if self._bytes > self.most_bytes:
                 self._bytes = 0  # what could be let go has been; the estimate begins anew
+        finally:
+            self._taking.release()
         _log.warn_once(
             "pocketflow-tracing: more was recorded than can be delivered; the oldest runs are dropped "
             f"(POCKETFLOW_TRACE_QUEUE_SIZE is {self.most_spans}, POCKETFLOW_TRACE_QUEUE_MB "

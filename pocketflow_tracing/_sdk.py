@@ -57,7 +57,7 @@ class SdkClient:
     def __init__(self, config: TracingConfig, submit: Callable[[bytes, int], None]) -> None:
         self._config = config
         self._submit = submit
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._exporter: Any = None  # of the client that we made
         self._joined: Any = None  # the program's tracer provider that our client listens to as well
 
@@ -113,7 +113,7 @@ class SdkClient:
 
     def abandon(self) -> None:
         """Forget a lock that another thread may have held when this process was forked."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def _create(self) -> None:
         from langfuse import Langfuse  # noqa: PLC0415 - imported already

@@ -208,13 +208,19 @@ def _is_ours(file: str) -> bool:
     return file.startswith(directory + os.sep) if name == "__init__.py" else file == path
 
 
+_MAX_WALKED = 2_000
+"""Lines of a traceback that are looked at: one exception object that is raised again and again grows a line each time."""
+
+
 def _frames(traceback: TracebackType | None) -> tuple[tuple[Frame, ...], int]:
     """List the user's frames, at most 50: the first 25 and the last 25, and how many lie between."""
     head: list[Frame] = []
     tail: deque[Frame] = deque(maxlen=_MAX_FRAMES // 2)
     count = 0
     ours: dict[str, bool] = {}
-    while traceback is not None:
+    walked = 0
+    while traceback is not None and walked < _MAX_WALKED:
+        walked += 1
         code = traceback.tb_frame.f_code
         file = code.co_filename
         skip = ours.get(file)

@@ -176,7 +176,12 @@ class TracingConfig(Settings):
     @resolved_first
     def problems(self) -> list[str]:
         """Answer a sentence for each setting that cannot be used as it is: its name, its value, what is accepted."""
-        problems = list(self._problems.values())
+        problems = [
+            sentence.partition(" The default,")[0] + " Nothing is sent to Langfuse."
+            if name == "langfuse_host"
+            else sentence
+            for name, sentence in self._problems.items()
+        ]
         keys = ("langfuse_public_key", "langfuse_secret_key")
         for missing, there in (keys, keys[::-1]):
             if getattr(self, there) and not getattr(self, missing) and missing not in self._problems:
@@ -189,8 +194,8 @@ class TracingConfig(Settings):
     @property
     @resolved_first
     def has_langfuse(self) -> bool:
-        """Whether both keys are there."""
-        return bool(self.langfuse_public_key and self.langfuse_secret_key)
+        """Whether both keys are there, and no address was given that cannot be used: data for one server goes to no other."""
+        return bool(self.langfuse_public_key and self.langfuse_secret_key) and "langfuse_host" not in self._problems
 
     @resolved_first
     def to_langfuse_kwargs(self) -> dict[str, Any]:

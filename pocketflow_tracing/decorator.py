@@ -7,6 +7,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Token
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -298,6 +299,7 @@ def _name(function: Any) -> str:
 
 
 def _members(result: Any) -> list[Any]:
+    """What a factory returned: one flow, or a few in a tuple, list or dict; nobody returns flows by the hundred."""
     if type(result) is dict:
-        return list(result.values())
-    return list(result) if type(result) in {tuple, list} else [result]
+        return list(islice(result.values(), 100))
+    return list(islice(result, 100)) if type(result) in {tuple, list} else [result]

@@ -83,7 +83,7 @@ class Delivery:
         self._wake = threading.Event()
         self._idle = True  # whether the worker must be woken (or started) by the next record
         self._urgent = False  # whether somebody waits for a flush
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()  # a flow may run in a signal handler, in the middle of this
         self._thread: threading.Thread | None = None
         self._dropped = 0  # spans since the last flush
 

@@ -31,4 +31,4 @@ def run_script(path: str, argv: Sequence[str], *, module: bool = False) -> None:
     else:
         # where `python script.py` has it: in the place of what stands for `-m` or for the folder of our own command
         sys.path[:1] = [os.path.dirname(os.path.abspath(path))]  # noqa: PTH100, PTH120 - sys.path holds texts
-        runpy.run_path(path, run_name="__main__")
+        runpy.run_path(os.path.abspath(path), run_name="__main__")  # noqa: PTH100 - `__file__` is absolute, as with python

@@ -297,7 +297,7 @@ class World:
     def __exit__(self, *_: object) -> None:
         uninstrument()
         for marked in self.marked:
-            if isinstance(marked, type):
+            if issubclass(type(marked), type):
                 _options._classes.pop(marked, None)
             else:
                 object.__getattribute__(marked, "__dict__").pop(_options._KEY, None)

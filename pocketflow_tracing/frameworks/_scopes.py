@@ -77,7 +77,7 @@ class Scope:
         try:
             self.begin()
         except Exception as error:
-            if is_hosts(error):
+            if type(error) is not RecursionError and is_hosts(error):  # at the limit there is no room to ask
                 self.leave(error)
                 raise
             _BEGINNING.absorb(error)
@@ -103,14 +103,12 @@ class Scope:
         try:
             self.finish(error)
         except Exception as failure:
-            if is_hosts(failure):
+            if type(failure) is not RecursionError and is_hosts(failure):
                 self.ended_badly(failure)
                 raise
             _ENDING.absorb(failure)
             self.ended_badly(error)
         self.frame = _LEFT
-        # the scope lives on until PocketFlow's next call; the user's objects need not
-        self.node = self.given = self.result = None
 
     def begin(self) -> None:
         """Open what the call opens."""

@@ -33,7 +33,7 @@ _DECIDING = Seam("finding out whether a flow is to be traced")
 _VISITS = frozenset({"run", "run_async", "_run", "_run_async"})
 _PASSES = frozenset({"_orch", "_orch_async"})
 _replaced: dict[tuple[type, str], tuple[FunctionType, FunctionType]] = {}  # place -> (original, what stands there now)
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 everything: Options | None = None
 """The options of `instrument()`: set while every flow of the process is traced."""
@@ -118,7 +118,7 @@ def uninstall() -> None:
 
 def _fresh_lock() -> None:
     global _lock  # noqa: PLW0603 - a lock held by another thread at the fork would stay locked in the child
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

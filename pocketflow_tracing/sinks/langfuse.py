@@ -180,7 +180,7 @@ def _resource() -> dict[str, str]:
     }
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _sinks: dict[tuple[str | None, str, str | None], LangfuseSink] = {}
 
 
@@ -198,7 +198,7 @@ def open_sink(config: TracingConfig) -> LangfuseSink:
 
 def _fresh_lock() -> None:
     global _lock  # noqa: PLW0603 - a lock held by another thread at the fork would stay locked in the child
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -131,7 +131,7 @@ class LocalSink:
             self._writer.prune(self._config.store_max_runs, int(self._config.store_max_mb * 1024 * 1024))
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _sinks: dict[str, LocalSink] = {}
 
 
@@ -148,7 +148,7 @@ def open_sink(path: str, config: TracingConfig) -> LocalSink:
 
 def _fresh_lock() -> None:
     global _lock  # noqa: PLW0603 - a lock held by another thread at the fork would stay locked in the child
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

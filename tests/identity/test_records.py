@@ -293,6 +293,28 @@ def test_errors_that_share_an_address(flavour, records):
     assert records.span("Many").error == {"type": "ZeroDivisionError", "message": "division by zero"}
 
 
+def test_an_error_at_the_address_of_an_earlier_one(fresh_delivery):
+    """An error of a phase that is not recorded keeps its traceback at the node, whatever stood there before."""
+    from kit import Records
+
+    records = use(Records(), trace_post=False)
+
+    class Twice(Node):
+        def exec(self, prep_res):
+            if self.cur_retry == 0:
+                raise ValueError("attempt")
+
+        def post(self, shared, prep_res, exec_res):
+            raise ValueError("post")
+
+    flow = trace_flow(Flow(start=Twice(max_retries=2)))
+    for _ in range(30):
+        with pytest.raises(ValueError, match="post"):
+            flow.run({})
+    assert [span.error["message"] for span in records.spans("Twice")] == ["post"] * 30
+    assert all("traceback" in span.error for span in records.spans("Twice"))
+
+
 @FLAVOURS
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, asyncio.CancelledError, GeneratorExit])
 def test_cancelled(flavour, error, records):
