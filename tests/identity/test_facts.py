@@ -28,7 +28,8 @@ def test_traced_as_untraced(case, flavour, records):
         records.clear()
         traced = observe(case, how, flavour)
         assert not list(kit.first_difference(traced, untraced)), how
-        records.check(sync=False)
+        if not hasattr(case, "absorbs"):
+            records.check(sync=False)
 
 
 @pytest.mark.parametrize("how", HOWS)
