@@ -366,12 +366,17 @@ def picture(error: BaseException | None, depth: int = 5) -> Any:
         "context": picture(error.__context__, depth - 1),
         "suppressed": error.__suppress_context__,
         "notes": getattr(error, "__notes__", None),
-        "frames": [
-            (frame.filename, frame.lineno, frame.name)
-            for frame in traceback.extract_tb(error.__traceback__)
-            if frame.filename.startswith(_COMPARED)
-        ],
+        "frames": _frames(error) if depth == 5 else None,
     }
+
+
+def _frames(error: BaseException) -> list[Any]:
+    # not of what it came from: Python 3.10 rebuilds the traceback of a cancelled task, with more or fewer lines
+    return [
+        (frame.filename, frame.lineno, frame.name)
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename.startswith(_COMPARED)
+    ]
 
 
 def first_difference(one: Seen, other: Seen) -> Iterator[str]:
