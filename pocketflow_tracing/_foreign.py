@@ -12,6 +12,7 @@ from opentelemetry import trace
 from . import _sdk
 from ._guard import Seam
 from ._sdk_spans import ERROR_KEYS, INPUT_KEYS, OUTPUT_KEYS, is_input, is_output
+from .delivery import delivery
 from .recorder import Run, current, span_of
 from .records import Json, SpanRecord, Status
 from .redaction import redact_text
@@ -66,7 +67,7 @@ def _make_processor() -> Any:
             with _ENDED:
                 run = self._open.pop(span.context.span_id, None) if span.context is not None else None
                 if run is not None:
-                    run.pipeline.enqueue(partial(_for_store, run, span))
+                    delivery.queue.put_other(partial(_for_store, run, span))
 
         def shutdown(self) -> None:
             self._open.clear()

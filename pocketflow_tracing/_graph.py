@@ -1,36 +1,42 @@
 """The picture of a flow: its nodes, told apart by their place in the graph, and the edges between them.
 
-The one who knows PocketFlow's attributes is `frameworks.pocketflow`; this module gets nodes through its `look` function.
+Only `frameworks._look` knows PocketFlow's attributes; this module looks at nodes through it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from ._state import key_text
 
 
-@dataclass(slots=True)
-class Look:
+class Look(NamedTuple):
     """What one node looks like from outside.
 
     Args:
-        key: identity that a template node and its copies share.
+        place: the object by whose identity its place in the graph is known; a template node and its copies share it.
         cls: class name.
         successors: (action, node) pairs.
         start: the first node of a flow; None for a node.
         is_flow: whether it is a flow.
-        keep: an object that must stay alive for `key` to stay unique.
     """
 
-    key: int
+    place: Any
     cls: str
-    successors: Iterable[tuple[Any, Any]]
+    successors: list[tuple[Any, Any]]
     start: Any
     is_flow: bool
-    keep: object
+
+
+class Looking(Protocol):
+    """How the nodes of a framework are looked at; nothing of it raises."""
+
+    def place(self, node: Any) -> Any:
+        """What a place in the graph is known by, see `Look`."""
+
+    def look(self, node: Any, at: Any) -> Look:
+        """What the graph shows of a node at a place."""
 
 
 @dataclass(slots=True)
@@ -55,29 +61,30 @@ class Graph:
     """The graph of a run; grows when a flow or node turns up that was not there at the start.
 
     Args:
-        look: node -> Look; raises nothing.
+        looking: at the framework's nodes.
     """
 
-    __slots__ = ("_counts", "_flow_ids", "_ids", "_keep", "_look", "flows")
+    __slots__ = ("_counts", "_flow_ids", "_ids", "_keep", "_look", "_place", "flows")
 
-    def __init__(self, look: Callable[[Any], Look]) -> None:
-        self._look = look
+    def __init__(self, looking: Looking) -> None:
+        self._look = looking.look
+        self._place = looking.place
         self._ids: dict[tuple[str, int], tuple[str, str]] = {}  # (flow id, key) -> (node id, name)
         self._flow_ids: dict[int, str] = {}  # key -> id of a flow that runs on its own
         self._counts: dict[tuple[str, str], int] = {}  # (flow id, class) -> how many nodes
-        self._keep: list[object] = []
+        self._keep: list[object] = []  # places, so that their ids stay theirs
         self.flows: dict[str, FlowPicture] = {}
 
     def root_flow(self, flow: Any, name: str) -> str:
         """The id of a flow that is run on its own (not as a node of another), walking it the first time."""
-        look = self._look(flow)
-        flow_id = self._flow_ids.get(look.key)
+        place = self._place(flow)
+        flow_id = self._flow_ids.get(id(place))
         if flow_id is None:
             if len(self._flow_ids) >= MAX_FLOWS:
                 return name  # a program that builds a flow for every item: those beyond share one picture
             count = self._counts[name, ""] = self._counts.get((name, ""), 0) + 1
-            flow_id = self._flow_ids[look.key] = name if count == 1 else f"{name}#{count}"
-            self._keep.append(look.keep)
+            flow_id = self._flow_ids[id(place)] = name if count == 1 else f"{name}#{count}"
+            self._keep.append(place)
             self.add_flow(flow, flow_id, name)
         return flow_id
 
@@ -89,58 +96,63 @@ class Graph:
             if flow_id in self.flows:
                 continue
             picture = self.flows[flow_id] = FlowPicture(flow_id, name)
-            start = self._look(flow).start
-            if start is None:
-                continue
-            queue = [self._look(start)]
-            seen = {queue[0].key}
-            templates = {queue[0].key: start}
-            picture.start = self._add_node(picture, queue[0])
-            while queue:
-                look = queue.pop(0)
-                node_id = self._ids[flow_id, look.key][0]
-                if look.is_flow:
-                    pending.append((templates[look.key], node_id, look.cls))
-                for action, successor in list(look.successors):
-                    if successor is None:
+            start = self._look(flow, self._place(flow)).start
+            if start is not None:
+                pending += self._walk(picture, start)
+
+    def _walk(self, picture: FlowPicture, start: Any) -> list[tuple[Any, str, str]]:
+        """Add the nodes and edges of one flow; returns (flow, id, name) of those nested in it."""
+        nested: list[tuple[Any, str, str]] = []
+        first = self._look(start, self._place(start))
+        picture.start = self._add_node(picture, first)
+        names = {id(first.place): picture.start}
+        queue = [(start, first)]
+        for node, look in queue:  # it grows while it is walked
+            node_id = names[id(look.place)]
+            if look.is_flow:
+                nested.append((node, node_id, look.cls))
+            for action, successor in look.successors:
+                if successor is None:
+                    continue
+                place = self._place(successor)
+                below_id = names.get(id(place))
+                if below_id is None:
+                    if len(self._ids) >= MAX_NODES:
                         continue
-                    below = self._look(successor)
-                    if below.key not in seen:
-                        if len(self._ids) >= MAX_NODES:
-                            continue
-                        seen.add(below.key)
-                        templates[below.key] = successor
-                        queue.append(below)
-                        self._add_node(picture, below)
-                    text = key_text(action)
-                    picture.edges.append({"from": node_id, "action": text, "to": self._ids[flow_id, below.key][0]})
+                    below = self._look(successor, place)
+                    below_id = names[id(place)] = self._add_node(picture, below)
+                    queue.append((successor, below))
+                text = action if type(action) is str else key_text(action)
+                picture.edges.append({"from": node_id, "action": text, "to": below_id})
+        return nested
 
     def locate(self, flow_id: str, node: Any) -> tuple[str, str]:
         """The id and the name of a node visited in a flow, made up now if the walk did not meet it.
 
         Beyond the limit of nodes, those of one class share a name that the graph does not show.
         """
-        look = self._look(node)
-        known = self._ids.get((flow_id, look.key))
+        place = self._place(node)
+        known = self._ids.get((flow_id, id(place)))
         if known is None:
+            look = self._look(node, place)
             if len(self._ids) >= MAX_NODES:
                 return f"{flow_id}/{look.cls}", look.cls
             picture = self.flows.get(flow_id)
             if picture is None:
                 picture = self.flows[flow_id] = FlowPicture(flow_id, flow_id)
             self._add_node(picture, look)
-            known = self._ids[flow_id, look.key]
+            known = self._ids[flow_id, id(place)]
         return known
 
     def _add_node(self, picture: FlowPicture, look: Look) -> str:
-        prefix = "" if picture.id == next(iter(self.flows)) else f"{picture.id}/"
-        count = self._counts[picture.id, look.cls] = self._counts.get((picture.id, look.cls), 0) + 1
-        name = look.cls if count == 1 else f"{look.cls}#{count}"
+        flow_id, cls = picture.id, look.cls
+        prefix = "" if flow_id == next(iter(self.flows)) else f"{flow_id}/"
+        count = self._counts[flow_id, cls] = self._counts.get((flow_id, cls), 0) + 1
+        name = cls if count == 1 else f"{cls}#{count}"
         node_id = prefix + name
-        self._keep.append(look.keep)
-        self._ids[picture.id, look.key] = (node_id, name)
-        kind = "flow" if look.is_flow else "node"
-        picture.nodes.append({"id": node_id, "name": name, "kind": kind, "class": look.cls})
+        self._keep.append(look.place)
+        self._ids[flow_id, id(look.place)] = (node_id, name)
+        picture.nodes.append({"id": node_id, "name": name, "kind": "flow" if look.is_flow else "node", "class": cls})
         return node_id
 
     def plain(self) -> dict[str, Any]:

@@ -6,10 +6,12 @@ a `Seam`. It absorbs `Exception` only: KeyboardInterrupt and its kin belong to t
 
 from __future__ import annotations
 
+import functools
 import signal
 import traceback
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from ._log import logger
 
@@ -67,15 +69,27 @@ class Seam:
 
 
 def is_hosts(error: BaseException) -> bool:
-    """Whether an exception was raised by a signal handler of the host that happened to run in our code (a time limit)."""
-    codes = set()
-    for number in signal.valid_signals():
-        handler = signal.getsignal(number)
-        function = getattr(handler, "__func__", handler)
-        code = getattr(function, "__code__", None)
-        if code is not None:
-            codes.add(code)
-    return bool(codes) and any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
+    """Whether an exception that appeared in our code is the host's: of a time limit that happened to strike there.
+
+    A signal handler of the host's stands in its traceback; what another thread has set (`PyThreadState_SetAsyncExc`) comes
+    out of nowhere and is of a class that nothing of ours raises.
+    """
+    if type(error) is RecursionError:  # at the limit there is no room to ask
+        return False
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if type(error).__module__ != "builtins" or type(error) is TimeoutError:
+        return not frames or frames[-1].f_code.co_filename.startswith(_PACKAGE)
+    handlers = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
+    return bool(handlers) and any(frame.f_code in handlers for frame in frames)
+
+
+def _code_of(handler: Any) -> Any:
+    """The code that a signal handler runs, None for what has none in Python."""
+    while type(handler) is functools.partial:
+        handler = handler.func
+    handler = getattr(handler, "__func__", handler)
+    code = getattr(handler, "__code__", None)
+    return code or getattr(getattr(type(handler), "__call__", None), "__code__", None)  # noqa: B004 - of a callable object
 
 
 def _place(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from . import _kinds, _log
 from ._guard import Seam
 from ._state import key_text
 from .capture import snapshot
+from .capture_kinds import mro_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -45,6 +46,9 @@ class Options:
     version: str | None = None
     environment: str | None = None
     pipeline: Pipeline | None = field(default=None, repr=False)  # of `config`, resolved at the first run
+    evaluated: tuple[Mapping[str, Any], dict[str, Any]] | None = field(
+        default=None, repr=False
+    )  # where nothing is a function
 
     def __post_init__(self) -> None:
         if self.tags is not None and not callable(self.tags):
@@ -75,7 +79,8 @@ def _unpickle(texts: dict[str, str]) -> Options:
 
 
 _KEY = "__pocketflow_tracing__"
-_classes: weakref.WeakKeyDictionary[type, Options] = weakref.WeakKeyDictionary()
+_classes: dict[int, tuple[weakref.ref[type], Options]] = {}
+"""By id of the class: hashing a class would run its metaclass's `__hash__`. An entry leaves with its class."""
 _objects: dict[int, tuple[object, Options]] = {}  # only objects that refuse an attribute
 _marked: weakref.WeakSet[Options] = weakref.WeakSet()  # alive as long as what they mark
 
@@ -83,7 +88,8 @@ _marked: weakref.WeakSet[Options] = weakref.WeakSet()  # alive as long as what t
 def mark_class(cls: type, options: Options) -> None:
     """Trace every run of a class's instances; nothing is set on the class."""
     _marked.add(options)
-    _classes[cls] = options
+    key = id(cls)
+    _classes[key] = (weakref.ref(cls, lambda _: _classes.pop(key, None)), options)
 
 
 def keep_mark(options: Options) -> None:
@@ -123,10 +129,10 @@ def mark_of(flow: object) -> Options | None:
     if type(own) is Options:
         return own
     if _classes:
-        for base in cls.__mro__:
-            found = _classes.get(base)
+        for base in mro_of(cls):
+            found = _classes.get(id(base))
             if found is not None:
-                return found
+                return found[1]
     return None
 
 
@@ -188,18 +194,35 @@ def around() -> dict[str, Any]:
     return here[0] if here is not None else {}
 
 
-def evaluate(options: Options, shared: Any) -> dict[str, Any]:
-    """The attributes of a decorator at one run's start: functions are asked; one that fails is left out."""
+def evaluate(options: Options, shared: Any, farther: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of a decorator at one run's start.
+
+    Args:
+        options: of the decorator; its functions are asked, and one that fails is left out.
+        shared: what the run is given.
+        farther: what the configuration says.
+
+    Returns:
+        Those of the decorator merged over those of the configuration, a dict of the caller's own.
+    """
+    known = options.evaluated
+    if known is not None and known[0] is farther:
+        return {**known[1]}
     values: dict[str, Any] = {"version": options.version, "environment": options.environment}
+    constant = True
     for name in _GIVEN:
         value = getattr(options, name)
         if callable(value):
+            constant = False
             with _EVALUATING[name]:
                 # one at a time through `merge`, so that an answer that cannot be used spoils only itself
                 values.update(merge({name: value(shared)}, {}))
         else:
             values[name] = value
-    return values
+    merged = merge(values, farther)
+    if constant:
+        options.evaluated = farther, {**merged}
+    return merged
 
 
 def merge(nearer: Mapping[str, Any], farther: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .sinks.local import LocalSink
 
 _FULL_RATE = 1 << 64
+_OF_A_RUN = ("session_id", "user_id", "tags", "metadata", "version", "environment", "release")
+"""What a config says of every run."""
 
 
 class Pipeline:
@@ -45,11 +47,13 @@ class Pipeline:
         self.capture = Capture(self.rules.limits, config.serializers)
         # names, ids and facts of our own: cleaned like every text, but not values that a user's mask or policy is about
         self.plain_rules = replace(self.rules, mask=None, policy={})
+        self.attributes = {name: getattr(config, name) for name in _OF_A_RUN}
         self.names: dict[str, str] = {}  # texts that come again and again, rendered once
         # the sampler of the Langfuse SDK decides by the lower 64 bits of the trace id: the same test here keeps or
         # drops a run together with the generations below it
         self._sample_bound = round(config.sample_rate * _FULL_RATE)
         self.sinks: tuple[LocalSink | LangfuseSink, ...] = ()
+        self.live = False  # whether a sink shows spans that still run
         self.langfuse: LangfuseSink | None = None
         self.local: LocalSink | None = None
         self.enabled = config.enabled
@@ -59,8 +63,8 @@ class Pipeline:
         opened: tuple[LocalSink | LangfuseSink, ...] = self.sinks
         for sink in opened:
             sink.watch()  # before any user code of the first run, and even if sampling drops that run
-        self.enqueue = delivery.enqueue
-        self.completed = delivery.completed
+        self.enqueue = delivery.queue.put
+        self.completed = delivery.queue.completed
         delivery.configure(
             config.flush_interval, config.shutdown_timeout, config.queue_size, int(config.queue_mb * 1024 * 1024)
         )
@@ -93,6 +97,7 @@ class Pipeline:
 
             self.local = local.open_sink(path, config)
             self.sinks += (self.local,)
+            self.live = True
 
     def _summary(self) -> str:
         if not self.config.enabled:

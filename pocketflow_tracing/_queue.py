@@ -15,7 +15,7 @@ from . import _log
 if TYPE_CHECKING:
     from .recorder import Run, Span
 
-__all__ = ["Marker", "SpanQueue", "weigh"]
+__all__ = ["Marker", "SpanQueue"]
 
 
 class Marker:
@@ -37,32 +37,44 @@ class SpanQueue:
     """Spans, functions that give the record of a foreign span, and markers, in the order in which they came.
 
     Args:
-        most_spans: that may wait.
-        most_bytes: that they may take, estimated.
+        rouse: wakes the worker (or starts it); called by the first item after `idle` was set.
     """
 
-    def __init__(self, most_spans: int, most_bytes: int) -> None:
-        self.most_spans = most_spans
-        self.most_bytes = most_bytes
+    def __init__(self, rouse: Callable[[], None]) -> None:
+        self._rouse = rouse
+        self.most_spans = 100_000  # that may wait
+        self.most_bytes = 128 * 1024 * 1024  # that they may take, estimated
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, empty: what is here belongs to the parent of this forked process."""
+        self.idle = True  # whether the worker must be roused by the next item
         self.dropped = 0  # since somebody last asked for it, see `take_dropped`
         self._items: deque[Any] = deque()
         self._complete: deque[Run] = deque()  # ended runs of which the worker may not have seen anything yet
         self._taking = threading.Lock()  # held while items are taken or room is made, never while one is appended
         self._ghosts = 0  # spans in the queue whose run was dropped
         self._bytes = 0
-        self._count = 0
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def put(self, item: Span | Callable[[], Any] | Marker) -> None:
-        """Append an item, and make room when there are too many."""
+    def put(self, span: Span) -> None:
+        """Append a span, and make room when there are too many or too large ones."""
         items = self._items
-        items.append(item)
-        self._count += 1
-        self._weigh(item)
+        items.append(span)
+        if span.weight and span.complete:  # counted once, though it may stand here twice: begun and complete
+            self._bytes += span.weight
         if len(items) - self._ghosts > self.most_spans or self._bytes > self.most_bytes:
             self._make_room()
+        if self.idle:
+            self._rouse()
+
+    def put_other(self, item: Callable[[], Any] | Marker) -> None:
+        """Append what is no span of ours: a function that gives (run, sink, record), or a marker."""
+        self._items.append(item)
+        if self.idle:
+            self._rouse()
 
     def completed(self, run: Run) -> None:
         """Note that a run has ended: from now on it may be dropped whole."""
@@ -95,23 +107,6 @@ class SpanQueue:
         """The number of spans dropped since the last call."""
         dropped, self.dropped = self.dropped, 0
         return dropped
-
-    def _weigh(self, item: Any) -> None:
-        """Estimate the bytes that an item keeps alive: pictures of `shared` each, results of phases from every 16th.
-
-        Inputs and later pictures mostly refer to the same texts as these, and a text that stands in two snapshots is one
-        object in memory.
-        """
-        if callable(item) or type(item) is Marker:
-            return
-        if item.state is not None:
-            weight = weigh(item.state)
-        elif not self._count & 15:
-            weight = 16 * weigh(item.output)
-        else:
-            return
-        item.weight = weight
-        self._bytes += weight
 
     def _make_room(self) -> None:
         """Drop the oldest complete runs that nobody has begun to deliver, until a tenth of the queue is free.
@@ -158,7 +153,7 @@ class SpanQueue:
 
     def _pass_over(self, item: Span) -> None:
         self._ghosts -= 1 if self._ghosts else 0
-        if item.done and not item.delivered:
+        if item.complete and not item.delivered:
             item.delivered = True
             self._bytes -= min(self._bytes, item.weight)
             self.dropped += 1
@@ -170,15 +165,3 @@ class SpanQueue:
         else:
             item.run.lost += 1
             self.dropped += 1
-
-
-def weigh(value: Any, depth: int = 3) -> int:
-    """Roughly the bytes of a snapshot: its texts and bytes, and 64 for everything else."""
-    kind = type(value)
-    if kind is str or kind is bytes:
-        return len(value) + 64
-    if depth and kind is dict:
-        return 64 + sum(weigh(item, depth - 1) for item in value.values())
-    if depth and isinstance(value, (list, tuple)):
-        return 64 + sum(weigh(item, depth - 1) for item in value)
-    return 64

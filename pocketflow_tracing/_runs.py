@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 from . import _log, _options, _otel
-from ._graph import Graph, Look
+from ._graph import Graph, Looking
 from ._guard import Seam
 from ._ids import source
 from ._options import Options
@@ -31,14 +30,14 @@ class Dropped:
         self.trace_id = trace_id
 
 
-def open_run(options: Options, name: str, shared: Any, look: Callable[[Any], Look]) -> Run | Dropped:
+def open_run(options: Options, name: str, shared: Any, looking: Looking) -> Run | Dropped:
     """Decide on a run and gather what is known of it.
 
     Args:
         options: of the decorator, or of `instrument`.
         name: the flow's name where the options give none.
         shared: what the flow is run with; given to options that are functions.
-        look: how the framework's nodes are looked at.
+        looking: at the framework's nodes.
 
     Returns:
         The run, or Dropped.
@@ -52,8 +51,7 @@ def open_run(options: Options, name: str, shared: Any, look: Callable[[Any], Loo
     trace_id = outer[0] if outer else source.trace_id()
     if not pipeline.samples(trace_id):
         return Dropped(trace_id)
-    config = pipeline.config
-    attributes = _options.merge(_options.evaluate(options, shared), _from_config(config))
+    attributes = _options.evaluate(options, shared, pipeline.attributes)
     propagated = _otel.propagated()
     if propagated:
         attributes = _options.merge(propagated, attributes)
@@ -65,7 +63,7 @@ def open_run(options: Options, name: str, shared: Any, look: Callable[[Any], Loo
     attributes.setdefault("trace_name", name if is_app_root else None)  # else it is for the span around to say
     if "metadata" in attributes:
         _take_metadata(attributes, pipeline)
-    run = Run(pipeline, name, trace_id, outer[1] if outer else None, _options.checked(attributes), Graph(look))
+    run = Run(pipeline, name, trace_id, outer[1] if outer else None, _options.checked(attributes), Graph(looking))
     run.is_app_root = is_app_root
     for sink in pipeline.sinks:
         with _WATCHING:
@@ -85,15 +83,3 @@ def _take_metadata(attributes: dict[str, Any], pipeline: Pipeline) -> None:
         attributes["metadata_texts"] = {
             key: value if isinstance(value, str) else json.dumps(value) for key, value in shown.items()
         }
-
-
-def _from_config(config: Any) -> dict[str, Any]:
-    return {
-        "session_id": config.session_id,
-        "user_id": config.user_id,
-        "tags": config.tags,
-        "metadata": config.metadata,
-        "version": config.version,
-        "environment": config.environment,
-        "release": config.release,
-    }

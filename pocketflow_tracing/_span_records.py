@@ -44,9 +44,9 @@ def run_record(run: Run) -> RunRecord:
         run_id=f"{root.span_id:016x}",
         trace_id=f"{run.trace_id:032x}",
         name=_text(run.name, run),
-        status=root.status if root.done else "running",
+        status=root.status if root.complete else "running",
         start_ns=root.start + run.offset,
-        end_ns=root.end + run.offset if root.end is not None and root.done else None,
+        end_ns=root.end + run.offset if root.end is not None and root.complete else None,
         session_id=_optional_text(attributes.get("session_id"), run),
         user_id=_optional_text(attributes.get("user_id"), run),
         tags=[_text(tag, run) for tag in attributes.get("tags", ())],
@@ -88,7 +88,7 @@ def span_record(span: Span) -> SpanRecord:
     parent = span.parent.span_id if span.parent is not None else run.parent_id
     ended = span.end is not None
     # a visit that has ended but whose successor is not known yet reads as running, for more will come of it
-    status = span.status if span.done or span.kind == "attempt" else "running"
+    status = span.status if span.complete or span.kind == "attempt" else "running"
     values = _Values(span)
     return SpanRecord(
         run_id=f"{root.span_id:016x}",
@@ -128,13 +128,13 @@ class _Values:
         self.shared_rules = self.rules = pipeline.rules
         if pipeline.rules.policy:
             self.rules = pipeline.rules.of_node(_class_of(span))
-        sends_media = span.done and config.media and pipeline.langfuse is not None
+        sends_media = span.complete and config.media and pipeline.langfuse is not None
         self.asides = Asides(int(config.media_max_mb * 1_000_000) if sends_media else 0)
         self.overdrawn = _spent(run) >= config.max_run_mb * 1_000_000
 
     def settle(self) -> list[Any]:
         """Charge the run for what was rendered, and return the media in it."""
-        if self.span.done:
+        if self.span.complete:
             self.run.attributes[_SPENT] = _spent(self.run) + self.asides.size
         return list(self.asides.media.values())
 

@@ -14,6 +14,7 @@ from typing import Any
 from ._changes import same
 from .capture import Capture, is_scalar
 from .capture_kinds import name_of
+from .capture_types import weigh
 
 MAX_KEYS = 128
 """Keys of `shared` that are watched: the first half and the last half of them."""
@@ -53,7 +54,7 @@ class SharedState:
         number: tells the shared objects of one run apart, the first is 0.
     """
 
-    __slots__ = ("_capture", "_keys", "_pictures", "number", "shared")
+    __slots__ = ("_capture", "_keys", "_pictures", "number", "shared", "weight")
 
     def __init__(self, shared: Any, capture: Capture, number: int = 0) -> None:
         self.shared = shared
@@ -61,6 +62,7 @@ class SharedState:
         self._keys: dict[str, Any] = {}  # scalar keys that are no strings, by their text
         self._capture = capture
         self._pictures: dict[str, Any] = {}
+        self.weight = 0  # estimated bytes of what `full` or `changes` found last
 
     @staticmethod
     def can_picture(shared: Any) -> bool:
@@ -81,6 +83,7 @@ class SharedState:
         self._pictures = {
             key if type(key) is str else self._text(key): snapshot(value) for key, value in self._watched()
         }
+        self.weight = weigh(self._pictures)
         return dict(self._pictures)
 
     def _text(self, key: Any) -> str:
@@ -110,6 +113,7 @@ class SharedState:
         changed: dict[str, Any] = {}
         known = pictures.get
         watched = self._watched()
+        self.weight = 0
         # Most keys at most visits hold the object that they held: a snapshot that is its value is a scalar, which cannot
         # change. One comprehension finds the others, at 0.05 µs a key.
         for key, value in [row for row in watched if type(row[0]) is not str or known(row[0], _MISSING) is not row[1]]:
@@ -125,6 +129,7 @@ class SharedState:
             else:
                 changed[text] = (old, new)
             pictures[text] = new
+            self.weight += weigh(new)
         result: dict[str, Any] = {}
         if added:
             result["added"] = added

@@ -22,6 +22,7 @@ __all__ = [
     "Pairs",
     "Snapshot",
     "Tagged",
+    "weigh",
 ]
 
 Snapshot = Any
@@ -100,3 +101,19 @@ class Ends(NamedTuple):
 
 
 REDACTED = Note("[redacted]")
+
+_LIGHT = frozenset({type(None), bool, int, float})
+
+
+def weigh(value: Snapshot, depth: int = 4) -> int:
+    """Estimate the bytes that a snapshot keeps alive: its texts and bytes, and 64 for each entry; 0 for a number by itself."""
+    kind = type(value)
+    if kind in _LIGHT:
+        return 0
+    if kind is str or kind is bytes:
+        return len(value) + 64
+    weight = 64
+    if depth:
+        for item in value.values() if kind is dict else value:
+            weight += weigh(item, depth - 1) or 64
+    return weight

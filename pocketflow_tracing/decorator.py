@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -19,8 +18,9 @@ from ._options import Options
 from ._pipeline import preload
 from ._runs import open_run
 from .config import TracingConfig
+from .frameworks import _look
 from .frameworks import pocketflow as framework
-from .frameworks._look import look
+from .frameworks._scopes import restore
 from .recorder import UNTRACED, Run, Span, current, span_of
 
 if TYPE_CHECKING:
@@ -226,12 +226,7 @@ class FunctionRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with _ENDING:
-            if self.attached is not None:
-                _otel.detach(self.attached)
-        if self.token is not None:
-            with contextlib.suppress(ValueError):  # closed from another context: that context ends with its task
-                current.reset(self.token)
+        restore(self)
         with _ENDING:
             self._finish(error)
 
@@ -244,7 +239,7 @@ class FunctionRun:
         if parent is not None:
             run = parent.run
         else:
-            opened = open_run(self.options, name, self._shared(), look)
+            opened = open_run(self.options, name, self._shared(), _look)
             if not isinstance(opened, Run):
                 self.token = current.set(UNTRACED)
                 if opened.trace_id is not None:
@@ -275,7 +270,7 @@ class FunctionRun:
             return  # a factory: its own call is nobody's run
         if error is None and span.run.pipeline.outputs:
             span.output = span.run.pipeline.capture.snapshot(self.result)
-        span.finish(error)
+        span.stop(error)
         span.deliver()
 
     def _shared(self) -> Any:

@@ -19,7 +19,7 @@ from ._guard import Seam
 from ._queue import Marker, SpanQueue
 
 if TYPE_CHECKING:
-    from .recorder import Run, Span
+    from .recorder import Run
     from .records import RunRecord, SpanRecord
 
 __all__ = ["Delivery", "Sink", "delivery", "flush", "shutdown"]
@@ -75,13 +75,12 @@ class Delivery:
         self._at_exit_registered = False
         self.interval = 0.5
         self.shutdown_timeout = 2.0
-        self._bounds = (100_000, 128 * 1024 * 1024)
+        self.queue = SpanQueue(self._rouse)
         self._reset()
 
     def _reset(self) -> None:
-        self._queue = SpanQueue(*self._bounds)
+        self.queue.reset()
         self._wake = threading.Event()
-        self._idle = True  # whether the worker must be woken (or started) by the next record
         self._urgent = False  # whether somebody waits for a flush
         self._starting = threading.RLock()  # a flow may run in a signal handler, in the middle of this
         self._thread: threading.Thread | None = None
@@ -100,16 +99,6 @@ class Delivery:
         if self._thread is not None:
             sink.start()
 
-    def enqueue(self, item: Span | Callable[[], Any]) -> None:
-        """Take a span (or a function that gives the record of a foreign span) from the caller's path."""
-        self._queue.put(item)
-        if self._idle:
-            self._rouse()
-
-    def completed(self, run: Run) -> None:
-        """Note that a run has ended: from now on it may be dropped whole."""
-        self._queue.completed(run)
-
     def configure(self, interval: float, shutdown_timeout: float, queue_size: int, queue_bytes: int) -> None:
         """Take the settings of a configuration; the process has one delivery, so the last one counts.
 
@@ -121,7 +110,7 @@ class Delivery:
         """
         self.interval = interval
         self.shutdown_timeout = shutdown_timeout
-        self._bounds = self._queue.most_spans, self._queue.most_bytes = queue_size, queue_bytes
+        self.queue.most_spans, self.queue.most_bytes = queue_size, queue_bytes
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything recorded before the call has been delivered.
@@ -148,17 +137,17 @@ class Delivery:
     # --- the worker --------------------------------------------------------------------------------------------------
 
     def _mark(self, timeout: float, *, closing: bool) -> bool:
-        if self._thread is None and not self._queue:
+        if self._thread is None and not self.queue:
             return self._settle(monotonic() + timeout, closing=closing)
         marker = Marker(monotonic() + timeout, closing)
-        self._queue.put(marker)
         self._urgent = True
+        self.queue.put_other(marker)
         self._rouse()
         reached = marker.reached.wait(timeout)
         return reached and marker.delivered
 
     def _rouse(self) -> None:
-        self._idle = False
+        self.queue.idle = False
         if self._thread is None or not self._thread.is_alive():
             self._start()
         self._wake.set()
@@ -185,17 +174,17 @@ class Delivery:
 
     def _round(self) -> bool:
         """One turn of the worker; True when it is to stop."""
-        if not self._queue:
+        if not self.queue:
             due = [seconds for sink in self._sinks if (seconds := sink.tick()) is not None]
-            self._idle = True
-            if not self._queue:  # a record that came in between has seen `_idle` False and woke nobody
+            self.queue.idle = True
+            if not self.queue:  # a record that came in between has seen `_idle` False and woke nobody
                 self._wake.wait(min(due) if due else None)
             self._wake.clear()
-            self._idle = False
+            self.queue.idle = False
             if not self._urgent:
                 self._wake.wait(self.interval)  # let a batch gather; a flush sets the event
                 self._wake.clear()
-        batch, marker = self._queue.take(_BATCH)
+        batch, marker = self.queue.take(_BATCH)
         try:
             if batch:
                 self._deliver(batch)
@@ -212,10 +201,10 @@ class Delivery:
         try:
             marker.delivered = self._settle(marker.deadline, closing=marker.closing)
         finally:
-            if marker.closing and not self._queue:
+            if marker.closing and not self.queue:
                 stop = True
                 self._thread = None
-                self._idle = True
+                self.queue.idle = True
             self._urgent = False
             marker.reached.set()
         return stop
@@ -227,7 +216,7 @@ class Delivery:
                 accepted = (sink.close(deadline) if closing else sink.flush(deadline)) and accepted
                 continue
             accepted = False
-        dropped, self._dropped = self._dropped + self._queue.dropped, 0
+        dropped, self._dropped = self._dropped + self.queue.dropped, 0
         return accepted and dropped == 0
 
     def _deliver(self, batch: list[Any]) -> None:
@@ -246,7 +235,7 @@ class Delivery:
                 else:
                     if item.delivered:
                         continue
-                    run, done = item.run, item.done
+                    run, done = item.run, item.complete
                     if not done and item.end is not None and item.kind != "attempt":
                         continue  # it has ended and will come again, complete
                     item.delivered = done
@@ -266,7 +255,7 @@ class Delivery:
         for _, runs, _, _ in by_sink.values():
             for run in runs.values():
                 run.let_go()
-        if dropped := self._queue.take_dropped():
+        if dropped := self.queue.take_dropped():
             self._dropped += dropped
             with _WORKING:
                 any(
@@ -277,10 +266,10 @@ class Delivery:
 
     def _at_exit(self) -> None:
         with _WORKING:
-            if self._thread is None and not self._queue:
+            if self._thread is None and not self.queue:
                 return
-            if not self.shutdown() and self._queue:
-                _log.logger.warning("pocketflow-tracing: %d records were not delivered at exit", len(self._queue))
+            if not self.shutdown() and self.queue:
+                _log.logger.warning("pocketflow-tracing: %d records were not delivered at exit", len(self.queue))
 
     def _after_fork(self) -> None:
         self._reset()

@@ -30,7 +30,7 @@ class RootFacts(NamedTuple):
     start: int
     end: int | None
     status: Status
-    done: bool
+    complete: bool
     error: Any
     attributes: dict[str, Any]
 
@@ -97,12 +97,12 @@ class Span:
     """One open or ended span.
 
     `input`, `output` and the values of `attributes` and `metadata` are snapshots. `node` is the user's object while the span
-    is open, None afterwards. `next_step` counts the visits below a flow. `child_error` is (id of the exception, its
-    description) of the last error seen below, so that an error on its way up is described once.
+    is open, None afterwards. `start` is 0 until the span has begun. `next_step` counts the visits below a flow. `child_error`
+    is (id of the exception, its description) of the last error seen below, so that an error on its way up is described once.
     """
 
     __slots__ = (
-        "announced", "attributes", "child_error", "delivered", "done", "end", "error", "expected", "input",
+        "announced", "attributes", "child_error", "complete", "delivered", "end", "error", "expected", "input",
         "items", "kind", "metadata", "name", "next_step", "node", "output", "parent", "recovered", "run", "scores",
         "span_id", "start", "state", "status", "waiting", "weight",
     )  # fmt: skip
@@ -113,7 +113,7 @@ class Span:
         self.kind: Kind = kind
         self.name = name
         self.node = node
-        self.span_id = source.span_id()
+        self.span_id = source.bits(64) or 1  # 0 is the invalid id
         self.end: int | None = None
         self.status: Status = "running"
         self.input: Any = None
@@ -130,8 +130,8 @@ class Span:
         self.waiting: Span | None = None  # the visit below that has ended and whose successor is not known yet
         self.expected: tuple[str, str] | None = None  # (id, name) in the graph of the node that is visited next
         self.announced = False
-        self.weight = 0  # estimated bytes, of every 16th span
-        self.done = False  # complete: nothing of it will change any more
+        self.weight = 0  # estimated bytes, see `SpanQueue`
+        self.complete = False  # nothing of it will change any more
         self.delivered = False  # set by the worker
         if run.pipeline.debug:
             _log.debug_line(f"{kind} started: {name}")
@@ -140,22 +140,26 @@ class Span:
     def announce(self) -> None:
         """Let the sinks know of a span that has begun (or of an attempt that failed and may be saved yet)."""
         self.announced = True
-        self.run.pipeline.enqueue(self)
+        if self.run.pipeline.live:
+            self.run.pipeline.enqueue(self)
 
-    def finish(self, error: BaseException | None) -> None:
+    def stop(self, error: BaseException | None) -> None:
         """Note the end: time, status and error; the span is not delivered before `deliver`."""
         self.node = None
-        self.status = "recovered" if self.recovered else "success"
-        if error is not None:
+        self.end = self.start  # what stands if the clock fails
+        if error is None:
+            self.status = "success"
+            self.end = source.clock()
+            if self.recovered:
+                self.status = "recovered"
+                if self.parent is not None:
+                    self.parent.recovered = True
+        else:
             failed = isinstance(error, Exception) and not isinstance(error, asyncio.CancelledError)
             self.status = "error" if failed else "cancelled"
-        self.end = self.start  # what stands if the clock fails
-        self.end = source.clock()
-        if error is not None and self.run.pipeline.errors:
-            self.error = self._describe(error)
-        parent = self.parent
-        if parent is not None and self.recovered and error is None:
-            parent.recovered = True
+            self.end = source.clock()
+            if self.run.pipeline.errors:
+                self.error = self._describe(error)
         if self.run.pipeline.debug:
             milliseconds = (self.end - self.start) / 1e6
             _log.debug_line(f"{self.kind} ended: {self.name} ({self.status}, {milliseconds:.1f} ms)")
@@ -166,8 +170,8 @@ class Span:
             if self.waiting is not None:
                 self.settle()
         finally:
-            self.done = True
             run = self.run
+            self.complete = True
             run.spans += 1
             run.pipeline.enqueue(self)
             if self is run.root:
@@ -213,6 +217,6 @@ current: ContextVar[Any] = ContextVar("pocketflow_tracing_current", default=None
 
 def span_of(frame: Any) -> Span | None:
     """The recorded span of a frame, None where nothing is traced."""
-    if type(frame) is Span:
+    if isinstance(frame, Span):
         return frame
     return None if frame is None or frame is UNTRACED else frame.span

@@ -188,6 +188,7 @@ def pipeline(*sinks: Any, **settings: Any) -> _pipeline.Pipeline:
     """A pipeline into these sinks and nowhere else."""
     made = _pipeline.Pipeline(TracingConfig(**{"store": "off", **settings}))
     made.sinks = sinks
+    made.live = True
     made.enabled = bool(sinks)
     for sink in sinks:
         if sink not in delivery._sinks:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from types import MemberDescriptorType
 from typing import Any
 
@@ -49,14 +48,17 @@ def is_pocketflows(node: Any, method: str) -> bool:
     return True
 
 
-def look(node: Any) -> Look:
-    """What the graph needs of a node.
+def place(node: Any) -> Any:
+    """What a place in the graph is known by.
 
-    A template and the copy that PocketFlow makes for each visit share their `successors` dict, so that dict is the identity
-    of a place in the graph; what has none is only itself.
+    A template and the copy that PocketFlow makes for each visit share their `successors` dict; what has none is only itself.
     """
     successors = peek(node, "successors")
+    return node if successors is None else successors
+
+
+def look(node: Any, at: Any) -> Look:
+    """What the graph shows of a node at a place."""
     is_flow = issubclass(type(node), Flow)
-    pairs: Iterable[tuple[Any, Any]] = successors.items() if type(successors) is dict else ()
-    keep = node if successors is None else successors
-    return Look(id(keep), class_name(type(node)), pairs, peek(node, "start_node") if is_flow else None, is_flow, keep)
+    pairs = list(at.items()) if type(at) is dict else []
+    return Look(at, class_name(type(node)), pairs, peek(node, "start_node") if is_flow else None, is_flow)

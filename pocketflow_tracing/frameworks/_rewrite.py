@@ -8,7 +8,7 @@ its own source, in which the statement
 
 reads
 
-    scope = open(self, "exec", (prep_res,))
+    scope = open_exec(self, (prep_res,))
     try:
         return scope.done(self.exec(prep_res))
     except BaseException as error:
@@ -19,8 +19,8 @@ reads
 warnings, line numbers and the frames of the stack are those of the installed PocketFlow, whichever version it is. A call in a
 statement of another shape stays as it is, and shows no span.
 
-`open` stands in the closure of each twin, not in PocketFlow's module: a flow that is running while the hooks are taken away
-runs on to its end.
+The openers stand in the closure of each twin, not in PocketFlow's module: a flow that is running while the hooks are taken
+away runs on to its end.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from __future__ import annotations
 import ast
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-_OPEN = "_pocketflow_tracing_open"
+_OPEN = "_pocketflow_tracing_open_"
 _SCOPE = "_pocketflow_tracing_scope"
 _SCOPED = ast.parse(f"""
 if True:
-    {_SCOPE} = {_OPEN}()
+    {_SCOPE} = None()
     try:
         pass
     except BaseException as _pocketflow_tracing_error:
@@ -44,25 +44,24 @@ if True:
         raise
 """)
 
-HOOKED = frozenset(
-    {
-        "prep", "prep_async", "exec", "exec_async", "exec_fallback", "exec_fallback_async", "post", "post_async",
-        "_exec", "_run", "_run_async", "get_next_node",
-    }
-)  # fmt: skip
-"""Methods whose calls on a variable (`self`, `curr`) get a scope; calls on `super()` stay as they are."""
+Openers = Mapping[str, Callable[[Any, tuple[Any, ...]], Any]]
+"""Method name -> (object, arguments) -> a scope with `done(result)` and `failed(error)`, for the methods whose calls on a
+variable (`self`, `curr`) get a scope; calls on `super()` stay as they are."""
 
 _NESTING = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 class _Scopes(ast.NodeTransformer):
+    def __init__(self, openers: Openers) -> None:
+        self._openers = openers
+
     def _statement(self, node: Any) -> ast.stmt | list[ast.stmt]:
         value = node.value
         if isinstance(value, ast.IfExp):  # `x = await a.m() if test else a.n()`: a statement for each of the two
             body, orelse = (self._statement(_with_value(node, branch)) for branch in (value.body, value.orelse))
             return ast.copy_location(ast.If(value.test, _listed(body), _listed(orelse)), node)
         below = list(ast.walk(value)) if value is not None else []
-        calls: list[Any] = [part for part in below if _is_hooked(part)]
+        calls: list[Any] = [part for part in below if _is_call(part) and part.func.attr in self._openers]  # type: ignore[attr-defined]
         if len(calls) != 1 or any(isinstance(part, _NESTING) for part in below):
             return node  # type: ignore[no-any-return]
         call = calls[0]
@@ -71,7 +70,8 @@ class _Scopes(ast.NodeTransformer):
             return node  # type: ignore[no-any-return]  # not awaited on the spot: it will run we know not when
         opening, attempt = copy.deepcopy(_SCOPED.body[0]).body  # type: ignore[attr-defined]
         given = ast.Tuple(_given(call), ast.Load())
-        opening.value.args = [call.func.value, ast.Constant(call.func.attr), given]
+        opening.value.func = ast.Name(_OPEN + call.func.attr, ast.Load())
+        opening.value.args = [call.func.value, given]
         done = ast.Attribute(ast.Name(_SCOPE, ast.Load()), "done", ast.Load())
         _put(node, whole, ast.Call(done, [whole], []))
         attempt.body = [node]
@@ -94,12 +94,11 @@ def _listed(statements: ast.stmt | list[ast.stmt]) -> list[ast.stmt]:
     return statements if isinstance(statements, list) else [statements]
 
 
-def _is_hooked(node: ast.AST) -> bool:
-    """Whether this is `variable.method(variable, …)` of a hooked method: what can be read twice."""
+def _is_call(node: ast.AST) -> bool:
+    """Whether this is `variable.method(variable, …)`: what can be read twice."""
     return (
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
-        and node.func.attr in HOOKED
         and isinstance(node.func.value, ast.Name)
         and all(isinstance(value, (ast.Name, ast.Constant)) for value in _given(node))
     )
@@ -118,65 +117,61 @@ def _put(tree: ast.AST, old: ast.AST, new: ast.AST) -> None:
                 value[:] = [new if part is old else part for part in value]
 
 
-def twins(module: ModuleType, open_: Callable[[Any, str, tuple[Any, ...]], Any]) -> dict[FunctionType, FunctionType]:
+def twins(module: ModuleType, openers: Openers) -> dict[FunctionType, FunctionType]:
     """The functions of a module's classes that call hooked methods, each with its twin.
 
     Args:
         module: the imported `pocketflow`.
-        open_: (object, method name, arguments) -> a scope with `done(result)` and `failed(error)`.
+        openers: of the hooked methods.
 
     Returns:
         {function as it stands on its class: twin}. Empty when the source cannot be had (a frozen program) and without
-        those whose code is not that of the source (another tool has replaced them).
+        those whose code is not that of the source (the file has changed since, or another tool has replaced them).
     """
     try:
         source = inspect.getsource(module)
         filename = inspect.getsourcefile(module) or module.__name__
     except (OSError, TypeError):
         return {}
-    compiled = compile(_factory(ast.parse(source), module), filename, "exec", dont_inherit=True)
+    plain = compile(source, filename, "exec", dont_inherit=True)
+    compiled = compile(_factory(ast.parse(source), module, openers), filename, "exec", dont_inherit=True)
     factory = _code(compiled, "factory")
-    opening = CellType(open_)
+    cells = {_OPEN + method: CellType(opener) for method, opener in openers.items()}
     found: dict[FunctionType, FunctionType] = {}
     for cls in list(vars(module).values()):
         if not (isinstance(cls, type) and cls.__module__ == module.__name__):
             continue
-        body = _code(factory, cls.__name__)
+        body, untouched = _code(factory, cls.__name__), _code(plain, cls.__name__)
         for name, function in list(vars(cls).items()):
             code = _code(body, name)
-            if code is not None and isinstance(function, FunctionType) and (twin := _twin(function, code, opening)):
-                found[function] = twin
+            if isinstance(function, FunctionType) and code is not None and function.__code__ == _code(untouched, name):
+                twin = _twin(function, code, cells)
+                if twin is not None:
+                    found[function] = twin
     return found
 
 
-def _factory(tree: ast.Module, module: ModuleType) -> ast.Module:
-    """The module's classes inside `def factory(open)`, never called: it is there to be the scope of that name."""
+def _factory(tree: ast.Module, module: ModuleType, openers: Openers) -> ast.Module:
+    """The module's classes inside `def factory(openers)`, never called: it is there to be the scope of those names."""
     classes = [part for part in tree.body if any(isinstance(below, ast.ClassDef) for below in ast.walk(part))]
     futures = [part for part in tree.body if isinstance(part, ast.ImportFrom) and part.module == "__future__"]
-    factory = ast.parse(f"def factory({_OPEN}): pass").body[0]
+    factory = ast.parse(f"def factory({', '.join(_OPEN + method for method in openers)}): pass").body[0]
     assert isinstance(factory, ast.FunctionDef)  # noqa: S101 - for the type checker
     factory.body = [ast.Global([name for name in vars(module) if name.isidentifier()]), *classes]
     tree.body = [*futures, factory]
-    return ast.fix_missing_locations(_Scopes().visit(tree))  # type: ignore[no-any-return]
+    return ast.fix_missing_locations(_Scopes(openers).visit(tree))  # type: ignore[no-any-return]
 
 
-def _twin(function: FunctionType, code: CodeType, opening: CellType) -> FunctionType | None:
-    """A function with the code of its twin; None where nothing is scoped or the code is not the function's."""
-    original = function.__code__
-    cells = {**dict(zip(original.co_freevars, function.__closure__ or (), strict=True)), _OPEN: opening}
-    if _OPEN not in code.co_freevars or set(code.co_freevars) != set(cells):
-        return None
-    if code.co_firstlineno != original.co_firstlineno or _arguments(code) != _arguments(original):
+def _twin(function: FunctionType, code: CodeType, openers: Mapping[str, CellType]) -> FunctionType | None:
+    """A function with the code of its twin; None where nothing is scoped."""
+    cells = {**dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)), **openers}
+    if not any(name.startswith(_OPEN) for name in code.co_freevars):
         return None
     closure = tuple(cells[name] for name in code.co_freevars)
     twin = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, closure)
     twin.__kwdefaults__ = function.__kwdefaults__
     twin.__qualname__ = function.__qualname__
     return twin
-
-
-def _arguments(code: CodeType) -> tuple[str, ...]:
-    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
 def _code(within: CodeType | None, name: str) -> CodeType | None:

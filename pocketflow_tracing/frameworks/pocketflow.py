@@ -3,7 +3,7 @@
 Hooks are put on PocketFlow's own classes and nowhere else; `install` and `uninstall` are symmetrical. Two kinds of places:
 functions of PocketFlow that are replaced (`run`, `_run`, `_orch` and the retry loop `_exec`, with their async forms), so that
 they are seen whoever calls them; and, in the twins of PocketFlow's functions, the calls of methods that users write
-(`_rewrite`, `_scopes`).
+(`_rewrite` puts them there, `_phases` and `_visits` say what they mean).
 """
 
 from __future__ import annotations
@@ -23,15 +23,27 @@ from pocketflow import AsyncNode, BaseNode, BatchFlow, Flow
 from .. import _log, _options
 from .._guard import Seam
 from .._options import Options
-from ..recorder import UNTRACED, Span, current
-from ._rewrite import twins
-from ._scopes import Pass, Retry, Visit, open_scope
+from ..recorder import UNTRACED, current
+from ._phases import Retry, phase_opener
+from ._rewrite import Openers, twins
+from ._visits import Pass, Visit, open_route, open_visit
 
 _INSTALLING = Seam("putting its hooks on PocketFlow")
 _DECIDING = Seam("finding out whether a flow is to be traced")
 
 _VISITS = frozenset({"run", "run_async", "_run", "_run_async"})
 _PASSES = frozenset({"_orch", "_orch_async"})
+_OPENERS: Openers = {
+    **{
+        method: phase_opener(method)
+        for name in ("prep", "exec", "exec_fallback", "post")
+        for method in (name, f"{name}_async")
+    },
+    "_exec": phase_opener("_exec"),
+    "_run": open_visit,
+    "_run_async": open_visit,
+    "get_next_node": open_route,
+}
 _replaced: dict[tuple[type, str], tuple[FunctionType, FunctionType]] = {}  # place -> (original, what stands there now)
 _lock = threading.RLock()
 
@@ -89,7 +101,7 @@ def install() -> None:
     with _lock, _INSTALLING:
         if _replaced:
             return
-        twin_of = twins(pocketflow, open_scope)
+        twin_of = twins(pocketflow, _OPENERS)
         if not twin_of:
             _log.warn_once(
                 "PocketFlow's source is not available here, so runs and nodes are traced, but not their prep, exec and post."
@@ -143,18 +155,33 @@ def _wrapper(cls: type, name: str, original: Any, twin: Any) -> Any:
 # Each bears the name of what it replaces: "coroutine 'AsyncNode._exec' was never awaited" reads as before.
 
 
+def _opening(frame: Any, node: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Visit | None:
+    """The visit that a call of a visit's function opens, None where nothing is traced."""
+    if frame is UNTRACED:
+        return None
+    options = None
+    if frame is None and (options := options_for(node)) is None:
+        return None
+    visit = Visit(frame, node, args[0] if args else kwargs.get("shared"), options)
+    visit.enter()
+    return visit
+
+
 def _sync_visit(original: Any, twin: Any) -> Any:
     @functools.wraps(original)
     def visit(self: Any, *args: Any, **kwargs: Any) -> Any:
         frame = current.get()
-        options = None
-        if frame is UNTRACED or (frame is None and (options := options_for(self)) is None):
+        if type(frame) is Visit and frame.node is self:
+            return twin(self, *args, **kwargs)  # this visit has been opened already
+        scope = _opening(frame, self, args, kwargs)
+        if scope is None:
             return original(self, *args, **kwargs)
-        if type(frame) is Span and frame.node is self:
-            return twin(self, *args, **kwargs)
-        with Visit(frame, self, args, kwargs, options) as scope:
-            result = scope.result = twin(self, *args, **kwargs)
-        return result
+        try:
+            result = twin(self, *args, **kwargs)
+        except BaseException as error:
+            scope.failed(error)
+            raise
+        return scope.done(result)
 
     return visit
 
@@ -163,31 +190,43 @@ def _async_visit(original: Any, twin: Any) -> Any:
     @functools.wraps(original)
     async def visit(self: Any, *args: Any, **kwargs: Any) -> Any:
         frame = current.get()
-        options = None
-        if frame is UNTRACED or (frame is None and (options := options_for(self)) is None):
+        if type(frame) is Visit and frame.node is self:
+            return await twin(self, *args, **kwargs)  # this visit has been opened already
+        scope = _opening(frame, self, args, kwargs)
+        if scope is None:
             return await original(self, *args, **kwargs)
-        if type(frame) is Span and frame.node is self:
-            return await twin(self, *args, **kwargs)
-        with Visit(frame, self, args, kwargs, options) as scope:
-            result = scope.result = await twin(self, *args, **kwargs)
-        return result
+        try:
+            result = await twin(self, *args, **kwargs)
+        except BaseException as error:
+            scope.failed(error)
+            raise
+        return scope.done(result)
 
     return visit
 
 
 def _sync_pass(original: Any, twin: Any) -> Any:
-    visit = _sync_visit(original, twin)
-
     @functools.wraps(original)
-    def one_pass(self: Any, *args: Any, **kwargs: Any) -> Any:
-        scope = _pass(self, args, kwargs)
-        if scope is None:
-            return visit(self, *args, **kwargs)
-        with scope:
-            result = scope.result = twin(self, *args, **kwargs)
-        return result
+    def orchestrate(self: Any, *args: Any, **kwargs: Any) -> Any:
+        frame = current.get()
+        scope: Visit | Pass | None
+        if type(frame) is Visit and frame.node is self:
+            if not issubclass(type(self), BatchFlow):
+                return twin(self, *args, **kwargs)
+            scope = Pass(frame, args[1] if len(args) > 1 else kwargs.get("params"))
+            scope.enter()
+        else:
+            scope = _opening(frame, self, args, kwargs)
+            if scope is None:
+                return original(self, *args, **kwargs)
+        try:
+            result = twin(self, *args, **kwargs)
+        except BaseException as error:
+            scope.failed(error)
+            raise
+        return scope.done(result)
 
-    return one_pass
+    return orchestrate
 
 
 def _async_pass(original: Any, twin: Any) -> Any:
@@ -195,24 +234,23 @@ def _async_pass(original: Any, twin: Any) -> Any:
 
     @functools.wraps(original)
     async def run(scope: Pass, self: Any, args: Any, kwargs: Any) -> Any:
-        with scope:
-            result = scope.result = await twin(self, *args, **kwargs)
-        return result
+        scope.enter()
+        try:
+            result = await twin(self, *args, **kwargs)
+        except BaseException as error:
+            scope.failed(error)
+            raise
+        return scope.done(result)
 
     # not a coroutine function: a pass gets its number when it is made, in the order of the parameter sets
     @functools.wraps(original)
-    def one_pass(self: Any, *args: Any, **kwargs: Any) -> Any:
-        scope = _pass(self, args, kwargs)
-        return visit(self, *args, **kwargs) if scope is None else run(scope, self, args, kwargs)
+    def orchestrate(self: Any, *args: Any, **kwargs: Any) -> Any:
+        frame = current.get()
+        if type(frame) is Visit and frame.node is self and issubclass(type(self), BatchFlow):
+            return run(Pass(frame, args[1] if len(args) > 1 else kwargs.get("params")), self, args, kwargs)
+        return visit(self, *args, **kwargs)
 
-    return _mark_coroutine_function(one_pass)
-
-
-def _pass(flow: Any, args: Any, kwargs: Any) -> Pass | None:
-    frame = current.get()
-    if type(frame) is Span and frame.node is flow and issubclass(type(flow), BatchFlow):
-        return Pass(frame, flow, args, kwargs)
-    return None
+    return _mark_coroutine_function(orchestrate)
 
 
 def _plain(original: Any, twin: Any) -> Any:
@@ -230,14 +268,14 @@ def _sync_retry(original: Any, twin: Any) -> Any:
         frame = current.get()
         if frame is None or frame is UNTRACED:
             return original(self, *args, **kwargs)
-        scope = Retry(frame, self)
-        scope.enter()
+        loop = Retry(frame, self)
+        token = current.set(loop)
         try:
             result = twin(self, *args, **kwargs)
         except BaseException as error:
-            scope.leave(error)
+            loop.leave(token, error)
             raise
-        scope.leave(None)
+        loop.leave(token, None)
         return result
 
     return retry
@@ -245,9 +283,15 @@ def _sync_retry(original: Any, twin: Any) -> Any:
 
 def _async_retry(original: Any, twin: Any) -> Any:
     @functools.wraps(original)
-    async def run(scope: Retry, self: Any, args: Any, kwargs: Any) -> Any:
-        with scope:
-            return await twin(self, *args, **kwargs)
+    async def run(loop: Retry, self: Any, args: Any, kwargs: Any) -> Any:
+        token = current.set(loop)
+        try:
+            result = await twin(self, *args, **kwargs)
+        except BaseException as error:
+            loop.leave(token, error)
+            raise
+        loop.leave(token, None)
+        return result
 
     # not a coroutine function: an item gets its number when it is made, in the order of the items
     @functools.wraps(original)

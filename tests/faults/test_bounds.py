@@ -61,7 +61,7 @@ def test_the_oldest_complete_runs_go_first_and_none_by_halves(tmp_path):
         """
         for number in range(1000):
             flow.run({"question": str(number)})
-        waiting = len(delivery._queue)
+        waiting = len(delivery.queue)
         gate.set()
         print(json.dumps({"waiting": waiting, "flushed": flush(30)}))
         """,
@@ -90,7 +90,7 @@ def test_a_run_larger_than_the_queue_says_what_it_lost(tmp_path):
     report, _ = _run(
         """
         flow.run({"question": "long", "left": 1000})
-        waiting = len(delivery._queue)
+        waiting = len(delivery.queue)
         gate.set()
         print(json.dumps({"waiting": waiting, "flushed": flush(30)}))
         """,

@@ -8,7 +8,7 @@ import pytest
 from pocketflow import Flow, Node
 
 from pocketflow_tracing import recorder, trace_flow
-from pocketflow_tracing.frameworks import _scopes
+from pocketflow_tracing.frameworks import _phases, _visits
 
 
 class OutOfTimeError(Exception):
@@ -16,7 +16,7 @@ class OutOfTimeError(Exception):
 
 
 @pytest.mark.parametrize(
-    "place", [(_scopes.Visit, "begin"), (_scopes.Step, "begin"), (recorder.Span, "finish"), (_scopes.Step, "finish")]
+    "place", [(_visits.Visit, "begin"), (_phases.Phase, "begin"), (recorder.Span, "stop"), (_phases.Phase, "finish")]
 )
 def test_an_exception_of_a_signal_handler_reaches_the_host(place, monkeypatch):
     """A handler that raises while we are recording ends the flow, as it would without us."""

@@ -24,14 +24,15 @@ from pocketflow_tracing import (
     recorder,
     trace_flow,
 )
+from pocketflow_tracing._queue import SpanQueue
 from pocketflow_tracing.delivery import Delivery, delivery
-from pocketflow_tracing.frameworks import _look, _scopes
+from pocketflow_tracing.frameworks import _look, _phases, _visits
 from pocketflow_tracing.frameworks import pocketflow as framework
 
 pytestmark = pytest.mark.absorbs
 
 ON_THE_PATH = [
-    *[(recorder.Span, name) for name in ("__init__", "announce", "finish", "deliver", "settle", "_describe")],
+    *[(recorder.Span, name) for name in ("__init__", "announce", "stop", "deliver", "settle", "_describe")],
     (recorder.Run, "__init__"),
     (recorder, "describe_exception"),
     (capture.Capture, "snapshot"),
@@ -40,41 +41,29 @@ ON_THE_PATH = [
     (_state, "key_text"),
     (_state, "is_scalar"),
     *[
-        (_scopes, name)
-        for name in (
-            "open_run",
-            "look",
-            "peek",
-            "class_name",
-            "is_pocketflows",
-            "key_text",
-            "span_of",
-            "mark_of",
-            "_action",
-        )
+        (_visits, name)
+        for name in ("open_run", "peek", "class_name", "key_text", "span_of", "mark_of", "action_text", "_own_name")
     ],
-    (_look, "peek"),
+    *[(_phases, name) for name in ("peek", "is_pocketflows", "key_text", "span_of", "weigh")],
+    *[(_look, name) for name in ("peek", "place", "look")],
     *[
         (scope, name)
-        for scope in (_scopes.Visit, _scopes.Pass, _scopes.Retry, _scopes.Step, _scopes.Route)
-        for name in ("begin", "finish")
+        for scope in (_visits.Visit, _visits.Pass, _visits.Route, _phases.Phase, _phases.Retry, _phases.Inside)
+        for name in ("begin", "finish", "_settle")
         if name in vars(scope)
     ],
-    *[
-        (_scopes.Visit, name)
-        for name in ("_open", "_place", "_picture", "_note_changes", "_counts_steps", "_first_step", "_own_name")
-    ],
-    *[(_scopes.Step, name) for name in ("_input", "_unrecorded")],
-    (_scopes.Retry, "_number"),
+    (_phases.Phase, "__init__"),
+    *[(_visits.Visit, name) for name in ("_open", "_place", "_picture", "_note_changes")],
     *[(_otel, name) for name in ("attach", "detach", "run_context", "surrounding", "propagated")],
     *[(_options, name) for name in ("mark_of", "evaluate", "merge", "around")],
-    *[(_runs, name) for name in ("pipeline_for", "_from_config")],
+    (_runs, "pipeline_for"),
     (_pipeline.Pipeline, "samples"),
-    *[(_ids.Source, name) for name in ("span_id", "trace_id")],
+    (_ids.Source, "trace_id"),
     *[(_ids.source, name) for name in ("clock", "wall", "bits")],
     *[(decorator.FunctionRun, name) for name in ("_begin", "_finish", "_shared", "_arguments")],
     (decorator, "_members"),
-    *[(Delivery, name) for name in ("enqueue", "_rouse", "_start")],
+    *[(SpanQueue, name) for name in ("put", "completed")],
+    *[(Delivery, name) for name in ("_rouse", "_start")],
 ]
 ON_THE_WORKER = [
     *[(_span_records, name) for name in ("span_record", "run_record")],
@@ -152,9 +141,10 @@ def broken(monkeypatch, place, when):
     in_class = vars(owner).get(name) if isinstance(owner, type) else None
     fails = failing(in_class.__func__ if isinstance(in_class, staticmethod) else getattr(owner, name), when)
     monkeypatch.setattr(owner, name, staticmethod(fails) if isinstance(in_class, staticmethod) else fails)
-    if owner is Delivery:  # pipelines hold the bound method
+    if owner is SpanQueue:  # pipelines hold the bound methods
         for pipeline in _pipeline._default.values():
-            pipeline.enqueue = delivery.enqueue
+            monkeypatch.setattr(pipeline, "enqueue", delivery.queue.put)
+            monkeypatch.setattr(pipeline, "completed", delivery.queue.completed)
     return fails
 
 
@@ -217,7 +207,7 @@ def test_a_fault_on_the_worker(place, records, monkeypatch):
 )
 @pytest.mark.parametrize(
     "place",
-    [(recorder.Span, "__init__"), (capture.Capture, "snapshot"), (_otel, "attach"), (recorder.Span, "finish")],
+    [(recorder.Span, "__init__"), (capture.Capture, "snapshot"), (_otel, "attach"), (recorder.Span, "stop")],
     ids=name_of,
 )
 def test_facts_hold_with_faults(case, place, records, monkeypatch):
@@ -237,7 +227,7 @@ def test_one_line_in_words_for_the_user(records, monkeypatch, caplog):
         flow.run({"secret": [1]})
     assert "injected" not in " ".join(warned(caplog))
     assert len(warned(caplog)) == len(set(warned(caplog)))
-    assert any(" recording the beginning of a call (RuntimeError in _scopes.py:" in line for line in warned(caplog))
+    assert any(" recording the beginning of a call (RuntimeError in _phases.py:" in line for line in warned(caplog))
     assert all(line.endswith("Your program runs on as before, with less in its trace.") for line in warned(caplog))
 
 
@@ -283,7 +273,7 @@ def test_flush_tells_of_a_bad_sink(fresh_delivery):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize(
     "place",
-    [(recorder.Span, "announce"), (capture.Capture, "snapshot"), (_otel, "attach"), (_scopes.Visit, "_picture")],
+    [(recorder.Span, "announce"), (capture.Capture, "snapshot"), (_otel, "attach"), (_visits.Visit, "_picture")],
     ids=name_of,
 )
 def test_ctrl_c_while_we_record(place, error, number, records, monkeypatch):

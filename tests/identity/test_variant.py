@@ -46,8 +46,24 @@ def test_the_variant_is_what_they_ran_under(tmp_path):
         "import pocketflow; from pocketflow_tracing import instrument; from pocketflow_tracing.frameworks import pocketflow as f;"
         "instrument(); from pocketflow_tracing.frameworks._rewrite import twins;"
         "from pocketflow_tracing.frameworks.pocketflow import uninstall; uninstall();"
-        "print(pocketflow.__file__, len(twins(pocketflow, f.open_scope)))"
+        "print(pocketflow.__file__, len(twins(pocketflow, f._OPENERS)))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert process.stdout.split() == [str(tmp_path / "pocketflow.py"), "14"]
+
+
+def test_a_source_that_has_changed_since_the_import(tmp_path):
+    """Functions that are not what the file says get no twins: a flow must not run other code than was imported."""
+    path = tmp_path / "pocketflow.py"
+    shutil.copy(HERE / "pocketflow_variant.py", path)
+    code = (
+        "import pathlib, pocketflow; path = pathlib.Path(pocketflow.__file__);"
+        "path.write_text(path.read_text().replace('return self.exec(prep_res)', 'return [self.exec(prep_res)]'));"
+        "from pocketflow_tracing.frameworks._rewrite import twins;"
+        "print(sorted(f.__qualname__ for f in twins(pocketflow, {'exec': print, 'prep': print})))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert "BaseNode._run" in process.stdout
+    assert "BaseNode._exec" not in process.stdout

@@ -34,7 +34,7 @@ def test_every_step_of_an_example(path, monkeypatch, store_path, capsys):
                 assert steps[-1][-1] == picture
             return found
 
-    monkeypatch.setattr("pocketflow_tracing.frameworks._scopes.SharedState", Watched)
+    monkeypatch.setattr("pocketflow_tracing.frameworks._visits.SharedState", Watched)
     runpy.run_path(str(path), run_name="__main__")
     assert flush(timeout=20)
     store = Store(store_path)

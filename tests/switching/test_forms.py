@@ -416,3 +416,24 @@ def test_one_flow_object_in_many_tasks_makes_separate_traces():
     asyncio.run(main())
     assert [kind.tree("AsyncFlow")] * 20 == trees()
     assert {f"q{number}" for number in range(20)} == {run.session_id for run in runs()}
+
+
+def test_looking_for_marks_asks_no_class_of_the_users(records):
+    """Whether a flow is marked is found out without its class's metaclass, also once classes have been decorated."""
+
+    class Meta(type):
+        __hash__ = None
+
+        def __getattribute__(cls, name):
+            raise LookupError(name)
+
+    @trace_flow()
+    class Decorated(Flow):
+        pass
+
+    class Inner(Decorated, metaclass=Meta):
+        pass
+
+    Inner(start=Node()).run({})
+    trace_flow(Meta("Hostile", (Flow,), {})(start=Node())).run({})
+    assert sorted(run.name for run in records.flushed().runs.values()) == ["Hostile", "Inner"]
