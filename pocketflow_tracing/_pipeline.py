@@ -51,6 +51,8 @@ class Pipeline:
         self.names: dict[str, str] = {}  # texts that come again and again, rendered once
         # the sampler of the Langfuse SDK decides by the lower 64 bits of the trace id: the same test here keeps or
         # drops a run together with the generations below it
+        self.max_run_bytes = config.max_run_mb * 1_000_000
+        self.media_bytes = 0  # of the largest medium that is sent
         self._sample_bound = round(config.sample_rate * _FULL_RATE)
         self.sinks: tuple[LocalSink | LangfuseSink, ...] = ()
         self.live = False  # whether a sink shows spans that still run
@@ -85,6 +87,7 @@ class Pipeline:
             from .sinks import langfuse  # noqa: PLC0415 - httpx and the protobuf messages only where Langfuse is used
 
             self.langfuse = langfuse.open_sink(config)
+            self.media_bytes = int(config.media_max_mb * 1_000_000) if config.media else 0
             self.sinks += (self.langfuse,)
         # with Langfuse, "auto" means: only when something must be kept
         if path is not None and (self.langfuse is None or not automatic):

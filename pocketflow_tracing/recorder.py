@@ -47,8 +47,8 @@ class Run:
     """
 
     __slots__ = (
-        "attributes", "dropped", "graph", "is_app_root", "lost", "name", "offset", "parent_id", "pictured",
-        "pipeline", "root", "seen", "spans", "state_seq", "states", "trace_id", "visits",
+        "attributes", "dropped", "graph", "ids", "is_app_root", "lost", "name", "offset", "parent_id", "pictured",
+        "pipeline", "recorded", "root", "seen", "spans", "state_seq", "states", "trace_id", "visits",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +73,8 @@ class Run:
         self.state_seq = 0
         self.pictured = 0  # shared objects seen
         self.spans = 0  # complete ones
+        self.ids: tuple[str, str] | None = None  # of the run and of the trace in hex, once the worker has made them
+        self.recorded = 0  # bytes of values that the worker has rendered, about
         self.seen = False  # whether the worker has begun to deliver it
         self.dropped = False  # whether the queue's bounds let it go
         self.lost = 0  # spans that the queue's bounds took out of it

@@ -8,7 +8,7 @@ opentelemetry/proto/trace/v1/trace.proto and common/v1/common.proto.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from struct import pack
 from typing import Any
@@ -109,7 +109,7 @@ def span(
     name: str,
     start_ns: int,
     end_ns: int,
-    with_attributes: Mapping[str, Any],
+    attributes: bytes,
     error: str | None,
 ) -> bytes:
     """One `Span` message.
@@ -121,7 +121,7 @@ def span(
         name: of the span.
         start_ns: ns since the epoch.
         end_ns: likewise.
-        with_attributes: see `attributes`.
+        attributes: as the function `attributes` gives them.
         error: message of the status ERROR, None for an unset status.
     """
     text = name.encode("utf-8", "replace")
@@ -139,7 +139,7 @@ def span(
             _INTERNAL_KIND,
             b"\x39", pack("<Q", start_ns),
             b"\x41", pack("<Q", end_ns),
-            attributes(with_attributes.items()),
+            attributes,
             status,
             _SAMPLED,
         )

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import monotonic, time_ns  # our own names: hosts put mocks on the module
 from typing import Any
@@ -29,7 +29,7 @@ __all__ = ["LangfuseSink", "ProbeResult", "SyncReport", "open_sink", "preload", 
 
 _MASKING = Seam("calling the mask of the Langfuse client")
 _WITHHELD = "<withheld: the mask failed>"
-_MAX_SPANS = 512
+_MAX_SPANS = 1000
 _MAX_BYTES = 3 * 1024 * 1024
 """Of one request before compression; Langfuse's default limit is 4.5 MB."""
 
@@ -71,8 +71,7 @@ class LangfuseSink:
         by_id = {run.run_id: run for run in runs}
         encoded: list[bytes] = []
         size = 0
-        for record, attributes in self._described(by_id, done):
-            span = otlp.encode_span(record, attributes)
+        for span in self._encoded(by_id, [record for record in done if record.kind != "external"]):
             if encoded and (size + len(span) > _MAX_BYTES or len(encoded) >= _MAX_SPANS):
                 self._submit(encoded)
                 encoded, size = [], 0
@@ -111,30 +110,20 @@ class LangfuseSink:
         self._media.abandon()
         self._client.abandon()
 
-    def _described(self, runs: dict[str, RunRecord], done: list[SpanRecord]) -> list[tuple[SpanRecord, dict[str, Any]]]:
+    def _encoded(self, runs: dict[str, RunRecord], done: list[SpanRecord]) -> Iterator[bytes]:
+        """The spans as protobuf messages; those of other instrumentations the SDK's own processor exports."""
         mask = self._mask()
         hook = self._client.mask_spans
-        of_run = {run_id: otlp.run_attributes(run, mask) for run_id, run in runs.items()}
-        described = [
-            # media go nowhere before every mask has had its say, and that hook has it last
-            (
-                record,
-                otlp.span_attributes(
-                    record,
-                    runs[record.run_id],
-                    mask,
-                    None if hook else self._media.placing(record),
-                    of_run[record.run_id],
-                ),
-            )
-            for record in done
-            if record.kind != "external"  # the SDK's own processor exports those
-        ]
         if hook is None:
-            return described
+            encoder = otlp.Encoder(runs, mask)
+            for record in done:
+                yield encoder.span(record, self._media.placing(record) if record.media else None)
+            return
+        # media go nowhere before every mask has had its say, and this hook has it last
+        described = [(record, otlp.span_attributes(record, runs[record.run_id], mask)) for record in done]
         with _MASKING:
-            return _sdk_spans.masked(hook, str(self.config.langfuse_public_key), described)
-        return []
+            for record, attributes in _sdk_spans.masked(hook, str(self.config.langfuse_public_key), described):
+                yield otlp.encode_span(record, attributes)
 
     def _submit(self, spans: list[bytes]) -> None:
         body = otlp.request(spans, str(self.config.langfuse_public_key), _resource())

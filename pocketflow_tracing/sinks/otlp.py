@@ -21,7 +21,7 @@ from pocketflow_tracing.records import Json, RunRecord, SpanRecord
 
 from . import _wire
 
-__all__ = ["encode_span", "request", "run_attributes", "span_attributes"]
+__all__ = ["Encoder", "encode_span", "request", "span_attributes"]
 
 MAX_METADATA = 39
 """Metadata entries on one span, the last of which holds what is more; a span has room for 128 attributes in all."""
@@ -43,11 +43,7 @@ Place = Callable[[Json, str], Json]
 
 
 def span_attributes(
-    record: SpanRecord,
-    run: RunRecord,
-    mask: Mask | None = None,
-    place: Place | None = None,
-    of_run: dict[str, Any] | None = None,
+    record: SpanRecord, run: RunRecord, mask: Mask | None = None, place: Place | None = None
 ) -> dict[str, Any]:
     """The attributes of one span, as the SDK would name them.
 
@@ -56,26 +52,84 @@ def span_attributes(
         run: the run it belongs to, whose session, user, tags … every span carries.
         mask: the `mask` of the user's own Langfuse client: gets and returns a JSON-ready value.
         place: puts references in the place of media; gets a value and "input" or "output".
-        of_run: what `run_attributes` gave for the run, when it is known.
     """
-    is_root = record.span_id == run.run_id
-    apply = mask or (lambda value: value)
-    attributes: dict[str, Any] = run_attributes(run, mask) if of_run is None else {**of_run}
-    if is_root and run.is_app_root:
-        attributes["langfuse.internal.is_app_root"] = True
-    attributes["langfuse.observation.type"] = (
-        "agent" if is_root and run.is_app_root else _TYPES.get(record.kind, "span")
-    )
+    return {**run_attributes(run, mask), **_facts(record, run, mask), **_values(record, mask, place)}
+
+
+def _facts(record: SpanRecord, run: RunRecord, mask: Mask | None) -> dict[str, Any]:
+    """All attributes of a span itself but its input and output."""
+    is_root = record.span_id == run.run_id and run.is_app_root
+    attributes: dict[str, Any] = {"langfuse.internal.is_app_root": True} if is_root else {}
+    attributes["langfuse.observation.type"] = "agent" if is_root else _TYPES.get(record.kind, "span")
     attributes[_LEVEL] = record.attributes.get("level") or _LEVELS[record.status]
     message = _status_message(record)
     if message:
         attributes[_MESSAGE] = message
+    attributes.update(_metadata(record, mask or _as_it_is))
+    return attributes
+
+
+def _values(record: SpanRecord, mask: Mask | None, place: Place | None) -> dict[str, str]:
+    """Input and output of a span."""
+    attributes: dict[str, str] = {}
     for name, value in (("input", _input(record)), ("output", _output(record))):
         if value is not None:
-            shown = apply(value)
-            attributes[f"langfuse.observation.{name}"] = _text(place(shown, name) if place is not None else shown)
-    attributes.update(_metadata(record, apply))
+            shown = value if mask is None else mask(value)
+            attributes[f"langfuse.observation.{name}"] = _text(shown if place is None else place(shown, name))
     return attributes
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+class Encoder:
+    """Encodes the spans of a batch.
+
+    What a span carries beside its times, ids, input and output comes again with the next run of the same flow: it is
+    looked up instead of made, which saves half of the encoding.
+
+    Args:
+        runs: of the batch, by id.
+        mask: as of `span_attributes`.
+    """
+
+    def __init__(self, runs: Mapping[str, RunRecord], mask: Mask | None) -> None:
+        self._runs = runs
+        self._mask = mask
+        self._of_run = {run_id: _wire.attributes(run_attributes(run, mask).items()) for run_id, run in runs.items()}
+
+    def span(self, record: SpanRecord, place: Place | None) -> bytes:
+        """One span as a serialized protobuf message; `place` as of `span_attributes`."""
+        attributes = b"".join(
+            (
+                self._of_run[record.run_id],
+                self._encoded_facts(record),
+                _wire.attributes(_values(record, self._mask, place).items()),
+            )
+        )
+        failed = (record.attributes.get("level") or _LEVELS[record.status]) == "ERROR"
+        return _encoded(record, attributes, (_status_message(record) or "") if failed else None)
+
+    def _encoded_facts(self, record: SpanRecord) -> bytes:
+        run = self._runs[record.run_id]
+        facts = record.attributes
+        if record.error is not None or record.metadata or not facts.keys().isdisjoint(_THEIRS):
+            return _wire.attributes(_facts(record, run, self._mask).items())
+        is_root = run.is_app_root and record.span_id == run.run_id
+        key = (record.kind, record.status, is_root, *facts.items())
+        encoded = _known_facts.get(key)
+        if encoded is None:
+            if len(_known_facts) >= _MOST_KNOWN:
+                _known_facts.clear()
+            encoded = _known_facts[key] = _wire.attributes(_facts(record, run, None).items())
+        return encoded
+
+
+_THEIRS = ("params", "changed_keys")
+"""Facts that hold values of the user's, which a mask may change."""
+_MOST_KNOWN = 4096
+_known_facts: dict[tuple[Any, ...], bytes] = {}
 
 
 def encode_span(record: SpanRecord, attributes: Mapping[str, Any]) -> bytes:
@@ -85,7 +139,11 @@ def encode_span(record: SpanRecord, attributes: Mapping[str, Any]) -> bytes:
         record: of an ended span.
         attributes: what `span_attributes` answered, masked or not.
     """
-    failed = attributes.get(_LEVEL) == "ERROR"
+    error = attributes.get(_MESSAGE, "") if attributes.get(_LEVEL) == "ERROR" else None
+    return _encoded(record, _wire.attributes(attributes.items()), error)
+
+
+def _encoded(record: SpanRecord, attributes: bytes, error: str | None) -> bytes:
     return _wire.span(
         trace_id=bytes.fromhex(record.trace_id),
         span_id=bytes.fromhex(record.span_id),
@@ -93,8 +151,8 @@ def encode_span(record: SpanRecord, attributes: Mapping[str, Any]) -> bytes:
         name=record.name,
         start_ns=record.start_ns,
         end_ns=record.end_ns or record.start_ns,
-        with_attributes=attributes,
-        error=attributes.get(_MESSAGE, "") if failed else None,
+        attributes=attributes,
+        error=error,
     )
 
 
@@ -119,7 +177,7 @@ def request(spans: Iterable[bytes], public_key: str, resource: Mapping[str, str]
 
 def run_attributes(run: RunRecord, mask: Mask | None) -> dict[str, Any]:
     """The attributes that every span of a run carries."""
-    apply = mask or (lambda value: value)
+    apply = mask or _as_it_is
     attributes: dict[str, Any] = {
         "langfuse.trace.name": run.trace_name or (run.name if run.is_app_root else None),
         "session.id": run.session_id,
@@ -176,7 +234,7 @@ def _metadata(record: SpanRecord, apply: Mask) -> list[tuple[str, str]]:
         value = facts.get(key)
         if value is not None:
             found[key] = value if type(value) is str else _text(value)
-    theirs: dict[str, Json] = {key: facts[key] for key in ("params", "changed_keys") if key in facts}
+    theirs: dict[str, Json] = {key: facts[key] for key in _THEIRS if key in facts}
     if record.error is not None and record.error.get("traceback"):
         theirs["traceback"] = "\n".join(
             f"{frame['file']}:{frame['line']} in {frame['function']}: {frame.get('code') or ''}".rstrip(": ")
@@ -199,12 +257,19 @@ def _metadata(record: SpanRecord, apply: Mask) -> list[tuple[str, str]]:
 
 
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_make_chunks: Any = getattr(json.encoder, "c_make_encoder", None)
+# What `JSONEncoder.encode` makes anew for each value, at 1.5 µs of its 2.5.
+_chunks: Any = (
+    _make_chunks(None, _encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, True)
+    if _make_chunks
+    else _encoder.iterencode
+)
 
 
 def _text(value: Json) -> str:
     if type(value) is str:
         return value
-    return repr(value) if type(value) is int else _encoder.encode(value)
+    return repr(value) if type(value) is int else "".join(_chunks(value, 0))
 
 
 def _key_values(attributes: Mapping[str, Any]) -> list[KeyValue]:
