@@ -5,7 +5,6 @@ Only `frameworks._look` knows PocketFlow's attributes; this module looks at node
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from ._state import key_text
@@ -39,15 +38,51 @@ class Looking(Protocol):
         """What the graph shows of a node at a place."""
 
 
-@dataclass(slots=True)
 class FlowPicture:
-    """One flow of the graph: nodes and edges in plain data, ids unique in the run."""
+    """One flow of the graph, in plain data; ids are unique in the run.
 
-    id: str
-    name: str
-    start: str | None = None
-    nodes: list[dict[str, str]] = field(default_factory=list)
-    edges: list[dict[str, str]] = field(default_factory=list)
+    Args:
+        flow_id: of the flow.
+        name: of the flow.
+        prefix: of the ids of its nodes.
+    """
+
+    __slots__ = ("counts", "edges", "id", "ids", "name", "nodes", "prefix", "start")
+
+    def __init__(self, flow_id: str, name: str, prefix: str) -> None:
+        self.id = flow_id
+        self.name = name
+        self.prefix = prefix
+        self.start: str | None = None
+        self.ids: dict[int, tuple[str, str]] = {}  # by id of the place: id and name of the node there
+        self.counts: dict[str, int] = {}  # nodes by class
+        self.nodes: list[
+            tuple[str, str, str, bool, Any]
+        ] = []  # id, name, class, is it a flow, place (so that its id stays its own)
+        self.edges: list[tuple[str, Any, str]] = []  # from, action, to
+
+    def add(self, look: Look) -> str:
+        """Give a node its id and its name."""
+        cls = look.cls
+        count = self.counts[cls] = self.counts.get(cls, 0) + 1
+        name = cls if count == 1 else f"{cls}#{count}"
+        node_id = self.prefix + name
+        self.ids[id(look.place)] = (node_id, name)
+        self.nodes.append((node_id, name, cls, look.is_flow, look.place))
+        return node_id
+
+    def plain(self) -> dict[str, Any]:
+        """The flow as a record holds it."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "start": self.start,
+            "nodes": [
+                {"id": node_id, "name": name, "kind": "flow" if is_flow else "node", "class": cls}
+                for node_id, name, cls, is_flow, _ in list(self.nodes)
+            ],
+            "edges": [{"from": one, "action": action, "to": other} for one, action, other in list(self.edges)],
+        }
 
 
 MAX_FLOWS = 100
@@ -64,15 +99,14 @@ class Graph:
         looking: at the framework's nodes.
     """
 
-    __slots__ = ("_counts", "_flow_ids", "_ids", "_keep", "_look", "_place", "flows")
+    __slots__ = ("_flow_ids", "_keep", "_look", "_names", "_place", "flows")
 
     def __init__(self, looking: Looking) -> None:
         self._look = looking.look
         self._place = looking.place
-        self._ids: dict[tuple[str, int], tuple[str, str]] = {}  # (flow id, key) -> (node id, name)
-        self._flow_ids: dict[int, str] = {}  # key -> id of a flow that runs on its own
-        self._counts: dict[tuple[str, str], int] = {}  # (flow id, class) -> how many nodes
-        self._keep: list[object] = []  # places, so that their ids stay theirs
+        self._flow_ids: dict[int, str] = {}  # by id of the place: a flow that runs on its own
+        self._keep: list[object] = []  # their places, so that their ids stay theirs
+        self._names: dict[str, int] = {}  # flows that run on their own, by name
         self.flows: dict[str, FlowPicture] = {}
 
     def root_flow(self, flow: Any, name: str) -> str:
@@ -82,7 +116,7 @@ class Graph:
         if flow_id is None:
             if len(self._flow_ids) >= MAX_FLOWS:
                 return name  # a program that builds a flow for every item: those beyond share one picture
-            count = self._counts[name, ""] = self._counts.get((name, ""), 0) + 1
+            count = self._names[name] = self._names.get(name, 0) + 1
             flow_id = self._flow_ids[id(place)] = name if count == 1 else f"{name}#{count}"
             self._keep.append(place)
             self.add_flow(flow, flow_id, name)
@@ -93,37 +127,41 @@ class Graph:
         pending = [(flow, flow_id, name)]
         while pending:
             flow, flow_id, name = pending.pop(0)
-            if flow_id in self.flows:
-                continue
-            picture = self.flows[flow_id] = FlowPicture(flow_id, name)
-            start = self._look(flow, self._place(flow)).start
-            if start is not None:
-                pending += self._walk(picture, start)
+            if flow_id not in self.flows:
+                picture = self._picture(flow_id, name)
+                start = self._look(flow, self._place(flow)).start
+                if start is not None:
+                    pending += self._walk(picture, start)
+
+    def _picture(self, flow_id: str, name: str) -> FlowPicture:
+        picture = self.flows[flow_id] = FlowPicture(flow_id, name, f"{flow_id}/" if self.flows else "")
+        return picture
 
     def _walk(self, picture: FlowPicture, start: Any) -> list[tuple[Any, str, str]]:
         """Add the nodes and edges of one flow; returns (flow, id, name) of those nested in it."""
         nested: list[tuple[Any, str, str]] = []
-        first = self._look(start, self._place(start))
-        picture.start = self._add_node(picture, first)
-        names = {id(first.place): picture.start}
-        queue = [(start, first)]
-        for node, look in queue:  # it grows while it is walked
-            node_id = names[id(look.place)]
+        look_at, place_of, ids, edges = self._look, self._place, picture.ids, picture.edges
+        room = MAX_NODES - sum([len(flow.nodes) for flow in self.flows.values()])
+        first = look_at(start, place_of(start))
+        picture.start = picture.add(first)
+        queue = [(start, picture.start, first)]
+        for node, node_id, look in queue:  # it grows while it is walked
             if look.is_flow:
                 nested.append((node, node_id, look.cls))
             for action, successor in look.successors:
                 if successor is None:
                     continue
-                place = self._place(successor)
-                below_id = names.get(id(place))
-                if below_id is None:
-                    if len(self._ids) >= MAX_NODES:
-                        continue
-                    below = self._look(successor, place)
-                    below_id = names[id(place)] = self._add_node(picture, below)
-                    queue.append((successor, below))
-                text = action if type(action) is str else key_text(action)
-                picture.edges.append({"from": node_id, "action": text, "to": below_id})
+                place = place_of(successor)
+                known = ids.get(id(place))
+                if known is not None:
+                    below_id = known[0]
+                elif len(queue) < room:
+                    below = look_at(successor, place)
+                    below_id = picture.add(below)
+                    queue.append((successor, below_id, below))
+                else:
+                    continue
+                edges.append((node_id, action if type(action) is str else key_text(action), below_id))
         return nested
 
     def locate(self, flow_id: str, node: Any) -> tuple[str, str]:
@@ -132,34 +170,18 @@ class Graph:
         Beyond the limit of nodes, those of one class share a name that the graph does not show.
         """
         place = self._place(node)
-        known = self._ids.get((flow_id, id(place)))
+        picture = self.flows.get(flow_id)
+        if picture is None:
+            picture = self._picture(flow_id, flow_id)
+        known = picture.ids.get(id(place))
         if known is None:
             look = self._look(node, place)
-            if len(self._ids) >= MAX_NODES:
+            if sum([len(flow.nodes) for flow in self.flows.values()]) >= MAX_NODES:
                 return f"{flow_id}/{look.cls}", look.cls
-            picture = self.flows.get(flow_id)
-            if picture is None:
-                picture = self.flows[flow_id] = FlowPicture(flow_id, flow_id)
-            self._add_node(picture, look)
-            known = self._ids[flow_id, id(place)]
+            picture.add(look)
+            known = picture.ids[id(place)]
         return known
-
-    def _add_node(self, picture: FlowPicture, look: Look) -> str:
-        flow_id, cls = picture.id, look.cls
-        prefix = "" if flow_id == next(iter(self.flows)) else f"{flow_id}/"
-        count = self._counts[flow_id, cls] = self._counts.get((flow_id, cls), 0) + 1
-        name = cls if count == 1 else f"{cls}#{count}"
-        node_id = prefix + name
-        self._keep.append(look.place)
-        self._ids[flow_id, id(look.place)] = (node_id, name)
-        picture.nodes.append({"id": node_id, "name": name, "kind": "flow" if look.is_flow else "node", "class": cls})
-        return node_id
 
     def plain(self) -> dict[str, Any]:
         """The graph as a record holds it."""
-        return {
-            "flows": [
-                {"id": flow.id, "name": flow.name, "start": flow.start, "nodes": flow.nodes, "edges": flow.edges}
-                for flow in list(self.flows.values())
-            ]
-        }
+        return {"flows": [flow.plain() for flow in list(self.flows.values())]}

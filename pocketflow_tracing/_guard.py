@@ -77,10 +77,11 @@ def is_hosts(error: BaseException) -> bool:
     if type(error) is RecursionError:  # at the limit there is no room to ask
         return False
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    if type(error).__module__ != "builtins" or type(error) is TimeoutError:
-        return not frames or frames[-1].f_code.co_filename.startswith(_PACKAGE)
     handlers = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
-    return bool(handlers) and any(frame.f_code in handlers for frame in frames)
+    if any(frame.f_code in handlers for frame in frames):
+        return True
+    is_strange = type(error).__module__ != "builtins" or type(error) is TimeoutError
+    return is_strange and bool(frames) and frames[-1].f_code.co_filename.startswith(_PACKAGE)
 
 
 def _code_of(handler: Any) -> Any:

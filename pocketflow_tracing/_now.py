@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._guard import Seam
-from .recorder import Span, current, span_of
+from .recorder import Branch, current, span_of
 
 __all__ = ["add_metadata", "add_score", "current_trace_id", "current_trace_url"]
 
@@ -62,8 +62,8 @@ def add_score(name: str, value: float | str, comment: str | None = None) -> None
         span.scores.append(span.run.pipeline.capture.snapshot(score))
 
 
-def _current_node() -> Span | None:
+def _current_node() -> Branch | None:
     span = span_of(current.get())
-    while span is not None and span.kind not in {"node", "flow", "function"}:
+    while span is not None and (span.kind == "pass" or not isinstance(span, Branch)):
         span = span.parent
     return span

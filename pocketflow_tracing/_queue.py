@@ -63,9 +63,12 @@ class SpanQueue:
         """Append a span, and make room when there are too many or too large ones."""
         items = self._items
         items.append(span)
-        if span.weight and span.complete:  # counted once, though it may stand here twice: begun and complete
-            self._bytes += span.weight
-        if len(items) - self._ghosts > self.most_spans or self._bytes > self.most_bytes:
+        weight = span.weight
+        if weight and span.complete:  # counted once, though it may stand here twice: begun and complete
+            self._bytes += weight
+            if self._bytes > self.most_bytes:
+                self._make_room()
+        if len(items) > self.most_spans and len(items) - self._ghosts > self.most_spans:
             self._make_room()
         if self.idle:
             self._rouse()

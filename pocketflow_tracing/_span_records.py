@@ -10,7 +10,6 @@ import os
 import socket
 from typing import Any
 
-from ._ids import source
 from ._values import Values, rendered_text
 from .recorder import Run, Span
 from .records import Json, RunRecord, SpanRecord
@@ -26,7 +25,7 @@ def process_id() -> str:
     """The name of this process in records: host, pid and a random part, for pids come again."""
     global _process  # noqa: PLW0603 - one fact of the process, renewed in a forked child
     if _process is None or _process[0] != os.getpid():
-        _process = (os.getpid(), f"{socket.gethostname()}:{os.getpid()}:{source.bits(32):08x}")
+        _process = (os.getpid(), f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}")
     return _process[1]
 
 

@@ -108,15 +108,18 @@ class SharedState:
             or None when nothing differs. Unwatched keys still exist but have moved out of the watched ends.
         """
         pictures = self._pictures
+        known = pictures.get
+        watched = self._watched()
+        # Most keys at most visits hold the object that they held: a snapshot that is its value is a scalar, which cannot
+        # change. One comprehension finds the others, at 0.05 µs a key.
+        rows = [row for row in watched if type(row[0]) is not str or known(row[0], _MISSING) is not row[1]]
+        if not rows and len(pictures) == len(watched):
+            return None
         snapshot = self._capture.snapshot
         added: dict[str, Any] = {}
         changed: dict[str, Any] = {}
-        known = pictures.get
-        watched = self._watched()
         self.weight = 0
-        # Most keys at most visits hold the object that they held: a snapshot that is its value is a scalar, which cannot
-        # change. One comprehension finds the others, at 0.05 µs a key.
-        for key, value in [row for row in watched if type(row[0]) is not str or known(row[0], _MISSING) is not row[1]]:
+        for key, value in rows:
             text = key if type(key) is str else self._text(key)
             old = known(text, _MISSING)
             if old is value:

@@ -21,7 +21,7 @@ from .config import TracingConfig
 from .frameworks import _look
 from .frameworks import pocketflow as framework
 from .frameworks._scopes import restore
-from .recorder import UNTRACED, Run, Span, current, span_of
+from .recorder import UNTRACED, Branch, Run, current, span_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -214,7 +214,7 @@ class FunctionRun:
         self.args = args
         self.kwargs = kwargs
         self.result: Any = None
-        self.span: Span | None = None
+        self.span: Branch | None = None
         self.token: Token[Any] | None = None
         self.attached: Any = None
 
@@ -246,7 +246,7 @@ class FunctionRun:
                     self.attached = _otel.attach(opened.trace_id, 1, sampled=False)
                 return
             run = opened
-        span = self.span = Span(run, parent, "function", name)
+        span = self.span = Branch(run, parent, "function", name)
         if run.pipeline.inputs:
             span.input = run.pipeline.capture.snapshot(self._arguments())
         base = None
@@ -266,7 +266,7 @@ class FunctionRun:
             return
         if span.parent is None:
             span.run.states.clear()
-        if returned and not span.announced:
+        if returned and span.next_step == 1:
             return  # a factory: its own call is nobody's run
         if error is None and span.run.pipeline.outputs:
             span.output = span.run.pipeline.capture.snapshot(self.result)

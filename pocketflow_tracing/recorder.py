@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ._state import SharedState
     from .records import Kind, Status
 
-__all__ = ["UNTRACED", "Run", "Span", "current", "span_of"]
+__all__ = ["UNTRACED", "Branch", "Run", "Span", "current", "span_of"]
 
 
 class RootFacts(NamedTuple):
@@ -67,7 +67,7 @@ class Run:
         self.attributes = attributes
         self.graph = graph
         self.offset = source.wall() - source.clock()  # clock + offset = wall time
-        self.root: Span | RootFacts | None = None
+        self.root: Branch | RootFacts | None = None
         self.visits: dict[str, int] = {}
         self.states: dict[int, SharedState] = {}  # by id of the shared object, which each state keeps alive
         self.state_seq = 0
@@ -83,7 +83,7 @@ class Run:
     def let_go(self) -> None:
         """Forget the root span once it has been delivered, so that no collector is needed to free a run."""
         root = self.root
-        if type(root) is Span and root.delivered:
+        if isinstance(root, Span) and root.delivered:
             self.root = RootFacts(
                 root.span_id,
                 root.start,
@@ -98,16 +98,18 @@ class Run:
 class Span:
     """One open or ended span.
 
-    `input`, `output` and the values of `attributes` and `metadata` are snapshots. `node` is the user's object while the span
-    is open, None afterwards. `start` is 0 until the span has begun. `next_step` counts the visits below a flow. `child_error`
-    is (id of the exception, its description) of the last error seen below, so that an error on its way up is described once.
+    `input`, `output` and the values of `attributes` are snapshots. `node` is the user's object while the span is open, None
+    afterwards. `child_error` is (id of the exception, its description) of the last error seen below, so that an error on its
+    way up is described once. What only a `Branch` has reads as None on the others.
     """
 
     __slots__ = (
-        "announced", "attributes", "child_error", "complete", "delivered", "end", "error", "expected", "input",
-        "items", "kind", "metadata", "name", "next_step", "node", "output", "parent", "recovered", "run", "scores",
-        "span_id", "start", "state", "status", "waiting", "weight",
+        "attributes", "child_error", "complete", "delivered", "end", "error", "input", "items", "kind", "name", "node",
+        "output", "parent", "recovered", "run", "span_id", "start", "status", "weight",
     )  # fmt: skip
+    metadata: dict[str, Any] | None = None
+    scores: list[dict[str, Any]] | None = None
+    state: Any = None
 
     def __init__(self, run: Run, parent: Span | None, kind: Kind, name: str, node: object = None) -> None:
         self.run = run
@@ -120,18 +122,11 @@ class Span:
         self.status: Status = "running"
         self.input: Any = None
         self.output: Any = None
-        self.state: Any = None
         self.error: Any = None
         self.attributes: dict[str, Any] = {}
-        self.metadata: dict[str, Any] | None = None
-        self.scores: list[dict[str, Any]] | None = None
         self.recovered = False
         self.child_error: tuple[int, Any] | None = None
         self.items = 0
-        self.next_step = 1
-        self.waiting: Span | None = None  # the visit below that has ended and whose successor is not known yet
-        self.expected: tuple[str, str] | None = None  # (id, name) in the graph of the node that is visited next
-        self.announced = False
         self.weight = 0  # estimated bytes, see `SpanQueue`
         self.complete = False  # nothing of it will change any more
         self.delivered = False  # set by the worker
@@ -141,7 +136,6 @@ class Span:
 
     def announce(self) -> None:
         """Let the sinks know of a span that has begun (or of an attempt that failed and may be saved yet)."""
-        self.announced = True
         if self.run.pipeline.live:
             self.run.pipeline.enqueue(self)
 
@@ -168,23 +162,10 @@ class Span:
 
     def deliver(self) -> None:
         """Hand the complete span over to delivery."""
-        try:
-            if self.waiting is not None:
-                self.settle()
-        finally:
-            run = self.run
-            self.complete = True
-            run.spans += 1
-            run.pipeline.enqueue(self)
-            if self is run.root:
-                run.pipeline.completed(run)
-
-    def settle(self) -> None:
-        """Deliver the visit below that waited for its successor to be known, if there is one."""
-        waiting = self.waiting
-        if waiting is not None:
-            self.waiting = None
-            waiting.deliver()
+        run = self.run
+        self.complete = True
+        run.spans += 1
+        run.pipeline.enqueue(self)
 
     def _describe(self, error: BaseException) -> Any:
         described = describe_exception(error)
@@ -194,6 +175,43 @@ class Span:
         if known is None or known[0] != id(error) or not _same(known[1], described):
             return described
         return described._replace(frames=(), cause=None, members=())
+
+
+class Branch(Span):
+    """A span that visits may stand below: of a flow or node, a pass of a batch flow, or a decorated function.
+
+    `flow_id` is the flow in the run's graph whose nodes are visited below, `next_step` counts these visits, `waiting` is the
+    one that has ended and whose successor is not known yet, `expected` is (id, name) of the node that comes next.
+    """
+
+    __slots__ = ("expected", "flow_id", "metadata", "next_step", "scores", "state", "waiting")
+
+    def __init__(self, run: Run, parent: Span | None, kind: Kind, name: str, node: object = None) -> None:
+        self.flow_id: str | None = None
+        self.next_step = 1
+        self.waiting: Branch | None = None
+        self.expected: tuple[str, str] | None = None
+        self.metadata = None
+        self.scores = None
+        self.state = None
+        super().__init__(run, parent, kind, name, node)
+
+    def deliver(self) -> None:
+        """Hand the complete span over to delivery, after the visit below that waits."""
+        try:
+            if self.waiting is not None:
+                self.settle()
+        finally:
+            Span.deliver(self)
+            if self is self.run.root:
+                self.run.pipeline.completed(self.run)
+
+    def settle(self) -> None:
+        """Deliver the visit below that waited for its successor to be known, if there is one."""
+        waiting = self.waiting
+        if waiting is not None:
+            self.waiting = None
+            waiting.deliver()
 
 
 def _same(known: Any, described: Any) -> bool:

@@ -17,13 +17,17 @@ _own_dict = vars(BaseNode)["__dict__"].__get__
 """A node's real `__dict__`, whatever its class says under that name."""
 
 
+_MISSING = object()
+_MODULE = BaseNode.__module__
+
+
 def peek(node: Any, name: str) -> Any:
     """An attribute as PocketFlow stored it, past `__getattr__`, `__getattribute__` and properties; None when it is not there."""
     if not issubclass(type(node), BaseNode):
         return None
-    own = _own_dict(node)
-    if name in own:
-        return own[name]
+    found = dict.get(_own_dict(node), name, _MISSING)
+    if found is not _MISSING:
+        return found
     for cls in mro_of(type(node)):
         attributes = attributes_of(cls)
         if name in attributes:
@@ -44,7 +48,7 @@ def is_pocketflows(node: Any, method: str) -> bool:
     for cls in mro_of(type(node)):
         attributes = attributes_of(cls)
         if method in attributes:
-            return bool(attributes.get("__module__") == BaseNode.__module__)
+            return bool(attributes.get("__module__") == _MODULE)
     return True
 
 

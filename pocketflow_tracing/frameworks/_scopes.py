@@ -1,17 +1,18 @@
 """The scope of one call in a running flow: opened before the call and closed after it, whichever way the call ends.
 
 A scope is a class and not a generator, for a generator would turn a user's StopIteration into a RuntimeError. Sync and
-async calls use the same scopes. `enter` and `leave` are the seams of the guard: they raise nothing and hide nothing.
+async calls use the same scopes. The functions that open scopes and the methods that close them are the seams of the
+guard: they raise nothing and hide nothing.
 """
 
 from __future__ import annotations
 
 from contextvars import Token
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import _otel
 from .._guard import Seam, is_hosts
-from ..recorder import Span, current
+from ..recorder import UNTRACED, current
 
 BEGINNING = Seam("recording the beginning of a call")
 ENDING = Seam("recording the end of a call")
@@ -35,36 +36,34 @@ class Nothing:
 NOTHING = Nothing()
 
 
-class Scope(Span):
-    """A span that is the scope of the call it records; it begins in `begin`, and not before.
+class Scope:
+    """Makes a span the scope of the call that it records; a class of spans lists `SCOPE` among its slots.
 
-    Subclasses say what begins and what ends; this class keeps the context tidy and the errors in.
+    It has begun when it is made; making it current, and what else belongs to its beginning, is up to the class, as is what
+    belongs to its end. This one keeps the context tidy and the errors in.
     """
 
-    __slots__ = ("attached", "left", "token")
-
-    def __init__(self) -> None:
-        self.start = 0
-        self.left = False
-        self.token: Token[Any] | None = None
-        self.attached: Any = None
+    __slots__ = ()
+    if TYPE_CHECKING:
+        left: bool  # whether it has been closed
+        token: Any  # of the context in which it is current
+        attached: Any  # likewise, of OpenTelemetry's
 
     def done(self, result: Any, error: BaseException | None = None) -> Any:
         """End with the result of the call, which is given back, or with the exception that left it.
 
         The context goes back first, whatever fails after that.
         """
-        self.left = True
+        self.left = True  # type: ignore[misc]  # a slot of the class of spans
         restore(self)
-        if self.start:  # it has begun
-            try:
-                self.finish(error, result)
-            except Exception as failure:
-                if is_hosts(failure):
-                    self.ended_badly(failure)
-                    raise
-                ENDING.absorb(failure)
-                self.ended_badly(error)
+        try:
+            self.finish(error, result)
+        except Exception as failure:
+            if is_hosts(failure):
+                self.ended_badly(failure)
+                raise
+            ENDING.absorb(failure)
+            self.ended_badly(error)
         return result
 
     def failed(self, error: BaseException) -> None:
@@ -72,39 +71,46 @@ class Scope(Span):
         if not self.left:
             self.done(None, error)
 
-    def enter(self) -> None:
-        """Begin; nothing is raised but a Ctrl-C that comes meanwhile, and then nothing stays behind."""
-        try:
-            self.begin()
-        except Exception as error:
-            if is_hosts(error):
-                self.failed(error)
-                raise
-            BEGINNING.absorb(error)
-            self.begun_badly()
-        except BaseException as error:
-            self.failed(error)
-            raise
-
-    def begin(self) -> None:
-        """Open what the call opens."""
-        raise NotImplementedError
-
     def finish(self, error: BaseException | None, result: Any = None) -> None:
-        """Close it, with the exception that left the call or with its result."""
+        """Complete the span, with the exception that left the call or with its result."""
         raise NotImplementedError
-
-    def begun_badly(self) -> None:
-        """Do what is to be done when `begin` has failed."""
 
     def ended_badly(self, error: BaseException | None) -> None:
         """Deliver what `finish` has not, so that no span seems to run on."""
-        if self.end is None:
+        span: Any = self
+        if not span.complete:
             with ENDING:
-                self.node = None
-                self.end = self.start  # nothing better is known
-                self.status = "success" if error is None else "error"
-                self.deliver()
+                span.node = None
+                span.end = span.end or span.start  # nothing better is known
+                span.status = "success" if error is None else "error"
+                span.deliver()
+
+
+SCOPE = ("attached", "left", "token")
+"""What a scope has beside a span."""
+
+
+class Untraced:
+    """The scope of a run that is not recorded.
+
+    Args:
+        trace_id: of a run that sampling dropped: what nests below is then dropped by the same decision.
+    """
+
+    __slots__ = ("attached", "token")
+
+    def __init__(self, trace_id: int | None) -> None:
+        self.token: Token[Any] | None = current.set(UNTRACED)
+        self.attached: Any = None if trace_id is None else _otel.attach(trace_id, 1, sampled=False)
+
+    def done(self, result: Any) -> Any:
+        """End, and give the result back."""
+        restore(self)
+        return result
+
+    def failed(self, _error: BaseException) -> None:
+        """End."""
+        restore(self)
 
 
 def restore(scope: Any) -> None:
@@ -120,3 +126,21 @@ def restore(scope: Any) -> None:
         pass
     except Exception as failure:  # noqa: BLE001 - the seam
         ENDING.absorb(failure)
+
+
+def is_to_leave(error: BaseException, scope: Any) -> bool:
+    """What a seam does with an error that came up while a scope was opened.
+
+    Args:
+        error: a Ctrl-C or another exception of the host's, or one of ours.
+        scope: as far as it was made; closed before the error leaves.
+
+    Returns:
+        Whether the error is the host's and must leave; one of ours has been absorbed.
+    """
+    if isinstance(error, Exception) and not is_hosts(error):
+        BEGINNING.absorb(error)
+        return False
+    if scope is not None:
+        scope.failed(error)
+    return True

@@ -24,9 +24,10 @@ from .. import _log, _options
 from .._guard import Seam
 from .._options import Options
 from ..recorder import UNTRACED, current
-from ._phases import Retry, phase_opener
+from ._phases import Retry, open_whole_exec, phase_opener
 from ._rewrite import Openers, twins
-from ._visits import Pass, Visit, open_route, open_visit
+from ._scopes import Nothing, Untraced
+from ._visits import Visit, open_below, open_pass, open_root, open_route, open_visit
 
 _INSTALLING = Seam("putting its hooks on PocketFlow")
 _DECIDING = Seam("finding out whether a flow is to be traced")
@@ -39,7 +40,7 @@ _OPENERS: Openers = {
         for name in ("prep", "exec", "exec_fallback", "post")
         for method in (name, f"{name}_async")
     },
-    "_exec": phase_opener("_exec"),
+    "_exec": open_whole_exec,
     "_run": open_visit,
     "_run_async": open_visit,
     "get_next_node": open_route,
@@ -155,16 +156,15 @@ def _wrapper(cls: type, name: str, original: Any, twin: Any) -> Any:
 # Each bears the name of what it replaces: "coroutine 'AsyncNode._exec' was never awaited" reads as before.
 
 
-def _opening(frame: Any, node: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Visit | None:
-    """The visit that a call of a visit's function opens, None where nothing is traced."""
+def _opened(frame: Any, node: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Visit | Untraced | Nothing | None:
+    """The scope that a call of a visit's function opens, None where nothing is traced."""
     if frame is UNTRACED:
         return None
-    options = None
-    if frame is None and (options := options_for(node)) is None:
-        return None
-    visit = Visit(frame, node, args[0] if args else kwargs.get("shared"), options)
-    visit.enter()
-    return visit
+    shared = args[0] if args else kwargs.get("shared")
+    if frame is not None:
+        return open_below(frame, node, shared)
+    options = options_for(node)
+    return None if options is None else open_root(node, shared, options)
 
 
 def _sync_visit(original: Any, twin: Any) -> Any:
@@ -173,11 +173,11 @@ def _sync_visit(original: Any, twin: Any) -> Any:
         frame = current.get()
         if type(frame) is Visit and frame.node is self:
             return twin(self, *args, **kwargs)  # this visit has been opened already
-        scope = _opening(frame, self, args, kwargs)
+        scope = _opened(frame, self, args, kwargs)
         if scope is None:
             return original(self, *args, **kwargs)
         try:
-            result = twin(self, *args, **kwargs)
+            result = (original if type(scope) is Untraced else twin)(self, *args, **kwargs)
         except BaseException as error:
             scope.failed(error)
             raise
@@ -192,11 +192,11 @@ def _async_visit(original: Any, twin: Any) -> Any:
         frame = current.get()
         if type(frame) is Visit and frame.node is self:
             return await twin(self, *args, **kwargs)  # this visit has been opened already
-        scope = _opening(frame, self, args, kwargs)
+        scope = _opened(frame, self, args, kwargs)
         if scope is None:
             return await original(self, *args, **kwargs)
         try:
-            result = await twin(self, *args, **kwargs)
+            result = await (original if type(scope) is Untraced else twin)(self, *args, **kwargs)
         except BaseException as error:
             scope.failed(error)
             raise
@@ -205,20 +205,20 @@ def _async_visit(original: Any, twin: Any) -> Any:
     return visit
 
 
+def _is_pass(frame: Any, flow: Any) -> bool:
+    return type(frame) is Visit and frame.node is flow and issubclass(type(flow), BatchFlow)
+
+
 def _sync_pass(original: Any, twin: Any) -> Any:
+    visit = _sync_visit(original, twin)
+
     @functools.wraps(original)
     def orchestrate(self: Any, *args: Any, **kwargs: Any) -> Any:
         frame = current.get()
-        scope: Visit | Pass | None
-        if type(frame) is Visit and frame.node is self:
-            if not issubclass(type(self), BatchFlow):
-                return twin(self, *args, **kwargs)
-            scope = Pass(frame, args[1] if len(args) > 1 else kwargs.get("params"))
-            scope.enter()
-        else:
-            scope = _opening(frame, self, args, kwargs)
-            if scope is None:
-                return original(self, *args, **kwargs)
+        if not _is_pass(frame, self):
+            return visit(self, *args, **kwargs)
+        index, frame.items = frame.items, frame.items + 1
+        scope = open_pass(frame, index, args[1] if len(args) > 1 else kwargs.get("params"))
         try:
             result = twin(self, *args, **kwargs)
         except BaseException as error:
@@ -233,8 +233,8 @@ def _async_pass(original: Any, twin: Any) -> Any:
     visit = _async_visit(original, twin)
 
     @functools.wraps(original)
-    async def run(scope: Pass, self: Any, args: Any, kwargs: Any) -> Any:
-        scope.enter()
+    async def run(flow: Visit, index: int, self: Any, args: Any, kwargs: Any) -> Any:
+        scope = open_pass(flow, index, args[1] if len(args) > 1 else kwargs.get("params"))
         try:
             result = await twin(self, *args, **kwargs)
         except BaseException as error:
@@ -246,9 +246,10 @@ def _async_pass(original: Any, twin: Any) -> Any:
     @functools.wraps(original)
     def orchestrate(self: Any, *args: Any, **kwargs: Any) -> Any:
         frame = current.get()
-        if type(frame) is Visit and frame.node is self and issubclass(type(self), BatchFlow):
-            return run(Pass(frame, args[1] if len(args) > 1 else kwargs.get("params")), self, args, kwargs)
-        return visit(self, *args, **kwargs)
+        if not _is_pass(frame, self):
+            return visit(self, *args, **kwargs)
+        index, frame.items = frame.items, frame.items + 1
+        return run(frame, index, self, args, kwargs)
 
     return _mark_coroutine_function(orchestrate)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import signal
+import threading
+from pathlib import Path
 
 import pytest
 from pocketflow import Flow, Node
 
-from pocketflow_tracing import recorder, trace_flow
+from pocketflow_tracing import capture, recorder, trace_flow
 from pocketflow_tracing.frameworks import _phases, _visits
 
 
@@ -16,7 +20,8 @@ class OutOfTimeError(Exception):
 
 
 @pytest.mark.parametrize(
-    "place", [(_visits.Visit, "begin"), (_phases.Phase, "begin"), (recorder.Span, "stop"), (_phases.Phase, "finish")]
+    "place",
+    [(_visits.Visit, "begin"), (recorder.Span, "__init__"), (_phases.Phase, "__init__"), (recorder.Span, "stop")],
 )
 def test_an_exception_of_a_signal_handler_reaches_the_host(place, monkeypatch):
     """A handler that raises while we are recording ends the flow, as it would without us."""
@@ -41,3 +46,61 @@ def test_an_exception_of_a_signal_handler_reaches_the_host(place, monkeypatch):
     finally:
         signal.signal(signal.SIGALRM, before)
     assert recorder.current.get() is None
+
+
+class Limit:
+    """A handler that is no function."""
+
+    def __call__(self, *_):
+        raise TypeError("out of time")
+
+
+@pytest.mark.parametrize("handler", [Limit(), functools.partial(Limit.__call__, Limit()), Limit().__call__])
+def test_a_handler_of_any_shape(handler, monkeypatch):
+    """What a callable object, a partial or a bound method raises as a handler is the host's, whatever its class."""
+    original = recorder.Span.stop
+    struck = []
+
+    def strikes(self, *args):
+        if not struck:
+            struck.append(True)
+            signal.raise_signal(signal.SIGALRM)
+        return original(self, *args)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    monkeypatch.setattr(recorder.Span, "stop", strikes)
+    try:
+        with pytest.raises(TypeError, match="out of time"):
+            trace_flow(Flow(start=Node())).run({})
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("place", [(_visits.Visit, "__init__"), (_phases.Phase, "done"), (capture.Capture, "snapshot")])
+def test_an_exception_that_another_thread_sets(place, monkeypatch):
+    """A limit that sets an exception in the thread of the flow ends the flow, also when that happens to be in our code."""
+    cls, name = place
+    original = getattr(cls, name)
+    struck = []
+
+    def strikes(*args, **kwargs):
+        result = original(*args, **kwargs)
+        if not struck:
+            struck.append(True)
+            thread = ctypes.c_ulong(threading.get_ident())
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(OutOfTimeError))
+            for _ in range(100):  # it is raised at one of the next instructions, here
+                _number()
+        return result
+
+    monkeypatch.setattr(cls, name, strikes)
+    monkeypatch.setattr(
+        "pocketflow_tracing._guard._PACKAGE", str(Path(__file__).parent)
+    )  # `strikes` counts as our code
+    with pytest.raises(OutOfTimeError):
+        trace_flow(Flow(start=Node())).run({"a": 1})
+    assert recorder.current.get() is None
+
+
+def _number():
+    return 1

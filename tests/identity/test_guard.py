@@ -32,11 +32,13 @@ from pocketflow_tracing.frameworks import pocketflow as framework
 pytestmark = pytest.mark.absorbs
 
 ON_THE_PATH = [
-    *[(recorder.Span, name) for name in ("__init__", "announce", "stop", "deliver", "settle", "_describe")],
+    *[(recorder.Span, name) for name in ("__init__", "announce", "stop", "deliver", "_describe")],
+    *[(recorder.Branch, name) for name in ("__init__", "deliver", "settle")],
     (recorder.Run, "__init__"),
     (recorder, "describe_exception"),
     (capture.Capture, "snapshot"),
-    *[(_graph.Graph, name) for name in ("__init__", "root_flow", "add_flow", "locate", "_add_node")],
+    *[(_graph.Graph, name) for name in ("__init__", "root_flow", "add_flow", "locate", "_walk")],
+    (_graph.FlowPicture, "add"),
     *[(_state.SharedState, name) for name in ("__init__", "can_picture", "full", "picture", "changes", "_watched")],
     (_state, "key_text"),
     (_state, "is_scalar"),
@@ -44,16 +46,16 @@ ON_THE_PATH = [
         (_visits, name)
         for name in ("open_run", "peek", "class_name", "key_text", "span_of", "mark_of", "action_text", "_own_name")
     ],
-    *[(_phases, name) for name in ("peek", "is_pocketflows", "key_text", "span_of", "weigh")],
+    *[(_phases, name) for name in ("peek", "is_pocketflows", "key_text", "span_of", "weigh", "_input")],
     *[(_look, name) for name in ("peek", "place", "look")],
     *[
         (scope, name)
-        for scope in (_visits.Visit, _visits.Pass, _visits.Route, _phases.Phase, _phases.Retry, _phases.Inside)
-        for name in ("begin", "finish", "_settle")
+        for scope in (_visits.Visit, _visits.Pass, _visits.Route, _phases.Phase, _phases.Inside)
+        for name in ("__init__", "begin", "finish")
         if name in vars(scope)
     ],
-    (_phases.Phase, "__init__"),
-    *[(_visits.Visit, name) for name in ("_open", "_place", "_picture", "_note_changes")],
+    (_phases.Retry, "_settle"),
+    *[(_visits.Visit, name) for name in ("_picture", "_note_changes")],
     *[(_otel, name) for name in ("attach", "detach", "run_context", "surrounding", "propagated")],
     *[(_options, name) for name in ("mark_of", "evaluate", "merge", "around")],
     (_runs, "pipeline_for"),
@@ -273,7 +275,7 @@ def test_flush_tells_of_a_bad_sink(fresh_delivery):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize(
     "place",
-    [(recorder.Span, "announce"), (capture.Capture, "snapshot"), (_otel, "attach"), (_visits.Visit, "_picture")],
+    [(recorder.Span, "deliver"), (capture.Capture, "snapshot"), (_otel, "attach"), (_visits.Visit, "_picture")],
     ids=name_of,
 )
 def test_ctrl_c_while_we_record(place, error, number, records, monkeypatch):
@@ -291,8 +293,7 @@ def test_ctrl_c_while_we_record(place, error, number, records, monkeypatch):
     flow = trace_flow(kit.Flow(start=kit.Node()))
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, interrupted)
-        if place[1] in {"_picture", "announce"}:
-            number = min(number, 2)  # there are two visits only
+        number = min(number, {"_picture": 1, "deliver": 2}.get(name, number))  # there is one picture, and two visits
         with pytest.raises(error):
             flow.run({"a": [1]})
     assert recorder.current.get() is None

@@ -46,7 +46,7 @@ def test_every_field_is_read_back(trace, span, parent, name, start, end, attribu
         name=name,
         start_ns=start,
         end_ns=end,
-        with_attributes=attributes,
+        attributes=_wire.attributes(attributes.items()),
         error=error,
     )
     read = Span()
