@@ -22,14 +22,17 @@ _KEYS_SHOWN = 40
 
 
 class Retry:
-    """PocketFlow's retry loop around one exec: numbers the attempts, and knows in the end whether a failed one was saved.
+    """The scope of PocketFlow's retry loop around one exec.
+
+    It numbers the attempts, and knows in the end whether a failed one was saved.
 
     Args:
-        frame: the node's span, or that of its batch, whose items are numbered in the order in which they are made.
+        frame: the node's span, or that of its batch, whose items are numbered in the order in which they begin (which is
+            theirs, also under gather).
         node: whose exec it is.
     """
 
-    __slots__ = ("attempts", "failures", "item", "max_attempts", "span")
+    __slots__ = ("attempts", "failures", "item", "max_attempts", "span", "token")
 
     def __init__(self, frame: Any, node: Any) -> None:
         self.span: Span | None = None
@@ -38,7 +41,7 @@ class Retry:
         self.item: int | None = None
         self.max_attempts: int | None = None
         try:
-            span = self.span = span_of(frame)
+            span = self.span = frame if isinstance(frame, Span) else frame.span
             if span is not None and issubclass(type(node), BatchNode):
                 self.item = span.items
                 span.items += 1
@@ -47,12 +50,13 @@ class Retry:
         except Exception as error:
             if is_to_leave(error, None):
                 raise
+        self.token = current.set(self)
 
-    def leave(self, token: Token[Any], error: BaseException | None) -> None:
+    def done(self, result: Any, error: BaseException | None = None) -> Any:
         """Tell the node and the failed attempts how it ended; the context goes back first."""
         try:  # noqa: SIM105 - contextlib.suppress costs half a microsecond
-            current.reset(token)
-        except ValueError:  # closed from another context (an abandoned task): that context ends with the task
+            current.reset(self.token)
+        except ValueError:  # see `restore`
             pass
         if self.failures:
             try:
@@ -61,6 +65,11 @@ class Retry:
                 if is_hosts(failure):
                     raise
                 ENDING.absorb(failure)
+        return result
+
+    def failed(self, error: BaseException) -> None:
+        """End with an error."""
+        self.done(None, error)
 
     def _settle(self, failures: list[Span], error: BaseException | None) -> None:
         if error is None and self.span is not None:

@@ -19,8 +19,22 @@ reads
 warnings, line numbers and the frames of the stack are those of the installed PocketFlow, whichever version it is. A call in a
 statement of another shape stays as it is, and shows no span.
 
-The openers stand in the closure of each twin, not in PocketFlow's module: a flow that is running while the hooks are taken
-away runs on to its end.
+A function that is a visit, a pass or a retry loop asks at its start whether anything is traced here, and has its own body
+twice: as it was, for when nothing is, and with scopes, inside a scope of its own:
+
+    whole = enter__exec(self, (prep_res,))
+    if whole is None:
+        … the body as it was
+    else:
+        try:
+            … the body with scopes, `return x` as `return whole.done(x)`
+            whole.done(None)
+        except BaseException as error:
+            whole.failed(error)
+            raise
+
+So a traced flow has not one frame more on its stack than an untraced one. The openers stand in the closure of each twin, not
+in PocketFlow's module: a flow that is running while the hooks are taken away runs on to its end.
 """
 
 from __future__ import annotations
@@ -33,27 +47,31 @@ from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 _OPEN = "_pocketflow_tracing_open_"
+_ENTER = "_pocketflow_tracing_enter_"
 _SCOPE = "_pocketflow_tracing_scope"
-_SCOPED = ast.parse(f"""
+_WHOLE = "_pocketflow_tracing_whole"
+_SCOPED = """
 if True:
-    {_SCOPE} = None()
+    {name} = None()
     try:
         pass
     except BaseException as _pocketflow_tracing_error:
-        {_SCOPE}.failed(_pocketflow_tracing_error)
+        {name}.failed(_pocketflow_tracing_error)
         raise
-""")
+"""
 
 Openers = Mapping[str, Callable[[Any, tuple[Any, ...]], Any]]
-"""Method name -> (object, arguments) -> a scope with `done(result)` and `failed(error)`, for the methods whose calls on a
-variable (`self`, `curr`) get a scope; calls on `super()` stay as they are."""
+"""Method name -> (object, arguments) -> a scope with `done(result)` and `failed(error)`."""
 
 _NESTING = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
-class _Scopes(ast.NodeTransformer):
+class _Calls(ast.NodeTransformer):
+    """Puts scopes around the calls of hooked methods on a variable (`self`, `curr`); calls on `super()` stay as they are."""
+
     def __init__(self, openers: Openers) -> None:
         self._openers = openers
+        self.scoped = 0
 
     def _statement(self, node: Any) -> ast.stmt | list[ast.stmt]:
         value = node.value
@@ -68,20 +86,72 @@ class _Scopes(ast.NodeTransformer):
         whole: Any = next((part for part in below if isinstance(part, ast.Await) and part.value is call), call)
         if whole is call and call.func.attr.endswith("_async"):
             return node  # type: ignore[no-any-return]  # not awaited on the spot: it will run we know not when
-        opening, attempt = copy.deepcopy(_SCOPED.body[0]).body  # type: ignore[attr-defined]
-        given = ast.Tuple(_given(call), ast.Load())
-        opening.value.func = ast.Name(_OPEN + call.func.attr, ast.Load())
-        opening.value.args = [call.func.value, given]
-        done = ast.Attribute(ast.Name(_SCOPE, ast.Load()), "done", ast.Load())
-        _put(node, whole, ast.Call(done, [whole], []))
+        self.scoped += 1
+        opening, attempt = _scoped(_SCOPE, _OPEN + call.func.attr, call.func.value, _given(call))
+        _put(node, whole, _done(_SCOPE, whole))
         attempt.body = [node]
-        theirs = {id(node), *map(id, below)}
-        for part in (*ast.walk(opening), *ast.walk(attempt)):
-            if id(part) not in theirs:
-                ast.copy_location(part, node)
+        _locate([opening, attempt], node, {id(node), *map(id, below)})
         return [opening, attempt]
 
     visit_Assign = visit_AnnAssign = visit_Return = visit_Expr = _statement  # noqa: N815 - names that ast looks for
+
+
+class _Returns(ast.NodeTransformer):
+    """Hands what a function returns to the scope of its whole body first."""
+
+    def visit_Return(self, node: ast.Return) -> ast.Return:
+        return ast.copy_location(ast.Return(_done(_WHOLE, node.value or ast.Constant(None))), node)
+
+
+class _Functions(ast.NodeTransformer):
+    """Makes the twins of a class's functions."""
+
+    def __init__(self, openers: Openers, entering: Openers) -> None:
+        self._openers = openers
+        self._entering = entering
+
+    def _function(self, node: Any) -> Any:
+        plain = copy.deepcopy(node.body)
+        calls = _Calls(self._openers)
+        calls.generic_visit(node)
+        if not calls.scoped or not self._enters(node):
+            return node
+        body = _Returns().generic_visit(ast.Module(node.body, [])).body  # type: ignore[attr-defined]
+        first, *given = [ast.Name(argument.arg, ast.Load()) for argument in node.args.args]
+        entering, attempt = _scoped(_WHOLE, _ENTER + node.name, first, given)
+        attempt.body = [*body, ast.Expr(_done(_WHOLE, ast.Constant(None)))]
+        untraced = ast.Compare(ast.Name(_WHOLE, ast.Load()), [ast.Is()], [ast.Constant(None)])
+        node.body = [entering, ast.If(untraced, plain, [attempt])]
+        theirs = {id(part) for statement in (*plain, *body) for part in ast.walk(statement)}
+        _locate(node.body, node, theirs)
+        return node
+
+    def _enters(self, node: Any) -> bool:
+        # of the functions called `_exec`, only those that call exec in a loop are loops around it
+        loops = any(isinstance(part, (ast.For, ast.While)) for part in ast.walk(node))
+        return node.name in self._entering and (loops or node.name != "_exec")
+
+    visit_FunctionDef = visit_AsyncFunctionDef = _function  # noqa: N815 - as above
+
+
+def _scoped(name: str, opener: str, node: ast.expr, given: list[Any]) -> tuple[Any, Any]:
+    """The two statements of a scope, the second with an empty body."""
+    opening, attempt = ast.parse(_SCOPED.format(name=name)).body[0].body  # type: ignore[attr-defined]
+    opening.value.func = ast.Name(opener, ast.Load())
+    opening.value.args = [node, ast.Tuple(given, ast.Load())]
+    return opening, attempt
+
+
+def _done(scope: str, value: ast.expr) -> ast.Call:
+    return ast.Call(ast.Attribute(ast.Name(scope, ast.Load()), "done", ast.Load()), [value], [])
+
+
+def _locate(statements: list[Any], at: ast.AST, theirs: set[int]) -> None:
+    """Give what is ours the place in the source of the statement that it is about."""
+    for statement in statements:
+        for part in ast.walk(statement):
+            if id(part) not in theirs:
+                ast.copy_location(part, at)
 
 
 def _with_value(statement: Any, value: ast.expr) -> Any:
@@ -117,12 +187,13 @@ def _put(tree: ast.AST, old: ast.AST, new: ast.AST) -> None:
                 value[:] = [new if part is old else part for part in value]
 
 
-def twins(module: ModuleType, openers: Openers) -> dict[FunctionType, FunctionType]:
+def twins(module: ModuleType, openers: Openers, entering: Openers) -> dict[FunctionType, FunctionType]:
     """The functions of a module's classes that call hooked methods, each with its twin.
 
     Args:
         module: the imported `pocketflow`.
-        openers: of the hooked methods.
+        openers: of the calls of hooked methods.
+        entering: of functions that have a scope of their own, by name; they answer None where nothing is traced.
 
     Returns:
         {function as it stands on its class: twin}. Empty when the source cannot be had (a frozen program) and without
@@ -133,10 +204,11 @@ def twins(module: ModuleType, openers: Openers) -> dict[FunctionType, FunctionTy
         filename = inspect.getsourcefile(module) or module.__name__
     except (OSError, TypeError):
         return {}
-    plain = compile(source, filename, "exec", dont_inherit=True)
-    compiled = compile(_factory(ast.parse(source), module, openers), filename, "exec", dont_inherit=True)
-    factory = _code(compiled, "factory")
     cells = {_OPEN + method: CellType(opener) for method, opener in openers.items()}
+    cells.update((_ENTER + method, CellType(opener)) for method, opener in entering.items())
+    plain = compile(source, filename, "exec", dont_inherit=True)
+    scoped = _Functions(openers, entering).visit(ast.parse(source))
+    factory = _code(compile(_factory(scoped, module, list(cells)), filename, "exec", dont_inherit=True), "factory")
     found: dict[FunctionType, FunctionType] = {}
     for cls in list(vars(module).values()):
         if not (isinstance(cls, type) and cls.__module__ == module.__name__):
@@ -151,26 +223,28 @@ def twins(module: ModuleType, openers: Openers) -> dict[FunctionType, FunctionTy
     return found
 
 
-def _factory(tree: ast.Module, module: ModuleType, openers: Openers) -> ast.Module:
-    """The module's classes inside `def factory(openers)`, never called: it is there to be the scope of those names."""
+def _factory(tree: ast.Module, module: ModuleType, names: list[str]) -> ast.Module:
+    """The module's classes inside `def factory(names)`, never called: it is there to be the scope of those names."""
     classes = [part for part in tree.body if any(isinstance(below, ast.ClassDef) for below in ast.walk(part))]
     futures = [part for part in tree.body if isinstance(part, ast.ImportFrom) and part.module == "__future__"]
-    factory = ast.parse(f"def factory({', '.join(_OPEN + method for method in openers)}): pass").body[0]
+    factory = ast.parse(f"def factory({', '.join(names)}): pass").body[0]
     assert isinstance(factory, ast.FunctionDef)  # noqa: S101 - for the type checker
     factory.body = [ast.Global([name for name in vars(module) if name.isidentifier()]), *classes]
     tree.body = [*futures, factory]
-    return ast.fix_missing_locations(_Scopes(openers).visit(tree))  # type: ignore[no-any-return]
+    return ast.fix_missing_locations(tree)
 
 
 def _twin(function: FunctionType, code: CodeType, openers: Mapping[str, CellType]) -> FunctionType | None:
     """A function with the code of its twin; None where nothing is scoped."""
     cells = {**dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)), **openers}
-    if not any(name.startswith(_OPEN) for name in code.co_freevars):
+    if not any(name in openers for name in code.co_freevars):
         return None
     closure = tuple(cells[name] for name in code.co_freevars)
     twin = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, closure)
     twin.__kwdefaults__ = function.__kwdefaults__
     twin.__qualname__ = function.__qualname__
+    twin.__doc__ = function.__doc__
+    twin.__annotations__ = function.__annotations__
     return twin
 
 

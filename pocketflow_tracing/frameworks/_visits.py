@@ -142,12 +142,13 @@ class Pass(Scope, Branch):
 
     Args:
         flow: the flow's visit.
-        index: of the parameter set.
     """
 
     __slots__ = SCOPE
 
-    def __init__(self, flow: Visit, index: int) -> None:
+    def __init__(self, flow: Visit) -> None:
+        index = flow.items
+        flow.items += 1
         self.left = False
         self.token = self.attached = None
         Branch.__init__(self, flow.run, flow, "pass", f"{flow.name}[{index}]")
@@ -304,11 +305,11 @@ def open_visit(node: Any, args: tuple[Any, ...]) -> Visit | Nothing:
     return open_below(frame, node, args[0] if args else None)
 
 
-def open_pass(flow: Visit, index: int, params: Any) -> Pass | Nothing:
-    """Open the scope of one pass of a batch flow."""
+def open_pass(flow: Visit, params: Any) -> Pass | Nothing:
+    """Open the scope of one pass of a batch flow; passes begin in the order of their parameter sets, also under gather."""
     scope: Pass | None = None
     try:
-        scope = Pass(flow, index)
+        scope = Pass(flow)
         scope.begin(params)
     except BaseException as error:
         if is_to_leave(error, scope):

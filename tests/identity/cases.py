@@ -1236,6 +1236,46 @@ def recursion_through_exec(w):
     assert w.log == ["n5"] * 4
 
 
+@both
+def not_one_frame_more(w):
+    """Between PocketFlow's functions and the methods that they call stands nothing of ours."""
+
+    def stack():
+        frames = []
+        frame = sys._getframe(1)
+        while frame is not None:
+            frames.append(frame)
+            frame = frame.f_back
+        inside = [n for n, frame in enumerate(frames) if frame.f_code.co_filename == pocketflow.__file__]
+        return [(frame.f_code.co_name, frame.f_lineno) for frame in frames[1 : inside[-1] + 1]]
+
+    def fails(self, prep_res):
+        w.say(stack())
+        raise ValueError(prep_res)
+
+    node = w.node(
+        prep=lambda self, shared: w.say(stack()),
+        exec=fails,
+        exec_fallback=lambda self, prep_res, exc: w.say(stack()),
+        post=lambda self, shared, prep_res, exec_res: w.say(stack()),
+    )(max_retries=2)
+    batch = w.node("Batch", "BatchNode", prep=lambda self, shared: [1], exec=lambda self, item: w.say(stack()))()
+    node >> batch
+    w.run(w.flow(w.flow(node)), {})
+    assert len(w.log) == 6
+    return w.log
+
+
+@sync_only
+def flows_nested_as_deep_as_ever(w):
+    """A nesting that Python's recursion limit allows untraced is allowed traced."""
+    flow = w.flow(w.node(exec=lambda self, p: w.say("deep"))())
+    for _ in range(380):
+        flow = Flow(start=flow)
+    w.run(w.trace(flow) if w.how != "class" else flow, {})
+    assert w.log == ["deep"]
+
+
 @sync_only
 @absorbs
 def endless_recursion(w):

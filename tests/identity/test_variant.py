@@ -46,7 +46,7 @@ def test_the_variant_is_what_they_ran_under(tmp_path):
         "import pocketflow; from pocketflow_tracing import instrument; from pocketflow_tracing.frameworks import pocketflow as f;"
         "instrument(); from pocketflow_tracing.frameworks._rewrite import twins;"
         "from pocketflow_tracing.frameworks.pocketflow import uninstall; uninstall();"
-        "print(pocketflow.__file__, len(twins(pocketflow, f._OPENERS)))"
+        "print(pocketflow.__file__, len(twins(pocketflow, f._OPENERS, f._ENTERING)))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
@@ -61,7 +61,7 @@ def test_a_source_that_has_changed_since_the_import(tmp_path):
         "import pathlib, pocketflow; path = pathlib.Path(pocketflow.__file__);"
         "path.write_text(path.read_text().replace('return self.exec(prep_res)', 'return [self.exec(prep_res)]'));"
         "from pocketflow_tracing.frameworks._rewrite import twins;"
-        "print(sorted(f.__qualname__ for f in twins(pocketflow, {'exec': print, 'prep': print})))"
+        "print(sorted(f.__qualname__ for f in twins(pocketflow, {'exec': print, 'prep': print}, {})))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
