@@ -18,7 +18,8 @@ from .capture_builtins import preview
 from .capture_errors import ErrorSnapshot
 from .capture_types import CUT_KEY, Cut, Elided, Note, Pairs, Snapshot, Tagged
 from .records import Json
-from .redaction import REPLACEMENT, Redactor, Rules, redact_text, scan
+from .redaction import Redactor, Rules
+from .redaction_text import REPLACEMENT, redact_text, scan, scan_value
 from .render_text import LONGEST_KEY, clean, not_finite, short, size_of, unused
 
 __all__ = ["SHORT_KEY", "TYPE_KEY", "Asides", "apply_mask", "render", "render_exception", "render_summary"]
@@ -184,8 +185,8 @@ class _Rendering:
 
     def items(self, value: list[Snapshot] | tuple[Snapshot, ...], path: Path) -> list[Json]:
         self.entries_seen += len(value)
-        if len(value) == 2 and type(value[0]) is str and self.hits(value[0]):  # a header or parameter as a pair
-            return [self.text(value[0], (*path, 0)), None if value[1] is None else REPLACEMENT]
+        if len(value) == 2 and self.is_secrets_name(value[0]):  # a header or parameter as a pair
+            return [self.value(value[0], (*path, 0)), None if value[1] is None else REPLACEMENT]
         if self.pathless:
             return [self.value(item, ()) for item in value]
         index = 0
@@ -195,6 +196,12 @@ class _Rendering:
             index += item.entries if type(item) is Cut else 1
         return shown
 
+    def is_secrets_name(self, value: Snapshot) -> bool:
+        t = type(value)
+        if t is bytes:  # of a header as ASGI has it
+            return len(value) < LONGEST_KEY and self.hits(value.decode("latin-1"))
+        return t is str and self.hits(value)
+
     def pairs(self, value: Pairs, path: Path) -> Json:
         shown: dict[str, Json] = {} if value.type_name == "dict" else {TYPE_KEY: _name(value.type_name)}
         for row in value.rows:
@@ -203,8 +210,8 @@ class _Rendering:
                 continue
             key, item = row
             name = key if type(key) is str else self.key(key)
-            plain = key.decode("latin-1") if type(key) is bytes else name
-            result = REPLACEMENT if self.hits(plain) and item is not None else self.part(item, (*path, name))
+            is_secret = self.is_secrets_name(key if type(key) is bytes else name)
+            result = REPLACEMENT if is_secret and item is not None else self.part(item, (*path, name))
             shown[unused(self.named(name), shown)] = result
         return shown
 
@@ -233,7 +240,7 @@ class _Rendering:
         shown = preview(value[:_PREVIEW])
         if self.scan and len(value) > 7:
             wide = value[: _PREVIEW + _MARGIN].decode("latin-1")
-            scanned = scan(wide)
+            scanned = scan_value(wide, self.hits)
             if scanned is not wide and scanned != wide:
                 shown = clean(scanned[:_PREVIEW])
         return {TYPE_KEY: "bytes", "size": len(value), "preview": shown}
@@ -267,7 +274,7 @@ class _Rendering:
 
     def cleaned(self, text: str, path: Path) -> Json:
         if self.scan and len(text) > 7:  # no secret is shorter
-            text = scan(text)
+            text = scan_value(text, self.hits)
         text = clean(text)
         return text if self.mask is None else self.masked(text, path)
 
