@@ -17,7 +17,8 @@ from .capture_types import Snapshot
 from .recorder import Run, Span
 from .records import Json, RunRecord, SpanRecord
 from .redaction import Rules
-from .render import SHORT_KEY, Asides, apply_mask, render, render_exception, render_summary
+from .render import SHORT_KEY, Asides, apply_mask, render, render_summary
+from .render_errors import render_exception
 from .render_text import short
 
 __all__ = ["process_id", "run_record", "span_record"]

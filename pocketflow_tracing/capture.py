@@ -14,9 +14,14 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-from . import capture_builtins as _builtins  # noqa: F401 - registers its readers
-from . import capture_libraries as _libraries  # noqa: F401 - registers its readers
-from . import capture_stdlib as _stdlib  # noqa: F401 - registers its readers
+from . import (  # noqa: F401 - each registers its readers
+    capture_arrays,
+    capture_builtins,
+    capture_clients,
+    capture_code,
+    capture_frames,
+    capture_stdlib,
+)
 from .capture_errors import ErrorSnapshot, describe_exception
 from .capture_kinds import mro_of, name_of, shape_of
 from .capture_types import (

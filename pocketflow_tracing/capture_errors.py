@@ -245,6 +245,9 @@ def _read_exception(value: BaseException, shape: Shape, walk: Walk, depth: int) 
     own = shape.instance_dict(value)
     # Slots of the builtin exceptions (errno, lineno …) say again what the message says.
     fields = {name: field for name, field in fields.items() if name in own and name != "__notes__"}
+    members = _members(value)
+    if members:
+        fields["exceptions"] = members
     shown = walk.fields({"message": message_of(value), **fields}, value, shape.name, depth)
     if cut and type(shown) is Tagged:
         shown.fields[CUT_KEY] = Cut(cut)

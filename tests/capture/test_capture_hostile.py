@@ -18,7 +18,8 @@ import pytest
 
 from pocketflow_tracing.capture import Capture, Limits, describe_exception, snapshot
 from pocketflow_tracing.redaction import Rules
-from pocketflow_tracing.render import render, render_exception
+from pocketflow_tracing.render import render
+from pocketflow_tracing.render_errors import render_exception
 
 RULES = Rules()
 ARMED: list[str] = []

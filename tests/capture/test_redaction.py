@@ -9,7 +9,8 @@ import pytest
 
 from pocketflow_tracing.capture import Capture, describe_exception, snapshot
 from pocketflow_tracing.redaction import Redactor, Rules, redact_text
-from pocketflow_tracing.render import render, render_exception
+from pocketflow_tracing.render import render
+from pocketflow_tracing.render_errors import render_exception
 
 HITS = """
 api_key apikey APIKEY apiKey API_KEY x-api-key X-API-Key OPENAI_API_KEY openaiApiKey OPENAIAPIKEY ANTHROPIC_API_KEY api-key api.key

@@ -1,59 +1,24 @@
-"""How the data types of NumPy, pandas, Polars, PyTorch and Pillow are read: what they are, and their first values.
+"""How the frames, series and indexes of pandas and Polars are read: what they are, and their first values.
 
 No library is imported here: an object's class is in hand only if the program has imported it. Subclasses are read
-through the library's own class, and at a bounded cost: a few rows and columns, never more than a thousand elements.
+through the library's own class, and at a bounded cost: a few rows and columns.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .capture_kinds import Shape, attributes_of, is_genuine, kind, module_named, mro_of, name_of, qualified_name_of
+from .capture_kinds import Shape, is_genuine, kind, module_named, name_of, qualified_name_of
 from .capture_types import CUT_KEY, Cut, Note, Snapshot, Tagged
 
 if TYPE_CHECKING:
     from .capture import Walk
 
-_FIRST = 10
-_SMALL = 1000
 _ROWS = 5
 _COLUMNS = 50
-
-
-def _corner(shape: tuple[int, ...], wanted: int) -> tuple[slice, ...]:
-    """Slice an array so that its first values, in C order, are what is left, and not many more."""
-    slices: list[slice] = []
-    for size in reversed(shape):
-        taken = min(size, max(wanted, 1))
-        slices.append(slice(0, taken))
-        wanted = -(-wanted // max(taken, 1))
-    return tuple(reversed(slices))
-
-
-@kind("numpy.ndarray")
-def _read_array(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
-    ndarray: Any = shape.base
-    array: Any = ndarray.view(value, ndarray) if type(value) is not ndarray else value
-    shown: dict[str, Any] = {"dtype": str(array.dtype), "shape": list(array.shape)}
-    kind_of_values = array.dtype.kind
-    if 0 < array.size <= _SMALL and kind_of_values in "iuf":
-        shown["min"], shown["max"] = array.min().item(), array.max().item()
-    # A field of a record array may itself be an array of any size.
-    if array.dtype.itemsize <= _SMALL:
-        # A 0-d array is viewed as 1-d: indexing it would return its element, which may be a stranger.
-        flat = array[_corner(array.shape, _FIRST)].ravel() if array.ndim else array.reshape(1)
-        shown["values" if array.size <= _FIRST else "first"] = flat[:_FIRST].tolist()
-    return walk.fields(shown, value, _public_name(value, shape, "numpy.ndarray"), depth)
-
-
-@kind("numpy.generic", first=True)
-def _read_numpy_scalar(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
-    if not is_genuine(type(value)):
-        return Tagged(shape.name, {})
-    name = f"numpy.{shape.name}"
-    if value.nbytes > _SMALL:
-        return Tagged(name, {"size": value.nbytes})
-    return walk.fields({"value": value.item()}, value, name, depth)
+_MOST_BYTES = 500_000
+"""Of a column's first rows, which are copied whole."""
+_LONGEST_CELL = 10_000
 
 
 @kind("pandas.DataFrame", "pandas.core.frame.DataFrame")
@@ -69,7 +34,7 @@ def _read_pandas_frame(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
     # As one block of objects: 0.25 ms for 50 columns, as against 1.8 ms column by column.
     cells = (corner if len(known) == len(dtypes) else corner.iloc[:, known]).to_numpy(dtype=object).tolist()
     head = [dict(zip([names[place] for place in known], row, strict=True)) for row in cells]
-    shown = {"shape": [rows, columns], "columns": shown_columns, "head": head}
+    shown = {"shape": [rows, columns], "columns": shown_columns, **_labels(corner.index), "head": head}
     return _with_cut(walk.fields(shown, value, _public_name(value, shape, "pandas.DataFrame"), depth), columns)
 
 
@@ -77,7 +42,14 @@ def _read_pandas_frame(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
 def _read_pandas_series(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     series = _own_class(value, shape)
     name = shape.instance_dict(value).get("_name")
-    shown = {"name": name, "dtype": _dtype(series.dtype), "length": series.shape[0], "head": _head(series.iloc[:_ROWS])}
+    head = series.iloc[:_ROWS]
+    shown = {
+        "name": name,
+        "dtype": _dtype(series.dtype),
+        "length": series.shape[0],
+        **_labels(head.index),
+        "head": _head(head),
+    }
     return walk.fields(shown, value, _public_name(value, shape, "pandas.Series"), depth)
 
 
@@ -87,6 +59,35 @@ def _read_pandas_index(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
         return Tagged(shape.name, {})
     shown = {"dtype": _dtype(value.dtype), "length": value.shape[0], "head": value[:_ROWS].tolist()}
     return walk.fields(shown, value, f"pandas.{shape.name}", depth)
+
+
+@kind("pandas.Period", "pandas._libs.tslibs.period.Period")
+def _read_pandas_period(value: Any, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
+    return Tagged("pandas.Period", {"value": str(value)}) if shape.exact else Tagged(shape.name, {})
+
+
+@kind("pandas.Interval", "pandas._libs.interval.Interval")
+def _read_pandas_interval(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
+    if not shape.exact:
+        return Tagged(shape.name, {})
+    shown = {"left": value.left, "right": value.right, "closed": value.closed}
+    return walk.fields(shown, value, "pandas.Interval", depth)
+
+
+@kind("pandas.Categorical", "pandas.core.arrays.categorical.Categorical")
+def _read_pandas_categorical(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
+    if not shape.exact:
+        return Tagged(shape.name, {})
+    shown = {"length": value.shape[0], "categories": value.categories, "head": value[:_ROWS].tolist()}
+    return walk.fields(shown, value, "pandas.Categorical", depth)
+
+
+def _labels(index: Any) -> dict[str, Any]:
+    """Return the labels of the first rows, unless they only count them."""
+    t = type(index)
+    if t is module_named("pandas").get("RangeIndex") and index.start == 0 and index.step == 1:
+        return {}
+    return {"index": index.tolist()} if is_genuine(t) and _is_known(index.dtype) else {}
 
 
 def _own_class(value: Any, shape: Shape) -> Any:
@@ -159,9 +160,15 @@ def _read_polars_frame(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
     # There is no public way to have the same data in a frame of the library's own class.
     frame = value if type(value) is base else base._from_pydf(shape.instance_dict(value)["_df"])  # noqa: SLF001
     rows, columns = frame.shape
-    schema = list(frame.schema.items())[:_COLUMNS]
-    head = frame[:_ROWS, : len(schema)].rows(named=True)
-    shown = {"shape": [rows, columns], "columns": {name: str(dtype) for name, dtype in schema}, "head": head}
+    # Column by column: whatever asks for a frame's schema or its names makes all of them.
+    series = [frame.to_series(place) for place in range(min(columns, _COLUMNS))]
+    names = [column.name for column in series]
+    cells = [_first_cells(column) for column in series]
+    shown = {
+        "shape": [rows, columns],
+        "columns": {name: _polars_dtype(column.dtype) for name, column in zip(names, series, strict=True)},
+        "head": [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)],
+    }
     return _with_cut(walk.fields(shown, value, _public_name(value, shape, "polars.DataFrame"), depth), columns)
 
 
@@ -169,53 +176,38 @@ def _read_polars_frame(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
 def _read_polars_series(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     if not shape.exact:
         return Tagged(shape.name, {})
-    shown = {"name": value.name, "dtype": str(value.dtype), "length": value.len(), "head": value.head(_ROWS).to_list()}
+    shown = {
+        "name": value.name,
+        "dtype": _polars_dtype(value.dtype),
+        "length": value.len(),
+        "head": _first_cells(value),
+    }
     return walk.fields(shown, value, "polars.Series", depth)
+
+
+def _first_cells(series: Any) -> list[Any]:
+    """Return a series' first values; large ones, such as lists of a million numbers, by their type alone."""
+    head = series.head(_ROWS)
+    if head.estimated_size() <= _MOST_BYTES:
+        return head.to_list()  # type: ignore[no-any-return]
+    kind_of_values = str(series.dtype.base_type())
+    if kind_of_values == "List":  # each is a series by itself, whose head is read
+        return [head[place] for place in range(head.len())]
+    if kind_of_values == "String":
+        return [f"{text} …" if text is not None else None for text in head.str.head(_LONGEST_CELL).to_list()]
+    return [f"<{kind_of_values}>"] * head.len()
+
+
+def _polars_dtype(dtype: Any) -> str:
+    """Write a type; those that hold thousands of names by their kind and size."""
+    kind_of_values = str(dtype.base_type())
+    if kind_of_values == "Enum":
+        return f"Enum of {dtype.categories.len():,}"
+    if kind_of_values == "Struct" and len(dtype.fields) > _COLUMNS:
+        return f"Struct of {len(dtype.fields):,}"
+    return str(dtype)
 
 
 @kind("polars.lazyframe.frame.LazyFrame")
 def _read_polars_lazy(_value: Any, _shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
     return Tagged("polars.LazyFrame", {})  # anything more would run its query plan
-
-
-@kind("torch.Tensor")
-def _read_tensor(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
-    t = type(value)
-    if t is not shape.base and qualified_name_of(t) != "torch.nn.parameter.Parameter":
-        return Tagged(shape.name, {})  # its __torch_function__ would answer every question
-    device = str(value.device)
-    size = list(value.shape)
-    shown: dict[str, Any] = {"dtype": str(value.dtype).removeprefix("torch."), "shape": size, "device": device}
-    if value.requires_grad:
-        shown["requires_grad"] = True
-    strided = str(value.layout) == "torch.strided" and not value.is_quantized
-    # Reading from another device would wait for it.
-    if device == "cpu" and strided and not _torch_is_intercepted():
-        plain = value.detach()
-        count = plain.numel()
-        corner = plain[_corner(tuple(size), _FIRST)] if size else plain
-        first = corner.reshape(-1)[:_FIRST].tolist()
-        if 0 < count <= _SMALL and not plain.is_complex() and shown["dtype"] != "bool":
-            shown["min"], shown["max"] = plain.min().item(), plain.max().item()
-        shown["values" if count <= _FIRST else "first"] = first
-    return walk.fields(shown, value, "torch.Tensor" if t is shape.base else "torch.nn.Parameter", depth)
-
-
-def _torch_is_intercepted() -> bool:
-    """Tell whether the program has put a mode of its own around torch's functions, which would see our reading."""
-    c: Any = module_named("torch").get("_C")
-    return bool(c._len_torch_function_stack() or c._len_torch_dispatch_stack())  # noqa: SLF001 - no public way
-
-
-@kind("PIL.Image.Image")
-def _read_image(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
-    own = shape.instance_dict(value)
-    shown: dict[str, Any] = {"mode": own.get("_mode", own.get("mode")), "size": own.get("_size", own.get("size"))}
-    form = own.get("format")
-    for cls in mro_of(type(value)):
-        if form is not None:
-            break
-        form = attributes_of(cls).get("format")
-    if form is not None:
-        shown["format"] = form
-    return walk.fields(shown, value, "PIL.Image", depth)
