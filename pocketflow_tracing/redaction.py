@@ -46,7 +46,9 @@ DEFAULT_PATTERNS = (
     "*private_key*", "*privatekey*", "*access_key*", "*accesskey*", "*secret_key*", "*secretkey*",
     "*signing_key*", "*encryption_key*", "*ssh_key*", "*account_key*", "*subscription_key*", "*master_key*",
     "credential", "credentials", "*_credential", "*_credentials", "credentials_*", "creds", "*_creds",
-    "jwt", "*_jwt", "*connection_string*",
+    "jwt", "*_jwt", "*connection_string*", "*authorization_header", "userinfo",
+    "*openai_key", "*anthropic_key", "*storage_key", "*session_key", "*license_key", "*accountkey", "*sas_url",
+    "db_pass", "smtp_pass", "user_pass", "userpass", "github_pat", "gitlab_pat",
 )  # fmt: skip
 """Globs over names in snake case that are secrets."""
 
@@ -56,8 +58,11 @@ DEFAULT_EXCEPTIONS = (
     "unk_token", "cls_token", "sep_token", "mask_token", "special_token", "prompt_token", "completion_token",
     "input_token", "output_token", "total_token", "page_token", "*_page_token", "continuation_token",
     "require_auth", "requires_auth", "needs_auth", "use_auth", "is_auth",
+    "*password_policy", "*password_rules", "*password_strength", "*password_length", "*password_*_length",
+    "*password_count", "*api_key_name", "*api_key_env", "*api_key_env_*", "*api_key_header", "bearer_format",
 )  # fmt: skip
-"""Globs over names that the patterns hit and that are no secrets: tokens of a language model or of a page."""
+"""Globs over names that the patterns hit and that are no secrets: tokens of a language model or of a page, and what is
+said about a secret without being one. Where a name could be either (`secret_id`, `password_hint`) it counts as one."""
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[\W_]+")
@@ -136,7 +141,8 @@ class Rules:
             it means that node's values alone ("Summarize.prep_res"), by itself all of them ("Summarize");
             "class:Customer" means objects of a class, wherever they stand. The first pattern that fits decides.
         limits: how much of a value is shown.
-        scan_text: look for secrets inside of texts too, by their form: provider keys, passwords in URLs.
+        scan_text: look for secrets inside of texts too: by their form (provider keys, passwords in URLs), and by their name
+            where the text is data (JSON, parameters of a URL, lines of an environment file, headers).
     """
 
     redact: Redactor = field(default_factory=Redactor)
