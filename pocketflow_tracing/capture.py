@@ -211,6 +211,8 @@ def _read_dict(value: dict[Any, Any], walk: Walk, depth: int) -> Snapshot:
     except RuntimeError:  # another thread added a key: the other way of reading is one step
         return walk.mapping(value, "dict", depth)
     copy = value.copy()
+    if len(copy) != count:  # another thread changed it meanwhile, and what it added may be no text
+        return walk.mapping(value, "dict", depth)
     walk.left -= count
     for item in copy.values():
         t = type(item)

@@ -176,7 +176,10 @@ class _Rendering:
         return shown
 
     def named(self, key: str) -> str:
-        return clean(short(scan(key) if self.scan else key))
+        if not self.scan:
+            return clean(short(key))
+        near = scan(key[: LONGEST_KEY + MARGIN])
+        return clean(short(near, rest=len(key) - LONGEST_KEY - MARGIN))
 
     def items(self, value: list[Snapshot] | tuple[Snapshot, ...], path: Path) -> list[Json]:
         self.entries_seen += len(value)
@@ -280,7 +283,7 @@ class _Rendering:
             return shown
         try:
             result = mask(shown, path)
-        except Exception:  # noqa: BLE001 - the promise: if the mask fails, the value is withheld and the rest goes on
+        except BaseException:  # noqa: BLE001 - the promise: however the mask fails, the value is withheld and the rest goes on
             return WITHHELD
         if result is shown:
             return shown

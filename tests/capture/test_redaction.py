@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 
@@ -248,6 +249,16 @@ def test_a_value_whose_mask_fails_is_withheld():
         return value
 
     assert render(snapshot({"a": "hunter2", "b": 1}), Rules(mask=mask)) == {"a": "<withheld: mask failed>", "b": 1}
+
+
+@pytest.mark.parametrize("failure", [SystemExit, asyncio.CancelledError, RecursionError])
+def test_a_mask_may_fail_in_any_way(failure):
+    """The worker that runs it does not end with it."""
+
+    def mask(value, path):
+        raise failure("hunter2")
+
+    assert render(snapshot({"a": "hunter2"}), Rules(mask=mask)) == "<withheld: mask failed>"
 
 
 def test_what_a_mask_returns_is_redacted_and_bounded_too():
