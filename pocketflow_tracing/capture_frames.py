@@ -95,8 +95,11 @@ def _own_class(value: Any, shape: Shape) -> Any:
     base: Any = shape.base
     if type(value) is base:
         return value
-    manager = shape.instance_dict(value)["_mgr"]
-    return base._from_mgr(manager, manager.axes)  # noqa: SLF001 - no public way
+    own = shape.instance_dict(value)
+    made = base._from_mgr(own["_mgr"], own["_mgr"].axes)  # noqa: SLF001 - no public way
+    if "_name" in own:  # a series without it cannot be sliced
+        object.__setattr__(made, "_name", None)
+    return made
 
 
 def _is_known(dtype: Any) -> bool:

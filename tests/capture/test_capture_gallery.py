@@ -372,6 +372,8 @@ def test_arrays_and_frames_of_subclasses_are_read_through_the_librarys_class():
     assert shown(np.ndarray.view(np.arange(2), Spying)) == {
         "__type__": "Spying", "dtype": "int64", "shape": [2], "min": 0, "max": 1, "values": [0, 1],
     }  # fmt: skip
+    series = type("Column", (pd.Series,), {})([1], name="a")
+    assert shown(series) == {"__type__": "Column", "name": "a", "dtype": "int64", "length": 1, "head": [1]}
     assert shown(frame) == {"__type__": "Frame", "shape": [1, 1], "columns": {"a": "int64"}, "head": [{"a": 1}]}
 
 

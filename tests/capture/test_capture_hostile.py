@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import array
 import collections
 import datetime as dt
 import decimal
 import fractions
+import functools
+import io
+import ipaddress
 import json
+import logging
 import pathlib
+import queue
 import sys
 import threading
 import time
 import types
+import urllib.parse
 import uuid
 
+import httpx
+import numpy as np
+import pandas as pd
+import PIL.Image
+import polars as pl
 import pytest
 
 from pocketflow_tracing.capture import Capture, Limits, describe_exception, snapshot
@@ -106,7 +118,12 @@ def instances():
         (dt.datetime, (2026, 1, 2)), (dt.date, (2026, 1, 2)), (dt.time, (1, 2)), (dt.timedelta, (1,)),
         (decimal.Decimal, ("1.5",)), (uuid.UUID, (None, None, None, None, 7)), (types.SimpleNamespace, ()), (threading.Thread, ()),
         (fractions.Fraction, (1, 3)), (collections.UserDict, ({"a": 1},)), (pathlib.PurePosixPath, ("a/b",)),
-        (types.ModuleType, ("m",)),
+        (types.ModuleType, ("m",)), (threading.Event, ()), (threading.Semaphore, (1,)), (threading.Condition, ()), (queue.Queue, ()),
+        (logging.Logger, ("name",)), (array.array, ("d", [1.0])), (ipaddress.IPv4Address, ("10.0.0.1",)),
+        (urllib.parse.ParseResult, tuple("abcdef")), (io.BytesIO, (b"x",)), (io.StringIO, ("x",)), (functools.partial, (len,)),
+        (httpx.URL, ("http://host",)), (httpx.Headers, ({"a": "b"},)), (np.ndarray, ((2,),)), (np.ma.MaskedArray, ([1, 2],)),
+        (np.float64, (1.5,)), (pd.Series, ([1],)), (pl.Series, ([1],)), (pl.DataFrame, ({"a": [1]},)), (PIL.Image.Image, ()),
+        (pathlib.PureWindowsPath, ("a/b",)), (collections.UserList, ([1],)), (collections.ChainMap, ({"a": 1},)),
     ]:  # fmt: skip
         try:
             yield base, hostile(base)(*args)
@@ -117,8 +134,8 @@ def instances():
 @pytest.fixture
 def armed():
     """Record every call into a stranger's code while the test reads values."""
-    CALLS.clear()
     made = list(instances())
+    CALLS.clear()
     ARMED.append("on")
     yield made
     ARMED.clear()
@@ -223,6 +240,30 @@ def test_cycles_are_marked():
     assert render(snapshot(items), RULES) == [1, "<cycle: list>"]
     assert render(snapshot(mapping), RULES) == {"items": [1, "<cycle: list>"], "self": "<cycle: dict>"}
     assert render(snapshot(node), RULES) == {"__type__": "Node", "next": {"node": "<cycle: Node>"}}
+
+
+def test_an_error_among_values_is_read_within_the_budget():
+    """Its arguments are part of the value, and may hold the error itself."""
+
+    class Customer:
+        def __init__(self):
+            self.id = 3
+
+    error = ValueError(Customer(), "text")
+    assert render(snapshot({"error": error}), RULES) == {
+        "error": {"__type__": "ValueError", "message": [{"__type__": "Customer", "id": 3}, "text"]}
+    }
+    error.args = (error,)
+    assert render(snapshot(error), RULES) == {"__type__": "ValueError", "message": "<cycle: ValueError>"}
+    assert "cycle" in render_exception(describe_exception(error), RULES)["message"]
+    many = [ValueError(list(range(1000)), object()) for _ in range(100)]
+    assert len(json.dumps(render(snapshot(many), RULES))) < 50_000
+
+
+def test_long_keys_are_cut():
+    """And say by how much."""
+    shown = render(snapshot({"k" * 1_000_000: 1}), RULES)
+    assert shown == {"k" * 200 + "… 999.8 kB more": 1}
 
 
 def test_an_object_in_two_places_is_shown_in_both():
