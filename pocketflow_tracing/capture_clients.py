@@ -35,12 +35,14 @@ def _read_model(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     "pydantic.networks._BaseMultiHostUrl",
     "httpx.URL",
     "httpx._urls.URL",
+    "httpx2.URL",
+    "httpx2._urls.URL",
 )
 def _read_url(value: Any, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
     return Tagged(shape.name, {"value": str(value)} if is_genuine(type(value)) else {})
 
 
-@kind("httpx.Headers", "httpx._models.Headers")
+@kind("httpx.Headers", "httpx._models.Headers", "httpx2.Headers", "httpx2._models.Headers")
 def _read_headers(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     """Headers as names and values: in the parts they are kept in, no name stands beside its value."""
     rows = shape.instance_dict(value).get("_list")
