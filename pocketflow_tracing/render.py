@@ -254,8 +254,8 @@ class _Rendering:
         return shown
 
     def text(self, text: str, path: Path) -> Json:
-        if text.startswith("data:") and (mime := _media.mime_of_uri(text)) is not None:
-            shown = self.medium(text, mime, _media.size_of_uri(text))
+        if text[:4] in _media.BEGINNINGS and (mime := _media.mime_of_text(text)) is not None:
+            shown = self.medium(text, mime, _media.size_of_text(text))
             return shown if self.mask is None else self.masked(shown, path)
         limit = min(self.max_text, max(self.text_left, _LEAST_TEXT))
         size = len(text)
