@@ -72,12 +72,20 @@ class Capture:
         serializers: functions from an object to what is recorded in its place, by class; a subclass uses the one of its
             nearest base. They run on the caller's path, because the object changes later. Exact builtins (None, bool,
             int, float, str, bytes, list, tuple, dict) are never passed to them.
+        errors: whether errors that stand among values are shown with their messages.
     """
 
-    __slots__ = ("_limits", "_serializers")
+    __slots__ = ("_errors", "_limits", "_serializers")
 
-    def __init__(self, limits: Limits = DEFAULT_LIMITS, serializers: Mapping[type, Serializer] | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits = DEFAULT_LIMITS,
+        serializers: Mapping[type, Serializer] | None = None,
+        *,
+        errors: bool = True,
+    ) -> None:
         self._limits = limits
+        self._errors = errors
         # Pairs, not a dict: looking a class up would run its metaclass's __hash__.
         self._serializers = tuple((serializers or {}).items())
 
@@ -86,7 +94,7 @@ class Capture:
         t = type(value)
         if t is str or t is int or value is None or t is float or t is bool or t is bytes:
             return value
-        return _read_top(value, Walk(self._limits, self._serializers))
+        return _read_top(value, Walk(self._limits, self._serializers, errors=self._errors))
 
 
 class Walk:
@@ -95,11 +103,15 @@ class Walk:
     Args:
         limits: the budget at the start.
         serializers: the user's functions by class.
+        errors: whether errors are shown with their messages.
     """
 
-    __slots__ = ("left", "max_depth", "max_items", "max_text", "path", "serializers")
+    __slots__ = ("errors", "left", "max_depth", "max_items", "max_text", "path", "serializers")
 
-    def __init__(self, limits: Limits, serializers: tuple[tuple[type, Serializer], ...]) -> None:
+    def __init__(
+        self, limits: Limits, serializers: tuple[tuple[type, Serializer], ...], *, errors: bool = True
+    ) -> None:
+        self.errors = errors
         self.left = limits.max_elements
         self.max_items = limits.max_items
         self.max_depth = limits.max_depth

@@ -249,6 +249,8 @@ def _frames(traceback: TracebackType | None) -> tuple[tuple[Frame, ...], int]:
 @kind("builtins.BaseException", first=True)
 def _read_exception(value: BaseException, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     """An exception that stands in a value: its message and the fields that its class gave it."""
+    if not walk.errors:
+        return Tagged(shape.name, {"message": Note("<hidden>")})
     fields, cut = shape.fields(value, walk.max_items)
     own = shape.instance_dict(value)
     # Slots of the builtin exceptions (errno, lineno …) say again what the message says.
