@@ -23,6 +23,7 @@ __all__ = [
     "Reader",
     "Shape",
     "attributes_of",
+    "bases_of",
     "is_genuine",
     "kind",
     "module_named",
@@ -50,6 +51,10 @@ _READERS: dict[str, tuple[Reader, bool]] = {}
 _SHAPES: dict[int, tuple[Shape, weakref.ref[type]]] = {}
 """By id of the class: hashing a class would run its metaclass's `__hash__`. An entry leaves with its class."""
 
+_BASES: dict[str, frozenset[str]] = {}
+"""Name of a class that was read → names of those it derives from: a policy for them is one for it."""
+
+_MOST_BASES = 10_000
 _SECRET_CLASSES = frozenset({"SecretStr", "SecretBytes", "_SecretBase", "_SecretField"})
 _DECLARING = ("__dataclass_fields__", "__attrs_attrs__", "__pydantic_fields__")
 _PLAIN_DEPTH = 3
@@ -68,12 +73,13 @@ class Shape:
     `exact` is whether the class is the library's own, no subclass or look-alike: only then may its methods be called.
     """
 
-    __slots__ = ("_dict_place", "_slots", "base", "exact", "levels", "name", "read")
+    __slots__ = ("_dict_place", "_slots", "base", "bases", "exact", "levels", "name", "read")
 
     def __init__(self, cls: type, read: Reader, base: type) -> None:
         self.read = read
         self.base = base
         self.name = name_of(cls)
+        self.bases = frozenset(map(name_of, mro_of(cls)[1:-1]))
         self.exact = base is cls and is_genuine(cls)
         self.levels = _PLAIN_DEPTH
         self._dict_place: int | None = None
@@ -129,7 +135,18 @@ def shape_of(cls: type) -> Shape:
     shape = _decide(cls)
     key = id(cls)
     _SHAPES[key] = (shape, weakref.ref(cls, lambda _: _SHAPES.pop(key, None)))
+    if shape.bases:
+        if len(_BASES) >= _MOST_BASES:  # of classes that are long gone
+            known = [shape for shape, _ in list(_SHAPES.values())]
+            _BASES.clear()
+            _BASES.update((shape.name, shape.bases) for shape in known if shape.bases)
+        _BASES[shape.name] = _BASES.get(shape.name, frozenset()) | shape.bases
     return shape
+
+
+def bases_of(name: str) -> frozenset[str]:
+    """Return the names of the classes that classes of this name derive from, as far as their instances were read."""
+    return _BASES.get(name, frozenset())
 
 
 def _decide(cls: type) -> Shape:

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase, translate
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from .capture_kinds import bases_of
 from .capture_types import DEFAULT_LIMITS, Limits
 from .redaction_text import redact_text, scan
 
@@ -139,7 +140,7 @@ class Rules:
             pattern is the path's parts joined with dots, "*" stands for any one part, and "shared." at its start may be
             left out: "documents", "shared.documents", "prep_res", "users.*.email". The class of a node or flow before
             it means that node's values alone ("Summarize.prep_res"), by itself all of them ("Summarize");
-            "class:Customer" means objects of a class, wherever they stand. The first pattern that fits decides.
+            "class:Customer" means objects of a class or its subclasses, wherever they stand. The first pattern that fits decides.
         limits: how much of a value is shown.
         scan_text: look for secrets inside of texts too: by their form (provider keys, passwords in URLs), and by their name
             where the text is data (JSON, parameters of a URL, lines of an environment file, headers).
@@ -159,8 +160,9 @@ class Rules:
 
     def policy_of_class(self, name: str) -> Policy:
         """Return what the policy says of objects of a class, "record" if nothing."""
+        names = (name, *bases_of(name))
         for pattern, action in self.policy.items():
-            if pattern.startswith(_CLASS) and fnmatchcase(name, pattern[len(_CLASS) :]):
+            if pattern.startswith(_CLASS) and any(fnmatchcase(known, pattern[len(_CLASS) :]) for known in names):
                 return action
         return "record"
 

@@ -153,6 +153,8 @@ class _Rendering:
             mime = _media.mime_of_bytes(value)
             shown = self.medium(value, mime, len(value)) if mime is not None else self.raw(value)
         elif t is Pairs:
+            if self.classes and (policy := self.rules.policy_of_class(value.type_name)) != "record":
+                return HIDDEN if policy == "hide" else summary(value)
             shown = self.pairs(value, path)
         else:
             return mark(value)

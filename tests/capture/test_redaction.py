@@ -213,6 +213,24 @@ def test_policy_by_path():
     assert render(snapshot({"documents": 1}), rules, ("input",)) == {"documents": 1}
 
 
+def test_policy_by_class():
+    """It covers subclasses, whatever form their instances are shown in; the first pattern that fits decides."""
+
+    class Premium(Account):
+        pass
+
+    class Users(dict):
+        pass
+
+    value = [Account("u", "p"), Premium("v", "p"), Users({1: "w"}), Users(a="x")]
+    hidden = Rules(policy={"class:Account": "hide", "class:Users": "summarise"})
+    sized = {"__type__": "Users", "size": 1}
+    assert render(snapshot(value), hidden) == ["<hidden>", "<hidden>", sized, sized]
+    shown = render(snapshot(value), Rules(policy={"class:Premium": "record", "class:Account": "hide"}))
+    assert shown[0] == "<hidden>"
+    assert shown[1]["user"] == "v"
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
