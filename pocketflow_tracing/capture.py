@@ -94,7 +94,7 @@ class Capture:
         t = type(value)
         if t is str or t is int or value is None or t is float or t is bool or t is bytes:
             return value
-        return _read_top(value, Walk(self._limits, self._serializers, errors=self._errors))
+        return _read_top(value, Walk(self._limits, self._serializers, self._errors))
 
 
 class Walk:
@@ -108,9 +108,7 @@ class Walk:
 
     __slots__ = ("errors", "left", "max_depth", "max_items", "max_text", "path", "serializers")
 
-    def __init__(
-        self, limits: Limits, serializers: tuple[tuple[type, Serializer], ...], *, errors: bool = True
-    ) -> None:
+    def __init__(self, limits: Limits, serializers: tuple[tuple[type, Serializer], ...], errors: bool = True) -> None:
         self.errors = errors
         self.left = limits.max_elements
         self.max_items = limits.max_items
@@ -223,8 +221,6 @@ def _read_dict(value: dict[Any, Any], walk: Walk, depth: int) -> Snapshot:
     except RuntimeError:  # another thread added a key: the other way of reading is one step
         return walk.mapping(value, "dict", depth)
     copy = value.copy()
-    if len(copy) != count:  # another thread changed it meanwhile, and what it added may be no text
-        return walk.mapping(value, "dict", depth)
     walk.left -= count
     for item in copy.values():
         t = type(item)

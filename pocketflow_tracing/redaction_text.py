@@ -81,9 +81,10 @@ def scan(text: str) -> str:
 
 # Names of data end where a literal stands, for the same reason; where they begin is looked up from there.
 _PARAMETER = r"=(?<=[\w\]]=)(?=[^\s=])"
-_MEMBER_NAMES = (('":', r'"([^"\\]{1,80})\\{0,3}":'), ("':", r"'([^'\\]{1,80})\\{0,3}':"))
+_QUOTED_NAME = r":(?<=[\"']:)"
+_MEMBER_NAMES = (r'"([^"\\]{1,80})\\{0,3}":', r"'([^'\\]{1,80})\\{0,3}':")
 _MEMBER = r":(?<=[\"']:)\s{0,4}(?=\S)"
-_HEADER = r":(?<=(?i:-key|oken|tion|okie|cret|auth|word):)\s{0,4}(?=\S)"
+_HEADER = r":(?<=[yYnNeEtThHdD]:)(?<=(?i:-key|oken|tion|okie|cret|auth|word):)\s{0,4}(?=\S)"
 _HEADER_NAME = r"(?i)(?<![\w-])(?:x-[\w-]{1,80}|api-key|(?:proxy-)?authori[sz]ation|(?:set-)?cookie)\Z"
 _HEADER_START = r"(?:[A-Za-z]{2,20} [^\s\"']{6}|[^\s\"'\\]{8}|[^\s=;\"']{1,80}=)"
 """How the value of a header begins: with a scheme and a credential, a long word, or a cookie."""
@@ -109,11 +110,12 @@ def scan_value(text: str, hits: Hits) -> str:
         text = _compiled(_CREDENTIAL).sub(f"Bearer {REPLACEMENT}", text)
     if "=" in text:
         text = _without_named(text, _PARAMETER, _end_of_parameter, hits)
-    for hint, names in _MEMBER_NAMES:
-        if hint in text and any(map(hits, set(_compiled(names).findall(text)))):
-            text = _without_named(text, _MEMBER, _end_of_member, hits)
-            break
     if ":" in text:
+        # a regex looks for two characters in a third of the time that `in` takes
+        if _compiled(_QUOTED_NAME).search(text) and any(
+            any(map(hits, set(_compiled(names).findall(text)))) for names in _MEMBER_NAMES
+        ):
+            text = _without_named(text, _MEMBER, _end_of_member, hits)
         text = _without_named(text, _HEADER, _end_of_header, hits)
     return text
 

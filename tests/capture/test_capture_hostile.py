@@ -331,6 +331,20 @@ def test_the_cost_of_a_huge_container_does_not_grow_with_it():
     assert cost(huge) < 3 * cost(small)
     assert cost({n: n for n in range(200_000)}) < 5 * cost({n: n for n in range(200)})
     assert cost(set(range(200_000))) < 5 * cost(set(range(200)))
+    for make in (
+        collections.deque,
+        lambda numbers: dict.fromkeys(numbers).values(),
+        lambda numbers: collections.Counter(numbers),
+        lambda numbers: ValueError(*numbers),
+        lambda numbers: type("Row", (tuple,), {"_fields": tuple(f"f{n}" for n in numbers)})(numbers),
+        np.array,
+        lambda numbers: np.ma.masked_array(numbers, mask=False),
+        lambda numbers: pd.DataFrame({"a": numbers, "b": "text"}, index=numbers),
+        lambda numbers: pl.DataFrame({"a": numbers}),
+        lambda numbers: pl.DataFrame({"a": [list(numbers)]}),
+        lambda numbers: array.array("q", numbers),
+    ):
+        assert cost(make(range(200_000))) < 4 * cost(make(range(2_000))) + 0.0001
 
 
 def test_values_that_other_threads_change_while_they_are_read():

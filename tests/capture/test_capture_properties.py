@@ -7,7 +7,10 @@ import copy
 import json
 import pickle
 import string
+import types
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,6 +21,14 @@ from pocketflow_tracing.capture_types import Cut, Elided, Note, Pairs, Tagged
 from pocketflow_tracing.redaction import Rules, redact_text
 from pocketflow_tracing.redaction_text import scan_value
 from pocketflow_tracing.render import render
+
+
+def error(args) -> ValueError:
+    """An error whose dict is there already: Python makes it when it is first asked for, which pickle shows."""
+    made = ValueError(*args)
+    assert not vars(made)
+    return made
+
 
 SCALARS = (
     st.none()
@@ -49,6 +60,12 @@ VALUES = st.recursive(
         | st.lists(inner, max_size=5).map(collections.deque)
         | st.dictionaries(KEYS, inner, max_size=5).map(collections.OrderedDict)
         | st.sets(SCALARS.filter(lambda v: v == v), max_size=5)
+        | st.lists(inner, max_size=4).map(error)
+        | st.dictionaries(st.text("ab", min_size=1, max_size=3), inner, max_size=5).map(
+            lambda d: types.SimpleNamespace(**d)
+        )
+        | st.lists(st.integers(-5, 5), max_size=20).map(np.array)
+        | st.lists(st.floats(), max_size=8).map(lambda items: pd.Series(items, dtype="float64"))
     ),
     max_leaves=60,
 )
