@@ -23,7 +23,7 @@ from . import (  # noqa: F401 - each registers its readers
     capture_stdlib,
 )
 from .capture_errors import ErrorSnapshot, describe_exception
-from .capture_kinds import mro_of, name_of, shape_of
+from .capture_kinds import mro_of, name_of, shape_of, taken
 from .capture_types import (
     CUT_KEY,
     DEFAULT_LIMITS,
@@ -151,11 +151,10 @@ class Walk:
         keep = self.window(count, depth)
         if keep < 0:
             return Elided(name, count)
-        # list(islice(…)) runs without giving up the GIL: no other thread changes the dict meanwhile.
         if count <= keep:
-            return self.rows(Ends(list(islice(dict.items(value), keep))), value, name, depth)
-        tail = list(islice(reversed(dict.items(value)), keep // 2))[::-1]
-        head = list(islice(dict.items(value), keep - keep // 2))
+            return self.rows(Ends(taken(iter, dict.items(value), keep)), value, name, depth)
+        tail = taken(reversed, dict.items(value), keep // 2)[::-1]
+        head = taken(iter, dict.items(value), keep - keep // 2)
         return self.rows(Ends(head, count - keep, tail), value, name, depth)
 
     def rows(self, ends: Ends, owner: object, name: str, depth: int) -> Snapshot:

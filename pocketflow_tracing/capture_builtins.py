@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import gc
 from collections import OrderedDict, deque
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from .capture_kinds import Shape, attributes_of, kind, mro_of
+from .capture_kinds import Shape, attributes_of, kind, mro_of, taken
 from .capture_types import Elided, Ends, Snapshot, Tagged
 
 if TYPE_CHECKING:
@@ -133,7 +132,7 @@ def _read_set(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     keep = walk.window(count, depth)
     if keep < 0:
         return Elided(shape.name, count)
-    head = list(islice(base.__iter__(value), keep))
+    head = taken(base.__iter__, value, keep)
     if count <= keep:
         head = _in_order(head)
     return _named(shape.name, walk.items(Ends(head, max(count - keep, 0)), value, shape.name, depth))
@@ -161,8 +160,8 @@ def _read_view(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     if keep < 0:
         return Elided(shape.name, count)
     tail_size = keep // 2 if count > keep else 0
-    head = list(islice(value, keep - tail_size))
-    tail = list(islice(reversed(value), tail_size))[::-1]
+    head = taken(iter, value, keep - tail_size)
+    tail = taken(reversed, value, tail_size)[::-1]
     return _named(shape.name, walk.items(Ends(head, max(count - keep, 0), tail), value, shape.name, depth))
 
 
@@ -178,8 +177,8 @@ def _read_deque(value: deque[Any], shape: Shape, walk: Walk, depth: int) -> Snap
     if keep < 0:
         return Elided(shape.name, count)
     tail_size = keep // 2 if count > keep else 0
-    head = list(islice(deque.__iter__(value), keep - tail_size))
-    tail = list(islice(deque.__reversed__(value), tail_size))[::-1]
+    head = taken(deque.__iter__, value, keep - tail_size)
+    tail = taken(deque.__reversed__, value, tail_size)[::-1]
     shown = _named(shape.name, walk.items(Ends(head, max(count - keep, 0), tail), value, shape.name, depth))
     longest = deque.maxlen.__get__(value)
     if longest is not None and type(shown) is Tagged:

@@ -5,10 +5,9 @@ As in `capture_builtins`, through the class that a reader is registered for.
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from .capture_kinds import Shape, attributes_of, is_genuine, kind
+from .capture_kinds import Shape, attributes_of, is_genuine, kind, taken
 from .capture_types import Snapshot, Tagged
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ def _read_model(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     except AttributeError:  # a RootModel never sets it
         extra = None
     if type(extra) is dict:
-        fields.update((key, extra[key]) for key in list(islice(extra, walk.max_items)) if type(key) is str)
+        fields.update((key, item) for key, item in taken(iter, dict.items(extra), walk.max_items) if type(key) is str)
     return walk.fields(fields, value, shape.name, depth)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable
-from itertools import islice
+from itertools import chain, islice
 from types import GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ __all__ = [
     "name_of",
     "qualified_name_of",
     "shape_of",
+    "taken",
 ]
 
 Reader = Callable[[Any, "Shape", "Walk", int], Snapshot]
@@ -105,7 +106,7 @@ class Shape:
     def fields(self, value: object, limit: int) -> tuple[dict[str, Any], int]:
         """Return an object's fields (instance dict, then slots) and how many are left out beyond the limit."""
         own = self.instance_dict(value)
-        fields = {key: item for key, item in list(islice(dict.items(own), limit)) if type(key) is str}
+        fields = {key: item for key, item in taken(iter, dict.items(own), limit) if type(key) is str}
         if self._slots:
             mro = mro_of(type(value))
             for shown, place, name in self._slots:
@@ -114,6 +115,28 @@ class Shape:
                 except (AttributeError, KeyError):  # noqa: PERF203 - a slot that was never set
                     continue
         return fields, max(dict.__len__(own) - limit, 0)
+
+
+def taken(iterate: Callable[[Any], Any], container: Any, count: int) -> list[Any]:
+    """Return the first entries of a container that other threads may be changing.
+
+    Its iterator is made and used up within one call, during which no other thread runs: one that was made before would
+    notice any change. Only a collection of garbage can let another thread in; then it is tried again.
+
+    Args:
+        iterate: makes the iterator, in C: `iter`, `reversed`, or the `__iter__` of a builtin class.
+        container: what it is made of.
+        count: how many entries at most.
+    """
+    for _ in range(_TRIES):
+        try:
+            return list(islice(chain.from_iterable(map(iterate, (container,))), count))
+        except RuntimeError:  # noqa: PERF203 - changed during iteration
+            continue
+    return list(islice(iterate(container), count))
+
+
+_TRIES = 5
 
 
 def kind(*names: str, first: bool = False) -> Callable[[Reader], Reader]:

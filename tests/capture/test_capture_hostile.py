@@ -348,33 +348,62 @@ def test_the_cost_of_a_huge_container_does_not_grow_with_it():
 
 
 def test_values_that_other_threads_change_while_they_are_read():
-    shared: dict = {"list": [], "dict": {}, "set": set(), "deque": collections.deque()}
+    """Each container is read as it was at one moment, and none is given up."""
+    holder = types.SimpleNamespace()
+    shared: dict = {
+        "list": [], "dict": {}, "set": set(), "deque": collections.deque(maxlen=200), "default": collections.defaultdict(list),
+        "holder": holder, "mixed": {}, "frame": pd.DataFrame({"a": [1]}),
+    }  # fmt: skip
+    shared["view"] = shared["dict"].values()
     stop = threading.Event()
 
     def change():
         n = 0
         while not stop.is_set():
             n += 1
+            come, gone = f"k{n % 260}", f"k{(n * 7) % 260}"
             shared["list"].append(n)
-            shared["dict"][str(n % 60)] = n
-            shared["dict"].pop(str((n * 7) % 60), None)
+            shared["deque"].append(n)
             shared["set"].add(n % 50)
             shared["set"].discard((n * 3) % 50)
-            shared["deque"].append(n)
-            if n % 1000 == 0:
+            shared["default"][come].append(n)
+            shared["frame"][f"c{n % 70}"] = n
+            for changing in (shared["dict"], shared["default"], holder.__dict__, shared["mixed"]):
+                changing[come] = n
+                changing.pop(gone, None)
+            shared["mixed"][n % 20] = n
+            shared["mixed"].pop(n % 11, None)
+            if n % 500 == 0:
                 shared["list"].clear()
+                shared["dict"].clear()
+                shared["frame"] = pd.DataFrame({"a": [1]})
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     thread = threading.Thread(target=change)
     thread.start()
     try:
-        for _ in range(2000):
-            json.dumps(render(snapshot(shared), RULES), allow_nan=False)
+        for _ in range(500):
+            text = json.dumps(render(snapshot({**shared, "frame": None}), RULES), allow_nan=False)
+            assert "unreadable" not in text
+            json.dumps(render(snapshot(shared["frame"]), RULES), allow_nan=False)
     finally:
         stop.set()
         thread.join()
         sys.setswitchinterval(interval)
+
+
+def test_a_frame_in_the_middle_of_a_change_is_read():
+    """Another thread has put a column into the blocks that does not stand among the labels yet."""
+    frame = pd.DataFrame({"a": [1], "b": ["x"], "c": [2.0]})
+    changing = pd.DataFrame({"a": [1]})
+    changing._mgr.blocks = frame._mgr.blocks
+    assert render(snapshot(changing), RULES) == {
+        "__type__": "pandas.DataFrame",
+        "shape": [1, 1],
+        "columns": {"a": "int64"},
+        "head": [{"a": 1}],
+    }
 
 
 def test_later_changes_do_not_reach_a_snapshot():
