@@ -110,6 +110,7 @@ class _Search:
     def __init__(self) -> None:
         self.steps: list[dict[str, Json]] = []
         self.left = _MOST_COMPARISONS
+        self.types: dict[int, Any] | None = None
 
     def add(self, path: Path, **form: Json) -> None:
         if len(self.steps) >= _MOST_STEPS:
@@ -135,7 +136,37 @@ class _Search:
         self.left -= 1
         if self.left < 0:
             raise _TooMuchError
-        return same(old, new)
+        if old is new:
+            return True
+        kind = type(new)
+        if kind is not type(old) or old != new:
+            return False
+        if self.types is None or (kind is not dict and kind is not list):
+            if _alike((old,), (new,)):
+                return True
+            # Where 0 became false once it may have a thousand times, and each such value would be walked through again
+            # for every place that it is compared with: from here on the types in each are noted once.
+            self.types = {}
+            return False
+        return bool(self.types_in(old) == self.types_in(new))
+
+    def types_in(self, value: Json) -> Any:
+        """The types of the values in a container, in its form: what tells two apart that Python calls equal."""
+        assert self.types is not None  # noqa: S101 - asked for when there is something to tell apart
+        known = self.types.get(id(value))
+        if known is None:
+            if type(value) is dict:
+                known = {key: self.type_of(item) for key, item in value.items()}
+            else:
+                known = [self.type_of(item) for item in value]
+            self.types[id(value)] = known
+        return known
+
+    def type_of(self, value: Json) -> Any:
+        kind = type(value)
+        if kind is dict or kind is list:
+            return self.types_in(value)
+        return str(value) if kind is float and value == 0.0 else kind
 
     def dicts(self, old: dict[str, Json], new: dict[str, Json], path: Path) -> None:
         for key in old:

@@ -1,16 +1,20 @@
-"""Images, audio and PDFs inside of values: found by their first bytes or as data URIs, shown as type and size."""
+"""Images, audio and PDFs inside of values, shown as type and size.
+
+They are found by their first bytes, as data URIs, or as the base64 that APIs of LLMs take.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import re
 from hashlib import sha256
 from time import sleep  # our own names: hosts put mocks on the module
 from typing import NamedTuple
 
 from .records import Json
 
-__all__ = ["Medium", "medium", "mime_of_bytes", "mime_of_uri", "size_of_uri", "summary"]
+__all__ = ["BEGINNINGS", "Medium", "medium", "mime_of_bytes", "mime_of_text", "size_of_text", "summary"]
 
 SENDABLE = frozenset({
     "image/png", "image/jpeg", "image/jpg", "image/webp", "image/gif", "image/svg+xml", "image/tiff", "image/bmp",
@@ -33,6 +37,9 @@ _MAGIC = (
 )
 _RIFF = {b"WAVE": "audio/wav", b"WEBP": "image/webp"}
 _BOXES = {b"avif": "image/avif", b"heic": "image/heic", b"heix": "image/heic", b"M4A ": "audio/mp4"}
+BEGINNINGS = frozenset({"data", "iVBO", "/9j/", "R0lG", "JVBE", "UklG", "SUQz", "T2dn", "Zkxh"})
+"""How a text may begin that holds a medium: a data URI, or the base64 of one of the beginnings above."""
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{256}").match
 _LONGEST_HEADER = 200
 _PIECE = 1 << 18
 """Characters of base64 that are decoded before other threads may run, about 0.3 ms."""
@@ -77,19 +84,31 @@ def mime_of_bytes(content: bytes) -> str | None:
     return None
 
 
-def mime_of_uri(text: str) -> str | None:
-    """The type that a data URI says it holds, None for any other text and for other kinds of data."""
+def mime_of_text(text: str) -> str | None:
+    """The type of a medium that a text holds, as a data URI or as bare base64, None for any other text."""
+    if text.startswith("data:"):
+        return _mime_of_uri(text)
+    if text[:4] not in BEGINNINGS or _BASE64(text) is None:
+        return None
+    return mime_of_bytes(base64.b64decode(text[:16]))
+
+
+def _mime_of_uri(text: str) -> str | None:
     header, comma, _ = text[5:_LONGEST_HEADER].partition(",")
     parts = header.lower().split(";")
-    if not text.startswith("data:") or not comma or "base64" not in parts[1:]:
+    if not comma or "base64" not in parts[1:]:
         return None
     mime = parts[0].strip()
     return mime if mime.startswith(("image/", "audio/")) or mime == "application/pdf" else None
 
 
-def size_of_uri(text: str) -> int:
-    """About the bytes that a data URI holds, without decoding it."""
-    return (len(text) - text.index(",") - 1) * 3 // 4 - text[-2:].count("=")
+def size_of_text(text: str) -> int:
+    """About the bytes that a data URI or base64 holds, without decoding it."""
+    return (len(text) - _start(text)) * 3 // 4 - text[-2:].count("=")
+
+
+def _start(text: str) -> int:
+    return text.index(",") + 1 if text.startswith("data:") else 0
 
 
 def summary(mime: str, size: int) -> dict[str, Json]:
@@ -102,7 +121,7 @@ def medium(value: bytes | str, mime: str) -> Medium | None:
     """A medium ready to be sent, None when Langfuse does not take its type or the data URI cannot be decoded.
 
     Args:
-        value: bytes, or a data URI.
+        value: bytes, a data URI or base64.
         mime: their type.
     """
     if mime not in SENDABLE:
@@ -115,12 +134,11 @@ def medium(value: bytes | str, mime: str) -> Medium | None:
     return Medium(digest.replace("+", "-").replace("/", "_")[:22], digest, mime, len(content), content, source)
 
 
-def _decoded(uri: str) -> bytes | None:
-    start = uri.index(",") + 1
+def _decoded(text: str) -> bytes | None:
     pieces = []
     try:
-        for position in range(start, len(uri), _PIECE):
-            pieces.append(base64.b64decode(uri[position : position + _PIECE].translate(_URL_SAFE), validate=True))
+        for position in range(_start(text), len(text), _PIECE):
+            pieces.append(base64.b64decode(text[position : position + _PIECE].translate(_URL_SAFE), validate=True))
             sleep(0)  # an event loop must not feel a large image
     except (binascii.Error, ValueError):
         return None

@@ -14,7 +14,8 @@ from ._values import Values, rendered_text
 from .recorder import Run, Span
 from .records import Json, RunRecord, SpanRecord
 from .redaction import Rules
-from .render import render, render_exception
+from .render import render
+from .render_errors import render_exception
 
 __all__ = ["process_id", "run_record", "span_record"]
 

@@ -14,11 +14,17 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-from . import capture_builtins as _builtins  # noqa: F401 - registers its readers
-from . import capture_libraries as _libraries  # noqa: F401 - registers its readers
-from . import capture_stdlib as _stdlib  # noqa: F401 - registers its readers
+from . import (  # noqa: F401 - each registers its readers
+    capture_arrays,
+    capture_builtins,
+    capture_clients,
+    capture_code,
+    capture_frames,
+    capture_stdlib,
+)
+from ._guard import is_hosts
 from .capture_errors import ErrorSnapshot, describe_exception
-from .capture_kinds import mro_of, name_of, shape_of
+from .capture_kinds import mro_of, name_of, shape_of, taken
 from .capture_types import (
     CUT_KEY,
     DEFAULT_LIMITS,
@@ -67,12 +73,20 @@ class Capture:
         serializers: functions from an object to what is recorded in its place, by class; a subclass uses the one of its
             nearest base. They run on the caller's path, because the object changes later. Exact builtins (None, bool,
             int, float, str, bytes, list, tuple, dict) are never passed to them.
+        errors: whether errors that stand among values are shown with their messages.
     """
 
-    __slots__ = ("_limits", "_serializers")
+    __slots__ = ("_errors", "_limits", "_serializers")
 
-    def __init__(self, limits: Limits = DEFAULT_LIMITS, serializers: Mapping[type, Serializer] | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits = DEFAULT_LIMITS,
+        serializers: Mapping[type, Serializer] | None = None,
+        *,
+        errors: bool = True,
+    ) -> None:
         self._limits = limits
+        self._errors = errors
         # Pairs, not a dict: looking a class up would run its metaclass's __hash__.
         self._serializers = tuple((serializers or {}).items())
 
@@ -81,7 +95,7 @@ class Capture:
         t = type(value)
         if t is str or t is int or value is None or t is float or t is bool or t is bytes:
             return value
-        return _read_top(value, Walk(self._limits, self._serializers))
+        return _read_top(value, Walk(self._limits, self._serializers, self._errors))
 
 
 class Walk:
@@ -90,11 +104,13 @@ class Walk:
     Args:
         limits: the budget at the start.
         serializers: the user's functions by class.
+        errors: whether errors are shown with their messages.
     """
 
-    __slots__ = ("left", "max_depth", "max_items", "max_text", "path", "serializers")
+    __slots__ = ("errors", "left", "max_depth", "max_items", "max_text", "path", "serializers")
 
-    def __init__(self, limits: Limits, serializers: tuple[tuple[type, Serializer], ...]) -> None:
+    def __init__(self, limits: Limits, serializers: tuple[tuple[type, Serializer], ...], errors: bool = True) -> None:
+        self.errors = errors
         self.left = limits.max_elements
         self.max_items = limits.max_items
         self.max_depth = limits.max_depth
@@ -136,11 +152,10 @@ class Walk:
         keep = self.window(count, depth)
         if keep < 0:
             return Elided(name, count)
-        # list(islice(…)) runs without giving up the GIL: no other thread changes the dict meanwhile.
         if count <= keep:
-            return self.rows(Ends(list(islice(dict.items(value), keep))), value, name, depth)
-        tail = list(islice(reversed(dict.items(value)), keep // 2))[::-1]
-        head = list(islice(dict.items(value), keep - keep // 2))
+            return self.rows(Ends(taken(iter, dict.items(value), keep)), value, name, depth)
+        tail = taken(reversed, dict.items(value), keep // 2)[::-1]
+        head = taken(iter, dict.items(value), keep - keep // 2)
         return self.rows(Ends(head, count - keep, tail), value, name, depth)
 
     def rows(self, ends: Ends, owner: object, name: str, depth: int) -> Snapshot:
@@ -180,7 +195,9 @@ class Walk:
 def _read_top(value: object, walk: Walk) -> Snapshot:
     try:
         return _read(value, walk, 0)
-    except Exception as error:  # noqa: BLE001 - the contract: whatever a value is, taking its picture does not raise
+    except Exception as error:  # whatever a value is, taking its picture does not raise
+        if is_hosts(error):  # a time limit that struck here
+            raise
         return Note(f"<unreadable: {name_of(type(error))}>")
 
 
@@ -283,7 +300,9 @@ def _read_other(value: object, walk: Walk, depth: int) -> Snapshot:
                         return _serialized(value, serialize, walk, depth)
         shape = shape_of(t)
         return shape.read(value, shape, walk, depth)
-    except Exception as error:  # noqa: BLE001 - one unreadable object must not cost the rest of the picture
+    except Exception as error:  # one unreadable object must not cost the rest of the picture
+        if is_hosts(error):
+            raise
         del walk.path[path_length:]
         return Tagged(name_of(t), {"unreadable": name_of(type(error))})
 
@@ -296,7 +315,9 @@ def _serialized(value: object, serialize: Serializer, walk: Walk, depth: int) ->
         return Elided(name, 0)
     try:
         result = serialize(value)
-    except Exception as error:  # noqa: BLE001 - the user's function fails for itself, not for the run
+    except Exception as error:  # the user's function fails for itself, not for the run
+        if is_hosts(error):
+            raise
         return Note(f"<serializer failed: {name_of(type(error))}>")
     walk.path.append(id(value))
     shown = walk.value(result, depth + 1)

@@ -1,4 +1,4 @@
-"""How builtin objects and containers are read: each as what a developer wants to see of it.
+"""How builtin values and containers are read: each as what a developer wants to see of it.
 
 Every reader uses the methods and descriptors of the class it is registered for, never those of a subclass.
 """
@@ -6,21 +6,10 @@ Every reader uses the methods and descriptors of the class it is registered for,
 from __future__ import annotations
 
 import gc
-import types
 from collections import OrderedDict, deque
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from .capture_kinds import (
-    Shape,
-    attributes_of,
-    is_genuine,
-    kind,
-    mro_of,
-    name_of,
-    qualified_name_of,
-    shape_of,
-)
+from .capture_kinds import Shape, attributes_of, kind, mro_of, taken
 from .capture_types import Elided, Ends, Snapshot, Tagged
 
 if TYPE_CHECKING:
@@ -87,9 +76,10 @@ def _read_list(value: list[Any], shape: Shape, walk: Walk, depth: int) -> Snapsh
 
 @kind("builtins.tuple")
 def _read_tuple(value: tuple[Any, ...], shape: Shape, walk: Walk, depth: int) -> Snapshot:
-    for cls in mro_of(type(value)):
+    count = tuple.__len__(value)
+    for cls in mro_of(type(value)) if count <= walk.max_items else ():
         names = attributes_of(cls).get("_fields")
-        if type(names) is tuple and len(names) == tuple.__len__(value) and all(type(name) is str for name in names):
+        if type(names) is tuple and len(names) == count and all(type(name) is str for name in names):
             return walk.fields(dict(zip(names, tuple.__iter__(value), strict=True)), value, shape.name, depth)
     return _sequence(value, tuple.__getitem__, shape, walk, depth)
 
@@ -142,7 +132,7 @@ def _read_set(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     keep = walk.window(count, depth)
     if keep < 0:
         return Elided(shape.name, count)
-    head = list(islice(base.__iter__(value), keep))
+    head = taken(base.__iter__, value, keep)
     if count <= keep:
         head = _in_order(head)
     return _named(shape.name, walk.items(Ends(head, max(count - keep, 0)), value, shape.name, depth))
@@ -170,8 +160,8 @@ def _read_view(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     if keep < 0:
         return Elided(shape.name, count)
     tail_size = keep // 2 if count > keep else 0
-    head = list(islice(value, keep - tail_size))
-    tail = list(islice(reversed(value), tail_size))[::-1]
+    head = taken(iter, value, keep - tail_size)
+    tail = taken(reversed, value, tail_size)[::-1]
     return _named(shape.name, walk.items(Ends(head, max(count - keep, 0), tail), value, shape.name, depth))
 
 
@@ -187,8 +177,8 @@ def _read_deque(value: deque[Any], shape: Shape, walk: Walk, depth: int) -> Snap
     if keep < 0:
         return Elided(shape.name, count)
     tail_size = keep // 2 if count > keep else 0
-    head = list(islice(deque.__iter__(value), keep - tail_size))
-    tail = list(islice(deque.__reversed__(value), tail_size))[::-1]
+    head = taken(deque.__iter__, value, keep - tail_size)
+    tail = taken(deque.__reversed__, value, tail_size)[::-1]
     shown = _named(shape.name, walk.items(Ends(head, max(count - keep, 0), tail), value, shape.name, depth))
     longest = deque.maxlen.__get__(value)
     if longest is not None and type(shown) is Tagged:
@@ -204,74 +194,3 @@ def _read_range(value: range, shape: Shape, _walk: Walk, _depth: int) -> Snapsho
 @kind("builtins.slice")
 def _read_slice(value: slice, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     return walk.fields({"start": value.start, "stop": value.stop, "step": value.step}, value, shape.name, depth)
-
-
-@kind("builtins.generator", "builtins.coroutine", "builtins.async_generator")
-def _read_generator(value: Any, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
-    return Tagged(shape.name, {"name": str.__str__(value.__qualname__)})
-
-
-@kind("builtins.function")
-def _read_function(value: types.FunctionType, _shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
-    return Tagged("function", {"name": _function_name(value)})
-
-
-def _function_name(value: Any) -> str:
-    module, name = value.__module__, str.__str__(value.__qualname__)
-    return f"{module}.{name}" if type(module) is str else name
-
-
-@kind("builtins.builtin_function_or_method")
-def _read_builtin(value: types.BuiltinFunctionType, _shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
-    # Its __qualname__ would ask __self__ for its name.
-    return Tagged("function", {"name": value.__name__})
-
-
-@kind("builtins.method")
-def _read_method(value: types.MethodType, _shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
-    function: Any = value.__func__
-    name = _function_name(function) if type(function) is types.FunctionType else name_of(type(function))
-    return Tagged("method", {"name": name, "self": name_of(type(value.__self__))})
-
-
-@kind("functools.partial")
-def _read_partial(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
-    attributes = attributes_of(shape.base)
-    parts = {name: attributes[name].__get__(value) for name in ("func", "args", "keywords")}
-    return walk.fields(parts, value, shape.name, depth)
-
-
-@kind("builtins.type", first=True)
-def _read_class(value: type, _shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
-    return Tagged("class", {"name": qualified_name_of(value).removeprefix("builtins.")})
-
-
-@kind("builtins.module")
-def _read_module(value: types.ModuleType, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
-    name = shape.instance_dict(value).get("__name__")
-    return Tagged("module", {"name": name if type(name) is str else "?"})
-
-
-@kind("_thread.lock")
-def _read_lock(value: Any, _shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
-    return Tagged("lock", {"locked": value.locked()})
-
-
-@kind("_io._IOBase", "_io._TextIOBase", "_io._BufferedIOBase", "_io._RawIOBase")
-def _read_file(value: Any, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
-    """A file: its name and mode, read from the FileIO at its bottom if all on the way is Python's own."""
-    at = value
-    for _ in range(3):
-        own = shape_of(type(at))
-        name = qualified_name_of(type(at)) if is_genuine(type(at)) else ""
-        if name == "_io.FileIO":
-            path = own.instance_dict(at).get("name")
-            known = path if type(path) is str or type(path) is int else None
-            return Tagged(shape.name, {"name": known, "mode": at.mode, "closed": at.closed})
-        if name == "_io.TextIOWrapper":
-            at = at.buffer
-        elif name in {"_io.BufferedReader", "_io.BufferedWriter", "_io.BufferedRandom"}:
-            at = at.raw
-        else:
-            break
-    return Tagged(shape.name, {})

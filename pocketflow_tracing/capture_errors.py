@@ -99,7 +99,7 @@ def _describe(error: BaseException, chain: int, seen: list[int]) -> ErrorSnapsho
     notes = dict.get(_get_dict(error), "__notes__")
     return ErrorSnapshot(
         type_name=name,
-        message=message_of(error),
+        message=_message_of(error),
         frames=frames,
         cut_frames=cut,
         notes=tuple([note for note in notes[:_MAX_MEMBERS] if type(note) is str]) if type(notes) is list else (),
@@ -109,22 +109,30 @@ def _describe(error: BaseException, chain: int, seen: list[int]) -> ErrorSnapsho
     )
 
 
-def message_of(error: BaseException) -> Snapshot:
-    """Return an exception's text; its arguments where the text would need code of the user's."""
+def _message_of(error: BaseException) -> Snapshot:
+    """Return an exception's text; the snapshot of its arguments where it has none for us."""
+    text = _text_of(error)
+    if text is not None:
+        return text
+    from .capture import snapshot  # noqa: PLC0415 - the two call each other
+
+    return snapshot(_arguments(error))
+
+
+def _arguments(error: BaseException) -> object:
     args = _get_args(error)
-    if _has_builtin_str(error) and _is_plain(args):
+    return args[0] if type(args) is tuple and len(args) == 1 else args
+
+
+def _text_of(error: BaseException) -> str | None:
+    """Return an exception's text, None where that would need code of the user's."""
+    if _has_builtin_str(error) and _is_plain(_get_args(error)):
         return str(error)
     members = _members(error)
     if members:
         text = attributes_of(_group_of(error))["message"].__get__(error)
         return f"{str.__str__(text)} ({len(members)} sub-exception{'s' * (len(members) != 1)})"
-    title = _validation_message(error)
-    if title is not None:
-        return title
-    from .capture import snapshot  # noqa: PLC0415 - the two call each other
-
-    shown = snapshot(args)
-    return shown[0] if type(shown) is list and len(shown) == 1 else shown
+    return _validation_message(error)
 
 
 def _has_builtin_str(error: BaseException) -> bool:
@@ -241,11 +249,17 @@ def _frames(traceback: TracebackType | None) -> tuple[tuple[Frame, ...], int]:
 @kind("builtins.BaseException", first=True)
 def _read_exception(value: BaseException, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     """An exception that stands in a value: its message and the fields that its class gave it."""
+    if not walk.errors:
+        return Tagged(shape.name, {"message": Note("<hidden>")})
     fields, cut = shape.fields(value, walk.max_items)
     own = shape.instance_dict(value)
     # Slots of the builtin exceptions (errno, lineno …) say again what the message says.
     fields = {name: field for name, field in fields.items() if name in own and name != "__notes__"}
-    shown = walk.fields({"message": message_of(value), **fields}, value, shape.name, depth)
+    members = _members(value)
+    if members:
+        fields["exceptions"] = members
+    text = _text_of(value)
+    shown = walk.fields({"message": _arguments(value) if text is None else text, **fields}, value, shape.name, depth)
     if cut and type(shown) is Tagged:
         shown.fields[CUT_KEY] = Cut(cut)
     return shown

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable
-from itertools import islice
+from itertools import chain, islice
 from types import GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ __all__ = [
     "Reader",
     "Shape",
     "attributes_of",
+    "bases_of",
     "is_genuine",
     "kind",
     "module_named",
@@ -30,6 +31,7 @@ __all__ = [
     "name_of",
     "qualified_name_of",
     "shape_of",
+    "taken",
 ]
 
 Reader = Callable[[Any, "Shape", "Walk", int], Snapshot]
@@ -50,6 +52,10 @@ _READERS: dict[str, tuple[Reader, bool]] = {}
 _SHAPES: dict[int, tuple[Shape, weakref.ref[type]]] = {}
 """By id of the class: hashing a class would run its metaclass's `__hash__`. An entry leaves with its class."""
 
+_BASES: dict[str, frozenset[str]] = {}
+"""Name of a class that was read → names of those it derives from: a policy for them is one for it."""
+
+_MOST_BASES = 10_000
 _SECRET_CLASSES = frozenset({"SecretStr", "SecretBytes", "_SecretBase", "_SecretField"})
 _DECLARING = ("__dataclass_fields__", "__attrs_attrs__", "__pydantic_fields__")
 _PLAIN_DEPTH = 3
@@ -68,12 +74,13 @@ class Shape:
     `exact` is whether the class is the library's own, no subclass or look-alike: only then may its methods be called.
     """
 
-    __slots__ = ("_dict_place", "_slots", "base", "exact", "levels", "name", "read")
+    __slots__ = ("_dict_place", "_slots", "base", "bases", "exact", "levels", "name", "read")
 
     def __init__(self, cls: type, read: Reader, base: type) -> None:
         self.read = read
         self.base = base
         self.name = name_of(cls)
+        self.bases = frozenset(map(name_of, mro_of(cls)[1:-1]))
         self.exact = base is cls and is_genuine(cls)
         self.levels = _PLAIN_DEPTH
         self._dict_place: int | None = None
@@ -99,7 +106,7 @@ class Shape:
     def fields(self, value: object, limit: int) -> tuple[dict[str, Any], int]:
         """Return an object's fields (instance dict, then slots) and how many are left out beyond the limit."""
         own = self.instance_dict(value)
-        fields = {key: item for key, item in list(islice(dict.items(own), limit)) if type(key) is str}
+        fields = {key: item for key, item in taken(iter, dict.items(own), limit) if type(key) is str}
         if self._slots:
             mro = mro_of(type(value))
             for shown, place, name in self._slots:
@@ -108,6 +115,28 @@ class Shape:
                 except (AttributeError, KeyError):  # noqa: PERF203 - a slot that was never set
                     continue
         return fields, max(dict.__len__(own) - limit, 0)
+
+
+def taken(iterate: Callable[[Any], Any], container: Any, count: int) -> list[Any]:
+    """Return the first entries of a container that other threads may be changing.
+
+    Its iterator is made and used up within one call, during which no other thread runs: one that was made before would
+    notice any change. Only a collection of garbage can let another thread in; then it is tried again.
+
+    Args:
+        iterate: makes the iterator, in C: `iter`, `reversed`, or the `__iter__` of a builtin class.
+        container: what it is made of.
+        count: how many entries at most.
+    """
+    for _ in range(_TRIES):
+        try:
+            return list(islice(chain.from_iterable(map(iterate, (container,))), count))
+        except RuntimeError:  # noqa: PERF203 - changed during iteration
+            continue
+    return list(islice(iterate(container), count))
+
+
+_TRIES = 5
 
 
 def kind(*names: str, first: bool = False) -> Callable[[Reader], Reader]:
@@ -129,7 +158,18 @@ def shape_of(cls: type) -> Shape:
     shape = _decide(cls)
     key = id(cls)
     _SHAPES[key] = (shape, weakref.ref(cls, lambda _: _SHAPES.pop(key, None)))
+    if shape.bases:
+        if len(_BASES) >= _MOST_BASES:  # of classes that are long gone
+            known = [shape for shape, _ in list(_SHAPES.values())]
+            _BASES.clear()
+            _BASES.update((shape.name, shape.bases) for shape in known if shape.bases)
+        _BASES[shape.name] = _BASES.get(shape.name, frozenset()) | shape.bases
     return shape
+
+
+def bases_of(name: str) -> frozenset[str]:
+    """Return the names of the classes that classes of this name derive from, as far as their instances were read."""
+    return _BASES.get(name, frozenset())
 
 
 def _decide(cls: type) -> Shape:

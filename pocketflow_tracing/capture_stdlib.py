@@ -1,4 +1,4 @@
-"""How values of the standard library and of pydantic are read: enums, moments, numbers, paths, models.
+"""How values of the standard library are read: enums, moments, numbers, paths, addresses.
 
 As in `capture_builtins`, through the class that a reader is registered for.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .capture_kinds import Shape, attributes_of, is_genuine, kind, name_of, qualified_name_of, shape_of
@@ -16,6 +15,7 @@ from .capture_types import Note, Snapshot, Tagged
 if TYPE_CHECKING:
     from .capture import Walk
 
+_FIRST = 10
 _MAX_DIGITS_BITS = 2000  # about 600 digits: below the least limit that Python can be given for int → str
 
 
@@ -103,11 +103,30 @@ def _read_path(value: Any, shape: Shape, walk: Walk, _depth: int) -> Snapshot:
     return Tagged(shape.name, {"value": os.path.join(*texts) if texts else "."})  # noqa: PTH118 - pathlib is what is read
 
 
-@kind("pydantic.main.BaseModel")
-def _read_model(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
-    """A pydantic model: its fields, then what it took beyond them, as messages of OpenAI and Anthropic may."""
-    fields, _ = shape.fields(value, walk.max_items)
-    extra = attributes_of(shape.base)["__pydantic_extra__"].__get__(value)
-    if type(extra) is dict:
-        fields.update((key, extra[key]) for key in list(islice(extra, walk.max_items)) if type(key) is str)
-    return walk.fields(fields, value, shape.name, depth)
+@kind("ipaddress._BaseAddress", "ipaddress._BaseNetwork")
+def _read_address(value: Any, shape: Shape, walk: Walk, _depth: int) -> Snapshot:
+    if is_genuine(type(value)):
+        return Tagged(shape.name, {"value": str(value)})
+    return Tagged(shape.name, {"value": shape.fields(value, walk.max_items)[0].get("_ip")})
+
+
+@kind("urllib.parse.ParseResult", "urllib.parse.SplitResult", first=True)
+def _read_url(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
+    """A URL in its parts as one text, in which a password is found."""
+    parts = list(tuple.__iter__(value))
+    if shape.exact and all(type(part) is str for part in parts):
+        return Tagged(shape.name, {"value": value.geturl()})
+    return walk.fields({str(place): part for place, part in enumerate(parts[:6])}, value, shape.name, depth)
+
+
+@kind("array.array")
+def _read_array(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
+    base: Any = shape.base
+    count = base.__len__(value)
+    first = base.tolist(base.__getitem__(value, slice(0, _FIRST)))
+    shown = {
+        "typecode": base.typecode.__get__(value),
+        "length": count,
+        "values" if count <= _FIRST else "first": first,
+    }
+    return walk.fields(shown, value, "array.array" if shape.exact else shape.name, depth)

@@ -1,7 +1,7 @@
 """What of a value may leave the process: secrets by name, by shape, by the user's mask and by policy.
 
 Everything here runs on the worker, before any sink. Names are compared in snake case (`X-API-Key`, `apiKey` and
-`API_KEY` are all `api_key`) with glob patterns; texts are searched for the forms in which secrets appear in messages.
+`API_KEY` are all `api_key`) with glob patterns; `redaction_text` looks for secrets inside of texts.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase, translate
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from .capture_kinds import bases_of
 from .capture_types import DEFAULT_LIMITS, Limits
+from .redaction_text import redact_text, scan
 
 if TYPE_CHECKING:
     from .config import TracingConfig
@@ -28,6 +30,7 @@ __all__ = [
     "Rules",
     "redact_text",
     "rules_of",
+    "scan",
 ]
 
 Mask = Callable[[Any, tuple[str | int, ...]], Any]
@@ -44,7 +47,9 @@ DEFAULT_PATTERNS = (
     "*private_key*", "*privatekey*", "*access_key*", "*accesskey*", "*secret_key*", "*secretkey*",
     "*signing_key*", "*encryption_key*", "*ssh_key*", "*account_key*", "*subscription_key*", "*master_key*",
     "credential", "credentials", "*_credential", "*_credentials", "credentials_*", "creds", "*_creds",
-    "jwt", "*_jwt", "*connection_string*",
+    "jwt", "*_jwt", "*connection_string*", "*authorization_header", "userinfo",
+    "*openai_key", "*anthropic_key", "*storage_key", "*session_key", "*license_key", "*accountkey", "*sas_url",
+    "db_pass", "smtp_pass", "user_pass", "userpass", "github_pat", "gitlab_pat",
 )  # fmt: skip
 """Globs over names in snake case that are secrets."""
 
@@ -54,19 +59,16 @@ DEFAULT_EXCEPTIONS = (
     "unk_token", "cls_token", "sep_token", "mask_token", "special_token", "prompt_token", "completion_token",
     "input_token", "output_token", "total_token", "page_token", "*_page_token", "continuation_token",
     "require_auth", "requires_auth", "needs_auth", "use_auth", "is_auth",
+    "*password_policy", "*password_rules", "*password_strength", "*password_length", "*password_*_length",
+    "*password_count", "*api_key_name", "*api_key_env", "*api_key_env_*", "*api_key_header", "bearer_format",
 )  # fmt: skip
-"""Globs over names that the patterns hit and that are no secrets: tokens of a language model or of a page."""
+"""Globs over names that the patterns hit and that are no secrets: tokens of a language model or of a page, and what is
+said about a secret without being one. Where a name could be either (`secret_id`, `password_hint`) it counts as one."""
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[\W_]+")
 _LONGEST_NAME = 200
 _MOST_NAMES = 10_000
-
-
-@cache
-def _compiled(pattern: str, flags: int = 0) -> re.Pattern[str]:
-    """Compile a pattern at its first use: all of them at import would add 5 ms to it."""
-    return re.compile(pattern, flags)
 
 
 @lru_cache(64)
@@ -138,9 +140,10 @@ class Rules:
             pattern is the path's parts joined with dots, "*" stands for any one part, and "shared." at its start may be
             left out: "documents", "shared.documents", "prep_res", "users.*.email". The class of a node or flow before
             it means that node's values alone ("Summarize.prep_res"), by itself all of them ("Summarize");
-            "class:Customer" means objects of a class, wherever they stand. The first pattern that fits decides.
+            "class:Customer" means objects of a class or its subclasses, wherever they stand. The first pattern that fits decides.
         limits: how much of a value is shown.
-        scan_text: look for secrets inside of texts too, by their form: provider keys, passwords in URLs.
+        scan_text: look for secrets inside of texts too: by their form (provider keys, passwords in URLs), and by their name
+            where the text is data (JSON, parameters of a URL, lines of an environment file, headers).
     """
 
     redact: Redactor = field(default_factory=Redactor)
@@ -157,8 +160,9 @@ class Rules:
 
     def policy_of_class(self, name: str) -> Policy:
         """Return what the policy says of objects of a class, "record" if nothing."""
+        names = (name, *bases_of(name))
         for pattern, action in self.policy.items():
-            if pattern.startswith(_CLASS) and fnmatchcase(name, pattern[len(_CLASS) :]):
+            if pattern.startswith(_CLASS) and any(fnmatchcase(known, pattern[len(_CLASS) :]) for known in names):
                 return action
         return "record"
 
@@ -218,93 +222,3 @@ _NODE_VALUES = ("prep_res", "exec_res", "params", "metadata", "action", "error.m
 
 NO_RULES = Rules(Redactor(defaults=False), scan_text=False)
 """Records everything as it is."""
-
-REPLACEMENT = "[redacted]"
-
-# Each pattern starts with a literal, which the regex engine looks for at the speed of str.find (a common \b before it
-# would cost 10 times as much: 1,000 µs for 50 kB of prose); the repetitions are bounded, so that the time is linear.
-# Some are looked for only if the text has an underscore at all.
-_SHAPES = (
-    ("sk-", r"sk-(?<![A-Za-z0-9]sk-)[\w-]{16,300}"),  # OpenAI, Anthropic, Langfuse, OpenRouter
-    ("AKIA", r"AKIA[A-Z0-9]{16}"),
-    ("ASIA", r"ASIA[A-Z0-9]{16}"),
-    ("AIza", r"AIza[\w-]{30,60}"),
-    ("xox", r"xox[abeoprs]-[\w-]{10,300}"),
-    ("eyJ", r"eyJ[\w-]{8,4000}\.[\w-]{8,8000}(?:\.[\w-]{0,4000})?"),  # JWT
-    (
-        "PRIVATE KEY-----",
-        r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?:(?!-----)[\s\S]){0,20000}(?:-----END [A-Z ]{0,40}-----)?",
-    ),
-)
-_UNDERSCORE_SHAPES = tuple(
-    (hint, rf"{hint}\w{{20,300}}")
-    for hint in ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "hf_", "gsk_", "sk_live_", "sk_test_")
-)
-_URL_PASSWORD = r"://([^\s:/?#@\"']{0,200}):([^\s/?#\"']{1,300})@"  # noqa: S105 - it finds them
-
-_BEARER = r"\b(Bearer|Basic)(\s{1,8})(?=[\w.~+/=-]{0,80}[\d=]|[\w.~+/=-]{16})[\w.~+/=-]{6,8000}"
-_NAME = (
-    r"(?<![\w.-])((?:(?:api|access|secret|private|auth)[ ])?[A-Za-z][\w.-]{0,80})"  # its start is tried once per word
-    r"(\\{0,3}[\"']?\s{0,4}(?:=>|=|:(?!//))\s{0,4})"
-)
-_QUOTE = r"[bru]?(\\{0,3}[\"'])"
-_PLAIN_VALUE = r"(?!\[redacted\])[^\s,;&\"'()\[\]{}]{1,4000}"
-_HEADER_VALUE = r"[^\n\"']{1,8000}"
-_LINE_NAMES = ("authorization", "authorisation", "cookie")
-_LONGEST_VALUE = 8000
-
-
-def scan(text: str) -> str:
-    """Replace provider keys, private keys and passwords of URLs in a text."""
-    for hint, shape in _SHAPES:
-        if hint in text:
-            text = _compiled(shape).sub(REPLACEMENT, text)
-    if "_" in text:
-        for hint, shape in _UNDERSCORE_SHAPES:
-            if hint in text:
-                text = _compiled(shape).sub(REPLACEMENT, text)
-    if "@" in text and "://" in text:
-        text = _compiled(_URL_PASSWORD).sub(rf"://\1:{REPLACEMENT}@", text)
-    return text
-
-
-def redact_text(text: str, rules: Rules) -> str:
-    """Replace secrets in free text: an exception's message, a line of code, a log line.
-
-    Args:
-        text: any text.
-        rules: whose names are looked for in `name=value`, `name: value` and `"name": "value"`.
-
-    Returns:
-        The text with "[redacted]" in the place of what looks like a secret; in time linear to its length.
-    """
-    if rules.scan_text:
-        text = scan(text)
-    if rules.redact.idle:
-        return text
-    pieces: list[str] = []
-    at = 0  # the text before is in pieces
-    position = 0
-    find_name = _compiled(_NAME, re.IGNORECASE).search
-    while (match := find_name(text, position)) is not None:
-        position = match.end()
-        if not rules.redact.hits(match[1]):
-            continue
-        end, closing = _value_end(text, position, match[1])
-        if end > position:
-            start = _compiled(_QUOTE).match(text, position)
-            opening = start[0] if start is not None and closing else ""
-            pieces += (text[at:position], opening, REPLACEMENT)
-            at = position = end
-    return _compiled(_BEARER, re.IGNORECASE).sub(rf"\1\2{REPLACEMENT}", "".join((*pieces, text[at:])))
-
-
-def _value_end(text: str, start: int, name: str) -> tuple[int, bool]:
-    """Find where a value ends that begins at `start`, before its closing quote, and whether it is quoted."""
-    quote = _compiled(_QUOTE).match(text, start)
-    if quote is not None:
-        end = text.find(quote[1], quote.end(), quote.end() + _LONGEST_VALUE)
-        return (end if end >= 0 else min(len(text), quote.end() + _LONGEST_VALUE)), True
-    pattern = _HEADER_VALUE if name.lower().endswith(_LINE_NAMES) else _PLAIN_VALUE
-    plain = _compiled(pattern).match(text, start)
-    return (plain.end() if plain is not None else start), False

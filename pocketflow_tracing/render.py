@@ -8,31 +8,27 @@ class instance with its fields, `{"__type__": "Customer", "id": 3}`, anything of
 from __future__ import annotations
 
 import json
-import linecache
 from math import isfinite
-from typing import Any
 
 from . import _media
 from .capture import snapshot
 from .capture_builtins import preview
-from .capture_errors import ErrorSnapshot
-from .capture_types import CUT_KEY, Cut, Elided, Note, Pairs, Snapshot, Tagged
+from .capture_types import CUT_KEY, Cut, Pairs, Snapshot, Tagged
 from .records import Json
-from .redaction import REPLACEMENT, Redactor, Rules, redact_text, scan
+from .redaction import Redactor, Rules
+from .redaction_text import REPLACEMENT, scan, scan_value
+from .render_marks import SHORT_KEY, TYPE_KEY, is_short_scalar, mark, shown_name, summary
 from .render_text import LONGEST_KEY, clean, not_finite, short, size_of, unused
 
-__all__ = ["SHORT_KEY", "TYPE_KEY", "Asides", "apply_mask", "render", "render_exception", "render_summary"]
+__all__ = ["MARGIN", "SHORT_KEY", "TYPE_KEY", "Asides", "apply_mask", "render", "render_summary"]
 
-TYPE_KEY = "__type__"
 HIDDEN = "<hidden>"
 WITHHELD = "<withheld: mask failed>"
 
-_MARGIN = 4096
+MARGIN = 4096
 """Characters beyond a cut that mask and scan also see, so that a secret on the edge is whole for them."""
 
 _LEAST_TEXT = 200
-SHORT_KEY = 20
-"""Characters below which a key holds no secret of any provider's form."""
 _PREVIEW = 64
 _ENTRY_WEIGHT = 16
 """About the bytes that an entry of a container takes beside its text."""
@@ -84,11 +80,11 @@ def render(value: Snapshot, rules: Rules, path: Path = (), asides: Asides | None
 
 def render_summary(value: Snapshot, rules: Rules, path: Path, why: str) -> Json:
     """Turn a snapshot into its type and size, and why it is no more; a short scalar stays what it is."""
-    if _is_short_scalar(value):
+    if is_short_scalar(value):
         return render(value, rules, path)
     shown = _by_path(value, rules, path)
     if shown is None:
-        shown = _summary(value)
+        shown = summary(value)
         if type(shown) is dict:
             shown[CUT_KEY] = why
     return shown
@@ -109,7 +105,7 @@ def _by_path(value: Snapshot, rules: Rules, path: Path) -> Json:
         if policy == "hide":
             return HIDDEN
         if policy == "summarise":
-            return _summary(value)
+            return summary(value)
     return None
 
 
@@ -151,15 +147,17 @@ class _Rendering:
             shown = self.items(value, path)
         elif t is Tagged:
             if self.classes and (policy := self.rules.policy_of_class(value.type_name)) != "record":
-                return HIDDEN if policy == "hide" else _summary(value)
-            shown = self.entries(value.fields, path, {TYPE_KEY: _name(value.type_name)})
+                return HIDDEN if policy == "hide" else summary(value)
+            shown = self.entries(value.fields, path, {TYPE_KEY: shown_name(value.type_name)})
         elif t is bytes:
             mime = _media.mime_of_bytes(value)
             shown = self.medium(value, mime, len(value)) if mime is not None else self.raw(value)
         elif t is Pairs:
+            if self.classes and (policy := self.rules.policy_of_class(value.type_name)) != "record":
+                return HIDDEN if policy == "hide" else summary(value)
             shown = self.pairs(value, path)
         else:
-            return _mark(value)
+            return mark(value)
         return shown if self.mask is None else self.masked(shown, path)
 
     def entries(self, value: dict[str, Snapshot], path: Path, shown: dict[str, Json]) -> Json:
@@ -180,12 +178,15 @@ class _Rendering:
         return shown
 
     def named(self, key: str) -> str:
-        return clean(short(scan(key) if self.scan else key))
+        if not self.scan:
+            return clean(short(key))
+        near = scan(key[: LONGEST_KEY + MARGIN])
+        return clean(short(near, rest=len(key) - LONGEST_KEY - MARGIN))
 
     def items(self, value: list[Snapshot] | tuple[Snapshot, ...], path: Path) -> list[Json]:
         self.entries_seen += len(value)
-        if len(value) == 2 and type(value[0]) is str and self.hits(value[0]):  # a header or parameter as a pair
-            return [self.text(value[0], (*path, 0)), None if value[1] is None else REPLACEMENT]
+        if len(value) == 2 and self.is_secrets_name(value[0]):  # a header or parameter as a pair
+            return [self.value(value[0], (*path, 0)), None if value[1] is None else REPLACEMENT]
         if self.pathless:
             return [self.value(item, ()) for item in value]
         index = 0
@@ -195,16 +196,22 @@ class _Rendering:
             index += item.entries if type(item) is Cut else 1
         return shown
 
+    def is_secrets_name(self, value: Snapshot) -> bool:
+        t = type(value)
+        if t is bytes:  # of a header as ASGI has it
+            return len(value) < LONGEST_KEY and self.hits(value.decode("latin-1"))
+        return t is str and self.hits(value)
+
     def pairs(self, value: Pairs, path: Path) -> Json:
-        shown: dict[str, Json] = {} if value.type_name == "dict" else {TYPE_KEY: _name(value.type_name)}
+        shown: dict[str, Json] = {} if value.type_name == "dict" else {TYPE_KEY: shown_name(value.type_name)}
         for row in value.rows:
             if type(row) is Cut:
-                shown[CUT_KEY] = _mark(row)
+                shown[CUT_KEY] = mark(row)
                 continue
             key, item = row
             name = key if type(key) is str else self.key(key)
-            plain = key.decode("latin-1") if type(key) is bytes else name
-            result = REPLACEMENT if self.hits(plain) and item is not None else self.part(item, (*path, name))
+            is_secret = self.is_secrets_name(key if type(key) is bytes else name)
+            result = REPLACEMENT if is_secret and item is not None else self.part(item, (*path, name))
             shown[unused(self.named(name), shown)] = result
         return shown
 
@@ -215,9 +222,9 @@ class _Rendering:
             return repr(key)
         if t is bytes:
             return repr(key[:LONGEST_KEY])
-        if t is list and all(_is_short_scalar(item) for item in key):
+        if t is list and all(is_short_scalar(item) for item in key):
             return f"({', '.join([repr(item) for item in key])}{',' * (len(key) == 1)})"
-        if t is Tagged and "value" in key.fields and type(key.fields["value"]) is str:
+        if t is Tagged and type(key.fields.get("value")) in {str, int, float, bool} and "name" not in key.fields:
             return str(key.fields["value"])
         if t is Tagged and type(key.fields.get("name")) is str:
             return f"{key.type_name}.{key.fields['name']}"
@@ -227,13 +234,13 @@ class _Rendering:
         policy = self.rules.policy_at(path)
         if policy == "record":
             return self.value(value, path)
-        return HIDDEN if policy == "hide" else _summary(value)
+        return HIDDEN if policy == "hide" else summary(value)
 
     def raw(self, value: bytes) -> Json:
         shown = preview(value[:_PREVIEW])
         if self.scan and len(value) > 7:
-            wide = value[: _PREVIEW + _MARGIN].decode("latin-1")
-            scanned = scan(wide)
+            wide = value[: _PREVIEW + MARGIN].decode("latin-1")
+            scanned = scan_value(wide, self.hits)
             if scanned is not wide and scanned != wide:
                 shown = clean(scanned[:_PREVIEW])
         return {TYPE_KEY: "bytes", "size": len(value), "preview": shown}
@@ -249,8 +256,8 @@ class _Rendering:
         return shown
 
     def text(self, text: str, path: Path) -> Json:
-        if text.startswith("data:") and (mime := _media.mime_of_uri(text)) is not None:
-            shown = self.medium(text, mime, _media.size_of_uri(text))
+        if text[:4] in _media.BEGINNINGS and (mime := _media.mime_of_text(text)) is not None:
+            shown = self.medium(text, mime, _media.size_of_text(text))
             return shown if self.mask is None else self.masked(shown, path)
         limit = min(self.max_text, max(self.text_left, _LEAST_TEXT))
         size = len(text)
@@ -259,15 +266,15 @@ class _Rendering:
             return self.cleaned(text, path)
         half = limit // 2
         self.text_left -= limit
-        head = self.cleaned(text[: half + _MARGIN], path)
-        tail = self.cleaned(text[max(size - half - _MARGIN, half) :], path)
+        head = self.cleaned(text[: half + MARGIN], path)
+        tail = self.cleaned(text[max(size - half - MARGIN, half) :], path)
         if type(head) is not str or type(tail) is not str:
             return head
         return f"{head[:half]} … {size_of(size - 2 * half)} more … {tail[-half:] if half else ''}"
 
     def cleaned(self, text: str, path: Path) -> Json:
         if self.scan and len(text) > 7:  # no secret is shorter
-            text = scan(text)
+            text = scan_value(text, self.hits)
         text = clean(text)
         return text if self.mask is None else self.masked(text, path)
 
@@ -278,7 +285,7 @@ class _Rendering:
             return shown
         try:
             result = mask(shown, path)
-        except Exception:  # noqa: BLE001 - the promise: if the mask fails, the value is withheld and the rest goes on
+        except BaseException:  # noqa: BLE001 - the promise: however the mask fails, the value is withheld and the rest goes on
             return WITHHELD
         if result is shown:
             return shown
@@ -288,110 +295,7 @@ class _Rendering:
         )
 
 
-def render_exception(error: ErrorSnapshot, rules: Rules) -> dict[str, Json]:
-    """Turn an exception's picture into {"type", "message", "traceback": [{"file", "line", "function", "code"}]}.
-
-    Args:
-        error: what `describe_exception` returned.
-        rules: the message passes redaction and the mask, at the path ("error", "message").
-
-    Returns:
-        JSON-ready data; "notes", "cause" or "context" (the same again), "exceptions" (of a group) where there are any.
-    """
-    shown: dict[str, Json] = {"type": _name(error.type_name), "message": _message(error.message, rules)}
-    frames: list[Json] = [
-        {
-            "file": clean(frame.file),
-            "line": frame.line,
-            "function": clean(frame.function),
-            "code": clean(redact_text(short(_code(frame.file, frame.line), 500), rules)),
-        }
-        for frame in error.frames
-    ]
-    if error.cut_frames:
-        frames.insert(len(frames) // 2, {"file": f"{CUT_KEY} {error.cut_frames:,} more frames"})
-    shown["traceback"] = frames
-    if error.notes:
-        shown["notes"] = [_message(note, rules) for note in error.notes]
-    if error.cause is not None:
-        shown["cause" if error.explicit else "context"] = render_exception(error.cause, rules)
-    if error.members:
-        shown["exceptions"] = [render_exception(member, rules) for member in error.members]
-    return shown
-
-
-def _message(message: Snapshot, rules: Rules) -> str:
-    path = ("error", "message")
-    if type(message) is str:
-        limit = rules.limits.max_text
-        if len(message) > limit + 2 * _MARGIN:
-            half = limit // 2
-            message = f"{message[: half + _MARGIN]} {CUT_KEY} {message[-half - _MARGIN :]}"
-        message = redact_text(message, rules)
-    shown = render(message, rules, path)
-    # the texts among an exception's arguments are messages too
-    return shown if type(shown) is str else redact_text(json.dumps(shown, ensure_ascii=False), rules)
-
-
-def _code(file: str, line: int) -> str:
-    try:
-        return linecache.getline(file, line).strip()
-    except Exception:  # noqa: BLE001 - linecache runs loaders of whatever import hook made the module
-        return ""
-
-
-def _name(name: str) -> str:
-    """Clean the name of a class, which a program may have made of anything."""
-    return clean(name if len(name) < SHORT_KEY else scan(name))
-
-
-def _mark(value: Snapshot) -> str:
-    if type(value) is Cut:
-        return f"{CUT_KEY} {value.entries:,} more item{'s' * (value.entries != 1)}"
-    if type(value) is Elided:
-        return f"{CUT_KEY} {_name(value.type_name)} of {value.entries:,} item{'s' * (value.entries != 1)}"
-    return clean(value.text) if type(value) is Note else "<unknown>"
-
-
-def _summary(value: Snapshot) -> Json:
-    """Say a value's type and size, and nothing of its content."""
-    t = type(value)
-    if t is Note:
-        return _mark(value)
-    if t is str or t is bytes:
-        return {TYPE_KEY: t.__name__, "size": len(value)}
-    if t is list or t is dict:
-        return {TYPE_KEY: t.__name__, "size": _count(value)}
-    if t is Tagged:
-        inner = value.fields.get("items", value.fields)
-        return {
-            TYPE_KEY: _name(value.type_name),
-            "size": _count(inner if type(inner) in {list, dict} else value.fields),
-        }
-    if t is Pairs:
-        return {TYPE_KEY: _name(value.type_name), "size": _count(value.rows)}
-    if t is Elided:
-        return {TYPE_KEY: _name(value.type_name), "size": value.entries}
-    return {TYPE_KEY: "NoneType" if value is None else t.__name__}
-
-
-def _count(container: list[Any] | dict[str, Any]) -> int:
-    parts = container.values() if type(container) is dict else container
-    return sum(part.entries if type(part) is Cut else 1 for part in parts)
-
-
 def _names_a_secret(value: dict[str, Snapshot], redactor: Redactor) -> bool:
     """Tell whether a dict is a header, variable or series in the form {"name": "Authorization", "value": …}."""
     name = value.get("name") or value.get("key")
     return type(name) is str and redactor.hits(name)
-
-
-def _is_short_scalar(value: Snapshot) -> bool:
-    t = type(value)
-    return (
-        value is None
-        or t is bool
-        or t is float
-        or (t is int and value.bit_length() < 200)
-        or (t is str and len(value) < 100)
-    )

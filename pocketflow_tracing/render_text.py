@@ -23,9 +23,16 @@ def clean(text: str) -> str:
     return text
 
 
-def short(text: str, limit: int = LONGEST_KEY) -> str:
-    """Keep the beginning of a text, and say how much was left out."""
-    return text if len(text) <= limit else f"{text[:limit]}… {size_of(len(text) - limit)} more"
+def short(text: str, limit: int = LONGEST_KEY, rest: int = 0) -> str:
+    """Keep the beginning of a text, and say how much was left out.
+
+    Args:
+        text: a text, or its beginning.
+        limit: how many characters of it to keep.
+        rest: how many characters come after it that are not in hand; 0 or less for none.
+    """
+    left_out = len(text) - limit + max(rest, 0)
+    return text if left_out <= 0 else f"{text[:limit]}… {size_of(left_out)} more"
 
 
 def size_of(characters: int) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from pocketflow_tracing.capture import describe_exception
 from pocketflow_tracing.redaction import Rules
-from pocketflow_tracing.render import render_exception
+from pocketflow_tracing.render_errors import render_exception
 
 
 class CustomError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
 import collections
 import dataclasses
@@ -11,15 +12,19 @@ import enum
 import fractions
 import functools
 import io
+import ipaddress
+import logging
 import pathlib
 import sys
 import threading
 import types
 import typing
+import urllib.parse
 import uuid
 import zoneinfo
 
 import attrs
+import httpx
 import numpy as np
 import pandas as pd
 import PIL.Image
@@ -84,6 +89,10 @@ class Answer(pydantic.BaseModel):
     _score: int = pydantic.PrivateAttr(3)
 
 
+class Numbers(pydantic.RootModel[list[int]]):
+    pass
+
+
 class Plain:
     """Its property must not run, its class attribute is not its own."""
 
@@ -96,6 +105,10 @@ class Plain:
     @property
     def lazy(self):
         raise AssertionError
+
+    @classmethod
+    def made(cls):
+        return cls()
 
 
 class Slotted:
@@ -186,12 +199,19 @@ GALLERY = [
     (ValueError("boom"), {"__type__": "ValueError", "message": "boom"}),
     (KeyError("k"), {"__type__": "KeyError", "message": "'k'"}),
     (OSError(2, "gone", "f.txt"), {"__type__": "FileNotFoundError", "message": "[Errno 2] gone: 'f.txt'"}),
+    (ipaddress.ip_address("10.0.0.1"), {"__type__": "IPv4Address", "value": "10.0.0.1"}),
+    (urllib.parse.urlparse("http://u:p@h/x?token=t"), {"__type__": "ParseResult", "value": "http://u:[redacted]@h/x?token=[redacted]"}),
+    (array.array("d", [1.0]), {"__type__": "array.array", "typecode": "d", "length": 1, "values": [1.0]}),
     # classes of users
     (Customer(1, ["a"]), {"__type__": "Customer", "id": 1, "tags": ["a"]}),
     (Point(1.0, 2.0), {"__type__": "Point", "x": 1.0, "y": 2.0}),
     (Order(7, Customer(1)), {"__type__": "Order", "number": 7, "customer": {"__type__": "Customer", "id": 1, "tags": []}}),
     (Pair(1, "b"), {"__type__": "Pair", "left": 1, "right": "b"}),
     (Answer(text="a", key="hidden", more=1), {"__type__": "Answer", "text": "a", "key": "[redacted]", "more": 1}),
+    (Numbers([1, 2]), {"__type__": "Numbers", "root": [1, 2]}),
+    (pydantic.HttpUrl("http://u:p@h/"), {"__type__": "HttpUrl", "value": "http://u:[redacted]@h/"}),
+    (httpx.URL("http://u:p@h/?api_key=k"), {"__type__": "URL", "value": "http://u:[redacted]@h/?api_key=[redacted]"}),
+    (httpx.Headers({"Accept": "a", "Authorization": "Bearer b"}), {"__type__": "Headers", "accept": "a", "authorization": "[redacted]"}),
     (Plain(), {"__type__": "Plain", "name": "x", "_private": [1]}),
     (Slotted(), {"__type__": "Slotted", "__hidden": 2, "a": 1}),
     (SlottedChild(), {"__type__": "SlottedChild", "b": 3, "__hidden": 2, "a": 1}),
@@ -213,29 +233,53 @@ GALLERY = [
     (zip([1], [2], strict=False), {"__type__": "zip"}),
     (threading.Lock(), {"__type__": "lock", "locked": False}),
     (threading.RLock(), {"__type__": "RLock"}),
-    (io.StringIO("x"), {"__type__": "StringIO"}),
+    (io.StringIO("x"), {"__type__": "StringIO", "position": 0, "closed": False}),
+    (threading.Event(), {"__type__": "Event", "flag": False}),
+    (threading.Semaphore(3), {"__type__": "Semaphore", "value": 3}),
+    (threading.Thread(name="t", daemon=True), {"__type__": "Thread", "name": "t", "daemonic": True, "ident": None}),
+    (logging.getLogger("a.b"), {"__type__": "Logger", "name": "a.b", "level": 0, "disabled": False}),
+    (Plain.made, {"__type__": "method", "name": f"{MODULE}.Plain.made", "self": "Plain"}),
+    (functools.lru_cache(coroutine), {"__type__": "lru_cache", "wraps": {"__type__": "function", "name": f"{MODULE}.coroutine"}}),
     # NumPy
     (np.arange(6).reshape(2, 3), {"__type__": "numpy.ndarray", "dtype": "int64", "shape": [2, 3], "min": 0, "max": 5, "values": [0, 1, 2, 3, 4, 5]}),
     (np.full((1000, 1536), 0.5, "float32"), {"__type__": "numpy.ndarray", "dtype": "float32", "shape": [1000, 1536], "first": [0.5] * 10}),
-    (np.arange(3000).reshape(1000, 3), {"__type__": "numpy.ndarray", "dtype": "int64", "shape": [1000, 3], "first": list(range(10))}),
+    (np.arange(6000).reshape(2000, 3), {"__type__": "numpy.ndarray", "dtype": "int64", "shape": [2000, 3], "first": list(range(10))}),
+    (np.arange(1536) / 2, {"__type__": "numpy.ndarray", "dtype": "float64", "shape": [1536], "min": 0.0, "max": 767.5, "first": [n / 2 for n in range(10)]}),
+    (np.array([1], "M8[ns]"), {"__type__": "numpy.ndarray", "dtype": "datetime64[ns]", "shape": [1], "min": "1970-01-01T00:00:00.000000001",
+                               "max": "1970-01-01T00:00:00.000000001", "values": ["1970-01-01T00:00:00.000000001"]}),
+    (np.ma.masked_array([1, 2, 3], mask=[0, 1, 0]), {"__type__": "MaskedArray", "dtype": "int64", "shape": [3], "values": [1, "masked", 3]}),
     (np.array(5.0), {"__type__": "numpy.ndarray", "dtype": "float64", "shape": [], "min": 5.0, "max": 5.0, "values": [5.0]}),
     (np.array([]), {"__type__": "numpy.ndarray", "dtype": "float64", "shape": [0], "values": []}),
     (np.array([1.0, np.nan]), {"__type__": "numpy.ndarray", "dtype": "float64", "shape": [2], "min": "NaN", "max": "NaN", "values": [1.0, "NaN"]}),
     (np.array([Customer(1)], dtype=object), {"__type__": "numpy.ndarray", "dtype": "object", "shape": [1], "values": [{"__type__": "Customer", "id": 1, "tags": []}]}),
-    (np.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")]), {"__type__": "numpy.ndarray", "dtype": "[('a', '<i4'), ('b', '<f8')]", "shape": [1], "values": [[1, 2.0]]}),
+    (np.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")]), {"__type__": "numpy.ndarray", "dtype": "[('a', '<i4'), ('b', '<f8')]", "shape": [1], "values": [{"a": 1, "b": 2.0}]}),
     (np.float32(1.5), {"__type__": "numpy.float32", "value": 1.5}),
     (np.float64(1.5), {"__type__": "numpy.float64", "value": 1.5}),
+    (np.longdouble(1.5), {"__type__": "numpy.longdouble", "value": "1.5"}),
+    (np.datetime64("2026-11-01T00:00:00.123456789"), {"__type__": "numpy.datetime64", "value": "2026-11-01T00:00:00.123456789"}),
+    ({np.int64(3): 1}, {"3": 1}),
+    (np.dtype("float32"), {"__type__": "Float32DType", "value": "float32"}),
     (np.int8(3), {"__type__": "numpy.int8", "value": 3}),
     (np.bool_(True), {"__type__": f"numpy.{np.bool_.__name__}", "value": True}),
     # frames and series
     (pd.DataFrame({"a": [1, 2], "b": [1.5, None]}),
      {"__type__": "pandas.DataFrame", "shape": [2, 2], "columns": {"a": "int64", "b": "float64"}, "head": [{"a": 1, "b": 1.5}, {"a": 2, "b": "NaN"}]}),
     (pd.Series([1, 2, 3], name="s"), {"__type__": "pandas.Series", "name": "s", "dtype": "int64", "length": 3, "head": [1, 2, 3]}),
+    (pd.Series({"x": 1, "y": 2}), {"__type__": "pandas.Series", "name": None, "dtype": "int64", "length": 2, "index": ["x", "y"], "head": [1, 2]}),
+    (pd.DataFrame({"v": [1]}, index=pd.MultiIndex.from_tuples([("a", 1)])),
+     {"__type__": "pandas.DataFrame", "shape": [1, 1], "columns": {"v": "int64"}, "index": [["a", 1]], "head": [{"v": 1}]}),
+    (pd.DataFrame([[1, 2]], columns=["a", "a"]),
+     {"__type__": "pandas.DataFrame", "shape": [1, 2], "columns": {"a": "int64", "a (1)": "int64"}, "head": [{"a": 1, "a (1)": 2}]}),
+    (pd.Period("2026-11"), {"__type__": "pandas.Period", "value": "2026-11"}),
+    (pd.Interval(0, 1), {"__type__": "pandas.Interval", "left": 0, "right": 1, "closed": "right"}),
+    (pd.Categorical([1]), {"__type__": "pandas.Categorical", "length": 1, "categories": {"__type__": "pandas.Index", "dtype": "int64", "length": 1, "head": [1]}, "head": [1]}),
     (pd.Index([1, 2]), {"__type__": "pandas.Index", "dtype": "int64", "length": 2, "head": [1, 2]}),
     (pd.Timestamp("2026-11-01"), {"__type__": "Timestamp", "value": "2026-11-01T00:00:00"}),
     ([pd.NaT, pd.NA], ["NaT", "NA"]),
     (pl.DataFrame({"a": [1, 2], "b": ["x", None]}),
      {"__type__": "polars.DataFrame", "shape": [2, 2], "columns": {"a": "Int64", "b": "String"}, "head": [{"a": 1, "b": "x"}, {"a": 2, "b": None}]}),
+    (pl.DataFrame({"l": [[1, 2]], "e": pl.Series(["a"], dtype=pl.Enum(["a"]))}),
+     {"__type__": "polars.DataFrame", "shape": [1, 2], "columns": {"l": "List(Int64)", "e": "Enum of 1"}, "head": [{"l": [1, 2], "e": "a"}]}),
     (pl.Series("s", [1, 2]), {"__type__": "polars.Series", "name": "s", "dtype": "Int64", "length": 2, "head": [1, 2]}),
     (pl.DataFrame({"a": [1]}).lazy(), {"__type__": "polars.LazyFrame"}),
     # images and messages
@@ -265,10 +309,30 @@ def test_an_ordered_dict_is_shown_in_its_own_order():
     assert list(shown(value)) == ["__type__", "b", "a"]
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="exception groups came with 3.11")
+def test_a_group_of_exceptions_is_shown_with_its_members():
+    """A group says what is in it."""
+    group = ExceptionGroup("g", [ValueError("a"), KeyError("b")])  # noqa: F821
+    assert shown(group) == {
+        "__type__": "ExceptionGroup",
+        "message": "g (2 sub-exceptions)",
+        "exceptions": [{"__type__": "ValueError", "message": "a"}, {"__type__": "KeyError", "message": "'b'"}],
+    }
+
+
+def test_large_cells_of_polars_are_not_copied_whole():
+    """A cell that is a list of a million numbers, or a long text, is shown by its head."""
+    shown_lists = shown(pl.DataFrame({"l": [list(range(1_000_000))]}))["head"][0]["l"]
+    assert (shown_lists["length"], shown_lists["head"]) == (1_000_000, [0, 1, 2, 3, 4])
+    texts = shown(pl.Series("s", ["x" * 1_000_000, None]))["head"]
+    assert texts == ["x" * 10_000 + " …", None]
+    assert shown(pl.Series("b", [b"x" * 1_000_000]))["head"] == ["<Binary>"]
+
+
 def test_a_file_is_shown_by_name_and_mode(tmp_path):
     path = tmp_path / "f.txt"
     with path.open("w") as text, path.open("rb") as binary:
-        assert shown(text) == {"__type__": "TextIOWrapper", "name": str(path), "mode": "wb", "closed": False}
+        assert shown(text) == {"__type__": "TextIOWrapper", "name": str(path), "mode": "w", "closed": False}
         assert shown(binary) == {"__type__": "BufferedReader", "name": str(path), "mode": "rb", "closed": False}
 
 
@@ -308,6 +372,8 @@ def test_arrays_and_frames_of_subclasses_are_read_through_the_librarys_class():
     assert shown(np.ndarray.view(np.arange(2), Spying)) == {
         "__type__": "Spying", "dtype": "int64", "shape": [2], "min": 0, "max": 1, "values": [0, 1],
     }  # fmt: skip
+    series = type("Column", (pd.Series,), {})([1], name="a")
+    assert shown(series) == {"__type__": "Column", "name": "a", "dtype": "int64", "length": 1, "head": [1]}
     assert shown(frame) == {"__type__": "Frame", "shape": [1, 1], "columns": {"a": "int64"}, "head": [{"a": 1}]}
 
 

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import array
 import collections
 import datetime as dt
 import decimal
 import fractions
+import functools
+import io
+import ipaddress
 import json
+import logging
 import pathlib
+import queue
 import sys
 import threading
 import time
 import types
+import urllib.parse
 import uuid
 
+import httpx
+import numpy as np
+import pandas as pd
+import PIL.Image
+import polars as pl
 import pytest
 
 from pocketflow_tracing.capture import Capture, Limits, describe_exception, snapshot
 from pocketflow_tracing.redaction import Rules
-from pocketflow_tracing.render import render, render_exception
+from pocketflow_tracing.render import render
+from pocketflow_tracing.render_errors import render_exception
 
 RULES = Rules()
 ARMED: list[str] = []
@@ -105,7 +118,12 @@ def instances():
         (dt.datetime, (2026, 1, 2)), (dt.date, (2026, 1, 2)), (dt.time, (1, 2)), (dt.timedelta, (1,)),
         (decimal.Decimal, ("1.5",)), (uuid.UUID, (None, None, None, None, 7)), (types.SimpleNamespace, ()), (threading.Thread, ()),
         (fractions.Fraction, (1, 3)), (collections.UserDict, ({"a": 1},)), (pathlib.PurePosixPath, ("a/b",)),
-        (types.ModuleType, ("m",)),
+        (types.ModuleType, ("m",)), (threading.Event, ()), (threading.Semaphore, (1,)), (threading.Condition, ()), (queue.Queue, ()),
+        (logging.Logger, ("name",)), (array.array, ("d", [1.0])), (ipaddress.IPv4Address, ("10.0.0.1",)),
+        (urllib.parse.ParseResult, tuple("abcdef")), (io.BytesIO, (b"x",)), (io.StringIO, ("x",)), (functools.partial, (len,)),
+        (httpx.URL, ("http://host",)), (httpx.Headers, ({"a": "b"},)), (np.ndarray, ((2,),)), (np.ma.MaskedArray, ([1, 2],)),
+        (np.float64, (1.5,)), (pd.Series, ([1],)), (pl.Series, ([1],)), (pl.DataFrame, ({"a": [1]},)), (PIL.Image.Image, ()),
+        (pathlib.PureWindowsPath, ("a/b",)), (collections.UserList, ([1],)), (collections.ChainMap, ({"a": 1},)),
     ]:  # fmt: skip
         try:
             yield base, hostile(base)(*args)
@@ -116,8 +134,8 @@ def instances():
 @pytest.fixture
 def armed():
     """Record every call into a stranger's code while the test reads values."""
-    CALLS.clear()
     made = list(instances())
+    CALLS.clear()
     ARMED.append("on")
     yield made
     ARMED.clear()
@@ -224,6 +242,30 @@ def test_cycles_are_marked():
     assert render(snapshot(node), RULES) == {"__type__": "Node", "next": {"node": "<cycle: Node>"}}
 
 
+def test_an_error_among_values_is_read_within_the_budget():
+    """Its arguments are part of the value, and may hold the error itself."""
+
+    class Customer:
+        def __init__(self):
+            self.id = 3
+
+    error = ValueError(Customer(), "text")
+    assert render(snapshot({"error": error}), RULES) == {
+        "error": {"__type__": "ValueError", "message": [{"__type__": "Customer", "id": 3}, "text"]}
+    }
+    error.args = (error,)
+    assert render(snapshot(error), RULES) == {"__type__": "ValueError", "message": "<cycle: ValueError>"}
+    assert "cycle" in render_exception(describe_exception(error), RULES)["message"]
+    many = [ValueError(list(range(1000)), object()) for _ in range(100)]
+    assert len(json.dumps(render(snapshot(many), RULES))) < 50_000
+
+
+def test_long_keys_are_cut():
+    """And say by how much."""
+    shown = render(snapshot({"k" * 1_000_000: 1}), RULES)
+    assert shown == {"k" * 200 + "… 999.8 kB more": 1}
+
+
 def test_an_object_in_two_places_is_shown_in_both():
     shared = {"a": [1]}
     assert render(snapshot([shared, shared]), RULES) == [{"a": [1]}, {"a": [1]}]
@@ -289,36 +331,79 @@ def test_the_cost_of_a_huge_container_does_not_grow_with_it():
     assert cost(huge) < 3 * cost(small)
     assert cost({n: n for n in range(200_000)}) < 5 * cost({n: n for n in range(200)})
     assert cost(set(range(200_000))) < 5 * cost(set(range(200)))
+    for make in (
+        collections.deque,
+        lambda numbers: dict.fromkeys(numbers).values(),
+        lambda numbers: collections.Counter(numbers),
+        lambda numbers: ValueError(*numbers),
+        lambda numbers: type("Row", (tuple,), {"_fields": tuple(f"f{n}" for n in numbers)})(numbers),
+        np.array,
+        lambda numbers: np.ma.masked_array(numbers, mask=False),
+        lambda numbers: pd.DataFrame({"a": numbers, "b": "text"}, index=numbers),
+        lambda numbers: pl.DataFrame({"a": numbers}),
+        lambda numbers: pl.DataFrame({"a": [list(numbers)]}),
+        lambda numbers: array.array("q", numbers),
+    ):
+        assert cost(make(range(200_000))) < 4 * cost(make(range(2_000))) + 0.0001
 
 
 def test_values_that_other_threads_change_while_they_are_read():
-    shared: dict = {"list": [], "dict": {}, "set": set(), "deque": collections.deque()}
+    """Each container is read as it was at one moment, and none is given up."""
+    holder = types.SimpleNamespace()
+    shared: dict = {
+        "list": [], "dict": {}, "set": set(), "deque": collections.deque(maxlen=200), "default": collections.defaultdict(list),
+        "holder": holder, "mixed": {}, "frame": pd.DataFrame({"a": [1]}),
+    }  # fmt: skip
+    shared["view"] = shared["dict"].values()
     stop = threading.Event()
 
     def change():
         n = 0
         while not stop.is_set():
             n += 1
+            come, gone = f"k{n % 260}", f"k{(n * 7) % 260}"
             shared["list"].append(n)
-            shared["dict"][str(n % 60)] = n
-            shared["dict"].pop(str((n * 7) % 60), None)
+            shared["deque"].append(n)
             shared["set"].add(n % 50)
             shared["set"].discard((n * 3) % 50)
-            shared["deque"].append(n)
-            if n % 1000 == 0:
+            shared["default"][come].append(n)
+            shared["frame"][f"c{n % 70}"] = n
+            for changing in (shared["dict"], shared["default"], holder.__dict__, shared["mixed"]):
+                changing[come] = n
+                changing.pop(gone, None)
+            shared["mixed"][n % 20] = n
+            shared["mixed"].pop(n % 11, None)
+            if n % 500 == 0:
                 shared["list"].clear()
+                shared["dict"].clear()
+                shared["frame"] = pd.DataFrame({"a": [1]})
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     thread = threading.Thread(target=change)
     thread.start()
     try:
-        for _ in range(2000):
-            json.dumps(render(snapshot(shared), RULES), allow_nan=False)
+        for _ in range(500):
+            text = json.dumps(render(snapshot({**shared, "frame": None}), RULES), allow_nan=False)
+            assert "unreadable" not in text
+            json.dumps(render(snapshot(shared["frame"]), RULES), allow_nan=False)
     finally:
         stop.set()
         thread.join()
         sys.setswitchinterval(interval)
+
+
+def test_a_frame_in_the_middle_of_a_change_is_read():
+    """Another thread has put a column into the blocks that does not stand among the labels yet."""
+    frame = pd.DataFrame({"a": [1], "b": ["x"], "c": [2.0]})
+    changing = pd.DataFrame({"a": [1]})
+    changing._mgr.blocks = frame._mgr.blocks
+    assert render(snapshot(changing), RULES) == {
+        "__type__": "pandas.DataFrame",
+        "shape": [1, 1],
+        "columns": {"a": "int64"},
+        "head": [{"a": 1}],
+    }
 
 
 def test_later_changes_do_not_reach_a_snapshot():

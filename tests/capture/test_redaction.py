@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 
@@ -9,7 +10,8 @@ import pytest
 
 from pocketflow_tracing.capture import Capture, describe_exception, snapshot
 from pocketflow_tracing.redaction import Redactor, Rules, redact_text
-from pocketflow_tracing.render import render, render_exception
+from pocketflow_tracing.render import render
+from pocketflow_tracing.render_errors import render_exception
 
 HITS = """
 api_key apikey APIKEY apiKey API_KEY x-api-key X-API-Key OPENAI_API_KEY openaiApiKey OPENAIAPIKEY ANTHROPIC_API_KEY api-key api.key
@@ -18,7 +20,7 @@ passwd user_passwd pwd db_pwd passphrase secret SECRET client_secret clientSecre
 my_secret_value token access_token accessToken accesstoken refresh_token refreshToken id_token csrf_token HF_TOKEN githubToken
 auth_tokens api_token api_tokens token_secret cookie cookies Set-Cookie session_cookie private_key privateKey ssh_private_key
 credentials credential aws_credentials creds access_key aws_access_key_id AWS_SECRET_ACCESS_KEY jwt encryption_key signing_key
-connection_string
+connection_string openai_key AZURE_OPENAI_KEY DB_PASS authorization_header userinfo secret_id secret_name password_hint password_reset_url
 """.split()
 
 MISSES = """
@@ -27,7 +29,8 @@ input_tokens output_tokens token_usage token_ids eos_token eos_token_id pad_toke
 next_page_token page_token max_new_tokens time_to_first_token secretary secretariat author authors authorized authority authored
 authenticate key keys keyword keyboard primary_key foreign_key key_points monkey passage passenger password_ cookies_accepted
 cookie_policy bearing id name content messages prompt cost_per_token num_tokens tokenized public_key_points compass accessed
-use_auth
+use_auth password_policy passwordPolicy password_min_length password_strength user_password_rules api_key_name OPENAI_API_KEY_ENV_VAR
+api_key_header bearer_format
 """.split()
 MISSES.remove("password_")
 
@@ -122,6 +125,55 @@ def test_secrets_in_free_text_are_replaced(text, expected):
     assert redact_text(redact_text(text, Rules()), Rules()) == expected
 
 
+DATA_TEXTS = [
+    ("https://x/?api_key=hunter2&page=1", "https://x/?api_key=[redacted]&page=1"),
+    ("(see https://x/a?page=1&access_token=hunter2)", "(see https://x/a?page=1&access_token=[redacted])"),
+    ("api_key=hunter2&x=1", "api_key=[redacted]&x=1"),
+    ('{"api_key":"hunter2","q":1}', '{"api_key":"[redacted]","q":1}'),
+    (r'{"a": "{\"api_key\": \"hunter2\"}"}', r'{"a": "{\"api_key\": \"[redacted]\"}"}'),
+    ("{'password': 'hunter2 x', 'n': 1}", "{'password': '[redacted]', 'n': 1}"),
+    ('{"token": 12345, "password": null, "auth": true}', '{"token": [redacted], "password": null, "auth": true}'),
+    ('{"credentials": {"user": "u", "k": ["hunter2"]}, "z": 1}', '{"credentials": [redacted], "z": 1}'),
+    ('A=1\nexport DB_PASSWORD="hunter2 x"\nMAX_TOKENS=5\nB_TOKEN=hunter2', 'A=1\nexport DB_PASSWORD="[redacted]"\nMAX_TOKENS=5\nB_TOKEN=[redacted]'),
+    ("curl -H 'x-api-key: hunter2hunter' https://x", "curl -H 'x-api-key: [redacted]' https://x"),
+    ("Authorization: Token hunter2hunter2\nnext", "Authorization: [redacted]\nnext"),
+    ("Set-Cookie: sid=hunter2; Path=/", "Set-Cookie: [redacted]"),
+    ("sent Bearer hunter2hunter2.x to", "sent Bearer [redacted] to"),
+]  # fmt: skip
+PROSE_AND_CODE = [
+    *PLAIN_TEXTS, "password: at least 8 characters", "the token: a thing", "token = next(tokens)", "f(password=value, token=t)",
+    "if a[b]==c: x", "Authorization: you may need it", "The cookie: tasty", "def f(token: str) -> int: pass", "MAX_TOKENS=5",
+    '{"max_tokens": 5, "author": "me"}', "https://x/?max_tokens=5&q=token", "use Bearer authentication please", "see x-ray: something",
+    "a token? yes & password=zzz of course",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "expected"), DATA_TEXTS)
+def test_secrets_by_name_in_texts_that_are_data(text, expected):
+    """A value's text is searched for the names of secrets where it is JSON, a URL, an environment file or a header."""
+    assert render({"text": text}, Rules()) == {"text": expected}
+    assert render({"text": expected}, Rules()) == {"text": expected}
+    assert render({"text": text}, Rules(Redactor(defaults=False))) != {"text": expected} or "Bearer" in text
+
+
+@pytest.mark.parametrize("text", PROSE_AND_CODE)
+def test_prose_and_code_are_left_as_they_are(text):
+    """A prompt that speaks of passwords and tokens reads as it was written."""
+    assert render({"text": text}, Rules()) == {"text": text}
+
+
+def test_names_of_a_users_own_are_found_in_texts_too():
+    """`redact` counts wherever the built-in names do."""
+    assert render('{"iban": "DE12"}', Rules(Redactor(("iban",)))) == '{"iban": "[redacted]"}'
+
+
+def test_headers_as_pairs_of_bytes_are_redacted():
+    """The form in which ASGI has them."""
+    shown = json.dumps(render(snapshot([(b"authorization", b"hunter2"), (b"accept", b"a")]), Rules()))
+    assert "hunter2" not in shown
+    assert "accept" in shown
+
+
 @pytest.mark.parametrize("text", PLAIN_TEXTS)
 def test_plain_text_is_left(text):
     assert redact_text(text, Rules()) == text
@@ -161,6 +213,24 @@ def test_policy_by_path():
     assert render(snapshot({"documents": 1}), rules, ("input",)) == {"documents": 1}
 
 
+def test_policy_by_class():
+    """It covers subclasses, whatever form their instances are shown in; the first pattern that fits decides."""
+
+    class Premium(Account):
+        pass
+
+    class Users(dict):
+        pass
+
+    value = [Account("u", "p"), Premium("v", "p"), Users({1: "w"}), Users(a="x")]
+    hidden = Rules(policy={"class:Account": "hide", "class:Users": "summarise"})
+    sized = {"__type__": "Users", "size": 1}
+    assert render(snapshot(value), hidden) == ["<hidden>", "<hidden>", sized, sized]
+    shown = render(snapshot(value), Rules(policy={"class:Premium": "record", "class:Account": "hide"}))
+    assert shown[0] == "<hidden>"
+    assert shown[1]["user"] == "v"
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -197,6 +267,16 @@ def test_a_value_whose_mask_fails_is_withheld():
         return value
 
     assert render(snapshot({"a": "hunter2", "b": 1}), Rules(mask=mask)) == {"a": "<withheld: mask failed>", "b": 1}
+
+
+@pytest.mark.parametrize("failure", [SystemExit, asyncio.CancelledError, RecursionError])
+def test_a_mask_may_fail_in_any_way(failure):
+    """The worker that runs it does not end with it."""
+
+    def mask(value, path):
+        raise failure("hunter2")
+
+    assert render(snapshot({"a": "hunter2"}), Rules(mask=mask)) == "<withheld: mask failed>"
 
 
 def test_what_a_mask_returns_is_redacted_and_bounded_too():

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pocketflow import Flow, Node
 
-from pocketflow_tracing import capture, recorder, trace_flow
+from pocketflow_tracing import TracingConfig, capture, recorder, trace_flow
 from pocketflow_tracing.frameworks import _phases, _visits
 
 
@@ -53,6 +53,25 @@ class Limit:
 
     def __call__(self, *_):
         raise TypeError("out of time")
+
+
+def test_a_time_limit_in_the_middle_of_a_picture():
+    """It ends the flow also where reading a value would else go on after an error."""
+    before = signal.signal(signal.SIGALRM, strike)
+    config = TracingConfig(serializers={Late: lambda late: signal.raise_signal(signal.SIGALRM)})
+    try:
+        with pytest.raises(OutOfTimeError):
+            trace_flow(Flow(start=Node()), config=config).run({"late": Late()})
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def strike(*_):
+    raise OutOfTimeError
+
+
+class Late:
+    """Something whose serializer runs out of time."""
 
 
 @pytest.mark.parametrize("handler", [Limit(), functools.partial(Limit.__call__, Limit()), Limit().__call__])

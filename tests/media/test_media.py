@@ -217,7 +217,35 @@ def test_bytes_are_known_by_their_beginning(content, mime):
 )  # fmt: skip
 def test_data_uris(text, mime):
     """Only base64 data URIs of these kinds count as media."""
-    assert mime == _media.mime_of_uri(text)
+    assert mime == _media.mime_of_text(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "mime"),
+    [
+        (base64.b64encode(PNG).decode(), "image/png"), (base64.b64encode(PDF).decode(), "application/pdf"),
+        (base64.b64encode(WAV).decode(), "audio/wav"), (base64.b64encode(b"\xff\xd8\xff\xe0" * 99).decode(), "image/jpeg"),
+        ("iVBORw0KGgo", None), ("/9j/ " + "a path " * 99, None), ("UklG" + "A" * 300, None), ("data" * 99, None), ("JVBE" + "R" * 300, None),
+    ],
+)  # fmt: skip
+def test_base64(text, mime):
+    """Long base64 that begins as a medium does is one; a text that only begins so is not."""
+    assert mime == _media.mime_of_text(text)
+
+
+def test_base64_as_apis_take_it(server: MediaCollector, store_path):
+    """The blocks of messages that hold an image or a sound without a data URI are media like any other."""
+    data = base64.b64encode(PNG).decode()
+    block = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}}
+    assert run({"image": block}, store=str(store_path))
+    shown = attribute(server, "Look.exec", "input")
+    assert reference(PNG, "image/png", "base64_data_uri") == shown["source"]["data"]
+    assert PNG in server.stored.values()
+    kept = next(
+        span for span in Store(store_path).spans(Store(store_path).run("last").run_id) if span.name == "Look.exec"
+    )
+    assert "image" == kept.input["source"]["data"]["__type__"]
+    assert (len(PNG), "image/png") == (kept.input["source"]["data"]["size"], kept.input["source"]["data"]["mime"])
 
 
 def test_a_broken_data_uri_is_a_summary(server: MediaCollector):

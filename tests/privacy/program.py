@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
 import logging
 import sys
+import threading
+import urllib.parse
 from typing import Any
 
 import httpx
+import numpy as np
+import pandas as pd
+import polars as pl
+import pydantic
 from langfuse import get_client
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -30,14 +38,58 @@ class Account:
     password: str = PLAIN
 
 
+class Model(pydantic.BaseModel):
+    key: pydantic.SecretStr
+    api_key: str
+
+
 class SecretStr(str):
     """What pydantic's class is called."""
 
     __slots__ = ()
 
 
-def secrets() -> dict[Any, Any]:
+NAMED_IN_TEXT = {
+    "query": f"see https://host/path?page=1&api_key={PLAIN}#top",
+    "json": json.dumps({"arguments": json.dumps({"q": 1, "password": PLAIN, "credentials": {"user": PLAIN}})}),
+    "repr": repr({"a": 1, "access_token": PLAIN}),
+    "env": f"PORT=80\nexport DB_PASSWORD='{PLAIN}'\nOPENAI_API_KEY={PLAIN}\n",
+    "curl": f"curl -H 'x-api-key: {PLAIN}' -H 'Authorization: Bearer {PLAIN}0' https://host",
+    "raw": f"GET / HTTP/1.1\r\nCookie: sid={PLAIN}\r\n\r\n",
+    "parameters": f"api_key={PLAIN}&page=1",
+    "data": f'{{"token": "{PLAIN}"}}'.encode(),
+}
+"""The same secret in texts that are data, where its name stands before it."""
+
+
+def objects() -> dict[str, Any]:
+    request = httpx.Request("GET", f"https://user:{PLAIN}@host/?token={PLAIN}", headers={"X-Api-Key": PLAIN})
     return {
+        "request": request,
+        "url": request.url,
+        "headers": request.headers,
+        "asgi": {"headers": [(b"authorization", PLAIN.encode())]},
+        "parsed": urllib.parse.urlparse(f"https://user:{PLAIN}@host/?token={PLAIN}"),
+        "variables": [{"name": "DB_PASSWORD", "value": PLAIN}],
+        "array": np.array([(PLAIN, 1)], dtype=[("password", "U40"), ("n", "i4")]),
+        "frame": pd.DataFrame({"password": [PLAIN]}),
+        "polars": pl.DataFrame({"auth_token": [PLAIN]}),
+        "model": Model(key=PLAIN, api_key=PLAIN),
+        "partial": functools.partial(print, password=PLAIN),
+        "thread": threading.Thread(kwargs={"password": PLAIN}),
+        "environ": {"OPENAI_API_KEY": PLAIN, "COOKIE": PLAIN},
+        "client": httpx.Client(headers={"Authorization": PLAIN}, auth=("user", PLAIN)),
+    }
+
+
+def secrets() -> dict[Any, Any]:
+    return {**plain_secrets(), **objects()}
+
+
+def plain_secrets() -> dict[Any, Any]:
+    """Those that keep their names when another library writes them as JSON, as the Langfuse SDK does."""
+    return {
+        **NAMED_IN_TEXT,
         **NAMED,
         **FORMED,
         "account": Account("u"),
@@ -53,7 +105,9 @@ class Ask(Node):
         return secrets()
 
     def exec(self, prep_res: Any) -> Any:
-        with get_client().start_as_current_observation(name="ask", as_type="generation", input=secrets()) as generation:
+        with get_client().start_as_current_observation(
+            name="ask", as_type="generation", input=plain_secrets()
+        ) as generation:
             generation.update(
                 output={"api_key": PLAIN, "text": KEY}, metadata={"token": PLAIN}, status_message=f"key {KEY}"
             )
@@ -76,6 +130,8 @@ class Ask(Node):
 
 class Fail(Node):
     def exec(self, prep_res: Any) -> Any:
+        local = f"{PLAIN} in a local variable"
+        assert local
         request = httpx.Request(
             "GET", f"https://user:{PLAIN}@host/?access_token={PLAIN}", headers={"Authorization": PLAIN}
         )
@@ -85,9 +141,24 @@ class Fail(Node):
             )
         except httpx.HTTPStatusError as error:
             failure = ValueError(f"api_key={PLAIN}", {"password": PLAIN}, KEY)
+            failure.headers = {"Authorization": PLAIN}
             if hasattr(failure, "add_note"):
                 failure.add_note(f"token: {PLAIN}")
+                failure.add_note(f"sent {{'Cookie': '{PLAIN}', 'credentials': {{'a': '{PLAIN}'}}}}")
             raise failure from error
+
+
+class Keep(Node):
+    """Keeps an error in `shared`, where it is a value."""
+
+    def exec(self, prep_res: Any) -> Any:
+        raise RuntimeError(f"password={PLAIN}", secrets())
+
+    def exec_fallback(self, prep_res: Any, exc: Exception) -> Any:
+        return exc
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+        shared["error"] = exec_res
 
 
 class Items(BatchNode):
@@ -119,7 +190,7 @@ def main() -> None:
     options = dict(config=config, tags=[f"tag {KEY}"], metadata=lambda shared: secrets(), user_id=f"user {KEY}")
     named = type(f"Node {KEY}", (Ask,), {})
     ask = named()
-    ask - f"action {KEY}" >> Items()
+    ask - f"action {KEY}" >> Items() >> Keep()
     flow = trace_flow(flow_name=f"Flow {KEY}", **options)(Flow(start=ask))
     with trace_attributes(session_id=KEY, metadata={**FORMED, "token": PLAIN}):
         flow.set_params(secrets())

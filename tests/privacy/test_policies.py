@@ -122,6 +122,22 @@ def test_a_failing_mask_withholds():
     assert "second exec" in shown
 
 
+class Keeps(Fails):
+    def exec_fallback(self, prep_res: Any, exc: Exception) -> Any:
+        return exc
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+        shared["errors"] = [exec_res]
+
+
+def test_without_errors_an_error_among_values_has_no_message():
+    """The toggle covers the errors that a fallback returns and a node keeps in `shared` as well."""
+    assert MESSAGE in recorded({}, Keeps)
+    without = recorded({}, Keeps, trace_errors=False)
+    assert MESSAGE not in without
+    assert '"errors": [{"__type__": "ValueError", "message": "<hidden>"}]' in without
+
+
 @pytest.mark.absorbs
 def test_the_line_of_the_guard_holds_no_data(caplog, monkeypatch):
     """An error of ours whose message holds the user's data is logged by type and place only."""

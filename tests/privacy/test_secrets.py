@@ -73,7 +73,7 @@ def test_no_secret_reaches_langfuse_the_store_or_a_log(folder):
         assert done.returncode == 0, done.stderr[-3000:]
         assert done.stdout.rstrip().endswith("True"), (done.stdout, done.stderr[-2000:])
         spans = server.spans()
-        assert {"ask", "chat", "Fail.exec", "Items.exec[0]"} <= {span.name for span in spans}
+        assert {"ask", "chat", "Fail.exec", "Items.exec[0]", "Keep.exec_fallback"} <= {span.name for span in spans}
         sent = {f"span {span.name}": repr(span) for span in spans}
         sent |= {f"{request.method} {request.path} {n}": request.body for n, request in enumerate(server.requests)}
     assert_clean({**sent, **files(folder), "stdout": done.stdout, "stderr": done.stderr})
@@ -96,15 +96,22 @@ def test_no_secret_waits_in_the_outbox_or_shows_in_doctor(folder):
     for command in (
         ["doctor"],
         ["doctor", "--json"],
-        ["list"],
+        ["runs"],
+        ["runs", "--json"],
+        ["runs", "--text", "x"],
         ["show", "last", "--io", "--state", "--all"],
-        ["show", "--json"],
+        ["show", "last", "--json"],
+        ["export", "last"],
+        ["export", "last", "--jsonl"],
+        ["export", "last", "--html", str(folder / "run.html")],
         ["sync"],
     ):
         result = run(["-m", "pocketflow_tracing", *command], environ, folder)
         assert "Traceback" not in result.stderr
+        assert result.returncode == 0 or command[0] in {"doctor", "sync"}, (command, result.stderr)
         printed[" ".join(command)] = result.stdout + result.stderr
-    assert_clean({**contents, **printed, "stdout": done.stdout, "stderr": done.stderr})
+    assert len((folder / "run.html").read_bytes()) > 1000
+    assert_clean({**contents, **files(folder), **printed, "stdout": done.stdout, "stderr": done.stderr})
 
 
 def test_the_store_is_the_owners(folder):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pocketflow_tracing import _changes
 from pocketflow_tracing._changes import apply, difference, same
 
 scalars = (
@@ -121,3 +122,15 @@ def test_a_change_of_another_value(other):
     change = {"inside": [{"path": [7, "x"], "old": 1, "new": 2}]}
     with pytest.raises(ValueError, match="another value"):
         apply(other, change)
+
+
+def test_types_are_noted_once_not_for_every_place(monkeypatch):
+    """Where 0 became false all over a list of equal entries, no entry is walked through for each other one."""
+    walks = []
+    alike = _changes._alike
+    monkeypatch.setattr(_changes, "_alike", lambda one, other: walks.append(1) or alike(one, other))
+    old = [{"__type__": "C", **{f"f{n}": 0 for n in range(30)}} for _ in range(64)]
+    new = [{**entry, "f29": False} for entry in old]
+    change = difference(old, new)
+    assert canonical(new) == canonical(apply(old, change))
+    assert len(walks) < 2 * 64 + 10

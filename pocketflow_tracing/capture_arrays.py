@@ -1,0 +1,165 @@
+"""How the arrays of NumPy, the tensors of PyTorch and the images of Pillow are read: what they are, and their first values.
+
+As in `capture_frames`: nothing is imported, and never more than a few thousand elements are looked at.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .capture_kinds import Shape, attributes_of, is_genuine, kind, module_named, mro_of, qualified_name_of
+from .capture_types import Snapshot, Tagged
+
+if TYPE_CHECKING:
+    from .capture import Walk
+
+_FIRST = 10
+_SMALL = 4096
+"""Elements up to which least and greatest are looked for: an embedding is one, at 5 µs."""
+_MOST_BYTES = 1000
+"""Of one element."""
+_MOST_FIELDS = 50
+
+
+def _corner(shape: tuple[int, ...], wanted: int) -> tuple[slice, ...]:
+    """Slice an array so that its first values, in C order, are what is left, and not many more."""
+    slices: list[slice] = []
+    for size in reversed(shape):
+        taken = min(size, max(wanted, 1))
+        slices.append(slice(0, taken))
+        wanted = -(-wanted // max(taken, 1))
+    return tuple(reversed(slices))
+
+
+@kind("numpy.ndarray")
+def _read_array(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
+    ndarray: Any = shape.base
+    array: Any = value
+    masked = None
+    if type(value) is not ndarray:
+        array = ndarray.view(value, ndarray)
+        masked = _mask_of(value, shape)
+    dtype = array.dtype
+    names = dtype.names
+    many = names is not None and len(names) > _MOST_FIELDS
+    shown: dict[str, Any] = {
+        "dtype": f"{len(names):,} fields" if many else str(dtype),
+        "shape": list(array.shape),
+    }
+    # of a masked array the range would be that of what is hidden as well
+    if 0 < array.size <= _SMALL and dtype.kind in "iufmM" and masked is None:
+        shown["min"], shown["max"] = _plain([array.min()]) + _plain([array.max()])
+    # A field of a record array may itself be an array of any size.
+    if dtype.itemsize <= _MOST_BYTES and not many:
+        first = _plain(_first(array))
+        if masked is not None:
+            first = ["masked" if hidden else item for item, hidden in zip(first, _first(masked), strict=True)]
+        if names is not None:  # each with its names, which may say that it is a secret
+            first = [dict(zip(names, row, strict=True)) if type(row) is tuple else row for row in first]
+        shown["values" if array.size <= _FIRST else "first"] = first
+    return walk.fields(shown, value, _public_name(value, shape, "numpy.ndarray"), depth)
+
+
+def _first(array: Any) -> Any:
+    # A 0-d array is viewed as 1-d: indexing it would return its element, which may be a stranger.
+    flat = array[_corner(array.shape, _FIRST)].ravel() if array.ndim else array.reshape(1)
+    return flat[:_FIRST]
+
+
+def _plain(values: Any) -> list[Any]:
+    """Turn a few elements of an array into Python's; a moment as NumPy writes it, for Python's may be too coarse."""
+    if type(values) is not list and values.dtype.kind not in "mM":
+        return values.tolist()  # type: ignore[no-any-return]
+    return [str(item) if item.dtype.kind in "mM" else item.item() for item in values]
+
+
+def _mask_of(value: Any, shape: Shape) -> Any:
+    """Return the mask of a masked array as a plain array, None if nothing is masked."""
+    ndarray: Any = shape.base
+    if not any(qualified_name_of(cls) in _MASKED and is_genuine(cls) for cls in mro_of(type(value))):
+        return None
+    mask: Any = shape.instance_dict(value).get("_mask")
+    return mask if type(mask) is ndarray and ndarray.shape.__get__(mask) == ndarray.shape.__get__(value) else None
+
+
+_MASKED = frozenset({"numpy.ma.MaskedArray", "numpy.ma.core.MaskedArray"})
+
+
+@kind("numpy.generic", first=True)
+def _read_numpy_scalar(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
+    if not is_genuine(type(value)):
+        return Tagged(shape.name, {})
+    name = f"numpy.{shape.name}"
+    if value.nbytes > _MOST_BYTES:
+        return Tagged(name, {"size": value.nbytes})
+    if value.dtype.kind in "mM":
+        return Tagged(name, {"value": str(value)})
+    item = value.item()
+    if value.dtype.names is not None and type(item) is tuple:
+        return walk.fields(dict(zip(value.dtype.names, item, strict=True)), value, name, depth)
+    if type(item) is type(value):  # longer than any number of Python's
+        return Tagged(name, {"value": str(value)})
+    return walk.fields({"value": item}, value, name, depth)
+
+
+def _public_name(value: Any, shape: Shape, name: str) -> str:
+    """Name a library's own class as users import it, and a subclass by its own name."""
+    return name if type(value) is shape.base else shape.name
+
+
+@kind("numpy.dtype", "torch.dtype", "torch.device")
+def _read_dtype(value: Any, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
+    t = type(value)
+    if not is_genuine(t) or (shape.base is not t and value.names is not None):
+        return Tagged(shape.name, {})
+    return Tagged(shape.name, {"value": str(value)})
+
+
+_ORDERED = frozenset({"float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8"})
+
+
+@kind("torch.Tensor")
+def _read_tensor(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
+    t = type(value)
+    if t is not shape.base and qualified_name_of(t) != "torch.nn.parameter.Parameter":
+        return Tagged(shape.name, {})  # its __torch_function__ would answer every question
+    device = str(value.device)
+    if value.is_nested:
+        return Tagged(
+            "torch.Tensor", {"dtype": str(value.dtype).removeprefix("torch."), "layout": "nested", "device": device}
+        )
+    size = list(value.shape)
+    shown: dict[str, Any] = {"dtype": str(value.dtype).removeprefix("torch."), "shape": size, "device": device}
+    if value.requires_grad:
+        shown["requires_grad"] = True
+    strided = str(value.layout) == "torch.strided" and not value.is_quantized
+    # Reading from another device would wait for it.
+    if device == "cpu" and strided and not _torch_is_intercepted():
+        plain = value.detach()
+        count = plain.numel()
+        corner = plain[_corner(tuple(size), _FIRST)] if size else plain
+        first = corner.reshape(-1)[:_FIRST].tolist()
+        if 0 < count <= _SMALL and shown["dtype"] in _ORDERED:
+            shown["min"], shown["max"] = plain.min().item(), plain.max().item()
+        shown["values" if count <= _FIRST else "first"] = first
+    return walk.fields(shown, value, "torch.Tensor" if t is shape.base else "torch.nn.Parameter", depth)
+
+
+def _torch_is_intercepted() -> bool:
+    """Tell whether the program has put a mode of its own around torch's functions, which would see our reading."""
+    c: Any = module_named("torch").get("_C")
+    return bool(c._len_torch_function_stack() or c._len_torch_dispatch_stack())  # noqa: SLF001 - no public way
+
+
+@kind("PIL.Image.Image")
+def _read_image(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
+    own = shape.instance_dict(value)
+    shown: dict[str, Any] = {"mode": own.get("_mode", own.get("mode")), "size": own.get("_size", own.get("size"))}
+    form = own.get("format")
+    for cls in mro_of(type(value)):
+        if form is not None:
+            break
+        form = attributes_of(cls).get("format")
+    if form is not None:
+        shown["format"] = form
+    return walk.fields(shown, value, "PIL.Image", depth)

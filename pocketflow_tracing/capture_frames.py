@@ -1,0 +1,239 @@
+"""How the frames, series and indexes of pandas and Polars are read: what they are, and their first values.
+
+No library is imported here: an object's class is in hand only if the program has imported it. Subclasses are read
+through the library's own class, and at a bounded cost: a few rows and columns.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .capture_kinds import Shape, is_genuine, kind, module_named, name_of, qualified_name_of
+from .capture_types import CUT_KEY, Cut, Note, Snapshot, Tagged
+
+if TYPE_CHECKING:
+    from .capture import Walk
+
+_ROWS = 5
+_COLUMNS = 50
+_MOST_BYTES = 500_000
+"""Of a column's first rows, which are copied whole."""
+_LONGEST_CELL = 10_000
+
+
+@kind("pandas.DataFrame", "pandas.core.frame.DataFrame")
+def _read_pandas_frame(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
+    manager = shape.instance_dict(value)["_mgr"]
+    labels, index = manager.axes
+    columns = labels.shape[0]
+    found = _first_columns(manager, min(columns, _COLUMNS))
+    places = sorted(found)
+    texts = [_label(label) for label in labels[:_COLUMNS].tolist()]
+    names = dict(zip(places, _unique([texts[place] for place in places]), strict=True))
+    # A stranger's extension type may run its own code at any reading: such a column shows its type only.
+    cells = {names[place]: found[place][1].tolist() for place in places if _is_known(found[place][0])}
+    shown = {
+        "shape": [index.shape[0], columns],
+        "columns": {names[place]: _dtype(found[place][0]) for place in places},
+        **_labels(index),
+        "head": [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=False)],
+    }
+    return _with_cut(walk.fields(shown, value, _public_name(value, shape, "pandas.DataFrame"), depth), columns)
+
+
+def _first_columns(manager: Any, count: int) -> dict[int, tuple[Any, Any]]:
+    """Return the types and first values of a frame's first columns, by their places.
+
+    Block by block, for pandas' own ways (`iloc`, `dtypes`) note where each column stands in memory that they take to be
+    of the right size: another thread that inserts a column meanwhile makes them corrupt the heap of the process.
+    """
+    found: dict[int, tuple[Any, Any]] = {}
+    for block in manager.blocks:
+        values, at = block.values, block.mgr_locs.indexer
+        if type(at) is slice:
+            rows = [
+                (row, place) for row, place in enumerate(range(at.start, at.stop, at.step)[:count]) if place < count
+            ]
+        else:
+            near = (at < count).nonzero()[0].tolist()
+            rows = [(row, int(at[row])) for row in near]
+        for row, place in rows:
+            found[place] = values.dtype, values[row, :_ROWS] if values.ndim > 1 else values[:_ROWS]
+    return found
+
+
+@kind("pandas.Series", "pandas.core.series.Series")
+def _read_pandas_series(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
+    series = _own_series(value, shape)
+    name = shape.instance_dict(value).get("_name")
+    head = series.iloc[:_ROWS]
+    shown = {
+        "name": name,
+        "dtype": _dtype(series.dtype),
+        "length": series.shape[0],
+        **_labels(head.index),
+        "head": _head(head),
+    }
+    return walk.fields(shown, value, _public_name(value, shape, "pandas.Series"), depth)
+
+
+@kind("pandas.Index", "pandas.core.indexes.base.Index")
+def _read_pandas_index(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
+    if not is_genuine(type(value)):
+        return Tagged(shape.name, {})
+    shown = {"dtype": _dtype(value.dtype), "length": value.shape[0], "head": value[:_ROWS].tolist()}
+    return walk.fields(shown, value, f"pandas.{shape.name}", depth)
+
+
+@kind("pandas.Period", "pandas._libs.tslibs.period.Period")
+def _read_pandas_period(value: Any, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
+    return Tagged("pandas.Period", {"value": str(value)}) if shape.exact else Tagged(shape.name, {})
+
+
+@kind("pandas.Interval", "pandas._libs.interval.Interval")
+def _read_pandas_interval(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
+    if not shape.exact:
+        return Tagged(shape.name, {})
+    shown = {"left": value.left, "right": value.right, "closed": value.closed}
+    return walk.fields(shown, value, "pandas.Interval", depth)
+
+
+@kind("pandas.Categorical", "pandas.core.arrays.categorical.Categorical")
+def _read_pandas_categorical(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
+    if not shape.exact:
+        return Tagged(shape.name, {})
+    shown = {"length": value.shape[0], "categories": value.categories, "head": value[:_ROWS].tolist()}
+    return walk.fields(shown, value, "pandas.Categorical", depth)
+
+
+def _labels(index: Any) -> dict[str, Any]:
+    """Return the labels of the first rows, unless they only count them."""
+    t = type(index)
+    if t is module_named("pandas").get("RangeIndex") and index.start == 0 and index.step == 1:
+        return {}
+    return {"index": index[:_ROWS].tolist()} if is_genuine(t) and _is_known(index.dtype) else {}
+
+
+def _own_series(value: Any, shape: Shape) -> Any:
+    """Return a series of pandas' own class over the same data, whose methods no subclass has replaced."""
+    base: Any = shape.base
+    if type(value) is base:
+        return value
+    manager = shape.instance_dict(value)["_mgr"]
+    made = base._from_mgr(manager, manager.axes)  # noqa: SLF001 - no public way
+    object.__setattr__(made, "_name", None)  # without it, it cannot be sliced
+    return made
+
+
+def _is_known(dtype: Any) -> bool:
+    """Tell whether a column's type is NumPy's or the library's own."""
+    return qualified_name_of(type(dtype)).partition(".")[0] in {"numpy", "pandas"}
+
+
+def _dtype(dtype: Any) -> str:
+    return str(dtype) if _is_known(dtype) else name_of(type(dtype))
+
+
+def _head(series: Any) -> list[Any]:
+    return series.tolist() if _is_known(series.dtype) else []
+
+
+def _label(label: Any) -> str:
+    t = type(label)
+    if t is str:
+        return label  # type: ignore[no-any-return]
+    if t is tuple:
+        return ", ".join([_label(part) for part in label])
+    return repr(label) if t is int or t is float or t is bool or label is None else name_of(t)
+
+
+def _unique(names: list[str]) -> list[str]:
+    seen: set[str] = set()
+    for place, name in enumerate(names):
+        if name in seen:
+            names[place] = f"{name} ({place})"
+        seen.add(names[place])
+    return names
+
+
+@kind(
+    "pandas._libs.tslibs.nattype.NaTType",
+    "pandas._libs.missing.NAType",
+    "pandas.api.typing.NaTType",
+    "pandas.api.typing.NAType",
+    first=True,
+)
+def _read_missing(_value: Any, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
+    return Note(shape.name.removesuffix("Type"))
+
+
+def _with_cut(shown: Snapshot, columns: int) -> Snapshot:
+    """Say in a frame's columns how many are not shown."""
+    listed = shown.fields.get("columns") if type(shown) is Tagged else None
+    if columns > _COLUMNS and type(listed) is dict:
+        listed[CUT_KEY] = Cut(columns - _COLUMNS)
+    return shown
+
+
+def _public_name(value: Any, shape: Shape, name: str) -> str:
+    """Name a library's own class as users import it, and a subclass by its own name."""
+    return name if type(value) is shape.base else shape.name
+
+
+@kind("polars.dataframe.frame.DataFrame")
+def _read_polars_frame(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
+    base: Any = shape.base
+    # There is no public way to have the same data in a frame of the library's own class.
+    frame = value if type(value) is base else base._from_pydf(shape.instance_dict(value)["_df"])  # noqa: SLF001
+    rows, columns = frame.shape
+    # Column by column: whatever asks for a frame's schema or its names makes all of them.
+    series = [frame.to_series(place) for place in range(min(columns, _COLUMNS))]
+    names = [column.name for column in series]
+    cells = [_first_cells(column) for column in series]
+    shown = {
+        "shape": [rows, columns],
+        "columns": {name: _polars_dtype(column.dtype) for name, column in zip(names, series, strict=True)},
+        "head": [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)],
+    }
+    return _with_cut(walk.fields(shown, value, _public_name(value, shape, "polars.DataFrame"), depth), columns)
+
+
+@kind("polars.series.series.Series")
+def _read_polars_series(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
+    if not shape.exact:
+        return Tagged(shape.name, {})
+    shown = {
+        "name": value.name,
+        "dtype": _polars_dtype(value.dtype),
+        "length": value.len(),
+        "head": _first_cells(value),
+    }
+    return walk.fields(shown, value, "polars.Series", depth)
+
+
+def _first_cells(series: Any) -> list[Any]:
+    """Return a series' first values; large ones, such as lists of a million numbers, by their type alone."""
+    head = series.head(_ROWS)
+    if head.estimated_size() <= _MOST_BYTES:
+        return head.to_list()  # type: ignore[no-any-return]
+    kind_of_values = str(series.dtype.base_type())
+    if kind_of_values == "List":  # each is a series by itself, whose head is read
+        return [head[place] for place in range(head.len())]
+    if kind_of_values == "String":
+        return [f"{text} …" if text is not None else None for text in head.str.head(_LONGEST_CELL).to_list()]
+    return [f"<{kind_of_values}>"] * head.len()
+
+
+def _polars_dtype(dtype: Any) -> str:
+    """Write a type; those that hold thousands of names by their kind and size."""
+    kind_of_values = str(dtype.base_type())
+    if kind_of_values == "Enum":
+        return f"Enum of {dtype.categories.len():,}"
+    if kind_of_values == "Struct" and len(dtype.fields) > _COLUMNS:
+        return f"Struct of {len(dtype.fields):,}"
+    return str(dtype)
+
+
+@kind("polars.lazyframe.frame.LazyFrame")
+def _read_polars_lazy(_value: Any, _shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
+    return Tagged("polars.LazyFrame", {})  # anything more would run its query plan

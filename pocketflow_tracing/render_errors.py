@@ -1,0 +1,69 @@
+"""From the pictures of exceptions to what is recorded of them. Runs on the worker."""
+
+from __future__ import annotations
+
+import json
+import linecache
+
+from .capture_errors import ErrorSnapshot
+from .capture_types import CUT_KEY, Snapshot
+from .records import Json
+from .redaction import Rules
+from .redaction_text import redact_text
+from .render import MARGIN, render
+from .render_marks import shown_name
+from .render_text import clean, short
+
+__all__ = ["render_exception"]
+
+
+def render_exception(error: ErrorSnapshot, rules: Rules) -> dict[str, Json]:
+    """Turn an exception's picture into {"type", "message", "traceback": [{"file", "line", "function", "code"}]}.
+
+    Args:
+        error: what `describe_exception` returned.
+        rules: the message passes redaction and the mask, at the path ("error", "message").
+
+    Returns:
+        JSON-ready data; "notes", "cause" or "context" (the same again), "exceptions" (of a group) where there are any.
+    """
+    shown: dict[str, Json] = {"type": shown_name(error.type_name), "message": _message(error.message, rules)}
+    frames: list[Json] = [
+        {
+            "file": clean(frame.file),
+            "line": frame.line,
+            "function": clean(frame.function),
+            "code": clean(redact_text(short(_code(frame.file, frame.line), 500), rules)),
+        }
+        for frame in error.frames
+    ]
+    if error.cut_frames:
+        frames.insert(len(frames) // 2, {"file": f"{CUT_KEY} {error.cut_frames:,} more frames"})
+    shown["traceback"] = frames
+    if error.notes:
+        shown["notes"] = [_message(note, rules) for note in error.notes]
+    if error.cause is not None:
+        shown["cause" if error.explicit else "context"] = render_exception(error.cause, rules)
+    if error.members:
+        shown["exceptions"] = [render_exception(member, rules) for member in error.members]
+    return shown
+
+
+def _message(message: Snapshot, rules: Rules) -> str:
+    path = ("error", "message")
+    if type(message) is str:
+        limit = rules.limits.max_text
+        if len(message) > limit + 2 * MARGIN:
+            half = limit // 2
+            message = f"{message[: half + MARGIN]} {CUT_KEY} {message[-half - MARGIN :]}"
+        message = redact_text(message, rules)
+    shown = render(message, rules, path)
+    # the texts among an exception's arguments are messages too
+    return shown if type(shown) is str else redact_text(json.dumps(shown, ensure_ascii=False), rules)
+
+
+def _code(file: str, line: int) -> str:
+    try:
+        return linecache.getline(file, line).strip()
+    except Exception:  # noqa: BLE001 - linecache runs loaders of whatever import hook made the module
+        return ""

@@ -1,0 +1,69 @@
+"""What stands in a record in the place of a value: marks of what was left out, summaries of what is withheld."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .capture_types import CUT_KEY, Cut, Elided, Note, Pairs, Snapshot, Tagged
+from .records import Json
+from .redaction_text import scan
+from .render_text import clean
+
+__all__ = ["SHORT_KEY", "TYPE_KEY", "is_short_scalar", "mark", "shown_name", "summary"]
+
+TYPE_KEY = "__type__"
+SHORT_KEY = 20
+"""Characters below which a key holds no secret of any provider's form."""
+
+
+def shown_name(name: str) -> str:
+    """Clean the name of a class, which a program may have made of anything."""
+    return clean(name if len(name) < SHORT_KEY else scan(name))
+
+
+def mark(value: Snapshot) -> str:
+    """Say how much was left out, or what the tracer remarks."""
+    if type(value) is Cut:
+        return f"{CUT_KEY} {value.entries:,} more item{'s' * (value.entries != 1)}"
+    if type(value) is Elided:
+        return f"{CUT_KEY} {shown_name(value.type_name)} of {value.entries:,} item{'s' * (value.entries != 1)}"
+    return clean(value.text) if type(value) is Note else "<unknown>"
+
+
+def summary(value: Snapshot) -> Json:
+    """Say a value's type and size, and nothing of its content."""
+    t = type(value)
+    if t is Note:
+        return mark(value)
+    if t is str or t is bytes:
+        return {TYPE_KEY: t.__name__, "size": len(value)}
+    if t is list or t is dict:
+        return {TYPE_KEY: t.__name__, "size": _count(value)}
+    if t is Tagged:
+        inner = value.fields.get("items", value.fields)
+        return {
+            TYPE_KEY: shown_name(value.type_name),
+            "size": _count(inner if type(inner) in {list, dict} else value.fields),
+        }
+    if t is Pairs:
+        return {TYPE_KEY: shown_name(value.type_name), "size": _count(value.rows)}
+    if t is Elided:
+        return {TYPE_KEY: shown_name(value.type_name), "size": value.entries}
+    return {TYPE_KEY: "NoneType" if value is None else t.__name__}
+
+
+def _count(container: list[Any] | dict[str, Any]) -> int:
+    parts = container.values() if type(container) is dict else container
+    return sum(part.entries if type(part) is Cut else 1 for part in parts)
+
+
+def is_short_scalar(value: Snapshot) -> bool:
+    """Tell whether a value is no longer than its summary would be."""
+    t = type(value)
+    return (
+        value is None
+        or t is bool
+        or t is float
+        or (t is int and value.bit_length() < 200)
+        or (t is str and len(value) < 100)
+    )
