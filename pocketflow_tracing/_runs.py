@@ -21,7 +21,7 @@ class Dropped:
     """A run that is not recorded.
 
     Args:
-        trace_id: set when sampling dropped it: what nests below is then dropped by the same decision.
+        trace_id: that it would have had, set when sampling dropped it.
     """
 
     __slots__ = ("trace_id",)
@@ -50,7 +50,7 @@ def open_run(options: Options, name: str, shared: Any, looking: Looking) -> Run 
     outer = _otel.surrounding()
     trace_id = outer[0] if outer else source.trace_id()
     if not pipeline.samples(trace_id):
-        return Dropped(trace_id)
+        return Dropped(None if outer else trace_id)  # the trace around goes on as it is
     attributes = _options.evaluate(options, shared, pipeline.attributes)
     propagated = _otel.propagated()
     if propagated:

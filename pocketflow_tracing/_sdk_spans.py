@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 from .capture import Limits, snapshot
+from .recorder import UNTRACED, current
 from .records import SpanRecord
 from .redaction import NO_RULES, Rules, redact_text, rules_of
 from .render import render
@@ -61,11 +62,22 @@ def is_output(key: str) -> bool:
 
 
 def make_provider(sample_rate: float) -> TracerProvider:
-    """A tracer provider of our own; below a run it follows the run's sampling, elsewhere it decides as the SDK does."""
+    """A tracer provider of our own; in a run it follows the run's sampling, elsewhere it decides as the SDK does."""
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+    from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
 
-    return TracerProvider(sampler=ParentBased(TraceIdRatioBased(sample_rate)))
+    elsewhere = ParentBased(TraceIdRatioBased(sample_rate))
+
+    class OfTheRun(Sampler):
+        def should_sample(self, *args: Any, **kwargs: Any) -> Any:
+            frame = current.get()
+            sampler = elsewhere if frame is None else ALWAYS_OFF if frame is UNTRACED else ALWAYS_ON
+            return sampler.should_sample(*args, **kwargs)
+
+        def get_description(self) -> str:
+            return "by the run"
+
+    return TracerProvider(sampler=OfTheRun())
 
 
 def make_exporter(config: TracingConfig | None, submit: Callable[[bytes, int], None]) -> Any:

@@ -20,7 +20,7 @@ from ._runs import open_run
 from .config import TracingConfig
 from .frameworks import _look
 from .frameworks import pocketflow as framework
-from .frameworks._scopes import restore
+from .frameworks._scopes import Untraced, restore
 from .recorder import UNTRACED, Branch, Run, current, span_of
 
 if TYPE_CHECKING:
@@ -241,9 +241,8 @@ class FunctionRun:
         else:
             opened = open_run(self.options, name, self._shared(), _look)
             if not isinstance(opened, Run):
-                self.token = current.set(UNTRACED)
-                if opened.trace_id is not None:
-                    self.attached = _otel.attach(opened.trace_id, 1, sampled=False)
+                untraced = Untraced(opened.trace_id)
+                self.token, self.attached = untraced.token, untraced.attached
                 return
             run = opened
         span = self.span = Branch(run, parent, "function", name)

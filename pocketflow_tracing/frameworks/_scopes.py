@@ -94,14 +94,16 @@ class Untraced:
     """The scope of a run that is not recorded.
 
     Args:
-        trace_id: of a run that sampling dropped: what nests below is then dropped by the same decision.
+        trace_id: of a run that sampling dropped, None where there is none to hand on. What nests below belongs to it: the
+            SDK's sampler decides by the trace id and drops it too, while spans that the program records for itself are
+            left alone.
     """
 
     __slots__ = ("attached", "token")
 
     def __init__(self, trace_id: int | None) -> None:
         self.token: Token[Any] | None = current.set(UNTRACED)
-        self.attached: Any = None if trace_id is None else _otel.attach(trace_id, 1, sampled=False)
+        self.attached: Any = None if trace_id is None else _otel.attach(trace_id, 1)
 
     def done(self, result: Any) -> Any:
         """End, and give the result back."""

@@ -287,3 +287,29 @@ def test_a_generation_in_a_thread_of_a_node():
     run(CallsInThread())
     spans = {span.name: span for span in stored()}
     assert spans["CallsInThread.exec"].span_id == spans["generation"].parent_id
+
+
+@pytest.mark.parametrize("form", ["flow", "function"])
+def test_sampling_drops_no_span_of_the_programs_own(form, keys, collector, monkeypatch):
+    """Spans that the program records for another backend are recorded in runs that are sampled out, under their parents."""
+    monkeypatch.setenv("LANGFUSE_SAMPLE_RATE", "0")
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = provider.get_tracer("theirs")
+
+    class Works(Node):
+        def exec(self, prep_res):
+            with tracer.start_as_current_span("inside"):
+                return generate("text")
+
+    flow = Flow(start=Works())
+    traced = trace_flow(flow).run if form == "flow" else trace_flow()(lambda shared: flow.run(shared))
+    traced({})
+    with tracer.start_as_current_span("around"):
+        traced({})
+    assert flush(10)
+    alone, below, around = exporter.get_finished_spans()
+    assert (alone.name, below.name, around.name) == ("inside", "inside", "around")
+    assert below.parent.span_id == around.context.span_id
+    assert collector.spans() == []
