@@ -198,6 +198,35 @@ def test_figures_of_nodes(tmp_path):
     assert 398 * MS == found["SummarizeAll"].p50_ns
 
 
+def test_figures_of_versions(tmp_path):
+    """Each version has its own runs, time and medians; those of all together are of all visits, not of one version."""
+    runs = []
+    for number, (version, took) in enumerate([("1", 10), ("1", 10), ("1", 10), ("2", 90), ("2", 90)], 1):
+        run = Run(number, version=version)
+        run.span("flow", "F", 0, took)
+        run.span("node", "Work", 0, took, attributes={"node": "Work"})
+        runs.append(run)
+    found = node_figures(stored(tmp_path, *runs), RunFilter())
+    assert (5, 10 * MS, 90 * MS) == (found.nodes[0].visits, found.nodes[0].p50_ns, found.nodes[0].p95_ns)
+    by_version = {one.version: one for one in found.versions}
+    assert (3, 10 * MS) == (by_version["1"].runs, by_version["1"].nodes[0].p95_ns)
+    assert (2, 90 * MS) == (by_version["2"].runs, by_version["2"].nodes[0].p50_ns)
+    assert 2 * 1240 * MS == by_version["2"].run_ns
+
+
+def test_a_fallback_that_failed_saved_nothing(tmp_path):
+    """PocketFlow's own exec_fallback raises the error again: a visit that failed did not fall back."""
+    run = Run(1)
+    run.span("flow", "F", 0, 10)
+    for number, status in enumerate(("success", "error"), 1):
+        node = run.span("node", f"N{number}", number, number + 1, attributes={"node": f"N{number}"})
+        run.span(
+            "phase", "exec_fallback", number, number + 1, node, status=status, attributes={"phase": "exec_fallback"}
+        )
+    found = {row.name: row for row in node_figures(stored(tmp_path, run), RunFilter()).nodes}
+    assert (1, 0) == (found["N1"].fallbacks, found["N2"].fallbacks)
+
+
 @pytest.mark.parametrize(
     ("values", "percent", "expected"), [([], 50, None), ([7], 95, 7), ([1, 2], 50, 1), (list(range(1, 101)), 95, 95)]
 )

@@ -31,6 +31,7 @@ export class Panel {
       try {
         detail = await this.source.span(id);
       } catch (error) {
+        if (error.status === undefined) throw error;
         if (this.id === id) fill(this.element, this.#head(span), h("p", { class: "problem" }, error.message));
         return undefined;
       }

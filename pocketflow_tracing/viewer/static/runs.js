@@ -14,7 +14,7 @@ const { main, tell } = frame("runs");
 const state = { filters: filtersFrom(location.search), runs: [], next: null, seen: null, chosen: [], loaded: false };
 
 const figures = h("section", { class: "figures", "aria-label": "Figures" });
-const flows = h("section", { class: "flows", "aria-label": "Flows" });
+const flows = h("details", { class: "flows" });
 const list = h("section", { class: "run-list", "aria-label": "Runs" });
 const problem = h("p", { class: "problem", role: "alert", hidden: true });
 const bar = filterBar(state.filters, (filters) => {
@@ -23,7 +23,7 @@ const bar = filterBar(state.filters, (filters) => {
   reload();
 });
 
-main.append(h("h1", { class: "off-screen" }, "Runs"), figures, bar.element, problem, list, flows);
+main.append(h("h1", { class: "off-screen" }, "Runs"), figures, flows, bar.element, problem, list);
 
 async function reload() {
   state.seen = null;
@@ -46,6 +46,7 @@ async function look() {
     measure();
     return true;
   } catch (error) {
+    if (error.status === undefined) throw error; // a fault of this script
     tell(error.status ? "waiting" : "offline", error.message);
     showProblem(error);
     return false;
@@ -82,7 +83,8 @@ async function measure() {
     fill(figures, figuresOf(answer.total));
     fill(flows, flowsOf(answer.flows, filters, (flow) => bar.set({ flow })));
     figures.hidden = flows.hidden = answer.total.runs === 0;
-  } catch {
+  } catch (error) {
+    if (error.status === undefined) throw error;
     // The list says what is wrong.
   }
 }
@@ -130,7 +132,7 @@ function draw() {
   const head = ["", "Status", "Flow", "Started", "Duration", "Nodes", "Attempts", ...optional.map(([, title]) => title)];
   const numbers = new Set(["Nodes", "Attempts", "Tokens", "Cost"]);
   const table = h("table", { class: "runs" },
-    h("thead", {}, h("tr", {}, head.map((title, index) => h("th", { scope: "col", class: numbers.has(title) ? "number" : null },
+    h("thead", {}, h("tr", {}, head.map((title, index) => h("th", { scope: "col", class: numbers.has(title) ? "number" : null, "data-label": title.toLowerCase() || null },
       index === 0 ? h("span", { class: "off-screen" }, "Choose to compare") : title)))),
     h("tbody", {}, state.runs.map((run) => row(run, optional, longest))));
   const older = state.next ? h("button", { type: "button", class: "button", onclick: (event) => showOlder(event.currentTarget) }, "Show older runs") : null;

@@ -126,6 +126,7 @@ export class StateView {
         try {
           at.box = await this.source.value(at.seq, at.key);
         } catch (error) {
+          if (error.status === undefined) throw error;
           return `(${error.message} It has ${sizeWords(at.box.size)}.)`;
         }
       }
