@@ -1,6 +1,6 @@
 // Two runs side by side: visits in pairs, where they part, what differs.
 
-import { fill, h, icon, statusMark } from "./dom.js";
+import { fill, h, icon, statusMark, visible } from "./dom.js";
 import { ago, counted, difference, duration, grouped, moment, money } from "./words.js";
 import { ask } from "./data.js";
 import { command, emptyState, frame } from "./chrome.js";
@@ -45,7 +45,7 @@ async function choose() {
 async function compared() {
   const answer = await ask("/api/compare", { left, right });
   const runs = [answer.left, answer.right];
-  document.title = `${runs[0].name} compared · PocketFlow tracing`;
+  document.title = visible(`${runs[0].name} compared · PocketFlow tracing`);
   heading.append(h("span", { class: "spring" }), h("a", { class: "button small", href: `/compare?${new URLSearchParams({ left: answer.right.id, right: answer.left.id })}` }, "Swap sides"));
   fill(main, heading, summary(runs),
     runs[0].name === runs[1].name ? null : h("p", { class: "problem" }, "These are runs of different flows: their visits are paired by the names of their nodes."),

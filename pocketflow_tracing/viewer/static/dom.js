@@ -2,6 +2,8 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+const SPOKEN = new Set(["title", "aria-label", "placeholder"]);
+
 const PATHS = {
   success: "M3.5 8.6l3 3 6-7",
   recovered: "M12.6 8.2a4.6 4.6 0 1 1-1.3-3.4M12.8 2.4v3.1H9.7",
@@ -75,7 +77,7 @@ export async function copyText(text, button) {
     await navigator.clipboard.writeText(text);
   } catch {
     // Files and plain http on other hosts have no clipboard API.
-    const area = h("textarea", { class: "off-screen" }, text);
+    const area = h("textarea", { class: "off-screen", value: text });
     document.body.append(area);
     area.select();
     document.execCommand("copy");
@@ -94,7 +96,7 @@ export function announce(text) {
     live = h("div", { id: "announcements", class: "off-screen", role: "status", "aria-live": "polite" });
     document.body.append(live);
   }
-  live.textContent = text;
+  live.textContent = visible(text);
 }
 
 function filled(element, given, children) {
@@ -103,7 +105,7 @@ function filled(element, given, children) {
     if (name === "dataset") Object.assign(element.dataset, value);
     else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (name === "value") element.value = value;
-    else element.setAttribute(name, value === true ? "" : value);
+    else element.setAttribute(name, value === true ? "" : typeof value === "string" && SPOKEN.has(name) ? visible(value) : value);
   }
   add(element, children);
   return element;
@@ -111,6 +113,11 @@ function filled(element, given, children) {
 
 function add(element, children) {
   for (const child of children.flat(Infinity)) {
-    if (child !== null && child !== undefined && child !== false) element.append(child);
+    if (child !== null && child !== undefined && child !== false) element.append(typeof child === "string" ? visible(child) : child);
   }
+}
+
+/** A text whose reading order cannot be turned: what would turn it (U+202A to 202E, 2066 to 2069) stands as its number. */
+export function visible(text) {
+  return text.replace(/[\u202a-\u202e\u2066-\u2069]/g, (sign) => `\\u${sign.codePointAt(0).toString(16)}`);
 }

@@ -31,7 +31,7 @@ const looksLikeMarkdown = (text) => /(^|\n)(#{1,4} |[-*] |\d+\. |```|> )|\*\*\S|
 function longText(text, needle, prose) {
   const made = h("div", { class: `long-text${prose ? " prose" : ""}`, tabindex: "0" });
   if (prose) made.append(markdown(text));
-  else made.append(...marked(text, needle));
+  else fill(made, marked(text, needle));
   return made;
 }
 
@@ -66,7 +66,7 @@ function more(list, entries, from, depth, needle) {
 
 function leaf(value, needle) {
   if (typeof value !== "string") return h("span", { class: "plain" }, ...marked(String(value), needle));
-  if (/^… [\d,]+ more/.test(value) || value.startsWith("<")) return h("span", { class: "cut" }, ...marked(value, needle));
+  if (/^… [\d,]+ more/.test(value) || /^<[^<>\n]{1,200}>$/.test(value)) return h("span", { class: "cut" }, ...marked(value, needle));
   if (value.length <= 400) return h("span", { class: "text" }, ...marked(value, needle));
   const made = h("span", { class: "text" });
   const open = () => fill(made, ...marked(value, needle));

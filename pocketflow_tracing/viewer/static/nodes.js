@@ -54,7 +54,7 @@ async function show() {
     const known = answer.versions.map(nameOf);
     for (const side of ["one", "other"]) if (!known.includes(state[side])) state[side] = "";
     remember();
-    heading.textContent = `Nodes of ${filters.flow}`;
+    fill(heading, `Nodes of ${filters.flow}`);
     bar.element.hidden = false;
     tell("", "");
     draw(answer);
