@@ -89,3 +89,25 @@ def test_what_cannot_be_compared_is_told(opened, serve, made):
     expect(page.get_by_role("heading", name="These runs cannot be compared.")).to_be_visible()
     page.get_by_role("link", name="Choose two runs").click()
     expect(page.locator("tbody a").first).to_be_visible()
+
+
+def test_what_does_not_differ_is_folded(opened, serve, tmp_path):
+    """Of a long way that both runs went alike only the ends stand there; the rest comes by a click."""
+    path = tmp_path / "traces.db"
+    runs = []
+    for number in (1, 2):
+        run = Run(number, "Loop", start_ns=now_ns() + number)
+        run.span("flow", "Loop", 0, 100)
+        for step in range(40):
+            facts = {"node": "Step", "visit": step + 1, "action": "other" if (number, step) == (2, 30) else "go"}
+            run.span("node", "Step", step, step + 1, attributes=facts)
+        runs.append(run)
+    StoreWriter(path).write([run.record for run in runs], [span for run in runs for span in run.spans])
+    page = opened(f"{serve(path)}/compare?left={runs[0].run_id}&right={runs[1].run_id}")
+    expect(page.locator(".parting")).to_contain_text(
+        "Step (visit 31): it chose “go” on the left, and chose “other” on the right."
+    )
+    rows = page.locator(".pairs tbody tr:not(.folded-row, .parting-row)")
+    expect(rows).to_have_count(2 + 2 + 1 + 2 + 2)
+    page.get_by_role("button", name="26 visits that differ in nothing").click()
+    expect(rows).to_have_count(2 + 26 + 2 + 1 + 2 + 2)

@@ -9,6 +9,9 @@ import { diffLines } from "./diff.js";
 const PARTS = [["input", "Input"], ["output", "Output"], ["state", "Written to shared"]];
 const WORDS = { action: "decision", status: "status", input: "input", output: "output", state: "shared" };
 const SIDES = ["left", "right"];
+const PAGE = 300; // rows at a time
+const FOLDED = 8; // pairs in which nothing differs, from which on they are folded
+const AROUND = 2;
 
 const { main, tell } = frame("compare");
 const query = new URLSearchParams(location.search);
@@ -103,31 +106,72 @@ function ended(visit) {
 function table(answer) {
   const longest = Math.max(1, ...answer.pairs.flatMap((pair) => [pair.left?.took ?? 0, pair.right?.took ?? 0]));
   const body = h("tbody", {});
-  answer.pairs.forEach((pair, number) => {
-    if (number === answer.parts_at) body.append(h("tr", { class: "parting-row", id: "parting" }, h("td", { colspan: 5 }, icon("next"), "Here the runs part")));
-    body.append(...pairRows(pair, answer, longest));
-  });
+  const rowsOf = (entry) => [
+    entry.at === answer.parts_at ? h("tr", { class: "parting-row", id: "parting" }, h("td", { colspan: 5 }, icon("next"), "Here the runs part")) : null,
+    entry.same ? foldedRow(entry.same, (pair) => pairRow(pair, answer, longest)) : pairRow(entry.pair, answer, longest),
+  ];
+  const entries = entriesOf(answer);
+  const parting = entries.findIndex((entry) => entry.at === answer.parts_at);
+  showMore(body, entries, 0, Math.max(PAGE, parting + PAGE / 2), rowsOf);
   return h("div", { class: "table-scroll" }, h("table", { class: "pairs" },
     h("thead", {}, h("tr", {}, ["Left", "Right", "Duration", "Differs in", ""].map((title, place) => h("th", { scope: "col", class: place === 2 ? "number" : null }, title || h("span", { class: "off-screen" }, "Details"))))), body));
 }
 
-function pairRows(pair, answer, longest) {
+/** The pairs in order; of long stretches in which nothing differs only the ends. */
+function entriesOf(answer) {
+  const entries = [];
+  const pairs = answer.pairs.map((pair, at) => ({ pair, at }));
+  for (let from = 0; from < pairs.length;) {
+    let until = from;
+    while (until < pairs.length && isSame(pairs[until].pair)) until += 1;
+    if (until - from > FOLDED) {
+      entries.push(...pairs.slice(from, from + AROUND), { same: answer.pairs.slice(from + AROUND, until - AROUND), at: null }, ...pairs.slice(until - AROUND, until));
+      from = until;
+    } else {
+      until = Math.max(until, from + 1);
+      entries.push(...pairs.slice(from, until));
+      from = until;
+    }
+  }
+  return entries;
+}
+
+const isSame = (pair) => Boolean(pair.left && pair.right && !pair.differs.length);
+
+function foldedRow(pairs, rowOf) {
+  const row = h("tr", { class: "folded-row" }, h("td", { colspan: 5 }, h("button", { type: "button", class: "text-button", onclick: () => row.replaceWith(...pairs.map(rowOf)) }, `${counted(pairs.length, "visit")} that differ in nothing`)));
+  return row;
+}
+
+function showMore(body, entries, from, until, rowsOf) {
+  for (const entry of entries.slice(from, until)) body.append(...rowsOf(entry).filter(Boolean));
+  if (until >= entries.length) return;
+  const rest = h("tr", { class: "folded-row" }, h("td", { colspan: 5 }, h("button", { type: "button", class: "text-button", onclick: () => { rest.remove(); showMore(body, entries, until, until + PAGE, rowsOf); } }, `${counted(entries.length - until, "more row")}`)));
+  body.append(rest);
+}
+
+function pairRow(pair, answer, longest) {
   const both = pair.left && pair.right;
-  const detail = h("tr", { class: "pair-detail", hidden: true }, h("td", { colspan: 5 }));
   const { name } = pair.left ?? pair.right;
+  let detail = null;
   const button = h("button", { type: "button", class: "button small", "aria-expanded": "false", title: `What differs at ${name}` }, "Show");
-  button.addEventListener("click", () => {
-    detail.hidden = !detail.hidden;
-    button.setAttribute("aria-expanded", String(!detail.hidden));
-    button.textContent = detail.hidden ? "Show" : "Hide";
-    if (!detail.hidden && !detail.dataset.filled) { detail.dataset.filled = "1"; showDetail(detail.firstChild, pair, answer); }
-  });
-  return [h("tr", { class: both ? (pair.differs.length ? "differs" : "") : "one-sided" },
+  const row = h("tr", { class: both ? (pair.differs.length ? "differs" : "") : "one-sided" },
     h("td", { class: "visit" }, visitCell(pair.left, longest, answer.left.id)),
     h("td", { class: "visit" }, visitCell(pair.right, longest, answer.right.id)),
     h("td", { class: "number apart" }, both && pair.left.took !== null && pair.right.took !== null ? h("span", { class: weight(pair) }, difference(pair.right.took - pair.left.took)) : ""),
     h("td", { class: "differs-in" }, both ? (pair.differs.length ? pair.differs.map((part) => h("span", { class: "tag" }, WORDS[part])) : h("span", { class: "quiet" }, "nothing")) : h("span", { class: "quiet" }, `only ${pair.left ? "left" : "right"}`)),
-    h("td", { class: "open" }, button)), detail];
+    h("td", { class: "open" }, button));
+  button.addEventListener("click", () => {
+    if (!detail) {
+      detail = h("tr", { class: "pair-detail", hidden: true }, h("td", { colspan: 5 }));
+      row.after(detail);
+      showDetail(detail.firstChild, pair, answer);
+    }
+    detail.hidden = !detail.hidden;
+    button.setAttribute("aria-expanded", String(!detail.hidden));
+    button.textContent = detail.hidden ? "Show" : "Hide";
+  });
+  return row;
 }
 
 /** A difference worth a look: more than a tenth and more than 10 ms. */

@@ -71,6 +71,17 @@ export function fill(element, ...children) {
   return element;
 }
 
+/** Draws an element anew and leaves the focus where it was: on the same control of the same run, or at the same place. */
+export function redrawn(element, draw) {
+  const active = element.contains(document.activeElement) ? document.activeElement : null;
+  const run = active?.closest("[data-run]")?.dataset.run;
+  const scope = () => (run && element.querySelector(`[data-run="${CSS.escape(run)}"]`)) || element;
+  const controls = () => [...scope().querySelectorAll("a[href], button, input, select, summary")];
+  const place = active ? controls().indexOf(active) : -1;
+  draw();
+  if (place >= 0) controls()[place]?.focus({ preventScroll: true });
+}
+
 /** Puts text on the clipboard and says so on the button for a moment. */
 export async function copyText(text, button) {
   try {

@@ -17,7 +17,7 @@ export class GraphView {
     this.select = select;
     this.selected = null;
     this.scale = null;
-    this.canvas = h("div", { class: "graph-canvas", tabindex: "0", "aria-label": "Graph of the flow, scrollable" });
+    this.canvas = h("div", { class: "graph-canvas", tabindex: "0", role: "group", "aria-label": "Graph of the flow, scrollable" });
     const tools = h("div", { class: "graph-tools" },
       h("ul", { class: "legend", "aria-label": "Legend" },
         h("li", {}, h("i", { class: "legend-line taken" }), "path taken, with its number of times"),

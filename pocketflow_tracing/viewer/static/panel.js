@@ -24,6 +24,9 @@ export class Panel {
     const span = this.model.spans.get(id);
     this.id = id;
     if (!span) return this.#hint();
+    const shown = `${id} ${span.status} ${span.children.length}`;
+    if (again && shown === this.shown) return undefined; // nothing closes under the reader's hand
+    this.shown = shown;
     let detail = this.known.get(id);
     let inner = [];
     if (!detail && !again) fill(this.element, this.#head(span), h("p", { class: "quiet waiting" }, "Reading…"));
@@ -48,6 +51,7 @@ export class Panel {
   }
 
   #hint() {
+    this.shown = "";
     fill(this.element, h("div", { class: "panel-hint" }, h("p", {}, "Select a span to see what went in, what came out and what went wrong."),
       h("dl", { class: "keys" }, [["↑ ↓", "previous, next span"], ["← →", "fold, unfold"], ["e", "next problem"], ["+ − 0", "zoom in, out, all"], ["1 2 3", "timeline, graph, state"]].map(([keys, meaning]) => [h("dt", {}, keys), h("dd", {}, meaning)]))));
   }

@@ -1,6 +1,6 @@
 // The page of a run: heading, three views of the same thing, and the selected span beside them.
 
-import { copyText, fill, h, icon, statusMark, visible } from "./dom.js";
+import { announce, copyText, fill, h, icon, redrawn, statusMark, visible } from "./dom.js";
 import { ago, counted, duration, grouped, moment, money } from "./words.js";
 import { GraphView } from "./graph.js";
 import { Panel } from "./panel.js";
@@ -36,7 +36,7 @@ export async function showRun(main, source, { offline = false } = {}) {
     h("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "stage", title: `${label} (${number + 1})`, onclick: () => show(name) }, label)));
   const body = h("div", { class: "run-body" }, h("div", { class: "run-main" }, stage), panel.element);
   main.classList.add("page-run");
-  fill(main, heading, body);
+  fill(main, h("div", { class: "run-top" }, heading, tabs), body);
 
   function remember() {
     const kept = new URLSearchParams();
@@ -94,7 +94,6 @@ export async function showRun(main, source, { offline = false } = {}) {
   function drawHeading() {
     const { run } = model;
     document.title = visible(`${run.name} · ${run.status}`);
-    const took = run.took === null ? (run.status === "running" ? `running for ${duration((Date.now() - run.start) * 1000)}` : "") : duration(run.took);
     const facts = [[counted(run.nodes, "node visit")], [counted(run.attempts, "attempt")]];
     if (run.tokens) facts.push([counted(run.tokens, "token")]);
     if (run.cost !== null) facts.push([money(run.cost)]);
@@ -104,7 +103,7 @@ export async function showRun(main, source, { offline = false } = {}) {
     const older = model.neighbours?.older;
     fill(heading,
       h("div", { class: "run-title" },
-        statusMark(run.status, { word: true }), h("h1", {}, run.name || "(unnamed)"), h("strong", { class: "run-took" }, took),
+        statusMark(run.status, { word: true }), h("h1", {}, run.name || "(unnamed)"), h("strong", { class: "run-took" }, tookWords(run)),
         h("time", { class: "quiet", datetime: new Date(run.start).toISOString(), title: moment(run.start) }, `${moment(run.start)} (${ago(run.start)})`),
         h("span", { class: "spring" }),
         offline ? null : h("a", { class: "button small", href: `/nodes?${new URLSearchParams({ flow: run.name })}` }, "Node figures"),
@@ -114,9 +113,10 @@ export async function showRun(main, source, { offline = false } = {}) {
         h("button", { type: "button", class: "text-button mono", title: "Copy the run id", onclick: (event) => copyText(run.id, event.currentTarget) }, run.id)),
       Object.keys(run.metadata ?? {}).length ? h("p", { class: "run-facts" }, Object.entries(run.metadata).map(([name, value]) => h("span", {}, `${name}: ${typeof value === "string" ? value : JSON.stringify(value)}`))) : null,
       run.error ? problemLine("error", run.error, (span) => isProblem(span) && !wasSaved(span) && span.status === "error") : null,
-      run.status === "interrupted" ? problemLine("interrupted", interruptedSentence(), (span) => span === lastOpen()) : null,
-      tabs);
+      run.status === "interrupted" ? problemLine("interrupted", interruptedSentence(), (span) => span === lastOpen()) : null);
   }
+
+  const tookWords = (run) => (run.took !== null ? duration(run.took) : run.status === "running" ? `running for ${duration((Date.now() - run.start) * 1000)}` : "");
 
   /** What went wrong in the whole run, and the way to where it did. */
   function problemLine(status, sentence, wanted) {
@@ -163,8 +163,11 @@ export async function showRun(main, source, { offline = false } = {}) {
     model,
     /** Takes an answer in and draws what it changes. */
     async update(answer) {
+      const before = model.run.status;
       if (answer) model.take(answer);
-      drawHeading();
+      if (answer) redrawn(heading, drawHeading);
+      else fill(heading.querySelector(".run-took"), tookWords(model.run));
+      if (model.run.status !== before) announce(`The run ended: ${model.run.status}`);
       await refreshView();
       if (answer && at.span && model.spans.get(at.span)) panel.show(at.span, { again: true });
     },

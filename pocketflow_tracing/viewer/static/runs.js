@@ -1,6 +1,6 @@
 // The list of runs: figures, filters, rows; new and running runs appear by themselves.
 
-import { announce, fill, h, icon, statusMark } from "./dom.js";
+import { announce, fill, h, icon, redrawn, statusMark } from "./dom.js";
 import { ago, counted, duration, grouped, moment, money } from "./words.js";
 import { ask, follow } from "./data.js";
 import { command, emptyState, facts, frame } from "./chrome.js";
@@ -9,9 +9,10 @@ import { filterBar, filtersFrom, filtersInto } from "./filters.js";
 
 const PAGE = 50;
 const MOST = 500;
+const QUIET = 10_000; // ms between two announcements
 
 const { main, tell } = frame("runs");
-const state = { filters: filtersFrom(location.search), runs: [], next: null, seen: null, chosen: [], loaded: false };
+const state = { filters: filtersFrom(location.search), runs: [], next: null, seen: null, chosen: [], loaded: false, untold: [], toldAt: 0 };
 
 const figures = h("section", { class: "figures", "aria-label": "Figures" });
 const flows = h("details", { class: "flows" });
@@ -56,13 +57,22 @@ async function look() {
 function takeIn(answer, limit) {
   const known = new Set(state.runs.map((run) => run.id));
   const fresh = answer.runs.filter((run) => !known.has(run.id));
-  if (state.loaded && state.seen && fresh.length) announce(`${counted(fresh.length, "new run")}: ${fresh[0].name}`);
+  if (state.loaded && state.seen) tellNew(fresh);
   for (const run of fresh) run.fresh = state.loaded && state.seen !== null;
   const last = answer.runs.at(-1);
   const older = state.seen !== null && limit === MOST && last ? state.runs.filter((run) => run.start < last.start) : [];
   state.runs = [...answer.runs, ...older];
   if (!older.length) state.next = answer.next;
   Object.assign(state, { seen: answer.state, loaded: true });
+}
+
+/** Tells screen readers of new runs, but not of each one when many come. */
+function tellNew(fresh) {
+  state.untold.push(...fresh.map((run) => run.name));
+  const now = Date.now();
+  if (!state.untold.length || now - state.toldAt < QUIET) return;
+  announce(`${counted(state.untold.length, "new run")}: ${state.untold.at(-1)}`);
+  Object.assign(state, { untold: [], toldAt: now });
 }
 
 async function showOlder(button) {
@@ -81,7 +91,7 @@ async function measure() {
     const answer = await ask("/api/figures", filters);
     if (filters !== state.filters) return;
     fill(figures, figuresOf(answer.total));
-    fill(flows, flowsOf(answer.flows, filters, (flow) => bar.set({ flow })));
+    redrawn(flows, () => fill(flows, flowsOf(answer.flows, filters, (flow) => bar.set({ flow }))));
     figures.hidden = flows.hidden = answer.total.runs === 0;
   } catch (error) {
     if (error.status === undefined) throw error;
@@ -136,7 +146,7 @@ function draw() {
       index === 0 ? h("span", { class: "off-screen" }, "Choose to compare") : title)))),
     h("tbody", {}, state.runs.map((run) => row(run, optional, longest))));
   const older = state.next ? h("button", { type: "button", class: "button", onclick: (event) => showOlder(event.currentTarget) }, "Show older runs") : null;
-  fill(list, h("div", { class: "table-scroll" }, table), h("div", { class: "list-end" }, older), compareBar());
+  redrawn(list, () => fill(list, h("div", { class: "table-scroll" }, table), h("div", { class: "list-end" }, older), compareBar()));
 }
 
 function row(run, optional, longest) {
@@ -170,7 +180,6 @@ function filterLink(name, value) {
 function toggle(id) {
   state.chosen = state.chosen.includes(id) ? state.chosen.filter((one) => one !== id) : [...state.chosen, id].slice(-2);
   draw();
-  list.querySelector(`tr[data-run="${id}"] input`)?.focus();
 }
 
 function compareBar() {

@@ -18,7 +18,7 @@ export class StateView {
   constructor(model, source, actions) {
     Object.assign(this, { model, source, actions, step: null, key: null, steps: null, most: MOST_WRITES });
     this.slider = h("input", { type: "range", min: "0", step: "1", "aria-label": "Step", disabled: true }); // until there are steps
-    this.slider.addEventListener("input", () => this.go(Number(this.slider.value), { bySlider: true }));
+    this.slider.addEventListener("input", () => this.go(Number(this.slider.value)));
     this.where = h("div", { class: "state-where" });
     this.marks = h("div", { class: "state-marks", "aria-hidden": "true" });
     this.table = h("div", { class: "state-keys" });
@@ -51,8 +51,11 @@ export class StateView {
     }));
   }
 
+  /** Draws what there is; of a run that goes on only what is new, so that nothing closes under the reader's hand. */
   async refresh() {
+    const known = this.loadedAt;
     if (this.steps === null || this.loadedAt !== this.model.revision) await this.load();
+    if (known === this.loadedAt && this.table.hasChildNodes()) return;
     if (!this.steps.length) {
       fill(this.element, h("div", { class: "state-none" }, h("p", {}, "Nothing is known of shared in this run."), h("p", { class: "quiet" }, "It is recorded when the flow is run with a dict, and inputs are on (POCKETFLOW_TRACE_INPUTS).")));
       return;
@@ -68,10 +71,10 @@ export class StateView {
     if (number >= 0 && number !== this.step) { this.step = number; this.#draw(); }
   }
 
-  go(step, { bySlider = false } = {}) {
+  go(step) {
     if (!this.steps?.length) return;
     this.step = Math.max(0, Math.min(this.steps.length - 1, step));
-    this.#draw({ bySlider });
+    this.#draw();
     this.actions.step(this.step, this.steps[this.step].span?.id);
   }
 
@@ -97,7 +100,10 @@ export class StateView {
     fill(this.table, this.#keys(at));
     fill(this.history, this.#history());
     this.#drawMarks();
-    this.history.querySelector("li.current")?.scrollIntoView({ block: "nearest" });
+    Promise.all(this.previews).then(() => {
+      const current = this.history.querySelector("li.current");
+      if (current) this.history.scrollTop = current.offsetTop - this.history.clientHeight / 3;
+    });
     this.history.hidden = this.key === null;
   }
 
@@ -155,6 +161,7 @@ export class StateView {
   }
 
   #history() {
+    this.previews = [];
     if (this.key === null) return null;
     const writes = this.steps.map((step, number) => ({ step, number, write: step.written.get(this.key) })).filter(({ write }) => write);
     const list = h("ol", { class: "writes" });
@@ -166,14 +173,14 @@ export class StateView {
         h("button", { type: "button", class: "write-head", onclick: () => this.go(number) },
           h("span", { class: `sign ${write.kind}` }, SIGNS[write.kind]), h("strong", {}, step.title), h("span", { class: "quiet" }, WORDS[write.kind])),
         value));
-      if (!GONE.has(write.kind)) this.#whole(write).then((whole) => fill(value, write.box.inside ? partsOf(write.box.inside) : h("span", { class: "preview" }, brief(whole, 220))));
+      if (!GONE.has(write.kind)) this.previews.push(this.#whole(write).then((whole) => fill(value, write.box.inside ? changedParts(write.box.inside) : h("span", { class: "preview" }, brief(whole, 220)))));
     }
     return [h("div", { class: "section-head" }, h("h3", {}, h("code", {}, this.key)), h("span", { class: "quiet" }, counted(writes.length, "write")), h("span", { class: "spring" }), iconButton("close", "Close the history", () => this.choose(this.key))), list];
   }
 }
 
 /** What a write changed inside of a value: where, and what stands there now. */
-function partsOf(steps) {
+function changedParts(steps) {
   const more = steps.length - MOST_CHANGES;
   return [steps.slice(0, MOST_CHANGES).map((step) => {
     const [sign, kind] = signOf(step);
