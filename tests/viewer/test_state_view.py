@@ -66,4 +66,4 @@ def test_the_history_of_a_key_in_a_long_loop(opened, serve, tmp_path):
     expect(history.locator(".write-head")).to_have_count(251)
     history.locator(".write-head").nth(2).click()
     expect(page.locator(".state-where")).to_contain_text("Add visit 2")
-    expect(page.locator(".key-row .diff .add")).to_contain_text("line 1")
+    expect(page.locator(".key-row .diff .add").last).to_contain_text("line 1")

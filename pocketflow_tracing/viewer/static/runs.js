@@ -15,7 +15,7 @@ const { main, tell } = frame("runs");
 const state = { filters: filtersFrom(location.search), runs: [], next: null, seen: null, chosen: [], loaded: false, untold: [], toldAt: 0 };
 
 const figures = h("section", { class: "figures", "aria-label": "Figures" });
-const flows = h("details", { class: "flows" });
+const flows = h("details", { class: "flows", hidden: true });
 const list = h("section", { class: "run-list", "aria-label": "Runs" });
 const problem = h("p", { class: "problem", role: "alert", hidden: true });
 const bar = filterBar(state.filters, (filters) => {
@@ -100,14 +100,17 @@ async function measure() {
 }
 
 function showProblem(error) {
-  if (error.missing && !state.runs.length) {
-    fill(list, noRuns("There is no store here yet.", `It will be made at ${facts.store} by the first traced run.`));
-    bar.element.hidden = figures.hidden = flows.hidden = true;
-    state.seen = null;
+  if (state.runs.length) {
+    problem.hidden = false;
+    fill(problem, error.message);
     return;
   }
-  problem.hidden = false;
-  problem.textContent = error.message;
+  fill(list, error.missing
+    ? noRuns("There is no store here yet.", `It will be made at ${facts.store} by the first traced run.`)
+    : emptyState(error.status ? "The runs cannot be shown." : "The view was ended.", h("p", { role: "alert" }, error.message), h("p", {}, "This page tries again by itself.")));
+  bar.element.hidden = !Object.values(state.filters).some(Boolean);
+  figures.hidden = flows.hidden = true;
+  state.seen = null;
 }
 
 function noRuns(title, sentence) {
@@ -138,7 +141,7 @@ function draw() {
     ["user", "User", (run) => filterLink("user", run.user), ""],
     ["version", "Version", (run) => run.version ?? "", ""],
   ].filter(([name]) => state.runs.some((run) => run[name] !== null && run[name] !== 0));
-  const longest = Math.max(...state.runs.map((run) => run.took ?? 0));
+  const longest = Math.max(...state.runs.map(tookOf));
   const head = ["", "Status", "Flow", "Started", "Duration", "Nodes", "Attempts", ...optional.map(([, title]) => title)];
   const numbers = new Set(["Nodes", "Attempts", "Tokens", "Cost"]);
   const table = h("table", { class: "runs" },
@@ -149,14 +152,16 @@ function draw() {
   redrawn(list, () => fill(list, h("div", { class: "table-scroll" }, table), h("div", { class: "list-end" }, older), compareBar()));
 }
 
+const tookOf = (run) => (run.status === "running" ? (Date.now() - run.start) * 1000 : run.took ?? 0);
+
 function row(run, optional, longest) {
   const running = run.status === "running";
-  const took = running ? (Date.now() - run.start) * 1000 : run.took;
+  const took = tookOf(run);
   const chosen = state.chosen.includes(run.id);
   const choose = h("input", { type: "checkbox", "aria-label": `Choose run ${run.id.slice(0, 8)} of ${run.name} to compare`, onchange: () => toggle(run.id) });
   choose.checked = chosen;
   const bar_ = h("i", { class: `duration-bar status-${run.status}`, "aria-hidden": "true" });
-  bar_.style.width = `${Math.max(2, 100 * Math.min(1, (took ?? 0) / (longest || 1)))}%`;
+  bar_.style.width = `${Math.max(2, 100 * Math.min(1, took / (longest || 1)))}%`;
   return h("tr", { class: `${run.fresh ? "fresh " : ""}${chosen ? "chosen" : ""}`, dataset: { run: run.id } },
     h("td", { class: "choose" }, choose),
     h("td", { class: "run-status" }, statusMark(run.status, { word: true })),
