@@ -52,6 +52,8 @@ def test_the_filters_of_the_runs_hold_here_too(opened, serve, tmp_path):
     StoreWriter(path).write([run.record for run in runs], [span for run in runs for span in run.spans])
     page = opened(f"{serve(path)}/nodes?flow=Versioned&session=s-2")
     expect(page.locator("main")).to_contain_text("Over 1 run, which took 100 ms.")
+    expect(page.locator(".chip")).to_have_count(1)
+    expect(page.get_by_label("Flow", exact=True).locator("option")).to_have_text(["Versioned"])
     page.get_by_role("button", name="session s-2").click()
     expect(page.locator("main")).to_contain_text("Over 3 runs, which took 300 ms together.")
     assert page.url.endswith("/nodes?flow=Versioned")

@@ -51,10 +51,16 @@ export function icon(name, label = "") {
   return made;
 }
 
+const MEANINGS = {
+  recovered: "recovered: something failed, and a retry or the fallback saved it",
+  interrupted: "interrupted: the process ended before it did",
+  saved: "failed, saved later",
+};
+
 /** Makes the sign of a status, with its word when asked for. */
 export function statusMark(status, { word = false, saved = false } = {}) {
-  const mark = h("span", { class: `status status-${status}${saved ? " saved" : ""}`, title: saved ? "failed, saved later" : status });
-  mark.append(icon(status, word ? "" : saved ? "failed, saved later" : status));
+  const mark = h("span", { class: `status status-${status}${saved ? " saved" : ""}`, title: MEANINGS[saved ? "saved" : status] ?? status });
+  mark.append(icon(status, word ? "" : saved ? MEANINGS.saved : status));
   if (word) mark.append(h("span", { class: "status-word" }, status));
   return mark;
 }
