@@ -198,12 +198,12 @@ def measure_browser(base: str, long_run: str) -> None:
             weights.clear()
             began = time.perf_counter()
             page.goto(base + path)
-            page.wait_for_selector("tbody tr, .tree-row")
+            page.wait_for_selector(".runs tbody tr, .nodes tbody tr, .pairs tbody tr, .tree-row")
             shown = (time.perf_counter() - began) * 1000
             page.wait_for_load_state("networkidle")
             print(f"  {name:<38} {sum(weights):>10,} B, shown after {shown:.0f} ms")
         for _ in range(2):  # everything folded, everything open
-            page.get_by_role("button", name="Fold / unfold").click()
+            page.locator(".tree-tools button", has_text="old all").click()
         print(f"\nframes of a run of {LONG_RUN:,} spans (ms; 16.7 is 60 a second)")
         for act in ("scroll", "zoom"):
             found = page.evaluate(FRAMES, act)

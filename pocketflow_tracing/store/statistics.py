@@ -12,7 +12,17 @@ from .reader import Store
 from .readonly import read
 from .rows import FlowRow, RunFilter
 
-__all__ = ["Choices", "Figures", "NodeFigures", "NodeRow", "choices", "node_figures", "percentile", "run_figures"]
+__all__ = [
+    "Choices",
+    "Figures",
+    "NodeFigures",
+    "NodeRow",
+    "VersionFigures",
+    "choices",
+    "node_figures",
+    "percentile",
+    "run_figures",
+]
 
 
 @dataclass(slots=True)
@@ -45,12 +55,11 @@ class NodeRow:
     Args:
         node: id in the runs' graph.
         name: of the node.
-        version: of the runs, None for those without.
         visits: their number.
         errors: visits that ended in an error.
         recovered: visits that a retry or the fallback saved.
         retried: visits that took more than one attempt, of any item.
-        fallbacks: visits in which exec_fallback ran.
+        fallbacks: visits, or items of them, that exec_fallback saved; PocketFlow's own raises the error again, and saves none.
         total_ns: of all visits that have ended.
         p50_ns: median duration, None where no visit has ended.
         p95_ns: what 95 of 100 visits do not exceed.
@@ -58,7 +67,6 @@ class NodeRow:
 
     node: str
     name: str
-    version: str | None
     visits: int = 0
     errors: int = 0
     recovered: int = 0
@@ -70,6 +78,23 @@ class NodeRow:
 
 
 @dataclass(slots=True)
+class VersionFigures:
+    """The nodes of a flow in the runs of one version.
+
+    Args:
+        version: of the runs, None for those without one.
+        runs: their number.
+        run_ns: what they took together, those that have ended.
+        nodes: one row per node, most time first.
+    """
+
+    version: str | None
+    runs: int = 0
+    run_ns: int = 0
+    nodes: list[NodeRow] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class NodeFigures:
     """The nodes of a flow in figures.
 
@@ -77,15 +102,28 @@ class NodeFigures:
         runs: looked at.
         matching: runs that match; more than were looked at when there are very many.
         run_ns: what the runs took together, those that have ended.
-        by_version: runs by version, the newest version first; None stands for runs without one.
-        nodes: one row per node and version, most time first.
+        nodes: one row per node, most time first.
+        versions: the same by version of the runs, the newest first.
     """
 
     runs: int
     matching: int
     run_ns: int
-    by_version: dict[str | None, int]
     nodes: list[NodeRow]
+    versions: list[VersionFigures]
+
+
+@dataclass(slots=True)
+class _Visit:
+    """One visit of a node, as it is counted."""
+
+    version: str | None
+    node: str
+    name: str
+    status: str
+    took_ns: int | None
+    retried: bool = False
+    fell_back: bool = False
 
 
 def percentile(values: Sequence[int], percent: int) -> int | None:
@@ -201,50 +239,57 @@ def node_figures(store: Store, filters: RunFilter, limit: int = 1000) -> NodeFig
             f"SELECT run_id, version, start_ns, end_ns FROM runs {where} ORDER BY start_ns DESC, run_id DESC LIMIT ?",  # noqa: S608
             (*where.parameters, limit),
         ).fetchall()
-        by_version: dict[str | None, int] = {}
-        for _, version, _, _ in runs:
-            by_version[version] = by_version.get(version, 0) + 1
-        run_ns = sum(end_ns - start_ns for _, _, start_ns, end_ns in runs if end_ns is not None)
-        versions = {run_id: version for run_id, version, _, _ in runs}
-        chosen = "[" + ",".join(f'"{run_id}"' for run_id in versions) + "]"
-        nodes = _of_nodes(versions, connection.execute(_NODE_SPANS, (chosen,)))
-        return NodeFigures(len(runs), matching, run_ns, by_version, nodes)
+        versions: dict[str | None, VersionFigures] = {}
+        version_of = {run_id: version for run_id, version, _, _ in runs}
+        for _, version, start_ns, end_ns in runs:
+            figures = versions.setdefault(version, VersionFigures(version))
+            figures.runs += 1
+            figures.run_ns += 0 if end_ns is None else end_ns - start_ns
+        chosen = "[" + ",".join(f'"{run_id}"' for run_id in version_of) + "]"
+        visits = _visits(version_of, connection.execute(_NODE_SPANS, (chosen,)))
+        for version, figures in versions.items():
+            figures.nodes = _rows(visit for visit in visits if visit.version == version)
+        run_ns = sum(figures.run_ns for figures in versions.values())
+        return NodeFigures(len(runs), matching, run_ns, _rows(visits), list(versions.values()))
 
     return read(store.path, query)
 
 
-def _of_nodes(versions: dict[str, str | None], spans: Iterable[tuple[Any, ...]]) -> list[NodeRow]:
-    rows: dict[tuple[str | None, str], NodeRow] = {}
-    durations: dict[tuple[str | None, str], list[int]] = {}
-    node_of: dict[tuple[str, str], NodeRow] = {}
+def _visits(version_of: dict[str, str | None], spans: Iterable[tuple[Any, ...]]) -> list[_Visit]:
+    visits: dict[tuple[str, str], _Visit] = {}
     exec_of: dict[tuple[str, str], str] = {}  # a batch's exec, whose attempts hang below it: its node
     retried: list[tuple[str, str]] = []
     fallbacks: list[tuple[str, str]] = []
     for run_id, span_id, parent_id, kind, name, status, took_ns, node, phase in spans:
         if kind == "node":
-            key = (versions[run_id], node or name)
-            row = rows.get(key)
-            if row is None:
-                row = rows[key] = NodeRow(key[1], name, key[0])
-                durations[key] = []
-            row.visits += 1
-            row.errors += status == "error"
-            row.recovered += status == "recovered"
-            if took_ns is not None:
-                row.total_ns += took_ns
-                durations[key].append(took_ns)
-            node_of[run_id, span_id] = row
+            visits[run_id, span_id] = _Visit(version_of[run_id], node or name, name, status, took_ns)
         elif kind == "attempt":
             retried.append((run_id, parent_id))
         elif phase == "exec":
             exec_of[run_id, span_id] = parent_id
-        else:
+        elif status != "error":
             fallbacks.append((run_id, parent_id))
-    for name, visits in (("retried", retried), ("fallbacks", fallbacks)):
-        for run_id, span_id in {(run_id, exec_of.get((run_id, span_id), span_id)) for run_id, span_id in visits}:
-            if (row := node_of.get((run_id, span_id))) is not None:
-                setattr(row, name, getattr(row, name) + 1)
-    for key, row in rows.items():
-        values = sorted(durations[key])
+    for what, parents in (("retried", retried), ("fell_back", fallbacks)):
+        for run_id, span_id in parents:
+            if (visit := visits.get((run_id, exec_of.get((run_id, span_id), span_id)))) is not None:
+                setattr(visit, what, True)
+    return list(visits.values())
+
+
+def _rows(visits: Iterable[_Visit]) -> list[NodeRow]:
+    rows: dict[str, NodeRow] = {}
+    durations: dict[str, list[int]] = {}
+    for visit in visits:
+        row = rows.setdefault(visit.node, NodeRow(visit.node, visit.name))
+        row.visits += 1
+        row.errors += visit.status == "error"
+        row.recovered += visit.status == "recovered"
+        row.retried += visit.retried
+        row.fallbacks += visit.fell_back
+        if visit.took_ns is not None:
+            row.total_ns += visit.took_ns
+            durations.setdefault(visit.node, []).append(visit.took_ns)
+    for node, row in rows.items():
+        values = sorted(durations.get(node, ()))
         row.p50_ns, row.p95_ns = percentile(values, 50), percentile(values, 95)
     return sorted(rows.values(), key=lambda row: (-row.total_ns, row.node))

@@ -152,13 +152,20 @@ def _nodes(store: Store, request: Request) -> dict[str, Any]:
     if not query.get("flow"):
         raise BadRequestError("Name the flow whose nodes are meant.")
     found = node_figures(store, filters_of(query), max(1, number_of(query, "limit", 1000, 10_000)))
-    versions = [{"version": version, "runs": number} for version, number in found.by_version.items()]
     return {
         "runs": found.runs,
         "matching": found.matching,
         "run_took": found.run_ns / 1e3,
-        "versions": versions,
         "nodes": [_node_json(row) for row in found.nodes],
+        "versions": [
+            {
+                "version": figures.version,
+                "runs": figures.runs,
+                "run_took": figures.run_ns / 1e3,
+                "nodes": [_node_json(row) for row in figures.nodes],
+            }
+            for figures in found.versions
+        ],
     }
 
 
@@ -166,7 +173,6 @@ def _node_json(row: NodeRow) -> dict[str, Any]:
     return {
         "node": row.node,
         "name": row.name,
-        "version": row.version,
         "visits": row.visits,
         "errors": row.errors,
         "recovered": row.recovered,

@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -18,7 +18,7 @@ from pocketflow_tracing._version import __version__
 from pocketflow_tracing.store import Store
 
 from . import api
-from .security import Guard, allowed_hosts
+from .security import HEADERS, Guard, allowed_hosts
 from .shell import STATIC, page
 
 __all__ = ["create_app"]
@@ -46,7 +46,7 @@ def create_app(store: Path, host: str = "127.0.0.1") -> Starlette:
         Middleware(Guard, hosts=hosts, any_address=host in {"0.0.0.0", "::"}),  # noqa: S104 - asked for by the user
         Middleware(GZipMiddleware, minimum_size=1000, compresslevel=4),
     ]
-    app = Starlette(routes=routes, middleware=middleware, exception_handlers={404: _not_found})
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers={404: _not_found, Exception: _failed})
     app.state.store = Store(store)
     return app
 
@@ -75,3 +75,11 @@ def _not_found(request: Request, _error: Exception) -> Response:
     store: Store = request.app.state.store
     data = {"store": str(store.path), "version": __version__, "path": request.url.path}
     return HTMLResponse(page("missing", "Not found · PocketFlow tracing", data), 404)
+
+
+def _failed(_request: Request, error: Exception) -> Response:
+    # A store that another program wrote into may hold anything. Starlette raises the error again, for the log.
+    sentence = (
+        f"This part of the store cannot be shown ({type(error).__name__}): it does not hold what a trace store holds."
+    )
+    return JSONResponse({"error": sentence}, 500, HEADERS)  # this answer does not pass the guard

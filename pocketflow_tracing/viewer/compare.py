@@ -11,6 +11,9 @@ from pocketflow_tracing.records import Json
 from pocketflow_tracing.store import RunRow, SpanRow
 from pocketflow_tracing.store.states import state_after
 
+from .shape import one_line
+from .ways import stretches
+
 __all__ = ["align", "difference", "part_of"]
 
 _MOST_LINES = 2000
@@ -34,10 +37,7 @@ def align(left: tuple[RunRow, Sequence[SpanRow]], right: tuple[RunRow, Sequence[
     visits = [_visits(*side) for side in (left, right)]
     one_way, other_way = ([str(visit["node"]) for visit in side] for side in visits)
     pairs: list[dict[str, Any]] = []
-    # Python's difflib finds the longest stretches that both runs went through in the same order.
-    for _, low_l, high_l, low_r, high_r in difflib.SequenceMatcher(
-        None, one_way, other_way, autojunk=False
-    ).get_opcodes():
+    for low_l, high_l, low_r, high_r in stretches(one_way, other_way):
         for number in range(max(high_l - low_l, high_r - low_r)):
             ends = low_l + number, low_r + number
             one = visits[0][ends[0]] if ends[0] < high_l else None
@@ -104,6 +104,7 @@ def _visit(run: RunRow, span: SpanRow, below: list[SpanRow]) -> dict[str, Any]:
         "start": (span.start_ns - run.start_ns) / 1e3,
         "took": None if span.duration_ns is None else span.duration_ns / 1e3,
         "attempts": sum(child.kind == "attempt" for child in below),
+        "error": one_line(span.error),
         "contents": _contents(span, below),
     }
 

@@ -10,7 +10,7 @@ from .layers import Spot, backward, place
 
 __all__ = ["lay_out"]
 
-_LETTER, _HEIGHT, _LEAST, _MOST = 7.4, 56, 148, 320
+_LETTER, _HEIGHT, _LEAST, _MOST = 8.6, 56, 176, 340
 _PAD, _HEAD = 20, 48
 """Pixels around what a box holds, and above it for the box's name."""
 
@@ -70,7 +70,7 @@ def _picture(flow: dict[str, Any], flows: dict[str, Any], depth: int) -> dict[st
 
 
 def _size(name: str, box: dict[str, Any] | None) -> tuple[float, float]:
-    width = min(_MOST, max(_LEAST, len(name) * _LETTER + 56))
+    width = min(_MOST, max(_LEAST, len(name) * _LETTER + 48))
     if box is None:
         return width, _HEIGHT
     return max(width, box["width"] + 2 * _PAD), box["height"] + _HEAD + _PAD

@@ -15,6 +15,7 @@ import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from viewer import stores
 
+from pocketflow_tracing.store import Store
 from pocketflow_tracing.viewer.app import create_app
 
 CHROMIUM = [
@@ -154,3 +155,11 @@ def opened(browser: Browser) -> Iterator[Opened]:
         with contextlib.suppress(Exception):
             context.close()
     assert complaints == []
+
+
+@pytest.fixture
+def demo(opened: Opened, serve: Serving, made: Callable[[str], Path]) -> Callable[..., Page]:
+    """Opens the demo's newest run, with a query."""
+    path = made("demo")
+    run = Store(path).run("last")
+    return lambda query="", **options: opened(f"{serve(path)}/runs/{run.run_id}{query}", **options)

@@ -6,8 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from textwrap import dedent
+
+from pocketflow_tracing.store import Store, StoreError
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,9 +69,9 @@ FAILING = """
 """
 
 KILLED = """
-    import sys, time
+    import threading
     from pocketflow import Flow, Node
-    from pocketflow_tracing import flush, trace_flow
+    from pocketflow_tracing import trace_flow
 
     class Quick(Node):
         def post(self, shared, prep_res, exec_res):
@@ -76,11 +79,7 @@ KILLED = """
 
     class Slow(Node):
         def exec(self, prep_res):
-            flush(timeout=5)
-            time.sleep(0.8)  # until the next delivery has said that this node is going on
-            flush(timeout=5)
-            print("waiting", flush=True)
-            time.sleep(60)
+            threading.Event().wait(60)
 
     quick = Quick()
     quick >> Slow()
@@ -121,15 +120,28 @@ def run_examples(store: Path) -> None:
 
 
 def run_killed(store: Path) -> None:
+    """Kills a program in its second node, once the store knows that it is there."""
     program = subprocess.Popen(
         [sys.executable, "-c", dedent(KILLED)],
         env=environment(store),
         cwd=store.parent,
-        stdout=subprocess.PIPE,
-        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
-    assert program.stdout is not None
-    assert program.stdout.readline().strip() == "waiting"
-    program.send_signal(signal.SIGKILL)
-    program.wait()
-    program.stdout.close()
+    deadline = time.monotonic() + 30
+    try:
+        while not _is_running(store, "Slow"):
+            assert program.poll() is None, "the program ended by itself"
+            assert time.monotonic() < deadline, "the store does not know of the node that is running"
+            time.sleep(0.02)
+    finally:
+        program.send_signal(signal.SIGKILL)
+        program.wait()
+
+
+def _is_running(store: Path, name: str) -> bool:
+    try:
+        spans = Store(store).spans(Store(store).run("last").run_id, payload=False)
+    except StoreError:
+        return False
+    return any(span.name == name and span.status == "running" for span in spans)

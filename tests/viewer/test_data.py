@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections import Counter
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store.sample import MS, Run, agent_run, small_run
+from store.sample import Run
 
 from pocketflow_tracing.store import RunFilter, Store, StoreWriter
-from pocketflow_tracing.store.statistics import choices, node_figures, percentile, run_figures
 from pocketflow_tracing.viewer.compare import align, difference
 from pocketflow_tracing.viewer.layers import backward
 from pocketflow_tracing.viewer.layout import lay_out
 from pocketflow_tracing.viewer.params import cursor_of, filters_of, parse_cursor
 from pocketflow_tracing.viewer.shell import STATIC, bundle
 from pocketflow_tracing.viewer.states import states_json, value_json
+from pocketflow_tracing.viewer.ways import stretches
 
 
 def flow(edges, name="F", start=None):
@@ -163,47 +165,31 @@ def test_a_decision_parts_runs_before_their_ways_do(tmp_path):
     assert ["action"] == answer["pairs"][0]["differs"]
 
 
+@given(st.lists(st.sampled_from("ABC"), max_size=900), st.lists(st.sampled_from("ABCD"), max_size=900))
+@settings(max_examples=50, deadline=None)
+def test_two_ways_are_covered_in_order(left, right):
+    """Every visit stands in one stretch, in order; of long ways too, which are compared by windows."""
+    at = (0, 0)
+    for from_l, to_l, from_r, to_r in stretches(left, right):
+        assert at == (from_l, from_r)
+        at = (to_l, to_r)
+    assert (len(left), len(right)) == at
+
+
+def test_one_visit_less_in_a_long_way_is_found():
+    """Before it and after it the ways are the same; hours would be needed to compare them all at once."""
+    left = [("Think", "Act", "Look")[number * number % 7 % 3] for number in range(20_000)]
+    right = [*left[:7000], *left[7001:]]
+    apart = [found for found in stretches(left, right) if left[found[0] : found[1]] != right[found[2] : found[3]]]
+    assert 1 == sum(to_l - from_l for from_l, to_l, _, _ in apart)
+    assert 0 == sum(to_r - from_r for _, _, from_r, to_r in apart)
+
+
 def test_texts_differ_line_by_line():
     """Inside of values too: a text of several lines stands as its lines."""
     assert [[" ", "a"], ["-", "b"], ["+", "c"]] == difference("a\nb", "a\nc")
     assert ["-", "+"] == [sign for sign, _ in difference({"t": "a\nb"}, {"t": "a\nc"}) if sign in "-+"]
     assert [] == difference({"a": 1}, {"a": 1})
-
-
-def test_figures_of_runs(tmp_path):
-    """Together and by flow: how many, how they ended, how long they took."""
-    store = stored(
-        tmp_path,
-        *[
-            small_run(number, name, status=status)
-            for number, (name, status) in enumerate([("A", "success"), ("A", "error"), ("B", "recovered")], 1)
-        ],
-    )
-    found = run_figures(store, RunFilter())
-    assert (3, {"success": 1, "error": 1, "recovered": 1}) == (found.total.runs, found.total.by_status)
-    assert [("A", 2), ("B", 1)] == [(row.name, row.runs) for row in found.flows]
-    assert 1240 * MS == found.total.p50_ns
-    assert 1 == run_figures(store, RunFilter(status="error")).total.runs
-    assert ["A", "B"] == choices(store).flows
-
-
-def test_figures_of_nodes(tmp_path):
-    """Retries count once a visit, of items too; fallbacks and errors likewise; the flow's own attempts are nobody's."""
-    store = stored(tmp_path, agent_run(items=500))
-    found = {row.name: row for row in node_figures(store, RunFilter(flow="ResearchAgent")).nodes}
-    assert {"DecideAction", "SearchWeb", "SummarizeAll", "Critique"} == set(found)
-    assert (1, 1, 0) == (found["DecideAction"].visits, found["DecideAction"].retried, found["DecideAction"].fallbacks)
-    assert (0, 1) == (found["SearchWeb"].retried, found["SearchWeb"].fallbacks)
-    assert 1 == found["SummarizeAll"].retried
-    assert 398 * MS == found["SummarizeAll"].p50_ns
-
-
-@pytest.mark.parametrize(
-    ("values", "percent", "expected"), [([], 50, None), ([7], 95, 7), ([1, 2], 50, 1), (list(range(1, 101)), 95, 95)]
-)
-def test_percentiles(values, percent, expected):
-    """What so many of a hundred do not exceed."""
-    assert expected == percentile(values, percent)
 
 
 def test_filters_and_places_survive_the_url():
@@ -221,6 +207,8 @@ def test_the_scripts_stand_as_one():
     assert "import " not in "".join(line for line in script.splitlines() if line.startswith(("import", "export")))
     assert "fetch(" not in script
     assert all(f"class {name}" in script for name in ("Timeline", "GraphView", "StateView", "Panel"))
+    names = re.findall(r"^(?:async )?(?:const|let|function|class) (\w+)", script, re.MULTILINE)
+    assert [] == [name for name, number in Counter(names).items() if number > 1]  # they share one scope
 
 
 def test_no_script_makes_markup_of_text():

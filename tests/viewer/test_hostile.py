@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import httpx
 import pytest
 from playwright.sync_api import expect
+from store.sample import now_ns, small_run
 
-from pocketflow_tracing.store import Store
+from pocketflow_tracing.store import Store, StoreWriter
 from pocketflow_tracing.viewer.export import export_html
 
 
@@ -37,8 +40,38 @@ def test_hostile_texts_in_lists_and_comparisons(opened, serve, made):
         f"/compare?left={run.run_id}&right={run.run_id}",
     ):
         page = opened(base + address)
-        expect(page.locator("tbody tr").first).to_be_visible()
+        expect(page.locator("table:is(.runs, .nodes, .pairs) tbody tr").first).to_be_visible()
         assert 0 == page.locator("img, iframe, main script").count()
+
+
+def test_no_text_turns_the_order_of_what_is_read(opened, serve, tmp_path):
+    """Signs that turn the reading order stand as their numbers, in names, keys, values and labels; copying gives the text itself."""
+    path = tmp_path / "traces.db"
+    turned = "safe\u202eexe.txt\u2066"
+    run = small_run(1, turned, start_ns=now_ns(), tags=[turned])
+    run.spans[1].name, run.spans[1].output, run.spans[1].state = turned, turned, {"seq": 1, "added": {turned: turned}}
+    run.spans[1].attributes = {"node": turned, "action": turned}
+    StoreWriter(path).write([run.record], run.spans)
+    page = opened(f"{serve(path)}/runs/{run.run_id}?span={run.spans[1].span_id}")
+    shown = r"safe\u202eexe.txt\u2066"
+    expect(page.locator("h1")).to_have_text(shown)
+    expect(page.locator(".panel-head")).to_contain_text(shown)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy output").click()
+    assert turned == page.evaluate("navigator.clipboard.readText()")
+    page.keyboard.press("3")
+    expect(page.locator(".key-name")).to_have_text(shown)
+    base = serve(path)
+    for address in (
+        f"/runs/{run.run_id}",
+        "/",
+        f"/nodes?flow={quote(turned)}",
+        f"/compare?left={run.run_id}&right={run.run_id}",
+    ):
+        page.goto(base + address)
+        expect(page.locator("main")).to_contain_text(shown)
+        texts = "[document.title, document.body.innerText, ...[...document.querySelectorAll('[title], [aria-label]')].map((one) => one.title + one.ariaLabel)].join()"
+        assert not set("\u202e\u2066") & set(page.evaluate(texts))
 
 
 def test_hostile_texts_in_an_exported_page(opened, made, tmp_path):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
 from pocketflow_tracing.store import Store
+from pocketflow_tracing.viewer.shell import STATIC
 
 SCREENSHOTS = Path(__file__).parents[2] / "docs" / "screenshots"
 
@@ -56,7 +58,9 @@ CHECK = """() => {
 
 
 def addresses(made):
-    demo, examples, killed = made("demo"), made("examples"), made("killed")
+    demo, examples, killed, hostile, failing = map(made, ("demo", "examples", "killed", "hostile", "failing"))
+    asked = next(run for run in Store(examples).runs() if run.tokens)
+    model = next(span.span_id for span in Store(examples).spans(asked.run_id, payload=False) if span.kind == "external")
     last, before = (run.run_id for run in Store(demo).runs(limit=2))
     tickets = [run.run_id for run in Store(examples).runs() if run.name.startswith("CustomerSupport")]
     attempt = next(
@@ -69,10 +73,18 @@ def addresses(made):
         "run": (demo, f"/runs/{last}?span={attempt}", ".error-box"),
         "graph": (demo, f"/runs/{last}?view=graph", ".graph-node"),
         "state": (demo, f"/runs/{last}?view=state&step=3&key=notes", ".writes li"),
+        "hostile": (hostile, f"/runs/{Store(hostile).run('last').run_id}", ".tree-row"),
+        "hostile-state": (hostile, f"/runs/{Store(hostile).run('last').run_id}?view=state", ".key-row"),
+        "hostile-runs": (hostile, "/", "table.runs tbody tr"),
+        "failing": (failing, f"/runs/{Store(failing).run('last').run_id}", ".run-problem"),
+        "generation": (examples, f"/runs/{asked.run_id}?span={model}", ".generation-mark"),
         "interrupted": (killed, f"/runs/{Store(killed).run('last').run_id}", ".run-problem"),
         "compare": (examples, f"/compare?left={tickets[1]}&right={tickets[0]}", ".pairs"),
         "compare-same": (demo, f"/compare?left={before}&right={last}", ".pairs"),
+        "compare-choose": (examples, "/compare", "table.runs"),
         "nodes": (demo, "/nodes?flow=ResearchAssistant", "table.nodes"),
+        "no-run": (demo, "/runs/ffff", ".empty"),
+        "nowhere": (demo, "/nowhere", ".empty"),
     }
 
 
@@ -82,11 +94,11 @@ def pictures(tmp_path_factory):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1440])
+@pytest.mark.parametrize("width", [360, 768, 1440])
 def test_every_page_can_be_read(opened, serve, made, pictures, theme, width):
     """AA contrast, a name for every control, no sideways scrolling; the pictures are kept in a temporary folder."""
     found = {}
-    page = opened("about:blank", width=width, height=780 if width < 600 else 900, theme=theme)
+    page = opened("about:blank", width=width, height=780 if width < 600 else 900, theme=theme, accepts="404")
     for name, (store, address, ready) in addresses(made).items():
         page.goto(serve(store) + address)
         expect(page.locator(ready).first).to_be_visible()
@@ -95,6 +107,40 @@ def test_every_page_can_be_read(opened, serve, made, pictures, theme, width):
         if complaints := page.evaluate(CHECK):
             found[name] = complaints
     assert {} == found
+
+
+TONES = ("success", "recovered", "error", "cancelled", "running", "interrupted")
+TEXTS = {
+    **{tone: (f"{tone}-ground", "surface", "ground", "sunken", "hover") for tone in TONES},
+    "ink": ("surface", "ground", "sunken", "hover", "raised"),
+    "quiet": ("surface", "ground", "sunken", "hover", "raised", "accent-ground"),
+    "accent": ("surface", "ground", "sunken", "hover", "accent-ground"),
+    "on-accent": ("accent",),
+    "generation": ("surface", "hover"),
+}
+
+
+def light(color):
+    parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    parts = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+
+def contrast(one, other):
+    low, high = sorted((light(one), light(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_colour_can_be_read_on_what_it_stands_on(theme):
+    """WCAG 2.1 AA for all pairs of the palette, also those that a picture draws: texts 4.5 to 1, edges of controls 3 to 1."""
+    style = (STATIC / "base.css").read_text(encoding="utf-8")
+    found = re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", style)
+    colours = {name: dark if theme == "dark" else bright for name, bright, dark in found}
+    pairs = {(text, ground): 4.5 for text, grounds in TEXTS.items() for ground in grounds}
+    pairs |= {("control", ground): 3.0 for ground in ("surface", "ground", "sunken")}
+    low = {pair: contrast(*(colours[name] for name in pair)) for pair in pairs}
+    assert {} == {pair: round(value, 2) for pair, value in low.items() if value < pairs[pair]}
 
 
 def test_pictures_for_the_readme(opened, serve, made, pictures):

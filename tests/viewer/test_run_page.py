@@ -1,4 +1,4 @@
-"""The page of a run, in a browser: timeline, graph, state and the selected span."""
+"""The page of a run, in a browser: the timeline and the selected span."""
 
 from __future__ import annotations
 
@@ -9,14 +9,6 @@ from playwright.sync_api import expect
 from store.sample import agent_run, now_ns, small_run
 
 from pocketflow_tracing.store import Store, StoreWriter
-
-
-@pytest.fixture
-def demo(opened, serve, made):
-    """Opens the demo's newest run, with a query."""
-    path = made("demo")
-    run = Store(path).run("last")
-    return lambda query="", **options: opened(f"{serve(path)}/runs/{run.run_id}{query}", **options)
 
 
 def row(page, name, number=0):
@@ -89,12 +81,15 @@ def test_the_keyboard_goes_through_a_run(demo):
 def test_the_axis_zooms_and_comes_back(demo):
     """Zooming in makes the bars longer, 0 shows the whole run again; a dragged part fills the axis."""
     page = demo()
-    bar = row(page, "ReadSources").locator(".bar")
+    bars = row(page, "ReadSources").locator(".bar-box")
+    bar = bars.locator(".bar")
     before = bar.bounding_box()["width"]
     page.keyboard.press("+")
     expect(page.locator(".overview")).not_to_have_class(re.compile("whole"))
-    page.wait_for_timeout(50)
-    assert bar.bounding_box()["width"] > before * 1.3
+    page.wait_for_function(
+        "([bars, before]) => bars.querySelector('.bar').getBoundingClientRect().width > before * 1.3",
+        arg=[bars.element_handle(), before],
+    )
     page.keyboard.press("0")
     expect(page.locator(".overview")).to_have_class(re.compile("whole"))
     axis = page.locator(".axis").bounding_box()
@@ -115,65 +110,6 @@ def test_selection_and_view_live_in_the_url(demo):
     again = demo(f"?{query}")
     expect(again.get_by_role("tab", name="Graph")).to_have_attribute("aria-selected", "true")
     expect(again.get_by_role("complementary")).to_contain_text("TimeoutError")
-
-
-def test_the_graph_shows_the_path(demo):
-    """Visits at their steps, counts, recovered nodes, the nested flow as a box; a click selects the visit."""
-    page = demo("?view=graph")
-    nodes = page.locator(".graph-node")
-    expect(nodes).to_have_count(8)
-    decide = page.get_by_role("button", name=re.compile("^DecideNextStep, start: 2 visits"))
-    expect(decide).to_contain_text("\u00d72")
-    expect(page.get_by_role("button", name=re.compile("^CheckFacts.*recovered"))).to_be_visible()
-    expect(page.locator(".graph-node.box")).to_contain_text("PublishBrief")
-    expect(page.locator(".edge.untaken")).to_have_count(0)
-    expect(page.locator(".edge-label.taken").filter(has_text="search")).to_have_count(1)
-    decide.focus()
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("complementary")).to_contain_text("step 1")
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("complementary")).to_contain_text("step 4 · visit 2")
-
-
-def test_edges_never_taken_are_dimmed(opened, serve, made):
-    """A support ticket goes one way; the two other answers stand there unvisited."""
-    path = made("examples")
-    run = next(run for run in Store(path).runs() if run.name.startswith("CustomerSupport"))
-    page = opened(f"{serve(path)}/runs/{run.run_id}?view=graph")
-    expect(page.locator(".edge.taken")).to_have_count(1)
-    expect(page.locator(".edge.untaken")).to_have_count(2)
-    expect(page.locator(".graph-node.unvisited")).to_have_count(2)
-
-
-def test_the_state_leads_from_a_value_to_its_writer(demo):
-    """At each step shared stands as it was; a key's history names every visit that wrote it."""
-    page = demo("?view=state")
-    keys = page.locator(".key-name")
-    expect(keys).to_have_text(["question", "notes", "sources", "sections", "verdict", "brief", "trace_id"])
-    slider = page.get_by_role("slider")
-    slider.fill("3")
-    expect(page.locator(".state-where")).to_contain_text("ReadSources")
-    expect(page.locator(".state-where")).to_contain_text("1 changed")
-    expect(keys).to_have_text(["question", "notes", "sources"])
-    expect(page.locator(".key-row.changed .diff .add").nth(1)).to_contain_text("tea.example/health")
-    page.locator(".key-name", has_text="notes").click()
-    history = page.get_by_role("region", name="History of a key")
-    expect(history.locator("li")).to_have_count(2)
-    expect(history).to_contain_text("start of ResearchAssistant")
-    history.locator("button.write-head").first.click()
-    expect(keys).to_have_text(["question", "notes"])
-    assert "key=notes" in page.url
-    page.keyboard.press("1")
-    expect(page.locator(".timeline")).to_be_visible()
-
-
-def test_a_node_leads_to_its_key(demo):
-    """From what a node wrote to the key's history in one click."""
-    page = demo()
-    row(page, "SearchWeb").click()
-    page.get_by_role("complementary").get_by_role("button", name="sources").click()
-    expect(page.get_by_role("tab", name="State")).to_have_attribute("aria-selected", "true")
-    expect(page.get_by_role("region", name="History of a key")).to_contain_text("SearchWeb")
 
 
 def test_an_error_is_told_on_top_and_where_it_happened(opened, serve, made):
@@ -272,3 +208,80 @@ def test_an_unknown_run_is_told(opened, serve, made):
     expect(page.get_by_role("heading", name="There is no such run in this store.")).to_be_visible()
     page.get_by_role("link", name="All runs").click()
     expect(page.locator("table.runs")).to_be_visible()
+
+
+def test_a_node_shows_what_it_got_and_made(demo):
+    """The visit of a node holds what prep and the last attempt of exec returned, and what it wrote, without another click."""
+    page = demo()
+    row(page, "SearchWeb").click()
+    panel = page.get_by_role("complementary")
+    expect(panel.get_by_role("heading", name="prep returned")).to_be_visible()
+    expect(panel).to_contain_text("Is tea better than coffee?")
+    made = panel.locator(".panel-section", has=page.get_by_role("heading", name="exec returned"))
+    expect(made).to_contain_text("coffee.example/facts")
+    row(page, "CheckFacts").scroll_into_view_if_needed()
+
+
+def test_problems_are_counted_and_led_to(demo, opened, serve, made):
+    """The button says how many there are; a run without any says so; the heading of a failed run leads to the place."""
+    page = demo()
+    expect(page.get_by_role("button", name="Next problem (5)")).to_be_enabled()
+    path = made("examples")
+    ticket = next(run for run in Store(path).runs() if run.name.startswith("CustomerSupport"))
+    expect(opened(f"{serve(path)}/runs/{ticket.run_id}").get_by_role("button", name="No problems")).to_be_disabled()
+    for store, name in (("failing", "exec"), ("killed", "Slow")):
+        page = opened(f"{serve(made(store))}/runs/{Store(made(store)).run('last').run_id}?view=graph")
+        page.get_by_role("button", name="Show where").click()
+        expect(page.locator(".tree-row.selected .label")).to_have_text(name)
+
+
+def test_all_is_folded_and_unfolded(demo):
+    """One button, which says what it will do."""
+    page = demo()
+    rows = page.locator(".tree-row")
+    page.get_by_role("button", name="Fold all").click()
+    expect(rows).to_have_count(10)
+    page.get_by_role("button", name="Unfold all").click()
+    expect(page.get_by_role("button", name="Fold all")).to_be_visible()
+    expect(page.locator(".tree-row", has_text="attempt 1 of 3")).to_be_visible()
+
+
+def test_on_a_phone_the_selected_row_stands_above_the_panel(demo):
+    """The panel covers the lower part of a small screen, never the row that it is about."""
+    page = demo(width=360, height=780)
+    expect(page.locator(".tree-row").first).to_be_visible()
+    for _ in range(3):
+        page.keyboard.press("e")
+        expect(page.locator(".panel .error-box, .panel .panel-section").first).to_be_visible()
+        box, panel = page.locator(".tree-row.selected").bounding_box(), page.locator(".panel").bounding_box()
+        assert 0 <= box["y"] < box["y"] + box["height"] <= panel["y"] + 1
+
+
+def test_a_very_long_value_is_searched_by_its_places(opened, serve, tmp_path):
+    """Of ten million characters a part is in the document; what is looked for is found, however far behind."""
+    path = tmp_path / "traces.db"
+    run = small_run(1, start_ns=now_ns())
+    run.spans[1].output = {"text": "hay " * 2_500_000 + "needle", "list": [{"n": number} for number in range(20_000)]}
+    StoreWriter(path).write([run.record], run.spans)
+    page = opened(f"{serve(path)}/runs/{run.run_id}?span={run.spans[1].span_id}")
+    panel = page.get_by_role("complementary")
+    panel.get_by_role("button", name="all of 10.0 MB").click()
+    expect(panel.get_by_role("button", name="9.8 MB more")).to_be_visible()
+    panel.get_by_label("Find in output").fill("needle")
+    expect(panel.locator("mark")).to_have_text(["needle"])
+    panel.get_by_label("Find in output").fill("19999")
+    expect(panel.locator("mark")).to_have_text(["19999", "19999"])
+
+
+@pytest.mark.parametrize("query", ["?span={}", "?view=graph&span={}", "?view=state&key=text"])
+def test_a_page_of_a_run_never_grows_beyond_the_window(opened, serve, tmp_path, query):
+    """Long values, graphs and histories scroll in their own place, under a heading and beside views that stay."""
+    path = tmp_path / "traces.db"
+    run = small_run(1, nodes=100, start_ns=now_ns())
+    run.spans[1].output = "line\n" * 500
+    for number, span in enumerate(run.spans[1:]):
+        span.state = {"seq": number, "changed": {"text": {"new": f"line {number}\n" * 50}}}
+    StoreWriter(path).write([run.record], run.spans)
+    page = opened(f"{serve(path)}/runs/{run.run_id}{query.format(run.spans[1].span_id)}", width=1280, height=700)
+    expect(page.locator(".panel .long-text, .writes li.current").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollHeight") <= 700

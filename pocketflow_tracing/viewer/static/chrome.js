@@ -8,7 +8,7 @@ const THEME_KEY = "pocketflow-tracing-theme";
 /** The small facts that came with the page. */
 export const facts = JSON.parse(document.getElementById("data").textContent);
 
-/** Draws the frame and returns its parts: {main, tell(state, sentence)}. */
+/** Draws the frame and returns its parts: {main, tell(state, sentence)}; an empty state says nothing. */
 export function frame(active, { offline = false } = {}) {
   const signal = h("span", { class: "signal", role: "status" });
   const link = (name, href, label) => h("a", { href, "aria-current": active === name ? "page" : null }, label);
@@ -30,7 +30,7 @@ export function frame(active, { offline = false } = {}) {
     if (signal.dataset.state === state) return;
     signal.dataset.state = state;
     signal.title = sentence;
-    fill(signal, h("i", { "aria-hidden": "true" }), h("span", {}, state));
+    fill(signal, state ? [h("i", { "aria-hidden": "true" }), h("span", {}, state)] : null);
   };
   return { main, tell };
 }

@@ -23,8 +23,8 @@ export async function ask(path, parameters = {}) {
     throw new ServerError("The server does not answer: is “pocketflow-tracing ui” still running?", 0);
   }
   if (response.status === 204) return null;
-  const answer = await response.json();
-  if (!response.ok || answer.missing) throw new ServerError(answer.error ?? response.statusText, response.status, answer.missing);
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok || answer.missing) throw new ServerError(answer.error ?? `The server answered ${response.status}.`, response.status, answer.missing);
   return answer;
 }
 

@@ -1,6 +1,7 @@
 // How two values differ, line by line.
 
 import { h } from "./dom.js";
+import { counted } from "./words.js";
 
 const SIGNS_OF_LINES = { "-": "del", "+": "add", "@": "gap", " ": "same" };
 const MOST_CELLS = 1_500_000;
@@ -24,11 +25,11 @@ export function diffView(old, now) {
   const middle = changesOf(before.slice(head, before.length - tail), after.slice(head, after.length - tail));
   const lines = [];
   const same = (some) => lines.push(...some.map((line) => [" ", line]));
-  if (head > AROUND) lines.push(["@", `${head - AROUND} lines as before`]);
+  if (head > AROUND) lines.push(["@", `${counted(head - AROUND, "line")} as before`]);
   same(after.slice(Math.max(0, head - AROUND), head));
   lines.push(...middle);
   same(after.slice(after.length - tail, after.length - tail + AROUND));
-  if (tail > AROUND) lines.push(["@", `${tail - AROUND} lines as before`]);
+  if (tail > AROUND) lines.push(["@", `${counted(tail - AROUND, "line")} as before`]);
   return diffLines(lines);
 }
 

@@ -2,6 +2,8 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+const SPOKEN = new Set(["title", "aria-label", "placeholder"]);
+
 const PATHS = {
   success: "M3.5 8.6l3 3 6-7",
   recovered: "M12.6 8.2a4.6 4.6 0 1 1-1.3-3.4M12.8 2.4v3.1H9.7",
@@ -49,10 +51,16 @@ export function icon(name, label = "") {
   return made;
 }
 
+const MEANINGS = {
+  recovered: "recovered: something failed, and a retry or the fallback saved it",
+  interrupted: "interrupted: the process ended before it did",
+  saved: "failed, saved later",
+};
+
 /** Makes the sign of a status, with its word when asked for. */
 export function statusMark(status, { word = false, saved = false } = {}) {
-  const mark = h("span", { class: `status status-${status}${saved ? " saved" : ""}`, title: saved ? "failed, saved later" : status });
-  mark.append(icon(status, word ? "" : saved ? "failed, saved later" : status));
+  const mark = h("span", { class: `status status-${status}${saved ? " saved" : ""}`, title: MEANINGS[saved ? "saved" : status] ?? status });
+  mark.append(icon(status, word ? "" : saved ? MEANINGS.saved : status));
   if (word) mark.append(h("span", { class: "status-word" }, status));
   return mark;
 }
@@ -69,13 +77,24 @@ export function fill(element, ...children) {
   return element;
 }
 
+/** Draws an element anew and leaves the focus where it was: on the same control of the same run, or at the same place. */
+export function redrawn(element, draw) {
+  const active = element.contains(document.activeElement) ? document.activeElement : null;
+  const run = active?.closest("[data-run]")?.dataset.run;
+  const scope = () => (run && element.querySelector(`[data-run="${CSS.escape(run)}"]`)) || element;
+  const controls = () => [...scope().querySelectorAll("a[href], button, input, select, summary")];
+  const place = active ? controls().indexOf(active) : -1;
+  draw();
+  if (place >= 0) controls()[place]?.focus({ preventScroll: true });
+}
+
 /** Puts text on the clipboard and says so on the button for a moment. */
 export async function copyText(text, button) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
     // Files and plain http on other hosts have no clipboard API.
-    const area = h("textarea", { class: "off-screen" }, text);
+    const area = h("textarea", { class: "off-screen", value: text });
     document.body.append(area);
     area.select();
     document.execCommand("copy");
@@ -94,7 +113,7 @@ export function announce(text) {
     live = h("div", { id: "announcements", class: "off-screen", role: "status", "aria-live": "polite" });
     document.body.append(live);
   }
-  live.textContent = text;
+  live.textContent = visible(text);
 }
 
 function filled(element, given, children) {
@@ -103,7 +122,7 @@ function filled(element, given, children) {
     if (name === "dataset") Object.assign(element.dataset, value);
     else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (name === "value") element.value = value;
-    else element.setAttribute(name, value === true ? "" : value);
+    else element.setAttribute(name, value === true ? "" : typeof value === "string" && SPOKEN.has(name) ? visible(value) : value);
   }
   add(element, children);
   return element;
@@ -111,6 +130,11 @@ function filled(element, given, children) {
 
 function add(element, children) {
   for (const child of children.flat(Infinity)) {
-    if (child !== null && child !== undefined && child !== false) element.append(child);
+    if (child !== null && child !== undefined && child !== false) element.append(typeof child === "string" ? visible(child) : child);
   }
+}
+
+/** A text whose reading order cannot be turned: what would turn it (U+202A to 202E, 2066 to 2069) stands as its number. */
+export function visible(text) {
+  return text.replace(/[\u202a-\u202e\u2066-\u2069]/g, (sign) => `\\u${sign.codePointAt(0).toString(16)}`);
 }

@@ -1,9 +1,12 @@
 // The figures of many runs: on top of the list, and by flow.
 
 import { h, statusMark } from "./dom.js";
-import { ago, duration, grouped, moment, money, percent } from "./words.js";
+import { ago, counted, duration, grouped, moment, money, percent } from "./words.js";
 
 const STATUS_ORDER = ["success", "recovered", "error", "cancelled", "interrupted", "running"];
+
+const MOST_FLOWS = 100;
+const TOLD = { p50: "Half of the runs took no longer", p95: "95 of 100 runs took no longer" };
 
 /** The row of figures on top. */
 export function figuresOf(total) {
@@ -13,8 +16,8 @@ export function figuresOf(total) {
     figure("Runs", grouped(total.runs), of("running") ? `${grouped(of("running"))} running` : null),
     figure("Errors", percent(of("error") / ended), `${grouped(of("error"))} of ${grouped(ended)}`, of("error") ? "error" : null),
     figure("Recovered", percent(of("recovered") / ended), `${grouped(of("recovered"))} of ${grouped(ended)}`, of("recovered") ? "recovered" : null),
-    figure("Median", duration(total.p50) || "–", "p50 of the duration"),
-    figure("Slowest 5 %", duration(total.p95) || "–", "p95 of the duration"),
+    figure("Median", duration(total.p50) || "–", "p50 duration"),
+    figure("Slowest 5 %", duration(total.p95) || "–", "p95 duration"),
     total.tokens ? figure("Tokens", grouped(total.tokens), null) : null,
     total.cost === null ? null : figure("Cost", money(total.cost), null),
   ];
@@ -29,26 +32,27 @@ function figure(name, value, note, status = null) {
 
 /** The table of flows: each with its statuses as a bar. */
 export function flowsOf(flows, filters, choose) {
-  if (!flows.length) return null;
+  const shown = flows.slice(0, MOST_FLOWS);
   return [
-    h("h2", {}, "By flow"),
+    h("summary", {}, "By flow ", h("span", { class: "quiet" }, `${counted(flows.length, "flow")}: how their runs ended, and how long they took`)),
     h("div", { class: "table-scroll" }, h("table", { class: "flow-table" },
       h("thead", {}, h("tr", {}, ["Flow", "Runs", "How they ended", "p50", "p95", "Last run", ""].map((title, place) =>
-        h("th", { scope: "col", class: [1, 3, 4].includes(place) ? "number" : null }, title || h("span", { class: "off-screen" }, "Nodes"))))),
-      h("tbody", {}, flows.map((flow) => h("tr", {},
+        h("th", { scope: "col", class: [1, 3, 4].includes(place) ? "number" : null, title: TOLD[title] ?? null }, title || h("span", { class: "off-screen" }, "Nodes"))))),
+      h("tbody", {}, shown.map((flow) => h("tr", {},
         h("td", {}, h("button", { type: "button", class: "text-button strong", title: "Only runs of this flow", onclick: () => choose(flow.name) }, flow.name || "(unnamed)")),
         h("td", { class: "number" }, grouped(flow.runs)),
         h("td", {}, statusBar(flow)),
         h("td", { class: "number" }, duration(flow.p50) || "–"),
         h("td", { class: "number" }, duration(flow.p95) || "–"),
         h("td", {}, h("time", { title: moment(flow.last), dataset: { ago: flow.last } }, ago(flow.last))),
-        h("td", {}, h("a", { href: nodesLink(flow.name, filters) }, "Nodes"))))))),
+        h("td", {}, h("a", { href: nodesLink(flow.name, filters) }, "Nodes")))),
+      flows.length > shown.length ? h("tr", {}, h("td", { class: "quiet", colspan: 7 }, `${counted(flows.length - shown.length, "more flow")} with fewer runs`)) : null))),
   ];
 }
 
 function nodesLink(flow, filters) {
   const query = new URLSearchParams({ flow });
-  for (const name of ["session", "user", "tag", "since", "until"]) if (filters[name]) query.set(name, filters[name]);
+  for (const name of ["session", "user", "tag", "status", "since", "until", "text"]) if (filters[name]) query.set(name, filters[name]);
   return `/nodes?${query}`;
 }
 

@@ -17,8 +17,8 @@ export function filtersInto(filters) {
   return query.size ? `?${query}` : location.pathname;
 }
 
-/** Makes the bar; `changed` is called with all filters whenever one changes. */
-export function filterBar(start, changed) {
+/** Makes the bar; `changed` is called with all filters whenever one changes. With `oneFlow` a flow is always chosen. */
+export function filterBar(start, changed, { oneFlow = false } = {}) {
   let filters = { ...start };
   const chips = h("div", { class: "chips" });
   const lists = { flow: [], session: [], user: [], tag: [] };
@@ -54,7 +54,8 @@ export function filterBar(start, changed) {
       const found = await ask("/api/choices");
       Object.assign(lists, { flow: found.flows, session: found.sessions, user: found.users, tag: found.tags });
       draw();
-    } catch {
+    } catch (error) {
+      if (error.status === undefined) throw error;
       // Without a store there is nothing to choose from.
     }
   }
@@ -64,16 +65,16 @@ export function filterBar(start, changed) {
     status.value = filters.status;
     options(since, AGES.slice(1), "any time", filters.since);
     for (const [name, select] of Object.entries(more)) {
-      options(select, lists[name].map((value) => [value, value]), `any ${name}`, filters[name]);
+      options(select, lists[name].map((value) => [value, value]), oneFlow && name === "flow" ? null : `any ${name}`, filters[name]);
       select.hidden = name !== "flow" && !lists[name].length && !filters[name];
     }
-    const set_ = NAMES.filter((name) => filters[name]);
+    const set_ = NAMES.filter((name) => filters[name] && !(oneFlow && name === "flow"));
     fill(chips, set_.map((name) => h("button", { type: "button", class: "chip", title: "Take this filter away", onclick: () => set({ [name]: "" }) },
       h("span", { class: "quiet" }, `${name} `), filters[name], icon("close", "Remove"))),
       set_.length > 1 ? h("button", { type: "button", class: "text-button", onclick: clear }, "Clear all") : null);
     chips.hidden = !set_.length;
   }
-  const clear = () => set(Object.fromEntries(NAMES.map((name) => [name, ""])));
+  const clear = () => set(Object.fromEntries(NAMES.map((name) => [name, oneFlow && name === "flow" ? filters.flow : ""])));
 
   const element = h("form", { class: "filters", role: "search", "aria-label": "Filter runs", onsubmit: (event) => event.preventDefault() },
     h("div", { class: "filter-row" }, h("label", { class: "search-box" }, icon("search"), text), status, more.flow, since, more.session, more.user, more.tag), chips);
@@ -90,6 +91,6 @@ function choice(label, entries, none) {
 
 function options(select, entries, none, value) {
   const known = value && !entries.some(([one]) => one === value) ? [[value, value], ...entries] : entries;
-  fill(select, h("option", { value: "" }, none), known.map(([one, label]) => h("option", { value: one }, label)));
+  fill(select, none === null ? null : h("option", { value: "" }, none), known.map(([one, label]) => h("option", { value: one }, label)));
   select.value = value;
 }

@@ -1,12 +1,15 @@
 // The flow as it was drawn up, and the path that the run took through it.
 
 import { fill, h, icon, iconButton, svg } from "./dom.js";
-import { counted, duration } from "./words.js";
+import { counted, duration, grouped } from "./words.js";
+import { fitted, widthOf } from "./fit.js";
 
 const WORST = ["success", "recovered", "running", "interrupted", "cancelled", "error"];
 const ICONS = { success: "M3.5 8.6l3 3 6-7", recovered: "M12.6 8.2a4.6 4.6 0 1 1-1.3-3.4M12.8 2.4v3.1H9.7", error: "M4.4 4.4l7.2 7.2M11.6 4.4l-7.2 7.2", cancelled: "M4.6 11.4l6.8-6.8", running: "M5.5 3.8l6.5 4.2-6.5 4.2z", interrupted: "M5.8 4v8M10.2 4v8" };
 const EDGE = 32;
-const MOST_STEPS = 6;
+const NAME = 13;
+const NOTE = 11.5;
+const LABEL_MOST = 170;
 
 export class GraphView {
   constructor(model, select) {
@@ -14,7 +17,7 @@ export class GraphView {
     this.select = select;
     this.selected = null;
     this.scale = null;
-    this.canvas = h("div", { class: "graph-canvas", tabindex: "0", "aria-label": "Graph of the flow, scrollable" });
+    this.canvas = h("div", { class: "graph-canvas", tabindex: "0", role: "group", "aria-label": "Graph of the flow, scrollable" });
     const tools = h("div", { class: "graph-tools" },
       h("ul", { class: "legend", "aria-label": "Legend" },
         h("li", {}, h("i", { class: "legend-line taken" }), "path taken, with its number of times"),
@@ -119,7 +122,7 @@ export class GraphView {
       group.append(svg("circle", { class: "node-mark", cx: 19, cy: node.inner ? 18 : 20, r: 9 }));
       group.append(svg("path", { class: "node-sign", d: ICONS[status] ?? "", transform: `translate(12.6 ${node.inner ? 11.6 : 13.6}) scale(0.8)` }));
     }
-    group.append(svg("text", { class: "node-name", x: visits.length ? left : 14, y: node.inner ? 23 : 25 }, cut(node.name, node.width - left - 10)));
+    group.append(svg("text", { class: "node-name", x: visits.length ? left : 14, y: node.inner ? 23 : 25 }, fitted(node.name, node.width - (visits.length ? left : 14) - 10, NAME, 620)));
     if (node.inner) {
       const inside = svg("g", { transform: `translate(${node.inner.x} ${node.inner.y})` });
       this.#draw(inside, node.inner);
@@ -149,21 +152,22 @@ export class GraphView {
       group.append(svg("text", { class: "node-note", x: 14, y: 43 }, "never visited"));
       return group;
     }
+    const took = visits.reduce((sum, visit) => sum + (visit.took ?? 0), 0);
+    const note = `${visits.length > 1 ? `×${grouped(visits.length)}  ` : ""}${duration(took)}`;
+    const room = node.width - 18 - widthOf(note, NOTE);
     let x = left;
-    for (const visit of visits.slice(0, MOST_STEPS)) {
+    for (const visit of visits) {
       const text = String(visit.facts.step ?? visit.facts.visit ?? "");
-      const wide = 10 + text.length * 7;
-      if (x + wide > node.width - 62) break;
+      const wide = widthOf(text, 11, 600) + 11;
+      if (x + wide > room) break;
       const chip = svg("g", { class: `step-chip status-${visit.status}${visit.id === this.selected ? " current" : ""}` },
-        svg("title", {}, `step ${text}: ${visit.status}, ${duration(visit.took)}`),
+        svg("title", {}, `step ${text}: ${visit.status}, ${duration(visit.took) || "not ended"}`),
         svg("rect", { x, y: 32, width: wide, height: 16, rx: 8 }), svg("text", { x: x + wide / 2, y: 44, "text-anchor": "middle" }, text));
       chip.addEventListener("click", (event) => { event.stopPropagation(); this.select(visit.id); });
       group.append(chip);
       x += wide + 4;
     }
-    const took = visits.reduce((sum, visit) => sum + (visit.took ?? 0), 0);
-    const more = visits.length > 1 ? `×${visits.length}  ` : "";
-    group.append(svg("text", { class: "node-note", x: node.width - 10, y: 44, "text-anchor": "end" }, `${more}${duration(took)}`));
+    group.append(svg("text", { class: "node-note", x: node.width - 10, y: 44, "text-anchor": "end" }, note));
     return group;
   }
 
@@ -202,16 +206,11 @@ function edgeOf(edge, times) {
 
 function edgeLabel(edge, times) {
   const name = edge.action === "default" ? "" : edge.action;
-  const text = [cut(name, 170), times > 1 ? `×${times}` : ""].filter(Boolean).join(" ");
+  const text = [fitted(name, LABEL_MOST, NOTE, 600), times > 1 ? `×${grouped(times)}` : ""].filter(Boolean).join(" ");
   if (!text) return "";
-  const wide = text.length * 6.7 + 14;
+  const wide = widthOf(text, NOTE, 600) + 16;
   const [x, y] = edge.label;
   return svg("g", { class: `edge-label ${times ? "taken" : "untaken"}` },
     svg("title", {}, times ? `${edge.action}: taken ${counted(times, "time")}` : `${edge.action}: never taken`),
     svg("rect", { x: x - wide / 2, y: y - 9.5, width: wide, height: 19, rx: 9.5 }), svg("text", { x, y: y + 4, "text-anchor": "middle" }, text));
-}
-
-function cut(text, pixels) {
-  const most = Math.max(4, Math.floor(pixels / 6.9));
-  return text.length > most ? `${text.slice(0, most - 1)}…` : text;
 }

@@ -2,11 +2,11 @@
 
 import { copyText, fill, h, icon, iconButton } from "./dom.js";
 import { brief, counted, grouped, sizeWords } from "./words.js";
-import { markdown } from "./markdown.js";
+import { LONG, longText, looksLikeMarkdown, marked, piecesOf } from "./texts.js";
 
 const CHUNK = 100;
-const LONG = 160;
 const OPEN_SIZE = 12;
+const SHORT = 400;
 
 /** Shows a value with its tools. */
 export function valueView(value, label) {
@@ -17,7 +17,11 @@ export function valueView(value, label) {
   const draw = () => fill(body, isText && (value.length > LONG || value.includes("\n")) ? longText(value, needle, prose) : h("div", { class: "json" }, item(null, value, 0, needle)));
   const copy = iconButton("copy", `Copy ${label}`, () => copyText(isText ? value : JSON.stringify(value, null, 2), copy));
   const search = h("input", { type: "search", placeholder: "Find", "aria-label": `Find in ${label}` });
-  search.addEventListener("input", () => { needle = search.value.trim().toLowerCase(); draw(); });
+  let typing = 0;
+  search.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(() => { needle = search.value.trim().toLowerCase(); draw(); }, 120);
+  });
   const big = isText ? value.length > LONG : value !== null && typeof value === "object" && JSON.stringify(value).length > LONG;
   const asProse = isText && looksLikeMarkdown(value)
     ? h("button", { type: "button", class: "button small", "aria-pressed": "false", onclick: () => { prose = !prose; asProse.setAttribute("aria-pressed", String(prose)); asProse.textContent = prose ? "As text" : "As Markdown"; draw(); } }, "As Markdown")
@@ -26,20 +30,15 @@ export function valueView(value, label) {
   return { element: h("div", { class: "value" }, body), tools: h("span", { class: "value-tools" }, big ? search : null, asProse, copy) };
 }
 
-const looksLikeMarkdown = (text) => /(^|\n)(#{1,4} |[-*] |\d+\. |```|> )|\*\*\S|`\S/.test(text);
-
-function longText(text, needle, prose) {
-  const made = h("div", { class: `long-text${prose ? " prose" : ""}`, tabindex: "0" });
-  if (prose) made.append(markdown(text));
-  else made.append(...marked(text, needle));
-  return made;
-}
-
 function item(key, value, depth, needle) {
   const name = key === null ? [] : [h("span", { class: "key" }, ...marked(String(key), needle)), ": "];
   if (value === null || typeof value !== "object") return h("span", { class: "leaf" }, name, leaf(value, needle));
-  const entries = Array.isArray(value) ? value.map((one, index) => [index, one]) : Object.entries(value);
-  if (!entries.length) return h("span", { class: "leaf" }, name, h("span", { class: "size" }, Array.isArray(value) ? "[ ] empty" : "{ } empty"));
+  const isList = Array.isArray(value);
+  let entries = isList ? value.map((one, index) => [index, one]) : Object.entries(value);
+  const size = h("span", { class: "size" }, !entries.length ? (isList ? "[ ] empty" : "{ } empty") : counted(entries.length, isList ? "item" : "key"));
+  // Of very many entries only those in which something was found are shown.
+  if (needle && entries.length > CHUNK) entries = entries.filter(([at, one]) => String(at).toLowerCase().includes(needle) || holdsText(one, needle));
+  if (!entries.length) return h("span", { class: "leaf" }, name, size);
   const holds = needle !== "" && holdsText(value, needle);
   const list = h("ul", {});
   let filled = false;
@@ -48,7 +47,7 @@ function item(key, value, depth, needle) {
     button.setAttribute("aria-expanded", String(open));
     if (open && !filled) { filled = true; more(list, entries, 0, depth, needle); }
     list.hidden = !open;
-    fill(button, icon("chevron"), name, h("span", { class: "size" }, Array.isArray(value) ? counted(entries.length, "item") : counted(entries.length, "key")),
+    fill(button, icon("chevron"), name, size,
       open ? null : h("span", { class: "quiet" }, `\u2002${brief(value, 60)}`));
   };
   button.addEventListener("click", () => set(button.getAttribute("aria-expanded") !== "true"));
@@ -57,7 +56,7 @@ function item(key, value, depth, needle) {
 }
 
 function more(list, entries, from, depth, needle) {
-  const until = needle ? entries.length : from + CHUNK;
+  const until = from + CHUNK;
   for (const [key, value] of entries.slice(from, until)) list.append(h("li", {}, item(key, value, depth + 1, needle)));
   if (until >= entries.length) return;
   const rest = h("li", {}, h("button", { type: "button", class: "text-button", onclick: () => { rest.remove(); more(list, entries, until, depth, needle); } }, `${grouped(entries.length - until)} more`));
@@ -66,10 +65,10 @@ function more(list, entries, from, depth, needle) {
 
 function leaf(value, needle) {
   if (typeof value !== "string") return h("span", { class: "plain" }, ...marked(String(value), needle));
-  if (/^… [\d,]+ more/.test(value) || value.startsWith("<")) return h("span", { class: "cut" }, ...marked(value, needle));
-  if (value.length <= 400) return h("span", { class: "text" }, ...marked(value, needle));
+  if (/^… [\d,]+ more/.test(value) || /^<[^<>\n]{1,200}>$/.test(value)) return h("span", { class: "cut" }, ...marked(value, needle));
+  if (value.length <= SHORT) return h("span", { class: "text" }, marked(value, needle));
   const made = h("span", { class: "text" });
-  const open = () => fill(made, ...marked(value, needle));
+  const open = () => fill(made, piecesOf(value, needle));
   if (needle && value.toLowerCase().includes(needle)) open();
   else fill(made, value.slice(0, 300), h("button", { type: "button", class: "text-button", onclick: open }, ` … all of ${sizeWords(value.length)}`));
   return made;
@@ -78,17 +77,4 @@ function leaf(value, needle) {
 function holdsText(value, needle) {
   if (value === null || typeof value !== "object") return String(value).toLowerCase().includes(needle);
   return Object.entries(value).some(([key, one]) => key.toLowerCase().includes(needle) || holdsText(one, needle));
-}
-
-/** Text with what was looked for marked in it. */
-export function marked(text, needle) {
-  if (!needle) return [text];
-  const found = [];
-  const low = text.toLowerCase();
-  let at = 0;
-  for (let hit = low.indexOf(needle); hit >= 0 && found.length < 2000; hit = low.indexOf(needle, at)) {
-    found.push(text.slice(at, hit), h("mark", {}, text.slice(hit, hit + needle.length)));
-    at = hit + needle.length;
-  }
-  return [...found, text.slice(at)];
 }

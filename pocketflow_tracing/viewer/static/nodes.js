@@ -4,26 +4,36 @@ import { fill, h, statusMark } from "./dom.js";
 import { counted, difference, duration, grouped, percent } from "./words.js";
 import { ask } from "./data.js";
 import { command, emptyState, frame } from "./chrome.js";
-import { filtersFrom, filtersInto } from "./filters.js";
+import { filterBar, filtersFrom } from "./filters.js";
 
-const AGES = [["", "any time"], ["1h", "last hour"], ["24h", "last 24 hours"], ["7d", "last 7 days"], ["30d", "last 30 days"]];
 const COLUMNS = [
-  ["name", "Node", null], ["total", "Time", (row) => row.total], ["visits", "Visits", (row) => row.visits], ["p50", "p50", (row) => row.p50 ?? -1], ["p95", "p95", (row) => row.p95 ?? -1],
-  ["errors", "Errors", (row) => row.errors / row.visits], ["retried", "Retried", (row) => row.retried / row.visits], ["fallbacks", "Fallback", (row) => row.fallbacks / row.visits],
+  { name: "name", title: "Node" },
+  { name: "total", title: "Share of run time", value: (row) => row.total, told: "Time in this node, of what the runs took together" },
+  { name: "visits", title: "Visits", value: (row) => row.visits, told: "How often the node was visited" },
+  { name: "p50", title: "p50", value: (row) => row.p50 ?? -1, told: "Half of the visits took no longer" },
+  { name: "p95", title: "p95", value: (row) => row.p95 ?? -1, told: "95 of 100 visits took no longer" },
+  { name: "errors", title: "Errors", value: (row) => row.errors / row.visits, status: "error", told: "Visits that ended in an error" },
+  { name: "retried", title: "Retried", value: (row) => row.retried / row.visits, status: "recovered", told: "Visits that took more than one attempt" },
+  { name: "fallbacks", title: "Fallback", value: (row) => row.fallbacks / row.visits, status: "recovered", told: "Visits that exec_fallback saved" },
 ];
+const RATES = COLUMNS.filter(({ status }) => status);
+const NO_VERSION = "(none)"; // in the URL and in the list, for runs that carry no version
 
 const { main, tell } = frame("nodes");
-let filters = filtersFrom(location.search);
-const extra = new URLSearchParams(location.search);
-const state = { sort: extra.get("sort") ?? "total", one: extra.get("version") ?? "", other: extra.get("against") ?? "" };
-const controls = h("form", { class: "filter-row", "aria-label": "Which runs", onsubmit: (event) => event.preventDefault() });
+const query = new URLSearchParams(location.search);
+const state = { filters: filtersFrom(location.search), sort: query.get("sort") ?? "total", one: query.get("version") ?? "", other: query.get("against") ?? "" };
+const bar = filterBar(state.filters, (filters) => {
+  if (state.filters.flow && filters.flow !== state.filters.flow) Object.assign(state, { one: "", other: "" });
+  state.filters = filters;
+  show();
+}, { oneFlow: true });
 const body = h("section", { "aria-label": "Nodes" });
 const heading = h("h1", {}, "Nodes");
-main.append(heading, controls, body);
-await show();
+main.append(heading, bar.element, body);
+bar.element.hidden = true;
 
 function remember() {
-  const kept = new URLSearchParams(filtersInto(filters).startsWith("?") ? filtersInto(filters) : "");
+  const kept = new URLSearchParams(Object.entries(state.filters).filter(([, value]) => value));
   if (state.sort !== "total") kept.set("sort", state.sort);
   if (state.one) kept.set("version", state.one);
   if (state.other) kept.set("against", state.other);
@@ -31,89 +41,111 @@ function remember() {
 }
 
 async function show() {
+  const { filters } = state;
   try {
-    const { flows } = await ask("/api/figures", { ...filters, flow: "" });
-    if (!flows.length) {
-      const some = Object.entries(filters).some(([name, value]) => value && name !== "flow");
-      fill(body, emptyState(some ? "No runs match." : "No runs yet.", some ? h("p", {}, h("a", { href: "/nodes" }, "Clear the filters")) : [h("p", {}, "Record a small run, without keys or network:"), command("pocketflow-tracing demo")]));
-      return;
+    if (!filters.flow) {
+      const { flows } = await ask("/api/figures", filters);
+      if (!flows.length) return nothing();
+      bar.set({ flow: flows[0].name }); // comes back here
+      return undefined;
     }
-    if (!flows.some((flow) => flow.name === filters.flow)) filters = { ...filters, flow: filters.flow || flows[0].name };
     const answer = await ask("/api/nodes", filters);
+    if (filters !== state.filters) return undefined;
+    const known = answer.versions.map(nameOf);
+    for (const side of ["one", "other"]) if (!known.includes(state[side])) state[side] = "";
     remember();
-    heading.textContent = `Nodes of ${filters.flow}`;
-    drawControls(flows, answer);
+    fill(heading, `Nodes of ${filters.flow}`);
+    bar.element.hidden = false;
+    tell("", "");
     draw(answer);
-    tell("live", "Read from the store.");
   } catch (error) {
-    tell("waiting", error.message);
-    fill(body, error.missing ? emptyState("There is no store here yet.", h("p", {}, "Record a small run, without keys or network:"), command("pocketflow-tracing demo")) : emptyState("The nodes cannot be shown.", h("p", {}, error.message)));
+    if (error.status === undefined) throw error; // a fault of this script
+    tell(error.status ? "waiting" : "offline", error.message);
+    fill(body, error.missing
+      ? emptyState("There is no store here yet.", h("p", {}, "Record a small run, without keys or network:"), command("pocketflow-tracing demo"))
+      : emptyState("The nodes cannot be shown.", h("p", {}, error.message), h("p", {}, h("a", { href: "/nodes" }, "Start again without filters"))));
   }
+  return undefined;
 }
 
-function drawControls(flows, answer) {
-  const change = (name) => (event) => { filters = { ...filters, [name]: event.target.value }; show(); };
-  const known = answer.versions.filter(({ version }) => version !== null).map(({ version }) => version);
-  const compare = (name, label) => h("label", { class: "labelled" }, h("span", { class: "quiet" }, label), select(label, [["", name === "one" ? "all versions" : "nothing"], ...known.map((version) => [version, version])], state[name], (event) => { state[name] = event.target.value; remember(); draw(answer); }));
-  fill(controls,
-    select("Flow", flows.map((flow) => [flow.name, `${flow.name} (${grouped(flow.runs)})`]), filters.flow, (event) => { Object.assign(state, { one: "", other: "" }); change("flow")(event); }),
-    select("Time", AGES.some(([age]) => age === filters.since) ? AGES : [...AGES, [filters.since, filters.since]], filters.since, change("since")),
-    select("Status", [["", "any status"], ...["success", "recovered", "error", "cancelled", "interrupted", "running"].map((name) => [name, name])], filters.status, change("status")),
-    known.length ? compare("one", "Version") : null, known.length > 1 ? compare("other", "against") : null);
+function nothing() {
+  const filtered = Object.values(state.filters).some(Boolean);
+  fill(body, filtered
+    ? emptyState("No runs match.", h("p", {}, h("a", { href: "/nodes" }, "Clear the filters")))
+    : emptyState("No runs yet.", h("p", {}, "Record a small run, without keys or network:"), command("pocketflow-tracing demo")));
 }
 
-function select(label, entries, value, onchange) {
-  const made = h("select", { "aria-label": label, onchange }, entries.map(([one, text]) => h("option", { value: one }, text)));
-  made.value = value;
-  return made;
+const nameOf = ({ version }) => version ?? NO_VERSION;
+
+function versionControls(answer) {
+  const names = answer.versions.map(nameOf);
+  if (names.length < 2 && names[0] === NO_VERSION) return null;
+  const choose = (side, label, none) => {
+    const select = h("select", { "aria-label": label, onchange: () => { state[side] = select.value; remember(); draw(answer); } },
+      h("option", { value: "" }, none), names.map((name) => h("option", { value: name }, name === NO_VERSION ? "without a version" : name)));
+    select.value = state[side];
+    return h("label", { class: "labelled" }, h("span", { class: "quiet" }, label), select);
+  };
+  return h("div", { class: "filter-row", role: "group", "aria-label": "Versions" }, choose("one", "Version", "all versions"), names.length > 1 ? choose("other", "against", "none") : null);
 }
 
 function draw(answer) {
-  const rows = merged(answer.nodes.filter((row) => !state.one || row.version === state.one));
-  const against = state.other ? new Map(merged(answer.nodes.filter((row) => row.version === state.other)).map((row) => [row.node, row])) : null;
-  const of = COLUMNS.find(([name]) => name === state.sort) ?? COLUMNS[1];
-  rows.sort((a, b) => (of[2] ? of[2](b) - of[2](a) : a.name.localeCompare(b.name)) || b.total - a.total);
-  const everything = rows.reduce((sum, row) => sum + row.total, 0) || 1;
-  const runs = state.one ? answer.versions.find(({ version }) => version === state.one)?.runs ?? 0 : answer.runs;
-  const parallel = !state.one && everything > answer.run_took * 1.02;
-  fill(body,
-    h("p", { class: "quiet" }, `Over ${answer.matching > answer.runs ? `the newest ${grouped(answer.runs)} of ${counted(answer.matching, "run")}` : counted(runs, "run")}, which took ${duration(answer.run_took)} together.`,
-      parallel ? " Nodes that ran at the same time count each for itself." : "", against ? ` Differences are from version ${state.other} to ${state.one || "all versions"}.` : ""),
-    rows.length ? h("div", { class: "table-scroll" }, h("table", { class: "nodes" },
-      h("thead", {}, h("tr", {}, COLUMNS.map(([name, title, value], place) => h("th", { scope: "col", class: place > 1 ? "number" : null, "aria-sort": state.sort === name ? (value ? "descending" : "ascending") : null },
-        h("button", { type: "button", class: "sort", onclick: () => { state.sort = name; remember(); draw(answer); } }, title, state.sort === name ? " ↓" : ""))))),
-      h("tbody", {}, rows.map((row) => nodeRow(row, everything, against))))) : emptyState("No node was visited in these runs.", h("p", {}, "Widen the time, or choose another flow.")));
+  const of = (name) => answer.versions.find((one) => nameOf(one) === name);
+  const shown = state.one ? of(state.one) : answer;
+  const against = state.other ? new Map(of(state.other).nodes.map((row) => [row.node, row])) : null;
+  const column = COLUMNS.find(({ name }) => name === state.sort) ?? COLUMNS[1];
+  const rows = [...shown.nodes].sort((a, b) => (column.value ? column.value(b) - column.value(a) : a.name.localeCompare(b.name)) || b.total - a.total);
+  const focused = document.activeElement?.dataset?.sort;
+  fill(body, versionControls(answer), h("p", { class: "quiet" }, sentence(answer, shown, against)), rows.length
+    ? h("div", { class: "table-scroll" }, h("table", { class: "nodes" },
+      h("thead", {}, h("tr", {}, COLUMNS.map((one, place) => head(one, place, column, answer)))),
+      h("tbody", {}, rows.map((row) => nodeRow(row, shown.run_took, against)))))
+    : emptyState("No node was visited in these runs.", h("p", {}, "Take a filter away, or choose another flow.")));
+  if (focused) body.querySelector(`[data-sort="${focused}"]`)?.focus();
 }
 
-/** Rows of several versions as one per node; medians then are those of the version with most visits. */
-function merged(nodes) {
-  const found = new Map();
-  for (const row of nodes) {
-    const known = found.get(row.node);
-    if (!known) { found.set(row.node, { ...row, most: row.visits }); continue; }
-    if (row.visits > known.most) Object.assign(known, { most: row.visits, p50: row.p50, p95: Math.max(known.p95 ?? 0, row.p95 ?? 0) });
-    for (const name of ["visits", "errors", "recovered", "retried", "fallbacks", "total"]) known[name] += row[name];
-  }
-  return [...found.values()];
+function sentence(answer, shown, against) {
+  const runs = answer.matching > answer.runs ? `${counted(shown.runs, "run")} among the newest ${grouped(answer.runs)} of ${grouped(answer.matching)}` : counted(shown.runs, "run");
+  const together = shown.nodes.reduce((sum, row) => sum + row.total, 0);
+  return [
+    `Over ${runs}, which took ${duration(shown.run_took) || "no time yet"}${shown.runs > 1 ? " together" : ""}.`,
+    together > shown.run_took * 1.02 ? " Nodes that ran at the same time count each for itself: their shares add up to more than all." : "",
+    against ? ` Differences are from ${versionWords(state.other)} to ${versionWords(state.one)}.` : "",
+  ];
+}
+
+const versionWords = (name) => (name === "" ? "all versions" : name === NO_VERSION ? "runs without a version" : `version ${name}`);
+
+function head({ name, title, value, told }, place, column, answer) {
+  const sorted = column.name === name;
+  return h("th", { scope: "col", class: place > 1 ? "number" : null, "aria-sort": sorted ? (value ? "descending" : "ascending") : null },
+    h("button", { type: "button", class: "sort", title: told ?? null, dataset: { sort: name }, onclick: () => { state.sort = name; remember(); draw(answer); } }, title, sorted ? h("span", { "aria-hidden": "true" }, value ? "↓" : "↑") : null));
 }
 
 function nodeRow(row, everything, against) {
   const before = against?.get(row.node);
-  const change = (name) => (before && row[name] !== null && before[name] !== null ? h("span", { class: `change-of ${row[name] > before[name] * 1.1 ? "slower" : row[name] < before[name] * 0.9 ? "faster" : "quiet"}` }, difference(row[name] - before[name])) : null);
-  const rate = (number, status) => h("td", { class: "number" }, number ? [status ? statusMark(status) : null, " ", percent(number / row.visits)] : h("span", { class: "quiet" }, "–"), before ? rateChange(number / row.visits, before, status) : null);
-  const bar = h("i", { class: "share" });
-  bar.style.width = `${Math.max(0.5, (100 * row.total) / everything)}%`;
+  const share = everything ? row.total / everything : 0;
+  const bar_ = h("i", { class: "share" });
+  bar_.style.width = `${Math.min(100, Math.max(0.5, 100 * share))}%`;
+  const place = row.node.lastIndexOf("/");
   return h("tr", {},
-    h("td", {}, h("strong", {}, row.name), row.node !== row.name ? h("span", { class: "quiet" }, ` in ${row.node.slice(0, row.node.lastIndexOf("/"))}`) : null),
-    h("td", { class: "share-cell" }, h("span", { class: "share-line" }, h("span", {}, percent(row.total / everything)), h("span", { class: "quiet" }, duration(row.total))), h("span", { class: "share-box", "aria-hidden": "true" }, bar)),
-    h("td", { class: "number" }, grouped(row.visits)),
-    h("td", { class: "number" }, duration(row.p50) || "–", change("p50")),
-    h("td", { class: "number" }, duration(row.p95) || "–", change("p95")),
-    rate(row.errors, "error"), rate(row.retried, "recovered"), rate(row.fallbacks, "recovered"));
+    h("td", { class: "node-cell" }, h("strong", {}, row.name), place > 0 ? h("span", { class: "quiet" }, ` in ${row.node.slice(0, place)}`) : null, against && !before ? h("span", { class: "tag" }, "new") : null),
+    h("td", { class: "share-cell" }, h("span", { class: "share-line" }, h("span", {}, percent(share)), h("span", { class: "quiet" }, duration(row.total))), h("span", { class: "share-box", "aria-hidden": "true" }, bar_)),
+    h("td", { class: "number", "data-label": "Visits" }, grouped(row.visits)),
+    ["p50", "p95"].map((name) => h("td", { class: "number", "data-label": name }, duration(row[name]) || "–", timeChange(row[name], before?.[name]))),
+    RATES.map(({ title, value, status, name }) => h("td", { class: "number", "data-label": title },
+      row[name] ? [statusMark(status), " ", percent(value(row))] : h("span", { class: "quiet" }, "–"), before ? rateChange(value(row), value(before)) : null)));
 }
 
-function rateChange(now, before, status) {
-  const then = status === "error" ? before.errors / before.visits : null;
-  if (then === null || Math.abs(now - then) < 0.001) return null;
-  return h("span", { class: `change-of ${now > then ? "slower" : "faster"}` }, `${now > then ? "+" : "−"}${percent(Math.abs(now - then))}`);
+function timeChange(now, then) {
+  if (now === null || then === null || then === undefined) return null;
+  return h("span", { class: `change-of ${now > then * 1.1 ? "slower" : now < then * 0.9 ? "faster" : "quiet"}` }, difference(now - then));
 }
+
+/** In percentage points: from 10 % to 25 % is +15 points. */
+function rateChange(now, then) {
+  if (Math.abs(now - then) < 0.001) return null;
+  return h("span", { class: `change-of ${now > then ? "slower" : "faster"}` }, `${now > then ? "+" : "−"}${percent(Math.abs(now - then)).replace(" %", "")} points`);
+}
+
+await show();

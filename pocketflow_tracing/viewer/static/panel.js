@@ -24,26 +24,34 @@ export class Panel {
     const span = this.model.spans.get(id);
     this.id = id;
     if (!span) return this.#hint();
-    const running = span.status === "running";
-    let detail = running ? null : this.known.get(id);
-    if (!detail) {
-      if (!again) fill(this.element, this.#head(span), h("p", { class: "quiet waiting" }, "Reading…"));
-      try {
-        detail = await this.source.span(id);
-      } catch (error) {
-        if (this.id === id) fill(this.element, this.#head(span), h("p", { class: "problem" }, error.message));
-        return undefined;
-      }
-      if (this.id !== id) return undefined;
-      if (!running) this.known.set(id, detail);
+    const shown = `${id} ${span.status} ${span.children.length}`;
+    if (again && shown === this.shown) return undefined; // nothing closes under the reader's hand
+    this.shown = shown;
+    let detail = this.known.get(id);
+    let inner = [];
+    if (!detail && !again) fill(this.element, this.#head(span), h("p", { class: "quiet waiting" }, "Reading…"));
+    try {
+      [detail, ...inner] = await Promise.all([span, ...contentsOf(span)].map((one) => this.#detail(one)));
+    } catch (error) {
+      if (error.status === undefined) throw error;
+      if (this.id === id) fill(this.element, this.#head(span), h("p", { class: "problem" }, error.message));
+      return undefined;
     }
+    if (this.id !== id) return undefined;
     const top = again ? this.element.scrollTop : 0;
-    fill(this.element, this.#head(span), this.#body(span, detail));
+    fill(this.element, this.#head(span), this.#body(span, detail, inner));
     this.element.scrollTop = top;
     return undefined;
   }
 
+  async #detail(span) {
+    const detail = this.known.get(span.id) ?? await this.source.span(span.id);
+    if (span.status !== "running") this.known.set(span.id, detail);
+    return detail;
+  }
+
   #hint() {
+    this.shown = "";
     fill(this.element, h("div", { class: "panel-hint" }, h("p", {}, "Select a span to see what went in, what came out and what went wrong."),
       h("dl", { class: "keys" }, [["↑ ↓", "previous, next span"], ["← →", "fold, unfold"], ["e", "next problem"], ["+ − 0", "zoom in, out, all"], ["1 2 3", "timeline, graph, state"]].map(([keys, meaning]) => [h("dt", {}, keys), h("dd", {}, meaning)]))));
   }
@@ -73,12 +81,13 @@ export class Panel {
         chosen ? h("span", {}, chosen.action ? h("span", { class: "note action" }, chosen.action) : null, chosen.to ? ` → ${chosen.to}` : chosen.lost ? " → no successor" : "") : null));
   }
 
-  #body(span, detail) {
+  #body(span, detail, inner) {
     const visit = visitOf(span);
     return [
       detail.error ? this.#error(detail.error, span) : null,
       this.#generation(span, detail),
       this.#state(detail, span),
+      inner.map((one) => this.#io(`${one.attributes?.phase ?? "exec"} returned`, one.output, one)),
       this.#io("Input", detail.input, detail),
       this.#io("Output", detail.output, detail),
       visit === span ? this.#childIo(span) : null,
@@ -91,6 +100,7 @@ export class Panel {
   #io(title, value, detail) {
     if (value === null || value === undefined) return null;
     if (title === "Input" && detail.attributes?.phase === "prep" && Array.isArray(value.shared)) {
+      if (!value.shared.length) return section("Input", h("p", { class: "quiet" }, "shared, which was empty"));
       return section("Input", h("p", { class: "quiet" }, "shared, with the keys "), h("p", { class: "key-list" }, value.shared.map((key) => h("button", { type: "button", class: "tag", onclick: () => this.actions.key(key, this.id) }, key))));
     }
     const messages = messagesOf(value);
@@ -101,8 +111,8 @@ export class Panel {
   #childIo(span) {
     const rows = span.children.slice(0, 12).map((child) => h("li", {}, h("button", { type: "button", class: "child", onclick: () => this.actions.select(child.id) },
       child.kind === "external" ? h("span", { class: "generation-mark" }, icon("generation")) : statusMark(child.status, { saved: wasSaved(child) }),
-      h("span", {}, shortName(child)), h("span", { class: "quiet" }, child.facts.attempt > 1 ? `attempt ${child.facts.attempt}` : child.facts.items === undefined ? "" : counted(child.facts.items, "item")),
-      h("span", { class: "spring" }), h("span", { class: "quiet number" }, duration(child.took)))));
+      h("span", {}, shortName(child)), h("span", { class: "quiet" }, child.facts.max_attempts > 1 && (child.facts.attempt > 1 || child.status !== "success") ? `attempt ${child.facts.attempt} of ${child.facts.max_attempts}` : child.facts.items === undefined ? "" : counted(child.facts.items, "item")),
+      h("span", { class: "spring" }), h("span", { class: "quiet number" }, duration(child.took) || child.status))));
     if (!rows.length) return null;
     const rest = span.children.length - rows.length;
     return section("Phases", h("ul", { class: "children" }, rows, rest > 0 ? h("li", { class: "quiet" }, `${grouped(rest)} more in the timeline`) : null));
@@ -158,6 +168,14 @@ export class Panel {
       h("dt", {}, "Span"), h("dd", {}, id), h("dt", {}, "Started"), h("dd", {}, moment(this.model.run.start + span.start / 1000)),
       span.facts.node ? [h("dt", {}, "Node"), h("dd", {}, span.facts.node)] : null), view);
   }
+}
+
+/** The spans that hold what a visit got and what it made: its prep, and its last attempt, its batch or its fallback. */
+function contentsOf(span) {
+  if (span.kind !== "node") return [];
+  const prep = span.children.find((child) => child.facts.phase === "prep");
+  const made = span.children.filter((child) => child.kind === "attempt" || ["exec", "exec_fallback"].includes(child.facts.phase)).at(-1);
+  return [prep, made].filter(Boolean);
 }
 
 function frames(traceback) {

@@ -27,11 +27,13 @@ try {
       if (answer || running) await page.update(answer);
       return running;
     } catch (error) {
+      if (error.status === undefined) throw error; // a fault of this script
       tell(error.status ? "waiting" : "offline", error.message);
       return false;
     }
   });
 } catch (error) {
+  if (error.status === undefined) throw error;
   main.append(emptyState(error.status === 404 ? "There is no such run in this store." : "This run cannot be read.",
     h("p", {}, error.message), error.status === 404 ? h("p", {}, "It may have been pruned, or stand in another store.") : null, h("p", {}, h("a", { href: "/" }, "All runs"))));
 }

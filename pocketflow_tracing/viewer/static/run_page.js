@@ -1,10 +1,10 @@
 // The page of a run: heading, three views of the same thing, and the selected span beside them.
 
-import { copyText, fill, h, icon, statusMark } from "./dom.js";
+import { announce, copyText, fill, h, icon, redrawn, statusMark, visible } from "./dom.js";
 import { ago, counted, duration, grouped, moment, money } from "./words.js";
 import { GraphView } from "./graph.js";
 import { Panel } from "./panel.js";
-import { RunModel, isProblem } from "./tree.js";
+import { RunModel, isProblem, wasSaved } from "./tree.js";
 import { StateView } from "./state.js";
 import { Timeline } from "./timeline.js";
 
@@ -36,7 +36,7 @@ export async function showRun(main, source, { offline = false } = {}) {
     h("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "stage", title: `${label} (${number + 1})`, onclick: () => show(name) }, label)));
   const body = h("div", { class: "run-body" }, h("div", { class: "run-main" }, stage), panel.element);
   main.classList.add("page-run");
-  fill(main, heading, body);
+  fill(main, h("div", { class: "run-top" }, heading, tabs), body);
 
   function remember() {
     const kept = new URLSearchParams();
@@ -86,13 +86,14 @@ export async function showRun(main, source, { offline = false } = {}) {
     if (at.view === "timeline") id ? timeline.reveal(id) : timeline.redraw();
     else if (at.view === "graph") id ? graph.reveal(id) : graph.refresh();
     else if (id && !quietly) state.reveal(id);
+    // On a small screen the panel covers the lower half: what was selected has to stand above it.
+    if (id && !quietly && innerWidth <= 1000) body.scrollIntoView({ block: "start" });
     remember();
   }
 
   function drawHeading() {
     const { run } = model;
-    document.title = `${run.name} · ${run.status}`;
-    const took = run.took === null ? (run.status === "running" ? `running for ${duration((Date.now() - run.start) * 1000)}` : "") : duration(run.took);
+    document.title = visible(`${run.name} · ${run.status}`);
     const facts = [[counted(run.nodes, "node visit")], [counted(run.attempts, "attempt")]];
     if (run.tokens) facts.push([counted(run.tokens, "token")]);
     if (run.cost !== null) facts.push([money(run.cost)]);
@@ -102,7 +103,7 @@ export async function showRun(main, source, { offline = false } = {}) {
     const older = model.neighbours?.older;
     fill(heading,
       h("div", { class: "run-title" },
-        statusMark(run.status, { word: true }), h("h1", {}, run.name || "(unnamed)"), h("strong", { class: "run-took" }, took),
+        statusMark(run.status, { word: true }), h("h1", {}, run.name || "(unnamed)"), h("strong", { class: "run-took" }, tookWords(run)),
         h("time", { class: "quiet", datetime: new Date(run.start).toISOString(), title: moment(run.start) }, `${moment(run.start)} (${ago(run.start)})`),
         h("span", { class: "spring" }),
         offline ? null : h("a", { class: "button small", href: `/nodes?${new URLSearchParams({ flow: run.name })}` }, "Node figures"),
@@ -110,15 +111,25 @@ export async function showRun(main, source, { offline = false } = {}) {
       h("div", { class: "run-facts" },
         facts.map((parts) => h("span", {}, parts)), run.tags.map((tag) => h("span", { class: "tag" }, tag)),
         h("button", { type: "button", class: "text-button mono", title: "Copy the run id", onclick: (event) => copyText(run.id, event.currentTarget) }, run.id)),
-      run.error ? h("p", { class: "run-problem status-error toned" }, icon("error"), run.error) : null,
-      run.status === "interrupted" ? h("p", { class: "run-problem status-interrupted toned" }, icon("interrupted"), interruptedSentence()) : null,
       Object.keys(run.metadata ?? {}).length ? h("p", { class: "run-facts" }, Object.entries(run.metadata).map(([name, value]) => h("span", {}, `${name}: ${typeof value === "string" ? value : JSON.stringify(value)}`))) : null,
-      tabs);
+      run.error ? problemLine("error", run.error, (span) => isProblem(span) && !wasSaved(span) && span.status === "error") : null,
+      run.status === "interrupted" ? problemLine("interrupted", interruptedSentence(), (span) => span === lastOpen()) : null);
   }
 
+  const tookWords = (run) => (run.took !== null ? duration(run.took) : run.status === "running" ? `running for ${duration((Date.now() - run.start) * 1000)}` : "");
+
+  /** What went wrong in the whole run, and the way to where it did. */
+  function problemLine(status, sentence, wanted) {
+    const place = [...model.spans.values()].find(wanted);
+    return h("p", { class: `run-problem status-${status} toned` }, icon(status), h("span", {}, sentence), " ",
+      place && place !== model.root ? h("button", { type: "button", class: "text-button", onclick: () => { show("timeline"); select(place.id); } }, "Show where") : null);
+  }
+
+  const lastOpen = () => [...model.spans.values()].filter((span) => span.status === "interrupted" && span !== model.root).sort((a, b) => b.start - a.start)[0];
+
   function interruptedSentence() {
-    const open = [...model.spans.values()].filter((span) => span.status === "interrupted" && span.kind !== "flow").sort((a, b) => b.start - a.start);
-    return `The process that recorded it ended${open.length ? ` while ${open[0].name} was running` : ""}.`;
+    const open = lastOpen();
+    return `The process that recorded it ended${open ? ` while ${open.name} was running` : ""}.`;
   }
 
   document.addEventListener("keydown", (event) => {
@@ -152,8 +163,11 @@ export async function showRun(main, source, { offline = false } = {}) {
     model,
     /** Takes an answer in and draws what it changes. */
     async update(answer) {
+      const before = model.run.status;
       if (answer) model.take(answer);
-      drawHeading();
+      if (answer) redrawn(heading, drawHeading);
+      else fill(heading.querySelector(".run-took"), tookWords(model.run));
+      if (model.run.status !== before) announce(`The run ended: ${model.run.status}`);
       await refreshView();
       if (answer && at.span && model.spans.get(at.span)) panel.show(at.span, { again: true });
     },

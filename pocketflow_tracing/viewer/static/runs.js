@@ -1,6 +1,6 @@
 // The list of runs: figures, filters, rows; new and running runs appear by themselves.
 
-import { announce, fill, h, icon, statusMark } from "./dom.js";
+import { announce, fill, h, icon, redrawn, statusMark } from "./dom.js";
 import { ago, counted, duration, grouped, moment, money } from "./words.js";
 import { ask, follow } from "./data.js";
 import { command, emptyState, facts, frame } from "./chrome.js";
@@ -9,12 +9,13 @@ import { filterBar, filtersFrom, filtersInto } from "./filters.js";
 
 const PAGE = 50;
 const MOST = 500;
+const QUIET = 10_000; // ms between two announcements
 
 const { main, tell } = frame("runs");
-const state = { filters: filtersFrom(location.search), runs: [], next: null, seen: null, chosen: [], loaded: false };
+const state = { filters: filtersFrom(location.search), runs: [], next: null, seen: null, chosen: [], loaded: false, untold: [], toldAt: 0 };
 
 const figures = h("section", { class: "figures", "aria-label": "Figures" });
-const flows = h("section", { class: "flows", "aria-label": "Flows" });
+const flows = h("details", { class: "flows", hidden: true });
 const list = h("section", { class: "run-list", "aria-label": "Runs" });
 const problem = h("p", { class: "problem", role: "alert", hidden: true });
 const bar = filterBar(state.filters, (filters) => {
@@ -23,7 +24,7 @@ const bar = filterBar(state.filters, (filters) => {
   reload();
 });
 
-main.append(h("h1", { class: "off-screen" }, "Runs"), figures, bar.element, problem, list, flows);
+main.append(h("h1", { class: "off-screen" }, "Runs"), figures, flows, bar.element, problem, list);
 
 async function reload() {
   state.seen = null;
@@ -46,6 +47,7 @@ async function look() {
     measure();
     return true;
   } catch (error) {
+    if (error.status === undefined) throw error; // a fault of this script
     tell(error.status ? "waiting" : "offline", error.message);
     showProblem(error);
     return false;
@@ -55,13 +57,22 @@ async function look() {
 function takeIn(answer, limit) {
   const known = new Set(state.runs.map((run) => run.id));
   const fresh = answer.runs.filter((run) => !known.has(run.id));
-  if (state.loaded && state.seen && fresh.length) announce(`${counted(fresh.length, "new run")}: ${fresh[0].name}`);
+  if (state.loaded && state.seen) tellNew(fresh);
   for (const run of fresh) run.fresh = state.loaded && state.seen !== null;
   const last = answer.runs.at(-1);
   const older = state.seen !== null && limit === MOST && last ? state.runs.filter((run) => run.start < last.start) : [];
   state.runs = [...answer.runs, ...older];
   if (!older.length) state.next = answer.next;
   Object.assign(state, { seen: answer.state, loaded: true });
+}
+
+/** Tells screen readers of new runs, but not of each one when many come. */
+function tellNew(fresh) {
+  state.untold.push(...fresh.map((run) => run.name));
+  const now = Date.now();
+  if (!state.untold.length || now - state.toldAt < QUIET) return;
+  announce(`${counted(state.untold.length, "new run")}: ${state.untold.at(-1)}`);
+  Object.assign(state, { untold: [], toldAt: now });
 }
 
 async function showOlder(button) {
@@ -80,22 +91,26 @@ async function measure() {
     const answer = await ask("/api/figures", filters);
     if (filters !== state.filters) return;
     fill(figures, figuresOf(answer.total));
-    fill(flows, flowsOf(answer.flows, filters, (flow) => bar.set({ flow })));
+    redrawn(flows, () => fill(flows, flowsOf(answer.flows, filters, (flow) => bar.set({ flow }))));
     figures.hidden = flows.hidden = answer.total.runs === 0;
-  } catch {
+  } catch (error) {
+    if (error.status === undefined) throw error;
     // The list says what is wrong.
   }
 }
 
 function showProblem(error) {
-  if (error.missing && !state.runs.length) {
-    fill(list, noRuns("There is no store here yet.", `It will be made at ${facts.store} by the first traced run.`));
-    bar.element.hidden = figures.hidden = flows.hidden = true;
-    state.seen = null;
+  if (state.runs.length) {
+    problem.hidden = false;
+    fill(problem, error.message);
     return;
   }
-  problem.hidden = false;
-  problem.textContent = error.message;
+  fill(list, error.missing
+    ? noRuns("There is no store here yet.", `It will be made at ${facts.store} by the first traced run.`)
+    : emptyState(error.status ? "The runs cannot be shown." : "The view was ended.", h("p", { role: "alert" }, error.message), h("p", {}, "This page tries again by itself.")));
+  bar.element.hidden = !Object.values(state.filters).some(Boolean);
+  figures.hidden = flows.hidden = true;
+  state.seen = null;
 }
 
 function noRuns(title, sentence) {
@@ -126,25 +141,27 @@ function draw() {
     ["user", "User", (run) => filterLink("user", run.user), ""],
     ["version", "Version", (run) => run.version ?? "", ""],
   ].filter(([name]) => state.runs.some((run) => run[name] !== null && run[name] !== 0));
-  const longest = Math.max(...state.runs.map((run) => run.took ?? 0));
+  const longest = Math.max(...state.runs.map(tookOf));
   const head = ["", "Status", "Flow", "Started", "Duration", "Nodes", "Attempts", ...optional.map(([, title]) => title)];
   const numbers = new Set(["Nodes", "Attempts", "Tokens", "Cost"]);
   const table = h("table", { class: "runs" },
-    h("thead", {}, h("tr", {}, head.map((title, index) => h("th", { scope: "col", class: numbers.has(title) ? "number" : null },
+    h("thead", {}, h("tr", {}, head.map((title, index) => h("th", { scope: "col", class: numbers.has(title) ? "number" : null, "data-label": title.toLowerCase() || null },
       index === 0 ? h("span", { class: "off-screen" }, "Choose to compare") : title)))),
     h("tbody", {}, state.runs.map((run) => row(run, optional, longest))));
   const older = state.next ? h("button", { type: "button", class: "button", onclick: (event) => showOlder(event.currentTarget) }, "Show older runs") : null;
-  fill(list, h("div", { class: "table-scroll" }, table), h("div", { class: "list-end" }, older), compareBar());
+  redrawn(list, () => fill(list, h("div", { class: "table-scroll" }, table), h("div", { class: "list-end" }, older), compareBar()));
 }
+
+const tookOf = (run) => (run.status === "running" ? (Date.now() - run.start) * 1000 : run.took ?? 0);
 
 function row(run, optional, longest) {
   const running = run.status === "running";
-  const took = running ? (Date.now() - run.start) * 1000 : run.took;
+  const took = tookOf(run);
   const chosen = state.chosen.includes(run.id);
   const choose = h("input", { type: "checkbox", "aria-label": `Choose run ${run.id.slice(0, 8)} of ${run.name} to compare`, onchange: () => toggle(run.id) });
   choose.checked = chosen;
   const bar_ = h("i", { class: `duration-bar status-${run.status}`, "aria-hidden": "true" });
-  bar_.style.width = `${Math.max(2, 100 * Math.min(1, (took ?? 0) / (longest || 1)))}%`;
+  bar_.style.width = `${Math.max(2, 100 * Math.min(1, took / (longest || 1)))}%`;
   return h("tr", { class: `${run.fresh ? "fresh " : ""}${chosen ? "chosen" : ""}`, dataset: { run: run.id } },
     h("td", { class: "choose" }, choose),
     h("td", { class: "run-status" }, statusMark(run.status, { word: true })),
@@ -168,7 +185,6 @@ function filterLink(name, value) {
 function toggle(id) {
   state.chosen = state.chosen.includes(id) ? state.chosen.filter((one) => one !== id) : [...state.chosen, id].slice(-2);
   draw();
-  list.querySelector(`tr[data-run="${id}"] input`)?.focus();
 }
 
 function compareBar() {

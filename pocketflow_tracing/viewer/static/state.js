@@ -4,18 +4,21 @@ import { fill, h, icon, iconButton, statusMark } from "./dom.js";
 import { brief, counted, duration, sizeWords } from "./words.js";
 import { diffView } from "./diff.js";
 import { valueView } from "./json_tree.js";
-import { applied } from "./changes.js";
+import { applied, placeOf, shownOf, signOf } from "./changes.js";
 
 const SIGNS = { first: "=", added: "+", changed: "~", removed: "−", unwatched: "…" };
 const WORDS = { first: "there at the start", added: "added", changed: "changed", removed: "removed", unwatched: "no longer watched" };
 const GONE = new Set(["removed", "unwatched"]);
+const MOST_MARKS = 150;
+const MOST_WRITES = 100;
+const MOST_CHANGES = 4;
 const UNKNOWN = "<unknown: what it was before is not in the store>";
 
 export class StateView {
   constructor(model, source, actions) {
-    Object.assign(this, { model, source, actions, step: null, key: null, steps: null, opened: new Set() });
-    this.slider = h("input", { type: "range", min: "0", step: "1", "aria-label": "Step" });
-    this.slider.addEventListener("input", () => this.go(Number(this.slider.value), { bySlider: true }));
+    Object.assign(this, { model, source, actions, step: null, key: null, steps: null, most: MOST_WRITES });
+    this.slider = h("input", { type: "range", min: "0", step: "1", "aria-label": "Step", disabled: true }); // until there are steps
+    this.slider.addEventListener("input", () => this.go(Number(this.slider.value)));
     this.where = h("div", { class: "state-where" });
     this.marks = h("div", { class: "state-marks", "aria-hidden": "true" });
     this.table = h("div", { class: "state-keys" });
@@ -32,17 +35,27 @@ export class StateView {
     const states = await this.source.states();
     this.steps = stepsOf(this.model, states);
     this.loadedAt = this.model.revision;
+    this.slider.max = String(Math.max(0, this.steps.length - 1));
+    this.slider.disabled = false;
+  }
+
+  /** A mark below the slider for each step, larger where shared was written; those of the chosen key alone when one is. */
+  #drawMarks() {
     const last = this.steps.length - 1;
-    this.slider.max = String(Math.max(0, last));
-    fill(this.marks, this.steps.map((step, number) => {
+    const marked = this.steps.map((step, number) => [step, number]).filter(([step]) => (this.key === null ? last < MOST_MARKS : step.written.has(this.key)));
+    this.marks.classList.toggle("dense", marked.length > MOST_MARKS);
+    fill(this.marks, marked.map(([step, number]) => {
       const mark = h("i", { class: step.writes ? `status-${step.span?.status ?? "success"} writes` : "" });
       mark.style.left = `${last ? (number / last) * 100 : 0}%`;
       return mark;
     }));
   }
 
+  /** Draws what there is; of a run that goes on only what is new, so that nothing closes under the reader's hand. */
   async refresh() {
+    const known = this.loadedAt;
     if (this.steps === null || this.loadedAt !== this.model.revision) await this.load();
+    if (known === this.loadedAt && this.table.hasChildNodes()) return;
     if (!this.steps.length) {
       fill(this.element, h("div", { class: "state-none" }, h("p", {}, "Nothing is known of shared in this run."), h("p", { class: "quiet" }, "It is recorded when the flow is run with a dict, and inputs are on (POCKETFLOW_TRACE_INPUTS).")));
       return;
@@ -58,14 +71,16 @@ export class StateView {
     if (number >= 0 && number !== this.step) { this.step = number; this.#draw(); }
   }
 
-  go(step, { bySlider = false } = {}) {
+  go(step) {
+    if (!this.steps?.length) return;
     this.step = Math.max(0, Math.min(this.steps.length - 1, step));
-    this.#draw({ bySlider });
+    this.#draw();
     this.actions.step(this.step, this.steps[this.step].span?.id);
   }
 
   choose(key) {
     this.key = this.key === key ? null : key;
+    this.most = MOST_WRITES;
     this.#draw();
     this.actions.key(this.key);
   }
@@ -84,6 +99,11 @@ export class StateView {
       at.span ? h("button", { type: "button", class: "button small", onclick: () => this.actions.open(at.span.id) }, "Show this visit") : null);
     fill(this.table, this.#keys(at));
     fill(this.history, this.#history());
+    this.#drawMarks();
+    Promise.all(this.previews).then(() => {
+      const current = this.history.querySelector("li.current");
+      if (current) this.history.scrollTop = current.offsetTop - this.history.clientHeight / 3;
+    });
     this.history.hidden = this.key === null;
   }
 
@@ -126,6 +146,7 @@ export class StateView {
         try {
           at.box = await this.source.value(at.seq, at.key);
         } catch (error) {
+          if (error.status === undefined) throw error;
           return `(${error.message} It has ${sizeWords(at.box.size)}.)`;
         }
       }
@@ -140,19 +161,32 @@ export class StateView {
   }
 
   #history() {
+    this.previews = [];
     if (this.key === null) return null;
     const writes = this.steps.map((step, number) => ({ step, number, write: step.written.get(this.key) })).filter(({ write }) => write);
     const list = h("ol", { class: "writes" });
-    for (const { step, number, write } of writes) {
+    const hidden = Math.max(0, writes.length - this.most);
+    if (hidden) list.append(h("li", { class: "earlier" }, h("button", { type: "button", class: "text-button", onclick: () => { this.most += MOST_WRITES; fill(this.history, this.#history()); } }, `${counted(hidden, "earlier write")}`)));
+    for (const { step, number, write } of writes.slice(hidden)) {
       const value = h("div", { class: "write-value" });
       list.append(h("li", { class: `${number === this.step ? "current" : ""}` },
         h("button", { type: "button", class: "write-head", onclick: () => this.go(number) },
           h("span", { class: `sign ${write.kind}` }, SIGNS[write.kind]), h("strong", {}, step.title), h("span", { class: "quiet" }, WORDS[write.kind])),
         value));
-      if (!GONE.has(write.kind)) this.#whole(write).then((whole) => fill(value, h("span", { class: "preview" }, brief(whole, 220))));
+      if (!GONE.has(write.kind)) this.previews.push(this.#whole(write).then((whole) => fill(value, write.box.inside ? changedParts(write.box.inside) : h("span", { class: "preview" }, brief(whole, 220)))));
     }
     return [h("div", { class: "section-head" }, h("h3", {}, h("code", {}, this.key)), h("span", { class: "quiet" }, counted(writes.length, "write")), h("span", { class: "spring" }), iconButton("close", "Close the history", () => this.choose(this.key))), list];
   }
+}
+
+/** What a write changed inside of a value: where, and what stands there now. */
+function changedParts(steps) {
+  const more = steps.length - MOST_CHANGES;
+  return [steps.slice(0, MOST_CHANGES).map((step) => {
+    const [sign, kind] = signOf(step);
+    const now = shownOf(step);
+    return h("div", { class: "part-line" }, h("span", { class: `change-word ${kind}` }, sign), h("span", { class: "preview" }, h("strong", {}, placeOf(step)), now === undefined ? "" : ` ${brief(now, 120)}`));
+  }), more > 0 ? h("div", {}, `and ${counted(more, "more place")}`) : null];
 }
 
 /** Steps of the slider: each picture and each visit of a node, in the order in which they ended. */

@@ -1,13 +1,15 @@
 // The tree of a run with a bar per span on a common time axis. Only the rows in sight are in the document.
 
-import { fill, h, icon, iconButton, statusMark } from "./dom.js";
+import { fill, h, icon, iconButton } from "./dom.js";
 import { barOf } from "./bars.js";
 import { TimeWindow } from "./axis.js";
-import { brief, counted, duration, grouped, money, tokenWords } from "./words.js";
-import { decision, isProblem, nodeNames, ownError, shortName, wasSaved } from "./tree.js";
+import { counted, grouped } from "./words.js";
+import { isProblem, nodeNames } from "./tree.js";
+import { rowOf } from "./rows.js";
 
 const ROW = 30;
 const MARGIN = 12;
+const LETTER = 6.6;
 const FEW_ROWS = 150;
 const MANY_ITEMS = 30;
 
@@ -30,13 +32,14 @@ export class Timeline {
     this.spacer = h("div", { class: "tree-rows" });
     this.count = h("span", { class: "quiet" });
     this.scroller = h("div", { class: "tree-scroll", role: "tree", tabindex: "0", "aria-label": "Spans of the run" }, this.spacer);
+    this.problems = h("button", { type: "button", class: "button small", onclick: () => this.step(1, isProblem) });
+    this.folder = h("button", { type: "button", class: "button small", onclick: () => this.#foldAll() });
     const search = h("input", { type: "search", placeholder: "Find a span", "aria-label": "Find a span", value: "" });
     search.addEventListener("input", () => { this.needle = search.value.trim().toLowerCase(); this.refresh(); });
     this.search = search;
     const tools = h("div", { class: "tree-tools" },
       h("label", { class: "search-box" }, icon("search"), search),
-      h("button", { type: "button", class: "button small", onclick: () => this.step(1, isProblem), title: "Next failure or fallback (e)" }, icon("error"), "Next problem"),
-      h("button", { type: "button", class: "button small", onclick: () => this.#foldAll() }, "Fold / unfold"),
+      this.problems, this.folder,
       this.count, h("span", { class: "spring" }),
       h("span", { class: "zoom", role: "group", "aria-label": "Zoom" },
         iconButton("minus", "Zoom out (−)", () => this.zoom(1 / 1.6)),
@@ -60,7 +63,18 @@ export class Timeline {
     this.rows = this.needle ? this.#found() : this.#open();
     this.spacer.style.height = `${this.rows.length * ROW}px`;
     this.count.textContent = this.needle ? `${counted(this.rows.length, "span")} found` : this.rows.length < this.model.spans.size ? `${grouped(this.rows.length)} of ${counted(this.model.spans.size, "span")}` : counted(this.rows.length, "span");
+    this.#tellTools();
     this.redraw();
+  }
+
+  #tellTools() {
+    const problems = [...this.model.spans.values()].filter(isProblem).length;
+    fill(this.problems, icon("error"), problems ? `Next problem (${grouped(problems)})` : "No problems");
+    this.problems.disabled = problems === 0;
+    this.problems.title = problems ? "Next failure, fallback or interruption (e)" : "Nothing failed in this run";
+    const folds = this.#foldable();
+    this.folder.textContent = folds.some((span) => !this.isFolded(span)) ? "Fold all" : "Unfold all";
+    this.folder.disabled = !folds.length;
   }
 
   #open() {
@@ -122,60 +136,20 @@ export class Timeline {
   }
 
   #row(span, number, end) {
-    const opens = span.children.length > 0 && !this.needle;
-    const folded = opens && this.isFolded(span);
-    const indent = this.needle ? 0 : Math.min(span.depth, 14);
-    const siblings = span.above?.children ?? [span];
-    const error = ownError(span);
-    const name = h("div", { class: "tree-name" },
-      h("span", { class: "indent" }),
-      opens ? h("span", { class: "twist", "aria-hidden": "true", dataset: { twist: span.id } }, icon("chevron")) : h("span", { class: "twist" }),
-      span.kind === "external" ? h("span", { class: "generation-mark" }, icon("generation", "generation")) : statusMark(span.status, { saved: wasSaved(span) }),
-      h("span", { class: "label" }, span.kind === "phase" || span.kind === "attempt" ? shortName(span) : span.name || "(unnamed)"),
-      this.needle && span.above ? h("span", { class: "note" }, `in ${span.above.name}`) : null,
-      this.#notes(span, folded),
-      error ? h("span", { class: `row-error${wasSaved(span) || span.status === "recovered" ? " saved" : ""}`, title: error }, brief(error, 160)) : null);
-    name.firstChild.style.width = `${indent * 16}px`;
-    const bars = h("div", { class: "bars" }, h("div", { class: "bar-box" }, barOf(span, this.time, end)));
-    const took = span.took === null ? (span.status === "running" ? "running" : span.status === "interrupted" ? "…" : "") : duration(span.took);
-    const row = h("div", {
-      class: `tree-row kind-${span.kind}${span.id === this.selected ? " selected" : ""}`,
-      role: "treeitem", id: `row-${span.id}`, dataset: { span: span.id },
-      "aria-level": span.depth + 1, "aria-expanded": opens ? String(!folded) : null, "aria-selected": String(span.id === this.selected),
-      "aria-posinset": siblings.indexOf(span) + 1, "aria-setsize": siblings.length,
-      "aria-label": `${shortName(span)}, ${wasSaved(span) ? "failed, saved later" : span.status}, ${took}${error ? `, ${brief(error)}` : ""}`,
-    }, name, h("span", { class: "took number" }, took), bars);
+    const found = this.needle !== "";
+    const folded = span.children.length > 0 && !found ? this.isFolded(span) : null;
+    const row = rowOf(span, { folded, found, selected: span.id === this.selected, names: this.names, time: this.time, end });
     row.style.transform = `translateY(${number * ROW}px)`;
     return row;
-  }
-
-  #notes(span, folded) {
-    const { facts } = span;
-    const notes = [];
-    const note = (text, more = "") => notes.push(h("span", { class: `note ${more}` }, text));
-    if (span.kind === "node" && facts.visit > 1) note(`visit ${facts.visit}`);
-    if (facts.phase === "exec_fallback") notes.push(h("span", { class: "note badge" }, icon("fallback"), "fallback"));
-    if (span.kind === "attempt" && facts.max_attempts > 1 && (facts.attempt > 1 || span.status !== "success")) note(`attempt ${facts.attempt} of ${facts.max_attempts}`, "badge");
-    if (facts.items !== undefined) note(counted(facts.items, "item"));
-    const chosen = ["node", "flow", "pass"].includes(span.kind) ? decision(span, this.names) : null;
-    if (chosen) {
-      if (chosen.action) note(chosen.action, "action");
-      if (chosen.to) note(`→ ${chosen.to}`);
-      if (chosen.lost) note("→ no successor", "lost");
-    }
-    if (span.kind === "external") note([span.model, tokenWords(span.tokens), money(span.cost)].filter(Boolean).join(" · "));
-    if (folded && span.children.length > 3) {
-      const failed = span.children.filter((child) => child.status === "error").length;
-      note(`${counted(span.children.length, "span")} folded${failed ? `, ${grouped(failed)} failed` : ""}`, failed ? "lost" : "");
-    }
-    return notes;
   }
 
   #drawAxis() {
     const wide = this.axis.clientWidth || 400;
     fill(this.axis, this.time.ticks(Math.floor(wide / 84)).map(({ at, label }) => {
-      const tick = h("span", { class: "tick" }, label);
-      tick.style.left = `${this.time.place(at) * 100}%`;
+      const place = this.time.place(at);
+      const fits = place * wide + 8 + label.length * LETTER <= wide;
+      const tick = h("span", { class: "tick" }, fits ? label : "");
+      tick.style.left = `${place * 100}%`;
       return tick;
     }));
     const frame = h("i", {});
@@ -254,8 +228,12 @@ export class Timeline {
     this.refresh();
   }
 
+  #foldable() {
+    return [...this.model.spans.values()].filter((span) => span.children.length && span.kind !== "flow" && span.kind !== "function");
+  }
+
   #foldAll() {
-    const nodes = [...this.model.spans.values()].filter((span) => span.children.length && span.kind !== "flow" && span.kind !== "function");
+    const nodes = this.#foldable();
     const hide = nodes.some((span) => !this.isFolded(span));
     for (const span of nodes) this.folded.set(span.id, hide);
     this.refresh();
