@@ -94,7 +94,7 @@ def span_record(span: Span) -> SpanRecord:
         span_id=f"{span.span_id:016x}",
         parent_id=f"{parent:016x}" if parent is not None else None,
         kind=span.kind,
-        name=rendered_text(span.name, run),
+        name=rendered_text(span.shown_name(), run),
         status=status,
         start_ns=span.start + run.offset,
         end_ns=span.end + run.offset if ended and status != "running" and span.end is not None else None,

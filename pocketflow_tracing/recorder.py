@@ -131,8 +131,12 @@ class Span:
         self.complete = False  # nothing of it will change any more
         self.delivered = False  # set by the worker
         if run.pipeline.debug:
-            _log.debug_line(f"{kind} started: {name}")
+            _log.debug_line(f"{kind} started: {self.shown_name()}")
         self.start = source.clock()
+
+    def shown_name(self) -> str:
+        """The name that records give it."""
+        return self.name
 
     def announce(self) -> None:
         """Let the sinks know of a span that has begun (or of an attempt that failed and may be saved yet)."""
@@ -158,7 +162,7 @@ class Span:
                 self.error = self._describe(error)
         if self.run.pipeline.debug:
             milliseconds = (self.end - self.start) / 1e6
-            _log.debug_line(f"{self.kind} ended: {self.name} ({self.status}, {milliseconds:.1f} ms)")
+            _log.debug_line(f"{self.kind} ended: {self.shown_name()} ({self.status}, {milliseconds:.1f} ms)")
 
     def deliver(self) -> None:
         """Hand the complete span over to delivery."""

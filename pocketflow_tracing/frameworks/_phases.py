@@ -134,30 +134,28 @@ class Phase(Scope, Span):
             around PocketFlow's.
     """
 
-    __slots__ = ("retry", "special", *SCOPE)
+    __slots__ = ("item", "retry", "special", *SCOPE)
 
     def __init__(
         self, above: Any, retry: Retry | None, node: Any, phase: str, args: tuple[Any, ...], special: bool
     ) -> None:
         run = above.run
-        visit = above if isinstance(above, Branch) or above.parent is None else above.parent
-        name = f"{visit.name}.{phase}"
-        attributes: dict[str, Any] = {"phase": phase}
-        if retry is not None and retry.item is not None:
-            name = f"{name}[{retry.item}]"
-            attributes["item"] = retry.item
-        if phase != "exec" or special:
-            Span.__init__(self, run, above, "phase", name, node)
-        else:
-            if retry is None:
-                attributes["attempt"] = 1
-            else:
-                attributes["attempt"] = retry.attempts = retry.attempts + 1
-                attributes["max_attempts"] = retry.max_attempts
-            Span.__init__(self, run, above, "attempt", name, node)
-        self.attributes = attributes
         pipeline = run.pipeline
         self.retry = retry
+        self.item = None if retry is None else retry.item
+        if phase != "exec" or special:
+            Span.__init__(self, run, above, "phase", phase, node)
+            attributes: dict[str, Any] = {"phase": phase}
+        else:
+            Span.__init__(self, run, above, "attempt", phase, node)
+            if retry is None:
+                attributes = {"phase": phase, "attempt": 1}
+            else:
+                number = retry.attempts = retry.attempts + 1
+                attributes = {"phase": phase, "attempt": number, "max_attempts": retry.max_attempts}
+        if self.item is not None:
+            attributes["item"] = self.item
+        self.attributes = attributes
         self.special = special or pipeline.debug
         self.left = False
         self.token = self.attached = None
@@ -173,6 +171,14 @@ class Phase(Scope, Span):
         except BaseException:
             restore(self)
             raise
+
+    def shown_name(self) -> str:
+        """Node.phase, of an item Node.phase[item]; put together only when a record is made."""
+        above = self.parent
+        if above is not None and above.parent is not None and not isinstance(above, Branch):
+            above = above.parent  # past the exec of the whole batch
+        name = f"{above.name}.{self.name}" if above is not None else self.name
+        return name if self.item is None else f"{name}[{self.item}]"
 
     def done(self, result: Any, error: BaseException | None = None) -> Any:
         """End with the result of the call, which is given back, or with the exception that left it."""
@@ -261,11 +267,15 @@ def phase_opener(method: str) -> Opener:
         frame = current.get()
         if frame is None or frame is UNTRACED:
             return NOTHING
+        retry: Retry | None
+        above: Any
         try:
-            if issubclass(type(node), Flow) and is_pocketflows(node, method):
+            if type(frame) is Retry:
+                retry, above = frame, frame.span
+            elif issubclass(type(node), Flow) and is_pocketflows(node, method):
                 return NOTHING  # a flow that defines no prep or post of its own shows its nodes only
-            retry = frame if type(frame) is Retry else None
-            above: Any = frame if isinstance(frame, Span) else frame.span
+            else:
+                retry, above = None, frame if isinstance(frame, Span) else frame.span
             if getattr(above.run.pipeline, setting):
                 return Phase(above, retry, node, phase, args, special)
             return Inside(above, retry, phase)
