@@ -236,7 +236,7 @@ class TestSync:
     @pytest.fixture
     def sync(self, command, monkeypatch):
         def run(answer, *arguments):
-            def sync(path, config):
+            def sync(path, config, *, refused):
                 if isinstance(answer, Exception):
                     raise answer
                 return answer

@@ -9,6 +9,7 @@ import sample
 from sample import small_run
 
 from pocketflow_tracing.store import Outbox, OutboxBatch, OutboxCounts, Store
+from pocketflow_tracing.store.outbox_counts import Waiting
 
 S = 1_000_000_000
 
@@ -84,7 +85,13 @@ def test_refused_batches_are_set_aside(outbox, path):
     outbox.refuse(first, "400: bad span")
     assert 1 == len(outbox.due(0))
     counts = OutboxCounts(
-        waiting=1, waiting_spans=10, waiting_bytes=4, refused=1, refused_spans=3, reasons=("400: bad span",)
+        waiting=1,
+        waiting_spans=10,
+        waiting_bytes=4,
+        refused=1,
+        refused_spans=3,
+        refusals=("400: bad span",),
+        destinations=(Waiting("https://one.example", "pk-1", 10),),
     )
     assert counts == outbox.counts() == Store(path).outbox()
     assert 3 == Store(path).figures()["refused"]
