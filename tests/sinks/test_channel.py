@@ -169,9 +169,8 @@ def test_a_number_that_was_taken_is_left_alone(tmp_path):
         assert "accepted" == post(made, config, SCORE).outcome
         ((sock, _),) = made._sockets
         taken = sock.fileno()
-        os.close(taken)
         left, right = socket.socketpair()
-        theirs = os.dup2(left.fileno(), taken)
+        theirs = os.dup2(left.fileno(), taken)  # closes ours, as `os.closerange` would
         right.setblocking(False)
         try:
             assert "accepted" == post(made, config, SCORE).outcome
