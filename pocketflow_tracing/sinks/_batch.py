@@ -64,7 +64,7 @@ def without(body: bytes, traces: Collection[str]) -> tuple[bytes, int]:
     return _only(body, lambda _, span: span.trace_id not in going)
 
 
-def shed(batches: list[Batch], most_bytes: int) -> tuple[list[Batch], int]:
+def shed(batches: list[Batch], most_bytes: int) -> tuple[list[Batch], set[str]]:
     """The newest traces of batches that are in memory only, whole, within so many bytes.
 
     Args:
@@ -72,9 +72,9 @@ def shed(batches: list[Batch], most_bytes: int) -> tuple[list[Batch], int]:
         most_bytes: of all bodies together.
 
     Returns:
-        What is left, and the number of spans that are not.
+        What is left, and the ids of the traces that are not.
     """
-    before = sum(batch.spans for batch in batches)
+    gone: set[str] = set()
     while batches and sum(len(batch.body) for batch in batches) > most_bytes:
         going: set[str] = set()
         for batch in batches:
@@ -86,7 +86,8 @@ def shed(batches: list[Batch], most_bytes: int) -> tuple[list[Batch], int]:
                 batch.body, batch.spans = without(batch.body, going)
                 batch.traces = {trace_id: batch.traces[trace_id] for trace_id in batch.traces.keys() - going}
         batches = [batch for batch in batches if batch.traces]
-    return batches, before - sum(batch.spans for batch in batches)
+        gone |= going
+    return batches, gone
 
 
 def _read(body: bytes) -> ExportTraceServiceRequest:

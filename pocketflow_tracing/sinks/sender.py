@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import random
 import threading
-from collections import deque
 from time import monotonic  # our own names: hosts put mocks on the module
 
 from .. import _log
 from .._guard import Seam
 from ..config import TracingConfig
-from ._batch import Batch, halves, shed
+from ._batch import Batch, halves
 from ._channel import Channel
 from ._http import Answer, post, shown_host
 from ._kept import Kept
+from ._memory import Memory
 
 __all__ = ["Sender"]
 
@@ -28,8 +28,6 @@ _LATE_SECONDS = 0.75
 _BACKOFF_FIRST, _BACKOFF_LAST = 1.0, 60.0
 _MOST_REFUSALS = 32
 """Refusals in a row that are looked into at once; after them each costs a pause, for the server refuses whatever it gets."""
-_MAX_WAITING = 64 * 1024 * 1024
-"""Bytes of encoded batches in memory; more goes to disk, and where there is none the oldest traces are dropped."""
 
 
 class Sender:
@@ -51,8 +49,7 @@ class Sender:
     def _reset(self) -> None:
         self._kept = Kept(self._config, self._path) if self._path is not None else None
         self._changed = threading.Condition()
-        self._waiting: deque[Batch] = deque()
-        self._bytes = 0
+        self._waiting = Memory()
         self._in_flight: Batch | None = None
         self._channel = Channel(self._config.timeout)
         self._thread: threading.Thread | None = None
@@ -70,7 +67,7 @@ class Sender:
     @property
     def dropped(self) -> int:
         """Spans that were lost to the limits of memory and disk."""
-        return self._dropped + (self._kept.dropped if self._kept is not None else 0)
+        return self._dropped + self._waiting.dropped + (self._kept.dropped if self._kept is not None else 0)
 
     def start(self) -> None:
         """Start the thread, before there is anything to send."""
@@ -83,11 +80,11 @@ class Sender:
         """Take an encoded batch."""
         batch = Batch(body, spans, since=monotonic())
         with self._changed:
-            blocked = monotonic() < self._blocked_until or self._bytes > _MAX_WAITING
+            blocked = monotonic() < self._blocked_until or self._waiting.is_full
         if blocked and self._keep(batch, self.last_reason):
             return
         with self._changed:
-            self._put(batch)
+            self._waiting.put(batch)
             self._start()
             self._changed.notify_all()
 
@@ -144,7 +141,6 @@ class Sender:
             self._generation += 1
             left = self._unanswered()
             self._waiting.clear()
-            self._bytes = 0
             self._changed.notify_all()
         if self._kept is not None:
             self._kept.end_by(deadline)
@@ -203,7 +199,7 @@ class Sender:
                 continue
             with self._changed:  # an error of ours: what was in flight is kept for another time
                 if self._in_flight is not None and generation == self._generation:
-                    self._put(self._in_flight, first=True)
+                    self._waiting.put(self._in_flight, again=True)
                     self._in_flight = None
                 self._block(Answer("later", "an error in pocketflow-tracing"))
         channel.close()
@@ -213,10 +209,7 @@ class Sender:
 
     def _send_next(self, channel: Channel, generation: int) -> None:
         with self._changed:
-            batch = self._waiting.popleft() if self._waiting else None
-            if batch is not None:
-                self._bytes -= len(batch.body)
-                self._in_flight = batch
+            batch = self._in_flight = self._waiting.take()
         if batch is None:
             keeps = self._keeps
             batch = self._kept.claim() if self._kept is not None else None
@@ -260,7 +253,7 @@ class Sender:
             self._block(answer)
         if not self._keep(batch, answer.reason):
             with self._changed:
-                self._put(batch)
+                self._waiting.put(batch, again=True)
         return 0
 
     def _block(self, answer: Answer) -> None:
@@ -279,19 +272,6 @@ class Sender:
 
     def _unanswered(self) -> list[Batch]:
         return ([self._in_flight] if self._in_flight else []) + list(self._waiting)
-
-    def _put(self, batch: Batch, *, first: bool = False) -> None:
-        (self._waiting.appendleft if first else self._waiting.append)(batch)
-        self._bytes += len(batch.body)
-        if self._bytes > 2 * _MAX_WAITING:  # there is no disk, or it is full
-            left, dropped = shed(list(self._waiting), _MAX_WAITING)
-            self._waiting = deque(left)
-            self._bytes = sum(len(batch.body) for batch in left)
-            self._dropped += dropped
-            _log.warn_once(
-                "pocketflow-tracing: what Langfuse has not accepted takes too much memory; the oldest runs are dropped. "
-                "POCKETFLOW_TRACE_STORE names a file where they could be kept."
-            )
 
     def _keep(self, batch: Batch, reason: str, *, ahead: float = 0.0) -> bool:
         kept = self._kept is not None and self._kept.keep(batch, reason, ahead=ahead)

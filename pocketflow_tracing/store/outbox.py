@@ -14,10 +14,10 @@ from .database import Database
 from .outbox_counts import OutboxCounts, count
 from .outbox_limits import Without
 
-__all__ = ["Outbox", "OutboxBatch"]
+__all__ = ["MOST_GONE", "Outbox", "OutboxBatch"]
 
-_MOST_GONE = 10_000
-"""Dropped traces that were not complete yet, remembered so that their later spans go too."""
+MOST_GONE = 10_000
+"""Traces that were dropped and are remembered, so that what comes of them later goes too."""
 
 
 @dataclass(slots=True)
@@ -125,15 +125,15 @@ class Outbox:
                     "INSERT INTO outbox_traces VALUES (?, ?, ?)",
                     [(trace_id, batch_id, batch.traces[trace_id]) for trace_id in fresh],
                 )
-            dropped, incomplete = outbox_limits.hold(connection, self._fits, self._without)
+            dropped, gone = outbox_limits.hold(connection, self._fits, self._without)
             counts.add_figures(connection, {"dropped": dropped + late})
             there = connection.execute("SELECT 1 FROM outbox WHERE id = ?", (batch_id,)).fetchone()
-            return batch_id if there else 0, dropped + late, incomplete
+            return batch_id if there else 0, dropped + late, gone
 
-        batch_id, dropped, incomplete = self._database.transaction(work)
+        batch_id, dropped, gone = self._database.transaction(work)
         self.dropped += dropped
-        self._gone.update(dict.fromkeys(incomplete))
-        while len(self._gone) > _MOST_GONE:
+        self._gone.update(dict.fromkeys(gone))
+        while len(self._gone) > MOST_GONE:
             del self._gone[next(iter(self._gone))]
         return batch_id
 

@@ -25,10 +25,10 @@ def hold(connection: sqlite3.Connection, fits: Fits, without: Without | None) ->
         without: returns a body without the spans of some traces, and the number that is left.
 
     Returns:
-        The number of waiting spans that went, and the ids of traces that go on: what comes of them later has to go too.
+        The number of waiting spans that went, and the ids of their traces: what comes of them later has to go too.
     """
     dropped = 0
-    incomplete: list[str] = []
+    gone: list[str] = []
     sums = "count(*), coalesce(sum(bytes), 0), coalesce(sum(spans), 0)"
     while not fits(*connection.execute(f"SELECT {sums} FROM outbox").fetchone()):  # noqa: S608 - constants
         whole = _oldest_whole(connection)
@@ -37,12 +37,12 @@ def hold(connection: sqlite3.Connection, fits: Fits, without: Without | None) ->
             connection.execute("DELETE FROM outbox WHERE id = ?", (batch_id,))
             dropped += spans
             continue
-        traces, complete = _oldest_traces(connection)
+        traces = _oldest_traces(connection)
         if not traces:
             break
         dropped += _drop(connection, traces, without)
-        incomplete += [] if complete else traces
-    return dropped, incomplete
+        gone += traces
+    return dropped, gone
 
 
 def _oldest_whole(connection: sqlite3.Connection) -> tuple[int, int] | None:
@@ -56,16 +56,16 @@ def _oldest_whole(connection: sqlite3.Connection) -> tuple[int, int] | None:
     return found
 
 
-def _oldest_traces(connection: sqlite3.Connection) -> tuple[list[str], bool]:
-    """Return the traces of one batch that go first, and whether they are complete."""
+def _oldest_traces(connection: sqlite3.Connection) -> list[str]:
+    """Return the traces of one batch that go first: the complete ones where there are any."""
     for condition in ("complete", "1"):
         found = connection.execute(
             f"SELECT trace_id FROM outbox_traces WHERE {condition} AND batch_id ="  # noqa: S608 - constants
             f" (SELECT min(batch_id) FROM outbox_traces WHERE {condition})"
         ).fetchall()
         if found:
-            return [trace_id for (trace_id,) in found], condition == "complete"
-    return [], False
+            return [trace_id for (trace_id,) in found]
+    return []
 
 
 def _drop(connection: sqlite3.Connection, traces: list[str], without: Without | None) -> int:
