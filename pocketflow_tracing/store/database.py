@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from . import schema
+from .descriptors import Held, leak
 from .errors import StoreError, StoreUnusableError
-from .files import create_privately, identity, is_being_set_aside, set_aside
+from .files import create_privately, identity, is_being_set_aside, logger, set_aside
 
 __all__ = ["Database", "check_ours"]
 
@@ -22,6 +23,13 @@ T = TypeVar("T")
 
 _inherited: list[sqlite3.Connection] = []
 """Connections that a forked child got from its parent: SQLite forbids even closing them there, so they are kept."""
+
+_elsewhere: dict[Path, Path] = {}
+"""Stores whose open files the host has closed, and where this process writes instead.
+
+SQLite keeps the locks of a file once for all connections of a process. With one of them lost it believes to hold locks
+that are gone, so the process must not open that file again.
+"""
 
 _FREE_PAGES = 256
 """Free pages that stay in the file: the next batches use them."""
@@ -41,11 +49,12 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._pid = 0
+        self._held = Held()
         self._lock = threading.Lock()
 
     def exists(self) -> bool:
         """Return whether there is a file; asking never creates one."""
-        return self.path.exists()
+        return _elsewhere.get(self.path, self.path).exists()
 
     def transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in one write transaction and return its result.
@@ -61,7 +70,7 @@ class Database:
             try:
                 return self._transaction(work)
             except sqlite3.DatabaseError as error:
-                if not _is_corrupt(error):
+                if not _is_corrupt(error) or self._held.are_lost:
                     raise self._failed(error) from error
             except OSError as error:
                 raise self._failed(error) from error
@@ -76,7 +85,7 @@ class Database:
     def shrink(self) -> None:
         """Give free pages back to the file system where there are many and nobody else is writing."""
         with self._lock, contextlib.suppress(sqlite3.Error):
-            if self._connection is not None and self._pid == os.getpid():
+            if self._connection is not None and self._pid == os.getpid() and not self._held.are_lost:
                 (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
                 if free > _FREE_PAGES:
                     # As a script: its every step frees one page, and `execute` makes one step.
@@ -96,19 +105,25 @@ class Database:
             # Without WAL a reader can hold a commit up; the transaction stays as it is and the commit is tried again.
             _patiently(lambda: connection.execute("COMMIT"), deadline)
         except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
+            if not self._held.are_lost:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
             raise
+        self._held.settle()
         return result
 
     def _current(self, deadline: float) -> sqlite3.Connection:
-        if self._connection is not None and (self._pid != os.getpid() or identity(self.path) != self._identity):
+        if self._connection is not None and (
+            self._pid != os.getpid() or self._held.are_lost or identity(self.path) != self._identity
+        ):
             self._close()
+        self.path = _elsewhere.get(self.path, self.path)
         while self._connection is None:
             create_privately(self.path)
             self._pid = os.getpid()
             self._identity = identity(self.path)
-            self._connection = _connect(self.path, deadline)
+            with self._held.opening(self.path):
+                self._connection = _connect(self.path, deadline)
             # Opened while another process was setting the file aside, it may have lost its companions.
             if is_being_set_aside(self.path) or identity(self.path) != self._identity:
                 self._close()
@@ -119,13 +134,33 @@ class Database:
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
+        held, self._held = self._held, Held()
         if connection is None:
             return
         if self._pid != os.getpid():
             _inherited.append(connection)
             return
+        if held.are_lost:
+            leak(connection)
+            self._leave()
+            return
         with contextlib.suppress(sqlite3.Error):
             connection.close()
+
+    def _leave(self) -> None:
+        if self.path in _elsewhere:
+            return  # another object has met the same
+        number = len(_elsewhere)
+        beside = self.path.with_name(
+            f"{self.path.stem}-{os.getpid()}{f'-{number}' if number else ''}{self.path.suffix}"
+        )
+        _elsewhere[self.path] = beside
+        logger.warning(
+            "The program has closed the files of the trace store %s (os.closerange?). What this process records from now on"
+            " goes to %s.",
+            self.path,
+            beside,
+        )
 
     def _failed(self, error: Exception) -> StoreError:
         # A connection that failed may hold on to what made it fail; the next transaction starts afresh.

@@ -150,7 +150,8 @@ def test_a_trickling_answer_can_be_cut(what):
 
 def test_the_hosts_log_hears_nothing_of_our_requests(caplog):
     """With the root at DEBUG, our requests add no line, and the host's own use of httpx still does."""
-    caplog.set_level(logging.DEBUG)
+    for name in (None, "httpx", "httpcore"):  # other packages set levels of their own
+        caplog.set_level(logging.DEBUG, name)
     with Collector() as collector:
         config = config_for(collector.port)
         with channel() as made:
