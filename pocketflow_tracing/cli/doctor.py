@@ -126,7 +126,7 @@ def _outbox(path: Path, config: TracingConfig) -> Iterator[Check]:
     if counts.refused_spans:
         spans = count(counts.refused_spans, "span")
         said = ". ".join(counts.refusals)
-        yield Check("outbox", "failed", f"{spans} set aside, `pocketflow-tracing sync --refused` tries again. {said}")
+        yield Check("refused", "failed", f"{spans} set aside, `pocketflow-tracing sync --refused` tries again. {said}")
     server = config.resolved().langfuse_host
     for to in counts.destinations:
         if config.has_langfuse and (to.endpoint, to.public_key) != (scan(server), config.langfuse_public_key):

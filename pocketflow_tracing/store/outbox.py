@@ -16,6 +16,8 @@ from .outbox_limits import Without
 
 __all__ = ["MOST_GONE", "Outbox", "OutboxBatch"]
 
+_FAR_NS = 600_000_000_000
+"""Nothing is put off for so long: a time beyond it was written before the clock was set back."""
 MOST_GONE = 10_000
 """Traces that were dropped and are remembered, so that what comes of them later goes too."""
 
@@ -277,10 +279,10 @@ def _due(
         )
         for row in connection.execute(
             "SELECT id, created_ns, endpoint, public_key, spans, body, attempts, next_try_ns, state, reason FROM outbox"
-            " WHERE state = 'waiting' AND next_try_ns <= :now AND lease_ns <= :now"
+            " WHERE state = 'waiting' AND next_try_ns NOT BETWEEN :now + 1 AND :far AND lease_ns NOT BETWEEN :now + 1 AND :far"
             " AND endpoint = coalesce(:endpoint, endpoint) AND public_key = coalesce(:key, public_key)"
             " ORDER BY created_ns, id LIMIT :limit",
-            {"now": now_ns, "endpoint": endpoint, "key": public_key, "limit": limit},
+            {"now": now_ns, "far": now_ns + _FAR_NS, "endpoint": endpoint, "key": public_key, "limit": limit},
         )
     ]
 

@@ -68,6 +68,14 @@ def test_a_claim_is_a_lease(outbox, path):
         assert 1 == len(other.claim("you", 60 * S))
 
 
+def test_a_clock_that_was_set_back(outbox):
+    """Neither a pause nor a lease of an hour ago, by a clock that was an hour ahead, holds a batch back."""
+    outbox.put(batch(next_try_ns=3600 * S))
+    (claimed,) = outbox.claim("me", 3600 * S, lease_ns=60 * S)
+    assert [claimed.id] == [due.id for due in outbox.due(2 * S)]
+    assert [] == outbox.due(3659 * S)
+
+
 def test_claims_keep_to_their_project(outbox):
     """A sender gets the batches for its server and project only."""
     outbox.put(batch())
