@@ -226,6 +226,8 @@ class Sender:
 
     def _send(self, batch: Batch, channel: Channel, generation: int) -> int:
         """Send a batch and do what the answer asks for; returns the spans that were delivered."""
+        if generation != self._generation:
+            return 0  # a part of what was kept when this thread was given up
         blocked = monotonic() < self._blocked_until
         answer = Answer("later", self.last_reason) if blocked else post(channel, self._config, batch.body)
         if answer.outcome == "accepted":
@@ -236,7 +238,7 @@ class Sender:
             self._answered(batch, batch.spans)
             return batch.spans
         if generation != self._generation:
-            return 0  # it was kept when this thread was given up
+            return 0
         if answer.outcome in {"too large", "refused"}:
             self._refusals += 1
             if self._refusals > _MOST_REFUSALS:

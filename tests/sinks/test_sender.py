@@ -147,13 +147,15 @@ def test_a_server_that_refuses_everything_is_not_asked_without_end(sender, path)
 def test_a_split_that_is_broken_off_loses_nothing(sender, path):
     """A process that ends while it looks for the bad span has the whole batch on disk."""
     with Collector(Mode.status(413, above_bytes=10)) as collector:
-        made = sender(collector)
+        made = sender(collector, timeout=1)
         made.submit(body(*(span(1, number) for number in range(256))), 256)
         collector.wait_for(lambda collector: len(collector.exports()) == 3)
         collector.mode = Mode.silent()
         collector.wait_for(lambda collector: any(request.status is None for request in collector.exports()))
-        made.close(soon(0.5))
+        thread = made._thread
+        made.close(soon(0.3))
         collector.mode = Mode.healthy()
+        thread.join(10)
         counts = Store(path).outbox()
         assert counts.waiting_spans + counts.refused_spans >= 256
         assert 256 == len({span.span_id for span in collector.spans()}) + counts.waiting_spans + counts.refused_spans
