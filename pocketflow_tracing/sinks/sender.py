@@ -23,8 +23,9 @@ from ._memory import Memory
 __all__ = ["Sender"]
 
 _SENDING = Seam("sending spans to Langfuse")
-_LATE_SECONDS = 0.75
-"""How long a batch may wait for its answer in memory alone."""
+_LATE_SECONDS = 0.45
+"""How long a batch may wait for its answer in memory alone: with the half second in which it gathers, a second in all."""
+_NO_ANSWER = "the server has not answered yet"
 _BACKOFF_FIRST, _BACKOFF_LAST = 1.0, 60.0
 _MOST_REFUSALS = 32
 """Refusals in a row that are looked into at once; after them each costs a pause, for the server refuses whatever it gets."""
@@ -80,8 +81,10 @@ class Sender:
         """Take an encoded batch."""
         batch = Batch(body, spans, since=monotonic())
         with self._changed:
-            blocked = monotonic() < self._blocked_until or self._waiting.is_full
-        if blocked and self._keep(batch, self.last_reason):
+            first = self._in_flight
+            stuck = first is not None and batch.since - first.since > _LATE_SECONDS  # it would wait behind a late one
+            to_disk = stuck or self._waiting.is_full or batch.since < self._blocked_until
+        if to_disk and self._keep(batch, self.last_reason or _NO_ANSWER):
             return
         with self._changed:
             self._waiting.put(batch)
@@ -104,7 +107,7 @@ class Sender:
             late = [batch for batch in self._unanswered() if not batch.kept and now - batch.since > _LATE_SECONDS]
             busy = bool(self._waiting or self._in_flight)
         for batch in late:
-            self._keep(batch, "the server has not answered yet", ahead=2 * self._config.timeout + 2)
+            self._keep(batch, _NO_ANSWER, ahead=2 * self._config.timeout + 2)
         with self._changed:
             if not busy and self._more and now >= self._blocked_until:
                 self._start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -12,6 +13,8 @@ import time
 import pytest
 from collector import Collector, Mode
 from drill import PROGRAM, environment
+
+from pocketflow_tracing.store import Store
 
 CODES = {
     "return": 0,
@@ -114,14 +117,70 @@ def test_kill_shows_an_interrupted_run_with_the_node_that_was_running(tmp_path):
     finally:
         process.kill()
         process.stdout.close()
-    from pocketflow_tracing.store import Store
-
     reader = Store(store)
     run = reader.run("last")
     assert run.status == "interrupted"
     status = {span.name: span.status for span in reader.spans(run.run_id)}
     assert status["Quick"] == "success"
     assert status["Stuck"] in {"running", "interrupted"}
+
+
+RECORDS_ON = """
+import itertools, sys, time
+from pocketflow import Flow, Node
+from pocketflow_tracing import trace_flow
+
+class Ask(Node):
+    def exec(self, prep_res):
+        time.sleep(0.002)
+
+flow = trace_flow(Flow(start=Ask()), flow_name="Drill")
+for number in itertools.count():
+    flow.run({"number": number})
+    sys.stdout.write(f"{number} {time.time_ns()}\\n")
+    sys.stdout.flush()
+"""
+
+
+def _killed_after(seconds, folder, collector):
+    """Kill the program after so many seconds; the wall clock then, and of the end of each of its runs."""
+    folder.mkdir()
+    with (folder / "ends").open("w") as ends:
+        process = subprocess.Popen(
+            [sys.executable, "-c", RECORDS_ON],
+            cwd=folder,
+            env=environment(collector),
+            stdout=ends,
+            stderr=subprocess.DEVNULL,
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        process.kill()
+        killed = time.time_ns()
+        process.wait()
+    return killed, [int(line.split()[1]) for line in (folder / "ends").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("where", ["store", "langfuse"])
+def test_kill_loses_at_most_the_last_second(where, tmp_path):
+    """Of a program that records all the time and is killed, every run that ended a second before is there.
+
+    The best of three programs counts: a busy machine may keep the worker from its work for a second.
+    """
+    late = []
+    while len(late) < 3 and (not late or late[-1] > 1.0):
+        folder = tmp_path / str(len(late))
+        with Collector(Mode.silent()) as collector:
+            killed, ended = _killed_after(3.0, folder, collector if where == "langfuse" else None)
+        assert len(ended) > 100
+        store = Store(folder / ".pocketflow" / "traces.db")
+        if where == "store":
+            there = sum(run.status == "success" for run in store.runs(limit=None))
+        else:
+            there = store.outbox().waiting_spans // 5  # spans of a run
+        assert there > 0
+        late.append((killed - ended[there]) / 1e9 if there < len(ended) else 0.0)
+    assert late[-1] <= 1.0, f"what was lost had been recorded so many seconds before the end: {late}"
 
 
 def test_kill_with_a_silent_server_loses_nothing_older_than_a_second(tmp_path, sync):
