@@ -19,6 +19,8 @@ __all__ = ["Channel", "ChannelError", "Reply"]
 
 _MOST_READ = 16 * 1024
 """Bytes of an answer that are read; whoever sends more is not listened to."""
+_SLOWEST = 64 * 1024
+"""Bytes a second that a connection must carry: an upload may take longer the larger it is."""
 _CERTIFICATES = ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE")
 _LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "http2", "proxy", "socks")))
 """The libraries' loggers, each by its name: a logger's filter does not see the records of those below it."""
@@ -56,7 +58,7 @@ class Channel:
         self._timeout = timeout
         self._client: httpx.Client | None = None
         self._sockets: list[tuple[socket.socket, tuple[int, int] | None]] = []
-        self._began: float | None = None
+        self._late_at: float | None = None  # while a request is going on
         self._was_cut = False
 
     def request(self, method: str, url: str, content: bytes, headers: Mapping[str, str]) -> Reply:
@@ -72,7 +74,8 @@ class Channel:
                 self.close()
             if self._client is None:
                 self._client = _new_client(self._timeout)
-            self._was_cut, self._began = False, monotonic()
+            self._was_cut = False
+            self._late_at = monotonic() + 2 * self._timeout + len(content) / _SLOWEST
             try:
                 with self._client.stream(
                     method,
@@ -87,20 +90,20 @@ class Channel:
                     raise httpx.ReadTimeout("the answer came too slowly") from None
                 raise
             finally:
-                self._began = None
+                self._late_at = None
 
     def cut_if_late(self) -> None:
         """Cut a request that takes longer than all its steps may together; for another thread to call.
 
         The steps have a time limit each, so a server that sends a byte a second would hold the thread for hours.
         """
-        began = self._began
-        if began is not None and monotonic() - began > 2 * self._timeout:
+        late_at = self._late_at
+        if late_at is not None and monotonic() > late_at:
             self.cut()
 
     def cut(self) -> None:
         """End the request that is going on, if there is one; for another thread to call."""
-        if self._began is None:
+        if self._late_at is None:
             return
         self._was_cut = True
         for sock, known in list(self._sockets):

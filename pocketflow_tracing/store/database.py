@@ -109,7 +109,6 @@ class Database:
                 with contextlib.suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
             raise
-        self._held.settle()
         return result
 
     def _current(self, deadline: float) -> sqlite3.Connection:

@@ -9,12 +9,18 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["Held", "leak"]
+__all__ = ["Held", "leak", "reading"]
 
 Identity = tuple[int, int]
+
+
+_lock = threading.Lock()
+_readers = 0
+"""Connections of this process that read a store just now: their numbers must not be taken for a writer's."""
 
 
 class Held:
@@ -22,28 +28,44 @@ class Held:
 
     def __init__(self) -> None:
         self._held: dict[int, Identity] = {}
-        self._settled = False
 
     @contextlib.contextmanager
     def opening(self, path: Path) -> Iterator[None]:
         """Learn the numbers that come up meanwhile for the store file and its companions."""
-        before = set(_open_files())
-        yield
-        ours = {_identity(Path(f"{path}{suffix}")) for suffix in ("", "-wal", "-shm")}
-        new = {number: _identity(number) for number in set(_open_files()) - before}
-        self._held = {number: found for number, found in new.items() if found is not None and found in ours}
-        self._settled = False
-
-    def settle(self) -> None:
-        """Leave out what was closed again at once: another thread was reading the store while it was opened."""
-        if not self._settled:
-            self._held = {number: known for number, known in self._held.items() if _identity(number) == known}
-            self._settled = True
+        with _lock:
+            known = not _readers
+            before = _open_files()
+            yield
+            ours = {_identity(Path(f"{path}{suffix}")) for suffix in ("", "-wal", "-shm")}
+            self._held = dict(_open_files().items() - before.items()) if known else {}
+            self._held = {number: found for number, found in self._held.items() if found in ours}
 
     @property
     def are_lost(self) -> bool:
         """Whether one of the numbers is closed or another file's."""
         return any(_identity(number) != known for number, known in self._held.items())
+
+
+@contextlib.contextmanager
+def reading() -> Iterator[None]:
+    """Surrounds a connection that only reads."""
+    global _readers  # noqa: PLW0603 - of the process, as the numbers are
+    with _lock:
+        _readers += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _readers -= 1
+
+
+def _after_fork() -> None:
+    global _lock, _readers
+    _lock, _readers = threading.Lock(), 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def leak(connection: sqlite3.Connection) -> None:
@@ -54,11 +76,12 @@ def leak(connection: sqlite3.Connection) -> None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
-def _open_files() -> list[int]:
-    for folder in ("/proc/self/fd", "/dev/fd"):
+def _open_files() -> dict[int, Identity]:
+    numbers: list[int] = []
+    for folder in ("/proc/self/fd", "/dev/fd"):  # Windows has neither, and nobody there who closes numbers by range
         with contextlib.suppress(OSError):
-            return [int(name) for name in os.listdir(folder)]  # noqa: PTH208 - names, not paths
-    return []  # Windows, where nobody closes numbers by range
+            numbers = numbers or [int(name) for name in os.listdir(folder)]  # noqa: PTH208 - names, not paths
+    return {number: found for number in numbers if (found := _identity(number)) is not None}  # one was the folder's own
 
 
 def _identity(of: int | Path) -> Identity | None:

@@ -87,8 +87,13 @@ def test_an_outbox_whose_files_were_closed(program, tmp_path):
     with Collector(Mode.status(503)) as collector:
         stderr = program(
             """
+            from pocketflow_tracing.sinks import langfuse
+
             flow.run({})
             assert flush(10) is False
+            (sink,) = langfuse._sinks.values()
+            while not sink._sender._kept.waits():  # the thread may still be writing
+                os.sched_yield()
             os.closerange(3, 256)
             files = take(f"host-{number}" for number in range(12))
             flow.run({})
@@ -99,8 +104,7 @@ def test_an_outbox_whose_files_were_closed(program, tmp_path):
         )
         assert stderr.count("closed the files of the trace store") == 1
         assert [path.stat().st_size for path in tmp_path.glob("host-*")] == [0] * 12
-        stores = sorted((tmp_path / ".pocketflow").glob("*.db"))
-        assert len(stores) == 2
+        stores = list((tmp_path / ".pocketflow").glob("*.db"))
         assert [Store(store).outbox().waiting_spans for store in stores] == [5, 5]
 
 

@@ -169,7 +169,8 @@ def test_a_full_disk_is_survived_and_said_once(python, tmp_path):
             shared = {"question": "x" * 20_000}
             flow.run(shared)
             assert len(shared["answer"]) == 20_001
-        assert flush(5) is False
+            if number % 10 == 9:
+                assert flush(5) is False
         resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
         assert flush(20) is True
         """,
@@ -211,7 +212,8 @@ def test_a_disk_without_space(server, disk, python, tmp_path):
         shared = {"question": os.urandom(10_000).hex()}
         flow.run(shared)
         assert len(shared["answer"]) == 20_001
-    assert flush(5) is False
+        if number % 5 == 4:
+            assert flush(5) is False
     os.remove("disk/filler")
     mount = os.system("mount -o remount,size=64m disk")
     assert mount == 0
