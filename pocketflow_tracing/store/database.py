@@ -8,6 +8,7 @@ import random
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -21,15 +22,17 @@ __all__ = ["Database", "check_ours"]
 
 T = TypeVar("T")
 
-_inherited: list[sqlite3.Connection] = []
-"""Connections that a forked child got from its parent: SQLite forbids even closing them there, so they are kept."""
-
 _elsewhere: dict[Path, Path] = {}
-"""Stores whose open files the host has closed, and where this process writes instead.
+"""Stores of which this process has lost a connection, and where it writes instead.
 
-SQLite keeps the locks of a file once for all connections of a process. With one of them lost it believes to hold locks
-that are gone, so the process must not open that file again.
+SQLite keeps the locks of a file once for all connections of a process. With a lost one among them (its files were closed
+by the host, or it was in use when the process was forked) it believes to hold locks that it does not hold, and the process
+must not open that file again: other processes would take the log away under it.
 """
+
+_connected: weakref.WeakSet[Database] = weakref.WeakSet()
+_FORK_PATIENCE = 1.0
+"""Seconds that a fork waits for transactions to end."""
 
 _FREE_PAGES = 256
 """Free pages that stay in the file: the next batches use them."""
@@ -123,6 +126,7 @@ class Database:
             self._identity = identity(self.path)
             with self._held.opening(self.path):
                 self._connection = _connect(self.path, deadline)
+            _connected.add(self)
             # Opened while another process was setting the file aside, it may have lost its companions.
             if is_being_set_aside(self.path) or identity(self.path) != self._identity:
                 self._close()
@@ -136,15 +140,27 @@ class Database:
         held, self._held = self._held, Held()
         if connection is None:
             return
-        if self._pid != os.getpid():
-            _inherited.append(connection)
-            return
-        if held.are_lost:
+        if held.are_lost or self._pid != os.getpid():
             leak(connection)
             self._leave()
             return
         with contextlib.suppress(sqlite3.Error):
             connection.close()
+
+    def hold_for_fork(self, deadline: float) -> bool:
+        """Let no transaction be in the middle of things when the process is forked; False when one goes on too long."""
+        return self._lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
+
+    def go_on_after_fork(self) -> None:
+        """In the parent: let transactions begin again."""
+        self._lock.release()
+
+    def begin_anew(self, *, was_held: bool) -> None:
+        """In the child: let go of the parent's connection, before this process opens one of its own."""
+        self._lock = threading.Lock()
+        if was_held and self._connection is not None and self._held.stand(self.path):
+            self._pid = os.getpid()  # nothing is going on in it: closing it takes no lock away from the parent
+        self._close()
 
     def _leave(self) -> None:
         if self.path in _elsewhere:
@@ -155,8 +171,8 @@ class Database:
         )
         _elsewhere[self.path] = beside
         logger.warning(
-            "The program has closed the files of the trace store %s (os.closerange?). What this process records from now on"
-            " goes to %s.",
+            "The files that this process had open of the trace store %s are lost (by os.closerange, or a fork in the middle of"
+            " writing). What it records from now on goes to %s.",
             self.path,
             beside,
         )
@@ -266,3 +282,28 @@ def _is_corrupt(error: sqlite3.Error) -> bool:
     # OperationalError covers what passes (locks, full disks) and mistakes in SQL: those never condemn a file.
     message = str(error)
     return not isinstance(error, sqlite3.OperationalError) and ("not a database" in message or "malformed" in message)
+
+
+_held_for_fork: list[tuple[Database, bool]] = []
+
+
+def _before_fork() -> None:
+    deadline = time.monotonic() + _FORK_PATIENCE
+    _held_for_fork[:] = [(database, database.hold_for_fork(deadline)) for database in list(_connected)]
+
+
+def _after_fork_in_parent() -> None:
+    for database, was_held in _held_for_fork:
+        if was_held:
+            database.go_on_after_fork()
+    _held_for_fork.clear()
+
+
+def _after_fork_in_child() -> None:
+    for database, was_held in _held_for_fork:
+        database.begin_anew(was_held=was_held)
+    _held_for_fork.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

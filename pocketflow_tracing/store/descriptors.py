@@ -45,6 +45,11 @@ class Held:
         """Whether one of the numbers is closed or another file's."""
         return any(_identity(number) != known for number, known in self._held.items())
 
+    def stand(self, path: Path) -> bool:
+        """Whether the numbers are still what the names of the store's files lead to."""
+        ours = {_identity(Path(f"{path}{suffix}")) for suffix in ("", "-wal", "-shm")}
+        return not self.are_lost and set(self._held.values()) <= ours
+
 
 @contextlib.contextmanager
 def reading() -> Iterator[None]:

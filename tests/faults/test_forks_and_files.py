@@ -84,6 +84,53 @@ def test_a_preloaded_program_that_forks_records_in_every_worker(server, python, 
         assert [run.status for run in runs] == ["success"] * 5
 
 
+def test_children_that_outlive_their_parent_keep_the_store_whole(python, tmp_path):
+    """A parent that ends while its forked child goes on recording takes nothing away from it, and breaks no file."""
+    code = """
+    flow = make_flow()
+    flow.run({"question": "parent"})
+    assert flush(10)
+    if os.fork():
+        os.wait()
+        sys.exit(0)
+    if os.fork():
+        os._exit(0)
+    flow.run({"question": "child"})
+    assert flush(10)
+    """
+    path = tmp_path / "traces.db"
+    for round_ in range(1, 7):
+        python(code, POCKETFLOW_TRACE_STORE=str(path))
+        assert [run.status for run in Store(path).runs()] == ["success"] * 2 * round_
+    assert not list(tmp_path.glob("*.corrupt*"))
+    assert not list(tmp_path.glob("traces-*"))
+
+
+def test_forks_in_the_middle_of_writing(python, tmp_path):
+    """Children that are forked while the worker writes, and end after their parent, lose nothing and break nothing."""
+    code = """
+    flow = make_flow()
+    for number in range(8):
+        for _ in range(30):
+            flow.run({"question": "x" * 2000})
+        if os.fork() == 0:
+            flow.run({"question": "child"})
+            assert flush(20)
+            flow.run({"question": "child again"})
+            sys.exit(0)
+    """
+    path = tmp_path / "traces.db"
+    done = python(code, POCKETFLOW_TRACE_STORE=str(path), POCKETFLOW_TRACE_FLUSH_INTERVAL="0.001")
+    assert "Traceback" not in done.stderr
+    assert "locked" not in done.stderr
+    stores = list(tmp_path.glob("*.db"))
+    runs = [run for store in stores for run in Store(store).runs(limit=None)]
+    assert [(run.status, run.spans) for run in runs] == [("success", SPANS)] * (8 * 30 + 8 * 2)
+    for store in stores:
+        with contextlib.closing(sqlite3.connect(store)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_multiprocessing_children_deliver_before_they_end(method, python):
     """A child of multiprocessing leaves past atexit; its runs arrive all the same."""
