@@ -30,7 +30,8 @@ by the host, or it was in use when the process was forked) it believes to hold l
 must not open that file again: other processes would take the log away under it.
 """
 
-_connected: weakref.WeakSet[Database] = weakref.WeakSet()
+_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+_registry = threading.RLock()
 _FORK_PATIENCE = 1.0
 """Seconds that a fork waits for transactions to end."""
 
@@ -54,6 +55,8 @@ class Database:
         self._pid = 0
         self._held = Held()
         self._lock = threading.Lock()
+        with _registry:
+            _databases.add(self)
 
     def exists(self) -> bool:
         """Return whether there is a file; asking never creates one."""
@@ -126,7 +129,6 @@ class Database:
             self._identity = identity(self.path)
             with self._held.opening(self.path):
                 self._connection = _connect(self.path, deadline)
-            _connected.add(self)
             # Opened while another process was setting the file aside, it may have lost its companions.
             if is_being_set_aside(self.path) or identity(self.path) != self._identity:
                 self._close()
@@ -158,9 +160,11 @@ class Database:
     def begin_anew(self, *, was_held: bool) -> None:
         """In the child: let go of the parent's connection, before this process opens one of its own."""
         self._lock = threading.Lock()
-        if was_held and self._connection is not None and self._held.stand(self.path):
+        if was_held and self._held.stand(self.path):
             self._pid = os.getpid()  # nothing is going on in it: closing it takes no lock away from the parent
         self._close()
+        if not was_held:
+            self._leave()  # a thread that is not here any more has it half open
 
     def _leave(self) -> None:
         if self.path in _elsewhere:
@@ -289,7 +293,8 @@ _held_for_fork: list[tuple[Database, bool]] = []
 
 def _before_fork() -> None:
     deadline = time.monotonic() + _FORK_PATIENCE
-    _held_for_fork[:] = [(database, database.hold_for_fork(deadline)) for database in list(_connected)]
+    _registry.acquire()
+    _held_for_fork[:] = [(database, database.hold_for_fork(deadline)) for database in list(_databases)]
 
 
 def _after_fork_in_parent() -> None:
@@ -297,9 +302,12 @@ def _after_fork_in_parent() -> None:
         if was_held:
             database.go_on_after_fork()
     _held_for_fork.clear()
+    _registry.release()
 
 
 def _after_fork_in_child() -> None:
+    global _registry  # noqa: PLW0603 - its owner is a thread of the parent
+    _registry = threading.RLock()
     for database, was_held in _held_for_fork:
         database.begin_anew(was_held=was_held)
     _held_for_fork.clear()
