@@ -103,6 +103,7 @@ def main():
             while True:
                 flow.run({"question": "thread"})
                 begun.set()
+                time.sleep(0.002)  # at full speed the queue would be longer than what an exit can write
 
         threading.Thread(target=go_on, daemon=True).start()
         begun.wait()
