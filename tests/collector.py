@@ -88,6 +88,11 @@ class Mode:
         return Mode("drop")
 
     @staticmethod
+    def endless(code: int = 500) -> Mode:
+        """Answer with this status and a body that does not end."""
+        return Mode("endless", code=code)
+
+    @staticmethod
     def redirect(code: int = 302) -> Mode:
         """Send every request to `/login`, which answers 200 with a web page, as a proxy before a server does."""
         return Mode("redirect", code=code)
@@ -457,6 +462,13 @@ class Collector:
             return False
         if mode.kind == "drop":
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{")
+            return False
+        if mode.kind == "endless":
+            connection.sendall(
+                f"HTTP/1.1 {mode.code} {_phrase(mode.code)}\r\nContent-Length: {10**12}\r\n\r\n".encode()
+            )
+            while not self._closing.is_set():
+                connection.sendall(b"x" * 65_536)
             return False
         if mode.kind == "slow" and self._closing.wait(mode.seconds):
             return False

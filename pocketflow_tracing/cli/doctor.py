@@ -52,7 +52,7 @@ def doctor(store: StoreOption = None, json: JsonOption = False) -> None:
 
     config = TracingConfig.from_env()
     path = store_path(store)
-    checks = [*_versions(), *_settings(config), *_store(path), *_outbox(path), *_delivery(config)]
+    checks = [*_versions(), *_settings(config), *_store(path), *_outbox(path, config), *_delivery(config)]
     failed = sum(check.result == "failed" for check in checks)
     settings = [dict(zip(("name", "env", "value", "source"), row, strict=True)) for row in config.describe()]
     if json:
@@ -110,7 +110,9 @@ def _creatable(path: Path) -> Check:
     return Check("store", "failed", f"{path} cannot be created: {nearest} is not writable. Set POCKETFLOW_TRACE_STORE.")
 
 
-def _outbox(path: Path) -> Iterator[Check]:
+def _outbox(path: Path, config: TracingConfig) -> Iterator[Check]:
+    from pocketflow_tracing.redaction import scan
+
     try:
         counts = Store(path).outbox() if path.exists() else None
         delivered = Store(path).figures().get("delivered", 0) if path.exists() else 0
@@ -120,8 +122,19 @@ def _outbox(path: Path) -> Iterator[Check]:
         return
     waiting = f"{count(counts.waiting_spans, 'span')} waiting ({size(counts.waiting_bytes)})"
     facts = f"{waiting}, {delivered:,} delivered, {counts.refused_spans:,} refused, {counts.dropped_spans:,} dropped"
-    result: Literal["failed", "info"] = "failed" if counts.refused_spans else "info"
-    yield Check("outbox", result, ". ".join((facts, *counts.reasons)))
+    yield Check("outbox", "info", ". ".join((facts, *counts.reasons)))
+    if counts.refused_spans:
+        spans = count(counts.refused_spans, "span")
+        said = ". ".join(counts.refusals)
+        yield Check("refused", "failed", f"{spans} set aside, `pocketflow-tracing sync --refused` tries again. {said}")
+    server = config.resolved().langfuse_host
+    for to in counts.destinations:
+        if config.has_langfuse and (to.endpoint, to.public_key) != (scan(server), config.langfuse_public_key):
+            spans = count(to.spans, "span")
+            wanted = f"LANGFUSE_PUBLIC_KEY={to.public_key} and LANGFUSE_BASE_URL={to.endpoint}"
+            yield Check(
+                "outbox", "info", f"{spans} wait for another project or server: `sync` sends them with {wanted}"
+            )
 
 
 def _delivery(config: TracingConfig) -> Iterator[Check]:

@@ -45,14 +45,22 @@ def prune(
         console().print(f"Nothing to remove from {path}.")
 
 
-def sync(store: StoreOption = None, json: JsonOption = False) -> None:
-    """Send what waits in the store's outbox to Langfuse."""
+def sync(
+    store: StoreOption = None,
+    refused: Annotated[bool, typer.Option("--refused", help="Send what Langfuse refused once more, too.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Send what waits in the store's outbox to Langfuse.
+
+    Spans belong to the project that they were recorded for, which its public key names: what waits for another key or
+    another server stays, and is sent when LANGFUSE_PUBLIC_KEY and LANGFUSE_BASE_URL name that one.
+    """
     from pocketflow_tracing.config import TracingConfig
     from pocketflow_tracing.sinks import langfuse
 
     path = store_path(store)
     try:
-        report = langfuse.sync(str(path), TracingConfig.from_env())
+        report = langfuse.sync(str(path), TracingConfig.from_env(), refused=refused)
     except StoreError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever stopped it, the user is owed a sentence

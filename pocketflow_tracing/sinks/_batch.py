@@ -1,15 +1,18 @@
-"""An encoded request on its way, and how it is cut in two when the server does not take it whole."""
+"""An encoded request on its way: which traces it holds, and how it is cut when the server does not take it whole."""
 
 from __future__ import annotations
 
 import gzip
+import json
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from ._http import is_score
 
-__all__ = ["Batch", "halves"]
+__all__ = ["Batch", "halves", "shed", "traces_of", "without"]
 
 
 @dataclass(slots=True, eq=False)
@@ -19,9 +22,10 @@ class Batch:
     Args:
         body: gzip of the protobuf.
         spans: the number of spans in it.
-        kept: its id in the outbox, 0 while it is in memory only.
+        kept: its id in the outbox, 0 while it is in memory only, -1 when the outbox's limits left nothing of it.
         since: `time.monotonic` of when it was handed over.
         answered: whether the server has answered, so that a late copy on disk is not made any more.
+        traces: what `traces_of` says of the body, once it was asked.
     """
 
     body: bytes
@@ -29,25 +33,83 @@ class Batch:
     kept: int = 0
     since: float = 0.0
     answered: bool = False
+    traces: dict[str, bool] | None = None
 
 
 def halves(batch: Batch) -> list[Batch]:
     """A batch as two, or [] when it holds one span (or is a score)."""
-    if is_score(batch.body):
+    if batch.spans < 2:
         return []
+    middle = batch.spans // 2
+    parts = (_only(batch.body, lambda place, _: place < middle), _only(batch.body, lambda place, _: place >= middle))
+    return [Batch(body, spans, since=batch.since) for body, spans in parts]
+
+
+def traces_of(body: bytes) -> dict[str, bool]:
+    """The ids of the traces in a body, each with whether its root is there: then the trace is complete."""
+    if is_score(body):
+        return {str(json.loads(body)["traceId"]): False}
+    found: dict[str, bool] = {}
+    for span in _spans(_read(body)):
+        trace_id = span.trace_id.hex()
+        found[trace_id] = found.get(trace_id, False) or not span.parent_span_id
+    return found
+
+
+def without(body: bytes, traces: Collection[str]) -> tuple[bytes, int]:
+    """A body without the spans of some traces, and the number of spans that it has left."""
+    if is_score(body):
+        return b"", 0
+    going = {bytes.fromhex(trace_id) for trace_id in traces}
+    return _only(body, lambda _, span: span.trace_id not in going)
+
+
+def shed(batches: list[Batch], most_bytes: int) -> tuple[list[Batch], set[str]]:
+    """The newest traces of batches that are in memory only, whole, within so many bytes.
+
+    Args:
+        batches: the oldest first.
+        most_bytes: of all bodies together.
+
+    Returns:
+        What is left, and the ids of the traces that are not.
+    """
+    gone: set[str] = set()
+    while batches and sum(len(batch.body) for batch in batches) > most_bytes:
+        going: set[str] = set()
+        for batch in batches:
+            batch.traces = traces_of(batch.body) if batch.traces is None else batch.traces
+            going = going or {trace_id for trace_id, complete in batch.traces.items() if complete}
+        going = going or set(batches[0].traces or ())
+        for batch in batches:
+            if batch.traces and going & batch.traces.keys():
+                batch.body, batch.spans = without(batch.body, going)
+                batch.traces = {trace_id: batch.traces[trace_id] for trace_id in batch.traces.keys() - going}
+        batches = [batch for batch in batches if batch.traces]
+        gone |= going
+    return batches, gone
+
+
+def _read(body: bytes) -> ExportTraceServiceRequest:
     message = ExportTraceServiceRequest()
-    message.ParseFromString(gzip.decompress(batch.body))
-    scopes = [scope for resource in message.resource_spans for scope in resource.scope_spans]
-    spans = [list(scope.spans) for scope in scopes]
-    total = sum(len(part) for part in spans)
-    if total < 2:
-        return []
-    made: list[Batch] = []
-    for first, last in ((0, total // 2), (total // 2, total)):
-        position = 0
-        for scope, part in zip(scopes, spans, strict=True):
-            del scope.spans[:]
-            scope.spans.extend(part[max(0, first - position) : max(0, last - position)])
-            position += len(part)
-        made.append(Batch(gzip.compress(message.SerializeToString(), 1, mtime=0), last - first, since=batch.since))
-    return made
+    message.ParseFromString(gzip.decompress(body))
+    return message
+
+
+def _spans(message: ExportTraceServiceRequest) -> list[Span]:
+    return [span for resource in message.resource_spans for scope in resource.scope_spans for span in scope.spans]
+
+
+def _only(body: bytes, wanted: Callable[[int, Span], bool]) -> tuple[bytes, int]:
+    """A body with the spans that are wanted, by their place in it and by themselves, and their number."""
+    message = _read(body)
+    place = kept = 0
+    for resource in message.resource_spans:
+        for scope in resource.scope_spans:
+            left = [span for number, span in enumerate(scope.spans, place) if wanted(number, span)]
+            place += len(scope.spans)
+            kept += len(left)
+            if len(left) < len(scope.spans):
+                del scope.spans[:]
+                scope.spans.extend(left)
+    return gzip.compress(message.SerializeToString(), 1, mtime=0), kept

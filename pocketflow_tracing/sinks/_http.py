@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import json
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -15,11 +17,14 @@ import httpx
 from .._version import __version__
 from ..config import TracingConfig
 from ..redaction import scan
+from ._channel import Channel, ChannelError, Reply
 
-__all__ = ["Answer", "headers", "is_score", "new_client", "post", "preload", "shown_host"]
+__all__ = ["Answer", "headers", "is_score", "post", "preload", "shown_host"]
 
 PATH = "/api/public/otel/v1/traces"
 SCORES_PATH = "/api/public/scores"
+_MOST_SAID = 300
+"""Characters of a server's own words that are kept with what it refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +36,13 @@ class Answer:
             "unauthorized": not with these keys.
         reason: one sentence for the user, without secrets.
         retry_after: seconds the server asked for.
+        words: the server's own; they may quote what was sent, so they are kept beside it and never logged.
     """
 
     outcome: Literal["accepted", "later", "too large", "refused", "unauthorized"]
     reason: str = ""
     retry_after: float | None = None
+    words: str = ""
 
 
 def headers(config: TracingConfig, body: bytes) -> dict[str, str]:
@@ -72,32 +79,32 @@ def is_score(body: bytes) -> bool:
     return body.startswith(b"{")
 
 
-def new_client(config: TracingConfig) -> httpx.Client:
-    """An HTTP client with the environment's proxies and certificate authorities."""
-    return httpx.Client(timeout=httpx.Timeout(config.timeout), follow_redirects=False)
-
-
 @lru_cache(maxsize=1)
 def preload() -> None:
     """Have httpx import what it imports with its first client, and look up the SDK's version."""
-    httpx.Client().close()
+    with contextlib.suppress(OSError, ValueError, ImportError):  # bad settings are said when something is to be sent
+        httpx.Client().close()
     _sdk_version()
 
 
-def post(client: httpx.Client, config: TracingConfig, body: bytes) -> Answer:
+def post(channel: Channel, config: TracingConfig, body: bytes) -> Answer:
     """Send one request and say what became of it; a network error is an answer too."""
     url = config.langfuse_host.rstrip("/") + (SCORES_PATH if is_score(body) else PATH)
     try:
-        response = client.post(url, content=body, headers=headers(config, body))
+        reply = channel.request("POST", url, body, headers(config, body))
+    except ChannelError as error:
+        return Answer("later", str(error))
+    except httpx.TimeoutException as error:
+        return Answer("later", f"{shown_host(config)} does not answer in time ({type(error).__name__})")
     except httpx.HTTPError as error:
         return Answer("later", f"{shown_host(config)} cannot be reached ({type(error).__name__})")
     except (OSError, ValueError, RuntimeError, httpx.InvalidURL) as error:
         return Answer("later", f"{shown_host(config)} cannot be used ({type(error).__name__})")
-    return _judge(response, config)
+    return _judge(reply, config)
 
 
-def _judge(response: httpx.Response, config: TracingConfig) -> Answer:
-    code = response.status_code
+def _judge(reply: Reply, config: TracingConfig) -> Answer:
+    code = reply.status
     host = shown_host(config)
     if 200 <= code < 300:
         return Answer("accepted")
@@ -109,17 +116,27 @@ def _judge(response: httpx.Response, config: TracingConfig) -> Answer:
     if code == 413:
         return Answer("too large", f"{host} finds the request too large (413)")
     if 300 <= code < 400:
-        where = response.headers.get("location", "elsewhere")[:200]
+        where = reply.headers.get("location", "elsewhere")[:200]
         return Answer("later", f"{host} redirects to {where} ({code}); set LANGFUSE_BASE_URL to the final address")
     if code in {408, 425, 429} or code >= 500:
-        return Answer("later", f"{host} answered {code}", _retry_after(response))
+        return Answer("later", f"{host} answered {code}", _retry_after(reply))
     if code in {404, 405}:
         return Answer("later", f"{host} has no OpenTelemetry endpoint ({code}); check LANGFUSE_BASE_URL")
-    return Answer("refused", f"{host} refused the spans ({code})")
+    return Answer("refused", f"{host} refused the spans ({code})", words=_words(reply.body))
 
 
-def _retry_after(response: httpx.Response) -> float | None:
-    value = response.headers.get("retry-after")
+def _words(body: bytes) -> str:
+    """What a server says in its answer, in one line: the message in its JSON, else its text."""
+    text = body.decode("utf-8", "replace")
+    with contextlib.suppress(ValueError, RecursionError):
+        said = json.loads(text)
+        if isinstance(said, dict):
+            text = str(said.get("message") or said.get("error") or text)
+    return scan(" ".join("".join(c if c.isprintable() else " " for c in text).split()))[:_MOST_SAID]
+
+
+def _retry_after(reply: Reply) -> float | None:
+    value = reply.headers.get("retry-after")
     if value is None:
         return None
     try:

@@ -21,7 +21,8 @@ from pocketflow_tracing.records import RunRecord, SpanRecord
 from pocketflow_tracing.store import Outbox
 
 from . import otlp
-from ._http import new_client, post, preload, shown_host
+from ._channel import Channel
+from ._http import post, preload, shown_host
 from .media import MediaSender
 from .sender import Sender
 
@@ -89,7 +90,8 @@ class LangfuseSink:
 
     def tick(self) -> float | None:
         """Do what is due."""
-        return self._sender.tick()
+        due = [seconds for seconds in (self._sender.tick(), self._media.tick()) if seconds is not None]
+        return min(due) if due else None
 
     def flush(self, deadline: float) -> bool:
         """Deliver everything, the SDK client's own spans included."""
@@ -200,9 +202,9 @@ class SyncReport:
 
     Args:
         delivered: spans that the server took now.
-        waiting: spans that still wait.
-        refused: spans set aside for good, ever.
-        dropped: spans that the outbox's limits pushed out, ever.
+        waiting: spans that still wait, those for other projects and servers included.
+        refused: spans that are set aside.
+        dropped: spans that the limits pushed out, ever.
         reason: why something waits, None when nothing does.
     """
 
@@ -213,22 +215,31 @@ class SyncReport:
     reason: str | None = None
 
 
-def sync(store_path: str, config: TracingConfig, timeout: float = 60.0) -> SyncReport:
-    """Send what waits in a store's outbox.
+def sync(store_path: str, config: TracingConfig, timeout: float = 60.0, *, refused: bool = False) -> SyncReport:
+    """Send what waits in a store's outbox for the project and server of a configuration.
 
     Args:
         store_path: of the store file.
         config: with the keys and the address.
         timeout: seconds.
+        refused: send what the server refused once more, too.
     """
     config = config.resolved()
     sender = Sender(config, store_path)
+    if refused:
+        sender.reconsider()
     sender.flush(monotonic() + timeout)
     sender.close(monotonic() + 1.0)
     outbox = Outbox(store_path)
     counts = outbox.counts()
     outbox.close()
-    reason = sender.last_reason or (counts.reasons[0] if counts.reasons else None)
+    own = (shown_host(config), config.langfuse_public_key)
+    elsewhere = [to for to in counts.destinations if (to.endpoint, to.public_key) != own]
+    reason = sender.last_reason or (counts.reasons[0] if counts.reasons else "")
+    if len(elsewhere) == len(counts.destinations):
+        reason = ""
+    for to in elsewhere:
+        reason += f"{'. ' if reason else ''}{to.spans:,} spans wait for the project of {to.public_key} at {to.endpoint}"
     return SyncReport(
         delivered=sender.delivered,
         waiting=counts.waiting_spans,
@@ -265,12 +276,15 @@ def probe(config: TracingConfig) -> ProbeResult:
     )
     span = otlp.encode_span(record, otlp.span_attributes(record, run))
     body = otlp.request([span], str(config.langfuse_public_key), _resource())
-    client = new_client(config)
+    channel = Channel(config.timeout)
+    limit = threading.Timer(2 * config.timeout, channel.cut)
+    limit.start()
     try:
-        answer = post(client, config, body)
+        answer = post(channel, config, body)
     finally:
-        client.close()
+        limit.cancel()
+        channel.close()
     if answer.outcome == "accepted":
         host = shown_host(config).rstrip("/")
         return ProbeResult(True, f"{host} accepted a test span", f"{host}/trace/{trace_id}")
-    return ProbeResult(False, answer.reason)
+    return ProbeResult(False, f"{answer.reason}: {answer.words}" if answer.words else answer.reason)

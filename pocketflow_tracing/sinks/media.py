@@ -7,6 +7,7 @@ large, too many wait or the last ones failed, stays the summary that it is in th
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -22,7 +23,8 @@ from .._guard import Seam
 from .._media import Medium
 from ..config import TracingConfig
 from ..records import Json, SpanRecord
-from ._http import headers, new_client, shown_host
+from ._channel import Channel, ChannelError
+from ._http import headers, shown_host
 
 __all__ = ["MediaSender"]
 
@@ -36,6 +38,7 @@ _PAUSE = 0.5
 """Seconds before the second try; each later pause is twice as long."""
 _BLOCKED = 60.0
 """Seconds without new media after one that failed for good."""
+_FAILURES = (ChannelError, httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, RuntimeError)
 
 
 @dataclass(slots=True)
@@ -83,6 +86,7 @@ class MediaSender:
         self._known: set[str] = set()  # media that the server has
         self._thread: threading.Thread | None = None
         self._stopping = False
+        self._channel = Channel(self._config.timeout)
 
     # --- the worker's side -------------------------------------------------------------------------------------------
 
@@ -122,6 +126,11 @@ class MediaSender:
             self._bytes += size
             self._changed.notify_all()
         return True
+
+    def tick(self) -> float | None:
+        """Cut an upload that takes too long; seconds until the next look, None when nothing is on its way."""
+        self._channel.cut_if_late()
+        return 1.0 if self._in_flight or self._waiting else None
 
     def flush(self, deadline: float) -> bool:
         """Wait until nothing is left; True only if all of it was sent since the last time."""
@@ -171,34 +180,31 @@ class MediaSender:
 
     def _run(self) -> None:
         own = threading.current_thread()
-        client: httpx.Client | None = None
+        channel = self._channel = Channel(self._config.timeout)
         while True:
             with self._changed:
                 while not self._stopping and self._thread is own and not self._is_due():
                     resting = self._resting_until - monotonic() if self._waiting else 30.0
-                    if not self._changed.wait(max(0.01, resting)) and client is not None and not self._waiting:
-                        client.close()  # an idle process holds no connection
-                        client = None
+                    if not self._changed.wait(max(0.01, resting)) and not self._waiting:
+                        channel.close()  # an idle process holds no connection
                 if self._stopping or self._thread is not own:
                     break
                 job = self._waiting.popleft()
                 self._bytes -= len(job.medium.content)
                 self._in_flight = True
             with _SENDING:
-                client = client or new_client(self._config)
-                self._send(client, job)
+                self._send(channel, job)
             with self._changed:
                 self._in_flight = False
                 self._changed.notify_all()
-        if client is not None:
-            client.close()
+        channel.close()
 
     def _is_due(self) -> bool:
         return bool(self._waiting) and monotonic() >= self._resting_until
 
-    def _send(self, client: httpx.Client, job: _Job) -> None:
+    def _send(self, channel: Channel, job: _Job) -> None:
         try:
-            self._upload(client, job)
+            self._upload(channel, job)
         except _FailedError as failure:
             job.tries += 1
             with self._changed:
@@ -219,7 +225,7 @@ class MediaSender:
                     self._known.clear()
                 self._known.add(job.medium.id)
 
-    def _upload(self, client: httpx.Client, job: _Job) -> None:
+    def _upload(self, channel: Channel, job: _Job) -> None:
         medium = job.medium
         content = medium.content
         asked = {
@@ -230,7 +236,7 @@ class MediaSender:
             "sha256Hash": medium.hash,
             "field": job.field,
         }
-        answer = self._request(client, "POST", _PATH, asked)
+        answer = self._request(channel, "POST", _PATH, asked)
         url = answer.get("uploadUrl")
         if not url or not content:
             return  # the server has it already
@@ -241,35 +247,36 @@ class MediaSender:
         if "storage.googleapis.com" not in url:
             put.update({"x-ms-blob-type": "BlockBlob", "x-amz-checksum-sha256": medium.hash})
         try:
-            response = client.put(url, content=content, headers=put)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            stored = channel.request("PUT", url, content, put)
+        except _FAILURES as error:
             raise _FailedError(f"the media storage cannot be reached ({type(error).__name__})", again=True) from None
         report: dict[str, Any] = {
             "uploadedAt": datetime.now(timezone.utc).isoformat(),
-            "uploadHttpStatus": response.status_code,
+            "uploadHttpStatus": stored.status,
             "uploadTimeMs": int((monotonic() - began) * 1000),
         }
-        failed = not 200 <= response.status_code < 300
+        failed = not 200 <= stored.status < 300
         if failed:
-            report["uploadHttpError"] = response.text[:1000]
-            if job.tries + 1 < _TRIES and _may_pass(response.status_code):
-                raise _FailedError(f"the media storage answered {response.status_code}", again=True)
-        self._request(client, "PATCH", f"{_PATH}/{medium.id}", report)
+            report["uploadHttpError"] = stored.body[:1000].decode("utf-8", "replace")
+            if job.tries + 1 < _TRIES and _may_pass(stored.status):
+                raise _FailedError(f"the media storage answered {stored.status}", again=True)
+        self._request(channel, "PATCH", f"{_PATH}/{medium.id}", report)
         if failed:
-            raise _FailedError(f"the media storage answered {response.status_code}", again=False)
+            raise _FailedError(f"the media storage answered {stored.status}", again=False)
 
-    def _request(self, client: httpx.Client, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    def _request(self, channel: Channel, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         host = shown_host(self._config)
         url = self._config.langfuse_host.rstrip("/") + path
         try:
-            response = client.request(method, url, json=body, headers=headers(self._config, b"{"))
-            if 200 <= response.status_code < 300:
-                found = response.json() if response.content else {}
+            reply = channel.request(method, url, json.dumps(body).encode(), headers(self._config, b"{"))
+            if 200 <= reply.status < 300:
+                found = json.loads(reply.body) if reply.body else {}
                 return found if isinstance(found, dict) else {}
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        except ChannelError as error:
+            raise _FailedError(str(error), again=False) from None
+        except _FAILURES as error:
             raise _FailedError(f"{host} cannot take media ({type(error).__name__})", again=True) from None
-        code = response.status_code
-        raise _FailedError(f"{host} does not take media ({code})", again=_may_pass(code))
+        raise _FailedError(f"{host} does not take media ({reply.status})", again=_may_pass(reply.status))
 
 
 def _same(one: _Job, other: _Job) -> bool:

@@ -1,37 +1,34 @@
 """HTTP to Langfuse on a thread of its own, so that nobody waits for a server: not the caller, not the worker.
 
-A batch is sent; what the server does not take goes to the outbox of the store and is sent again when its time has come, by
-this process or a later one. A batch whose answer is late is put there at once, so that a killed process loses nothing; when
-the answer comes after all, it is taken out again.
+A batch is sent; what the server does not take is kept on disk and is sent again when its time has come, by this process or
+a later one. A batch whose answer is late is put there at once, so that a killed process loses nothing; when the answer comes
+after all, it is taken out again.
 """
 
 from __future__ import annotations
 
 import random
 import threading
-from collections import deque
-from time import monotonic, time_ns  # our own names: hosts put mocks on the module
-
-import httpx
+from time import monotonic  # our own names: hosts put mocks on the module
 
 from .. import _log
 from .._guard import Seam
-from .._span_records import process_id
 from ..config import TracingConfig
-from ..store import Outbox, OutboxBatch, StoreError, StoreWriter
 from ._batch import Batch, halves
-from ._http import Answer, new_client, post, shown_host
+from ._channel import Channel
+from ._http import Answer, post, shown_host
+from ._kept import Kept
+from ._memory import Memory
 
 __all__ = ["Sender"]
 
 _SENDING = Seam("sending spans to Langfuse")
-_LATE_SECONDS = 0.75
-"""How long a batch may wait for its answer in memory alone."""
-_PATIENCE = 1.0
-"""Seconds that a call of the outbox waits for other processes."""
+_LATE_SECONDS = 0.45
+"""How long a batch may wait for its answer in memory alone: with the half second in which it gathers, a second in all."""
+_NO_ANSWER = "the server has not answered yet"
 _BACKOFF_FIRST, _BACKOFF_LAST = 1.0, 60.0
-_MAX_WAITING = 64 * 1024 * 1024
-"""Bytes of encoded batches in memory; more goes to the outbox."""
+_MOST_REFUSALS = 32
+"""Refusals in a row that are looked into at once; after them each costs a pause, for the server refuses whatever it gets."""
 
 
 class Sender:
@@ -47,33 +44,31 @@ class Sender:
         self._path = store_path
         self.delivered = 0
         self.refused = 0
-        self.dropped = 0
+        self._dropped = 0
         self._reset()
 
     def _reset(self) -> None:
-        self._outbox = (
-            Outbox(
-                self._path,
-                max_bytes=int(self._config.outbox_mb * 1024 * 1024),
-                max_batches=100_000,
-                max_spans=self._config.outbox_spans,
-                patience_s=_PATIENCE,
-            )
-            if self._path is not None
-            else None
-        )
+        self._kept = Kept(self._config, self._path) if self._path is not None else None
         self._changed = threading.Condition()
-        self._disk = threading.Lock()  # between keeping a late batch and taking it out again
-        self._waiting: deque[Batch] = deque()
-        self._bytes = 0
+        self._waiting = Memory()
         self._in_flight: Batch | None = None
+        self._channel = Channel(self._config.timeout)
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._failures = 0
+        self._refusals = 0
         self._blocked_until = 0.0
-        self._kept = True  # whether the outbox may hold something for us: other processes leave things there
+        self._more = (
+            self._kept is not None
+        )  # whether there may be something on disk: other processes leave things there
+        self._keeps = 0
         self._generation = 0
         self.last_reason = ""
+
+    @property
+    def dropped(self) -> int:
+        """Spans that were lost to the limits of memory and disk."""
+        return self._dropped + self._waiting.dropped + (self._kept.dropped if self._kept is not None else 0)
 
     def start(self) -> None:
         """Start the thread, before there is anything to send."""
@@ -86,70 +81,60 @@ class Sender:
         """Take an encoded batch."""
         batch = Batch(body, spans, since=monotonic())
         with self._changed:
-            blocked = monotonic() < self._blocked_until or self._bytes > _MAX_WAITING
-        if blocked and self._keep(batch, self.last_reason):
+            first = self._in_flight
+            stuck = first is not None and batch.since - first.since > _LATE_SECONDS  # it would wait behind a late one
+            to_disk = stuck or self._waiting.is_full or batch.since < self._blocked_until
+        if to_disk and self._keep(batch, self.last_reason or _NO_ANSWER):
             return
         with self._changed:
-            self._waiting.append(batch)
-            self._bytes += len(body)
+            self._waiting.put(batch)
             self._start()
             self._changed.notify_all()
 
     def add_dropped(self, spans: int) -> bool:
         """Count spans that were dropped before they came here; True when a store keeps the count."""
-        self.dropped += spans
-        if self._path is None:
+        self._dropped += spans
+        if self._kept is None:
             return False
-        writer = StoreWriter(self._path, patience_s=_PATIENCE)
-        try:
-            writer.add_figures({"dropped": spans})
-        finally:
-            writer.close()
+        self._kept.add_dropped(spans)
         return True
 
     def tick(self) -> float | None:
-        """Keep on disk what waits too long for its answer; try the outbox again when its time has come."""
+        """Keep on disk what waits too long for its answer; try the disk's batches again when their time has come."""
+        self._channel.cut_if_late()
         now = monotonic()
         with self._changed:
-            late = [
-                batch
-                for batch in ([self._in_flight] if self._in_flight else []) + list(self._waiting)
-                if not batch.kept and now - batch.since > _LATE_SECONDS
-            ]
+            late = [batch for batch in self._unanswered() if not batch.kept and now - batch.since > _LATE_SECONDS]
             busy = bool(self._waiting or self._in_flight)
-            stuck = self._in_flight is not None and now - self._in_flight.since > 4 * self._config.timeout + 5
         for batch in late:
-            with self._disk:
-                if not batch.answered:
-                    self._keep(batch, "the server has not answered yet", ahead=2 * self._config.timeout + 2)
-        if stuck:
-            self._abandon_thread()
+            self._keep(batch, _NO_ANSWER, ahead=2 * self._config.timeout + 2)
         with self._changed:
-            if not busy and self._kept and now >= self._blocked_until:
+            if not busy and self._more and now >= self._blocked_until:
                 self._start()
                 self._changed.notify_all()
         if busy:
             return 0.25
-        return max(0.1, self._blocked_until - now) if self._kept else None
+        return max(0.1, self._blocked_until - now) if self._more else None
 
     def flush(self, deadline: float) -> bool:
-        """Send everything, the outbox too; True only if nothing is left."""
+        """Send everything, what is on disk too; True only if nothing is left."""
         with self._changed:
             self._blocked_until = 0.0  # whoever asks wants to know now
-            refused, dropped = self.refused, self.dropped
-            self._kept = self._kept or self._outbox_waits()
+            before = self.refused, self.dropped
+            self._more = self._more or self._disk_waits()
             if not self._start():
-                return not (self._waiting or self._kept)
+                return not (self._waiting or self._more)
             self._changed.notify_all()
-            while self._waiting or self._in_flight or self._kept:
+            while self._waiting or self._in_flight or self._more:
                 if monotonic() < self._blocked_until:
                     return False  # it has been tried and did not work
                 left = deadline - monotonic()
                 if left <= 0:
                     return False
+                self._channel.cut_if_late()
                 self._changed.wait(min(left, 0.05))
-            same = (refused, dropped) == (self.refused, self.dropped)
-        return same and not self._outbox_waits()
+            same = before == (self.refused, self.dropped)
+        return same and not self._disk_waits()
 
     def close(self, deadline: float) -> bool:
         """Flush until shortly before the deadline and keep the rest on disk."""
@@ -157,32 +142,37 @@ class Sender:
         with self._changed:
             self._stopping = True
             self._generation += 1
-            left = ([self._in_flight] if self._in_flight else []) + list(self._waiting)
+            left = self._unanswered()
             self._waiting.clear()
-            self._bytes = 0
             self._changed.notify_all()
-        if self._outbox is not None:
-            self._outbox.patience_s = max(0.2, deadline - monotonic())
-        for batch in left:
-            if not batch.kept and not self._keep(batch, self.last_reason or "the process ended"):
-                self.dropped += batch.spans
+        if self._kept is not None:
+            self._kept.end_by(deadline)
+        lost = [
+            batch for batch in left if not batch.kept and not self._keep(batch, self.last_reason or "the process ended")
+        ]
+        self._dropped += sum(batch.spans for batch in lost)
         with self._changed:
             self._thread = None
             self._in_flight = None
             self._stopping = False
-        if self._outbox is not None:
-            self._outbox.close()
-            self._outbox.patience_s = _PATIENCE
-        if left and self._path is None:
+        if self._kept is not None:
+            self._kept.close()
+        if lost:
+            why = "for POCKETFLOW_TRACE_STORE is off" if self._kept is None else "for the store cannot be written"
+            spans = sum(batch.spans for batch in lost)
             _log.logger.warning(
-                "pocketflow-tracing: %d spans could not be delivered to Langfuse and are lost, for POCKETFLOW_TRACE_STORE is off",
-                sum(batch.spans for batch in left),
+                "pocketflow-tracing: %d spans could not be delivered to Langfuse and are lost, %s", spans, why
             )
         return delivered
 
     def abandon(self) -> None:
         """Begin anew in a forked child."""
         self._reset()
+
+    def reconsider(self) -> None:
+        """Send what was refused once more, with the next flush."""
+        if self._kept is not None:
+            self._kept.reconsider()
 
     # --- the thread --------------------------------------------------------------------------------------------------
 
@@ -198,123 +188,78 @@ class Sender:
             self._thread = thread
         return True
 
-    def _abandon_thread(self) -> None:
-        # a server that trickles a byte a second holds a request open for ever: the next ones get a thread of their own
-        with self._changed:
-            self._generation += 1
-            self._in_flight = None
-            self._thread = None
-            self._block(Answer("later", f"{shown_host(self._config)} does not finish its answer"))
-
     def _run(self, generation: int) -> None:
-        client: httpx.Client | None = None
+        channel = self._channel = Channel(self._config.timeout)  # of this thread: a former one may still be waiting
         while True:
             with self._changed:
                 while not self._has_work() and generation == self._generation and not self._stopping:
-                    if not self._changed.wait(30.0) and client is not None:
-                        client.close()  # an idle process holds no connection
-                        client = None
+                    if not self._changed.wait(30.0):
+                        channel.close()  # an idle process holds no connection
                 if generation != self._generation or self._stopping:
                     break
             with _SENDING:
-                if client is None:
-                    client = new_client(self._config)
-                self._send_next(client, generation)
+                self._send_next(channel, generation)
                 continue
             with self._changed:  # an error of ours: what was in flight is kept for another time
-                if self._in_flight is not None:
-                    self._waiting.appendleft(self._in_flight)
+                if self._in_flight is not None and generation == self._generation:
+                    self._waiting.put(self._in_flight, again=True)
                     self._in_flight = None
                 self._block(Answer("later", "an error in pocketflow-tracing"))
-        if client is not None:
-            client.close()
+        channel.close()
 
     def _has_work(self) -> bool:
-        return bool(self._waiting) or (self._kept and monotonic() >= self._blocked_until)
+        return bool(self._waiting) or (self._more and monotonic() >= self._blocked_until)
 
-    def _send_next(self, client: httpx.Client, generation: int) -> None:
+    def _send_next(self, channel: Channel, generation: int) -> None:
         with self._changed:
-            batch = self._waiting.popleft() if self._waiting else None
-            if batch is not None:
-                self._bytes -= len(batch.body)
-                self._in_flight = batch
+            batch = self._in_flight = self._waiting.take()
         if batch is None:
-            batch = self._claim()
-            if batch is None:
-                return
-        blocked = monotonic() < self._blocked_until
-        answer = Answer("later", self.last_reason) if blocked else post(client, self._config, batch.body)
-        with self._changed:
-            current = generation == self._generation
-            self._in_flight = None if current else self._in_flight
-        if current:
-            self._settle(batch, answer, client, tried=not blocked)
-        elif answer.outcome == "accepted":
-            self._take_out(batch)
-        with self._changed:
-            self._changed.notify_all()
-
-    def _claim(self) -> Batch | None:
-        if self._outbox is None:
-            self._kept = False
-            return None
-        try:
-            claimed = self._outbox.claim(
-                process_id(),
-                time_ns(),
-                1,
-                endpoint=shown_host(self._config),
-                public_key=str(self._config.langfuse_public_key),
-            )
-        except StoreError as error:
-            _log.warn_once(str(error))
-            claimed = []
-        if not claimed:
+            keeps = self._keeps
+            batch = self._kept.claim() if self._kept is not None else None
             with self._changed:
-                self._kept = False
+                self._in_flight = batch
+                self._more = batch is not None or keeps != self._keeps
                 self._changed.notify_all()
-            return None
-        batch = Batch(claimed[0].body, claimed[0].spans, claimed[0].id, monotonic())
-        with self._changed:
-            self._in_flight = batch
-        return batch
+        if batch is not None:
+            self._send(batch, channel, generation)
+            with self._changed:
+                if generation == self._generation:
+                    self._in_flight = None
+                self._changed.notify_all()
 
-    def _settle(self, batch: Batch, answer: Answer, client: httpx.Client, *, tried: bool) -> None:
+    def _send(self, batch: Batch, channel: Channel, generation: int) -> int:
+        """Send a batch and do what the answer asks for; returns the spans that were delivered."""
+        if generation != self._generation:
+            return 0  # a part of what was kept when this thread was given up
+        blocked = monotonic() < self._blocked_until
+        answer = Answer("later", self.last_reason) if blocked else post(channel, self._config, batch.body)
         if answer.outcome == "accepted":
             self.delivered += batch.spans
-            self._failures = 0
+            self._failures = self._refusals = 0
             if self._config.debug:
                 _log.debug_line(f"delivered {batch.spans} spans to {shown_host(self._config)}")
-            with self._disk:
-                batch.answered = True
-            self._take_out(batch)
-            return
+            self._answered(batch, batch.spans)
+            return batch.spans
+        if generation != self._generation:
+            return 0
         if answer.outcome in {"too large", "refused"}:
+            self._refusals += 1
+            if self._refusals > _MOST_REFUSALS:
+                self._block(answer)
             parts = halves(batch)
             if parts:
-                for part in parts:
-                    blocked = monotonic() < self._blocked_until
-                    answer_of_part = (
-                        Answer("later", self.last_reason) if blocked else post(client, self._config, part.body)
-                    )
-                    self._settle(part, answer_of_part, client, tried=not blocked)
-                with self._disk:
-                    batch.answered = True
-                self._take_out(batch)
-                return
-            self.refused += batch.spans
-            _log.warn_once(
-                f"pocketflow-tracing: {answer.reason}; such spans are set aside (see `pocketflow-tracing doctor`)."
-            )
-            self._set_aside(batch, answer.reason)
-            return
-        if tried:
-            with self._changed:
-                self._block(answer)
+                delivered = sum(self._send(part, channel, generation) for part in parts)
+                if generation == self._generation:
+                    self._answered(batch, delivered)
+                return delivered
+            self._set_aside(batch, answer)
+            return 0
+        if not blocked:
+            self._block(answer)
         if not self._keep(batch, answer.reason):
             with self._changed:
-                self._waiting.append(batch)
-                self._bytes += len(batch.body)
+                self._waiting.put(batch, again=True)
+        return 0
 
     def _block(self, answer: Answer) -> None:
         self._failures += 1
@@ -325,66 +270,32 @@ class Sender:
         if answer.retry_after is not None:
             wait = max(wait, min(answer.retry_after, 600.0))
         self._blocked_until = monotonic() + wait
-        kept = "kept in the outbox and sent later" if self._outbox is not None else "kept in memory"
+        kept = "kept in the outbox and sent later" if self._kept is not None else "kept in memory"
         _log.warn_once(f"pocketflow-tracing: {answer.reason}. What is recorded is {kept}.")
 
-    # --- the outbox --------------------------------------------------------------------------------------------------
+    # --- what is not sent yet ----------------------------------------------------------------------------------------
 
-    def _outbox_waits(self) -> bool:
-        if self._outbox is None:
-            return False
-        try:
-            counts = self._outbox.counts(
-                endpoint=shown_host(self._config), public_key=str(self._config.langfuse_public_key)
-            )
-        except StoreError:
-            return False
-        return counts.waiting > 0
-
-    def _take_out(self, batch: Batch) -> None:
-        if not batch.kept or self._outbox is None:
-            return
-        try:
-            self._outbox.done([batch.kept])
-        except StoreError as error:
-            _log.warn_once(str(error))
+    def _unanswered(self) -> list[Batch]:
+        return ([self._in_flight] if self._in_flight else []) + list(self._waiting)
 
     def _keep(self, batch: Batch, reason: str, *, ahead: float = 0.0) -> bool:
-        """Put a batch into the outbox (or give it back there); False when there is none or it cannot be written.
+        kept = self._kept is not None and self._kept.keep(batch, reason, ahead=ahead)
+        if kept:
+            with self._changed:
+                self._more = True
+                self._keeps += 1
+        return kept
 
-        `ahead` are the seconds for which nobody is to send it, because it is being sent. Pauses after failures are not
-        written down: each process keeps its own, and a flush may try at once.
-        """
-        if self._outbox is None:
-            return False
-        next_try = time_ns() + int(ahead * 1e9)
-        try:
-            if batch.kept:
-                self._outbox.retry([batch.kept], next_try, reason)
-            else:
-                batch.kept = self._outbox.put(
-                    OutboxBatch(
-                        created_ns=time_ns(),
-                        endpoint=shown_host(self._config),
-                        public_key=str(self._config.langfuse_public_key),
-                        spans=batch.spans,
-                        body=batch.body,
-                        next_try_ns=next_try,
-                        reason=reason,
-                    )
-                )
-        except StoreError as error:
-            _log.warn_once(str(error))
-            return False
-        self._kept = True
-        return True
+    def _answered(self, batch: Batch, delivered: int) -> None:
+        if self._kept is not None:
+            self._kept.answered(batch, delivered)
 
-    def _set_aside(self, batch: Batch, reason: str) -> None:
-        if self._outbox is None:
-            return
-        try:
-            if not batch.kept and not self._keep(batch, reason):
-                return
-            self._outbox.refuse(batch.kept, reason)
-        except StoreError as error:
-            _log.warn_once(str(error))
+    def _set_aside(self, batch: Batch, answer: Answer) -> None:
+        self.refused += batch.spans
+        what = "are lost, for POCKETFLOW_TRACE_STORE is off" if self._kept is None else "are set aside"
+        _log.warn_once(f"pocketflow-tracing: {answer.reason}; such spans {what} (see `pocketflow-tracing doctor`).")
+        if self._kept is not None:
+            self._kept.set_aside(batch, f"{answer.reason}: {answer.words}" if answer.words else answer.reason)
+
+    def _disk_waits(self) -> bool:
+        return self._kept is not None and self._kept.waits()

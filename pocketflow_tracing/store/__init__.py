@@ -6,13 +6,15 @@ Nobody outside this package sees SQL. It imports the standard library and the re
 from __future__ import annotations
 
 from .errors import AmbiguousRunError, RunNotFoundError, StoreError, StoreUnusableError
-from .outbox import Outbox, OutboxBatch, OutboxCounts
+from .outbox import MOST_GONE, Outbox, OutboxBatch
+from .outbox_counts import OutboxCounts
 from .reader import Store
 from .rows import Changes, FlowRow, RunFilter, RunRow, SpanRow
 from .tree import SpanNode, build_tree
 from .writer import Pruned, StoreWriter
 
 __all__ = [
+    "MOST_GONE",
     "AmbiguousRunError",
     "Changes",
     "FlowRow",

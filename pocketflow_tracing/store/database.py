@@ -8,20 +8,32 @@ import random
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from . import schema
+from .descriptors import Held, leak
 from .errors import StoreError, StoreUnusableError
-from .files import create_privately, identity, is_being_set_aside, set_aside
+from .files import create_privately, identity, is_being_set_aside, logger, set_aside
 
 __all__ = ["Database", "check_ours"]
 
 T = TypeVar("T")
 
-_inherited: list[sqlite3.Connection] = []
-"""Connections that a forked child got from its parent: SQLite forbids even closing them there, so they are kept."""
+_elsewhere: dict[Path, Path] = {}
+"""Stores of which this process has lost a connection, and where it writes instead.
+
+SQLite keeps the locks of a file once for all connections of a process. With a lost one among them (its files were closed
+by the host, or it was in use when the process was forked) it believes to hold locks that it does not hold, and the process
+must not open that file again: other processes would take the log away under it.
+"""
+
+_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+_registry = threading.RLock()
+_FORK_PATIENCE = 1.0
+"""Seconds that a fork waits for transactions to end."""
 
 _FREE_PAGES = 256
 """Free pages that stay in the file: the next batches use them."""
@@ -41,11 +53,14 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._pid = 0
+        self._held = Held()
         self._lock = threading.Lock()
+        with _registry:
+            _databases.add(self)
 
     def exists(self) -> bool:
         """Return whether there is a file; asking never creates one."""
-        return self.path.exists()
+        return _elsewhere.get(self.path, self.path).exists()
 
     def transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in one write transaction and return its result.
@@ -61,7 +76,7 @@ class Database:
             try:
                 return self._transaction(work)
             except sqlite3.DatabaseError as error:
-                if not _is_corrupt(error):
+                if not _is_corrupt(error) or self._held.are_lost:
                     raise self._failed(error) from error
             except OSError as error:
                 raise self._failed(error) from error
@@ -76,7 +91,7 @@ class Database:
     def shrink(self) -> None:
         """Give free pages back to the file system where there are many and nobody else is writing."""
         with self._lock, contextlib.suppress(sqlite3.Error):
-            if self._connection is not None and self._pid == os.getpid():
+            if self._connection is not None and self._pid == os.getpid() and not self._held.are_lost:
                 (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
                 if free > _FREE_PAGES:
                     # As a script: its every step frees one page, and `execute` makes one step.
@@ -96,19 +111,24 @@ class Database:
             # Without WAL a reader can hold a commit up; the transaction stays as it is and the commit is tried again.
             _patiently(lambda: connection.execute("COMMIT"), deadline)
         except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
+            if not self._held.are_lost:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
             raise
         return result
 
     def _current(self, deadline: float) -> sqlite3.Connection:
-        if self._connection is not None and (self._pid != os.getpid() or identity(self.path) != self._identity):
+        if self._connection is not None and (
+            self._pid != os.getpid() or self._held.are_lost or identity(self.path) != self._identity
+        ):
             self._close()
+        self.path = _elsewhere.get(self.path, self.path)
         while self._connection is None:
             create_privately(self.path)
             self._pid = os.getpid()
             self._identity = identity(self.path)
-            self._connection = _connect(self.path, deadline)
+            with self._held.opening(self.path):
+                self._connection = _connect(self.path, deadline)
             # Opened while another process was setting the file aside, it may have lost its companions.
             if is_being_set_aside(self.path) or identity(self.path) != self._identity:
                 self._close()
@@ -119,13 +139,47 @@ class Database:
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
+        held, self._held = self._held, Held()
         if connection is None:
             return
-        if self._pid != os.getpid():
-            _inherited.append(connection)
+        if held.are_lost or self._pid != os.getpid():
+            leak(connection)
+            self._leave()
             return
         with contextlib.suppress(sqlite3.Error):
             connection.close()
+
+    def hold_for_fork(self, deadline: float) -> bool:
+        """Let no transaction be in the middle of things when the process is forked; False when one goes on too long."""
+        return self._lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
+
+    def go_on_after_fork(self) -> None:
+        """In the parent: let transactions begin again."""
+        self._lock.release()
+
+    def begin_anew(self, *, was_held: bool) -> None:
+        """In the child: let go of the parent's connection, before this process opens one of its own."""
+        self._lock = threading.Lock()
+        if was_held and self._held.stand(self.path):
+            self._pid = os.getpid()  # nothing is going on in it: closing it takes no lock away from the parent
+        self._close()
+        if not was_held:
+            self._leave()  # a thread that is not here any more has it half open
+
+    def _leave(self) -> None:
+        if self.path in _elsewhere:
+            return  # another object has met the same
+        number = len(_elsewhere)
+        beside = self.path.with_name(
+            f"{self.path.stem}-{os.getpid()}{f'-{number}' if number else ''}{self.path.suffix}"
+        )
+        _elsewhere[self.path] = beside
+        logger.warning(
+            "The files that this process had open of the trace store %s are lost (by os.closerange, or a fork in the middle of"
+            " writing). What it records from now on goes to %s.",
+            self.path,
+            beside,
+        )
 
     def _failed(self, error: Exception) -> StoreError:
         # A connection that failed may hold on to what made it fail; the next transaction starts afresh.
@@ -232,3 +286,32 @@ def _is_corrupt(error: sqlite3.Error) -> bool:
     # OperationalError covers what passes (locks, full disks) and mistakes in SQL: those never condemn a file.
     message = str(error)
     return not isinstance(error, sqlite3.OperationalError) and ("not a database" in message or "malformed" in message)
+
+
+_held_for_fork: list[tuple[Database, bool]] = []
+
+
+def _before_fork() -> None:
+    deadline = time.monotonic() + _FORK_PATIENCE
+    _registry.acquire()
+    _held_for_fork[:] = [(database, database.hold_for_fork(deadline)) for database in list(_databases)]
+
+
+def _after_fork_in_parent() -> None:
+    for database, was_held in _held_for_fork:
+        if was_held:
+            database.go_on_after_fork()
+    _held_for_fork.clear()
+    _registry.release()
+
+
+def _after_fork_in_child() -> None:
+    global _registry  # noqa: PLW0603 - its owner is a thread of the parent
+    _registry = threading.RLock()
+    for database, was_held in _held_for_fork:
+        database.begin_anew(was_held=was_held)
+    _held_for_fork.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -1,18 +1,25 @@
-"""What the server has not accepted yet: kept on disk, leased to one sender at a time, bounded."""
+"""What the server has not accepted yet: kept on disk, leased to one sender at a time, bounded by whole traces."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
-from . import counts
+from . import counts, outbox_limits
 from .codec import MAX_INTEGER, dump, text
 from .database import Database
+from .outbox_counts import OutboxCounts, count
+from .outbox_limits import Without
 
-__all__ = ["Outbox", "OutboxBatch", "OutboxCounts", "count"]
+__all__ = ["MOST_GONE", "Outbox", "OutboxBatch"]
+
+_FAR_NS = 600_000_000_000
+"""Nothing is put off for so long: a time beyond it was written before the clock was set back."""
+MOST_GONE = 10_000
+"""Traces that were dropped and are remembered, so that what comes of them later goes too."""
 
 
 @dataclass(slots=True)
@@ -30,6 +37,8 @@ class OutboxBatch:
         state: "refused" when the server will never take it.
         reason: of the last failure or the refusal.
         id: given by the outbox, 0 before.
+        traces: ids of the traces with spans in it, each with whether its root is there. Without them the batch is
+            dropped as a whole.
     """
 
     created_ns: int
@@ -42,29 +51,7 @@ class OutboxBatch:
     state: Literal["waiting", "refused"] = "waiting"
     reason: str | None = None
     id: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxCounts:
-    """What stands in the outbox and what was lost from it.
-
-    Args:
-        waiting: batches to be sent.
-        waiting_spans: spans in them.
-        waiting_bytes: bytes of their bodies.
-        refused: batches that the server refused for good.
-        refused_spans: spans in them.
-        dropped_spans: spans that the limits pushed out before they could be sent, ever.
-        reasons: of the last failures of waiting and refused batches, the newest first.
-    """
-
-    waiting: int = 0
-    waiting_spans: int = 0
-    waiting_bytes: int = 0
-    refused: int = 0
-    refused_spans: int = 0
-    dropped_spans: int = 0
-    reasons: tuple[str, ...] = ()
+    traces: Mapping[str, bool] = field(default_factory=dict)
 
 
 class Outbox:
@@ -72,10 +59,12 @@ class Outbox:
 
     Args:
         path: of the store file.
-        max_batches: batches kept, waiting and refused; beyond it the oldest go.
+        max_batches: batches kept, waiting and refused; beyond it the oldest complete traces go, whole.
         max_bytes: likewise for the bytes of their bodies.
         max_spans: likewise for the spans in them, None for any number.
         patience_s: seconds that a call may wait for other processes.
+        without: returns a body without the spans of some traces, and the number that is left; without it only whole
+            batches can be dropped.
     """
 
     def __init__(
@@ -86,8 +75,13 @@ class Outbox:
         max_bytes: int = 256 * 1024 * 1024,
         max_spans: int | None = None,
         patience_s: float = 30.0,
+        without: Without | None = None,
     ) -> None:
         self._database = Database(path, patience_s=patience_s)
+        self._without = without
+        self._gone: dict[str, None] = {}
+        self.dropped = 0
+        """Spans that the limits have pushed out while this object put batches in."""
         self._max_batches = max_batches
         self._max_bytes = max_bytes
         self._max_spans = MAX_INTEGER if max_spans is None else max_spans
@@ -102,30 +96,48 @@ class Outbox:
         self._database.patience_s = seconds
 
     def put(self, batch: OutboxBatch) -> int:
-        """Keep a batch and return its id (0 when it alone is larger than the outbox, and was dropped and counted).
+        """Keep a batch and return its id (0 when the limits leave nothing of it; its spans are counted as dropped).
 
         Raises:
             StoreError: it could not be kept.
         """
+        fresh = [trace_id for trace_id in batch.traces if trace_id not in self._gone]
+        body, spans = batch.body, batch.spans
+        if self._without is not None and len(fresh) < len(batch.traces):
+            body, spans = self._without(body, [trace_id for trace_id in batch.traces if trace_id in self._gone])
 
-        def work(connection: sqlite3.Connection) -> int:
-            if not self._fits(1, len(batch.body), batch.spans):
-                counts.add_figures(connection, {"dropped": batch.spans})
-                return 0
+        def work(connection: sqlite3.Connection) -> tuple[int, int, list[str]]:
+            late = batch.spans - spans
+            if (batch.traces and not fresh) or not (batch.traces or self._fits(1, len(body), spans)):
+                counts.add_figures(connection, {"dropped": batch.spans})  # it alone is larger than the outbox, or gone
+                return 0, batch.spans, []
             cursor = connection.execute(
                 "INSERT INTO outbox (created_ns, endpoint, public_key, spans, bytes, attempts, next_try_ns,"
                 " state, reason, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    *(batch.created_ns, batch.endpoint, batch.public_key, batch.spans, len(batch.body)),
-                    *(batch.attempts, batch.next_try_ns, batch.state, _reason(batch.reason), batch.body),
+                    *(batch.created_ns, batch.endpoint, batch.public_key, spans, len(body)),
+                    *(batch.attempts, batch.next_try_ns, batch.state, _reason(batch.reason), body),
                 ),
             )
+            batch_id = int(cursor.lastrowid or 0)
             if batch.state == "refused":
-                counts.add_figures(connection, {"refused": batch.spans})
-            self._hold_limits(connection)
-            return int(cursor.lastrowid or 0)
+                counts.add_figures(connection, {"refused": spans})
+            elif self._without is not None:
+                connection.executemany(
+                    "INSERT INTO outbox_traces VALUES (?, ?, ?)",
+                    [(trace_id, batch_id, batch.traces[trace_id]) for trace_id in fresh],
+                )
+            dropped, gone = outbox_limits.hold(connection, self._fits, self._without)
+            counts.add_figures(connection, {"dropped": dropped + late})
+            there = connection.execute("SELECT 1 FROM outbox WHERE id = ?", (batch_id,)).fetchone()
+            return batch_id if there else 0, dropped + late, gone
 
-        return self._database.transaction(work)
+        batch_id, dropped, gone = self._database.transaction(work)
+        self.dropped += dropped
+        self._gone.update(dict.fromkeys(gone))
+        while len(self._gone) > MOST_GONE:
+            del self._gone[next(iter(self._gone))]
+        return batch_id
 
     def due(
         self, now_ns: int, limit: int = 100, *, endpoint: str | None = None, public_key: str | None = None
@@ -175,11 +187,17 @@ class Outbox:
 
         return self._database.transaction(work)
 
-    def done(self, ids: Sequence[int]) -> None:
-        """Remove delivered batches and add their spans to the figure "delivered"."""
+    def done(self, ids: Sequence[int], delivered: int | None = None) -> None:
+        """Remove batches that have been answered for.
+
+        Args:
+            ids: of the batches.
+            delivered: spans of them to add to the figure "delivered"; None for all.
+        """
 
         def work(connection: sqlite3.Connection) -> None:
-            counts.add_figures(connection, {"delivered": _spans_of(connection, ids)})
+            there = _spans_of(connection, ids)
+            counts.add_figures(connection, {"delivered": there if delivered is None else min(there, delivered)})
             connection.execute("DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?))", (dump(ids),))
 
         if ids:
@@ -207,8 +225,27 @@ class Outbox:
                 " lease_ns = 0 WHERE id = ?",
                 (_reason(reason), batch_id),
             )
+            connection.execute("DELETE FROM outbox_traces WHERE batch_id = ?", (batch_id,))
 
         self._database.transaction(work)
+
+    def reconsider(self, *, endpoint: str, public_key: str) -> None:
+        """Let refused batches of a project wait again: the user has mended the server."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            where = "WHERE state = 'refused' AND endpoint = ? AND public_key = ?"
+            (spans,) = connection.execute(
+                f"SELECT coalesce(sum(spans), 0) FROM outbox {where}",  # noqa: S608 - constants
+                (endpoint, public_key),
+            ).fetchone()
+            counts.add_figures(connection, {"refused": -spans})
+            connection.execute(
+                f"UPDATE outbox SET state = 'waiting', next_try_ns = 0 {where}",  # noqa: S608 - constants
+                (endpoint, public_key),
+            )
+
+        if self._database.exists():
+            self._database.transaction(work)
 
     def counts(self, *, endpoint: str | None = None, public_key: str | None = None) -> OutboxCounts:
         """Return what stands in the outbox, for one server and project where they are given."""
@@ -220,54 +257,8 @@ class Outbox:
         """Close the file; the next call opens it again."""
         self._database.close()
 
-    def _hold_limits(self, connection: sqlite3.Connection) -> None:
-        sums = "count(*), coalesce(sum(bytes), 0), coalesce(sum(spans), 0)"
-        batches, size, spans = connection.execute(f"SELECT {sums} FROM outbox").fetchone()  # noqa: S608 - constants
-        if self._fits(batches, size, spans):
-            return
-        dropped = 0
-        # What was refused will never be sent: it goes first, and has been counted already.
-        for batch_id, its_spans, its_size, state in connection.execute(
-            "SELECT id, spans, bytes, state FROM outbox ORDER BY state = 'waiting', created_ns, id"
-        ).fetchall():
-            if self._fits(batches, size, spans):
-                break
-            connection.execute("DELETE FROM outbox WHERE id = ?", (batch_id,))
-            batches, size, spans = batches - 1, size - its_size, spans - its_spans
-            dropped += its_spans if state == "waiting" else 0
-        counts.add_figures(connection, {"dropped": dropped})
-
     def _fits(self, batches: int, size: int, spans: int) -> bool:
         return batches <= self._max_batches and size <= self._max_bytes and spans <= self._max_spans
-
-
-def count(connection: sqlite3.Connection, endpoint: str | None = None, public_key: str | None = None) -> OutboxCounts:
-    """Return the counts over an open connection."""
-    where = "WHERE endpoint = coalesce(?, endpoint) AND public_key = coalesce(?, public_key)"
-    filters = (endpoint, public_key)
-    by_state = {
-        state: numbers
-        for state, *numbers in connection.execute(
-            f"SELECT state, count(*), sum(spans), sum(bytes) FROM outbox {where} GROUP BY state",  # noqa: S608
-            filters,
-        )
-    }
-    reasons = connection.execute(
-        f"SELECT reason FROM outbox {where} AND reason IS NOT NULL GROUP BY reason ORDER BY max(id) DESC LIMIT 5",  # noqa: S608
-        filters,
-    ).fetchall()
-    (dropped,) = connection.execute("SELECT coalesce(sum(value), 0) FROM figures WHERE name = 'dropped'").fetchone()
-    waiting, waiting_spans, waiting_bytes = by_state.get("waiting", (0, 0, 0))
-    refused, refused_spans, _ = by_state.get("refused", (0, 0, 0))
-    return OutboxCounts(
-        waiting=waiting,
-        waiting_spans=waiting_spans,
-        waiting_bytes=waiting_bytes,
-        refused=refused,
-        refused_spans=refused_spans,
-        dropped_spans=dropped,
-        reasons=tuple(reason for (reason,) in reasons),
-    )
 
 
 def _due(
@@ -288,10 +279,10 @@ def _due(
         )
         for row in connection.execute(
             "SELECT id, created_ns, endpoint, public_key, spans, body, attempts, next_try_ns, state, reason FROM outbox"
-            " WHERE state = 'waiting' AND next_try_ns <= :now AND lease_ns <= :now"
+            " WHERE state = 'waiting' AND next_try_ns NOT BETWEEN :now + 1 AND :far AND lease_ns NOT BETWEEN :now + 1 AND :far"
             " AND endpoint = coalesce(:endpoint, endpoint) AND public_key = coalesce(:key, public_key)"
             " ORDER BY created_ns, id LIMIT :limit",
-            {"now": now_ns, "endpoint": endpoint, "key": public_key, "limit": limit},
+            {"now": now_ns, "far": now_ns + _FAR_NS, "endpoint": endpoint, "key": public_key, "limit": limit},
         )
     ]
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from pocketflow_tracing.records import Json
 
-from . import outbox
+from . import outbox_counts
 from .codec import load
 from .errors import AmbiguousRunError, RunNotFoundError
-from .outbox import OutboxCounts
+from .outbox_counts import OutboxCounts
 from .queries import RUN_COLUMNS, Where, dead_processes, run_row, select_spans
 from .readonly import read
 from .rows import Changes, FlowRow, RunFilter, RunRow, SpanRow
@@ -195,7 +195,7 @@ class Store:
 
     def outbox(self, *, endpoint: str | None = None, public_key: str | None = None) -> OutboxCounts:
         """Return what stands in the outbox, for one server and project where they are given."""
-        return read(self.path, lambda connection: outbox.count(connection, endpoint, public_key))
+        return read(self.path, lambda connection: outbox_counts.count(connection, endpoint, public_key))
 
     def revision(self) -> int:
         """Return the number of the last write: views that know it know whether anything is new."""

@@ -10,6 +10,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from .database import check_ours
+from .descriptors import reading
 from .errors import StoreError
 
 __all__ = ["read"]
@@ -57,7 +58,10 @@ def read(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
 
 def _query(path: Path, query: Callable[[sqlite3.Connection], T], options: str) -> T:
     uri = f"file:{quote(str(path.absolute()))}?mode=ro&{options}"
-    with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=10.0, isolation_level=None)) as connection:
+    with (
+        reading(),
+        contextlib.closing(sqlite3.connect(uri, uri=True, timeout=10.0, isolation_level=None)) as connection,
+    ):
         connection.execute("PRAGMA query_only = 1")
         connection.execute("BEGIN")
         if check_ours(connection, path) == 0:

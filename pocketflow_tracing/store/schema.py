@@ -116,7 +116,24 @@ CREATE TABLE figures (
 );
 """
 
-MIGRATIONS: tuple[str, ...] = (VERSION_1,)
+VERSION_2 = """
+-- History
+--   2  which traces a batch of the outbox holds: at its limits whole traces go, never the half of one.
+
+CREATE TABLE outbox_traces (
+    trace_id    TEXT NOT NULL,                -- 32 hex digits
+    batch_id    INTEGER NOT NULL,             -- of a waiting batch that holds spans of it
+    complete    INTEGER NOT NULL,             -- 1 where the root is among them: it ends last
+    PRIMARY KEY (trace_id, batch_id)
+) WITHOUT ROWID;
+CREATE INDEX outbox_traces_by_batch ON outbox_traces (batch_id, complete);
+CREATE INDEX outbox_traces_complete ON outbox_traces (batch_id) WHERE complete;
+CREATE TRIGGER outbox_batch_gone AFTER DELETE ON outbox BEGIN
+    DELETE FROM outbox_traces WHERE batch_id = old.id;
+END;
+"""
+
+MIGRATIONS: tuple[str, ...] = (VERSION_1, VERSION_2)
 """Script n brings a file from `user_version` n to n + 1. Published scripts never change."""
 
 SCHEMA_VERSION = len(MIGRATIONS)

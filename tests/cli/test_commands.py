@@ -236,7 +236,7 @@ class TestSync:
     @pytest.fixture
     def sync(self, command, monkeypatch):
         def run(answer, *arguments):
-            def sync(path, config):
+            def sync(path, config, *, refused):
                 if isinstance(answer, Exception):
                     raise answer
                 return answer
@@ -375,6 +375,33 @@ class TestDoctor:
         raw.close()
         result = command("doctor", "--json")
         assert (1, "failed") == (result.code, self.checks(result)["store"]["result"])
+
+    def test_what_stands_in_the_outbox(self, command, monkeypatch, path):
+        """Counts, why spans wait, what the server said of refused ones, and spans of another project are told."""
+        from pocketflow_tracing.sinks import langfuse
+        from pocketflow_tracing.store import Outbox, OutboxBatch
+
+        outbox = Outbox(path)
+        ours, other = ("https://one.example", "pk-lf-new"), ("https://one.example", "pk-lf-old")
+        outbox.put(OutboxBatch(1, *ours, 3, b"waits", reason="https://one.example answered 503"))
+        refused = outbox.put(OutboxBatch(2, *ours, 1, b"bad"))
+        outbox.refuse(refused, "https://one.example refused the spans (400): no name")
+        outbox.put(OutboxBatch(3, *other, 7, b"other"))
+        outbox.close()
+        monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", "pk-lf-new")
+        monkeypatch.setenv("LANGFUSE_SECRET_KEY", "sk-lf-secret")
+        monkeypatch.setenv("LANGFUSE_BASE_URL", "https://one.example")
+        monkeypatch.setattr(langfuse, "probe", lambda config: langfuse.ProbeResult(True, "fine", None))
+        result = command("doctor", "--json")
+        told = [(check["name"], check["result"], check["detail"]) for check in json.loads(result.out)["checks"]]
+        assert 1 == result.code
+        waits = "10 spans waiting (10 B), 0 delivered, 1 refused, 0 dropped. https://one.example answered 503"
+        said = "https://one.example refused the spans (400): no name"
+        refused = f"1 span set aside, `pocketflow-tracing sync --refused` tries again. {said}"
+        settings = "LANGFUSE_PUBLIC_KEY=pk-lf-old and LANGFUSE_BASE_URL=https://one.example"
+        other = f"7 spans wait for another project or server: `sync` sends them with {settings}"
+        expected = [("outbox", "info", waits), ("refused", "failed", refused), ("outbox", "info", other)]
+        assert expected == [check for check in told if check[0] in {"outbox", "refused"}]
 
     @pytest.mark.parametrize(("ok", "code"), [(True, 0), (False, 1)])
     def test_with_credentials(self, command, monkeypatch, ok, code):

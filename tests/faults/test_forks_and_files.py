@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from collector import Collector, Mode
 from drill import environment
 
-from pocketflow_tracing.store import Store, build_tree
+from pocketflow_tracing.store import Store, StoreError, build_tree
 
 FLOW = """
 import os, sys, time
@@ -80,6 +82,53 @@ def test_a_preloaded_program_that_forks_records_in_every_worker(server, python, 
         python(code)
         runs = list(Store(tmp_path / ".pocketflow" / "traces.db").runs())
         assert [run.status for run in runs] == ["success"] * 5
+
+
+def test_children_that_outlive_their_parent_keep_the_store_whole(python, tmp_path):
+    """A parent that ends while its forked child goes on recording takes nothing away from it, and breaks no file."""
+    code = """
+    flow = make_flow()
+    flow.run({"question": "parent"})
+    assert flush(10)
+    if os.fork():
+        os.wait()
+        sys.exit(0)
+    if os.fork():
+        os._exit(0)
+    flow.run({"question": "child"})
+    assert flush(10)
+    """
+    path = tmp_path / "traces.db"
+    for round_ in range(1, 7):
+        python(code, POCKETFLOW_TRACE_STORE=str(path))
+        assert [run.status for run in Store(path).runs()] == ["success"] * 2 * round_
+    assert not list(tmp_path.glob("*.corrupt*"))
+    assert not list(tmp_path.glob("traces-*"))
+
+
+def test_forks_in_the_middle_of_writing(python, tmp_path):
+    """Children that are forked while the worker writes, and end after their parent, lose nothing and break nothing."""
+    code = """
+    flow = make_flow()
+    for number in range(8):
+        for _ in range(30):
+            flow.run({"question": "x" * 2000})
+        if os.fork() == 0:
+            flow.run({"question": "child"})
+            assert flush(20)
+            flow.run({"question": "child again"})
+            sys.exit(0)
+    """
+    path = tmp_path / "traces.db"
+    done = python(code, POCKETFLOW_TRACE_STORE=str(path), POCKETFLOW_TRACE_FLUSH_INTERVAL="0.001")
+    assert "Traceback" not in done.stderr
+    assert "locked" not in done.stderr
+    stores = list(tmp_path.glob("*.db"))
+    runs = [run for store in stores for run in Store(store).runs(limit=None)]
+    assert [(run.status, run.spans) for run in runs] == [("success", SPANS)] * (8 * 30 + 8 * 2)
+    for store in stores:
+        with contextlib.closing(sqlite3.connect(store)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -153,24 +202,134 @@ def test_a_store_that_cannot_be_made_costs_one_line(store, word, python):
     assert "Traceback" not in done.stderr
 
 
-def test_a_full_disk_is_survived_and_said_once(python):
-    """A file that may not grow any more costs records, not the program."""
+def test_a_full_disk_is_survived_and_said_once(python, tmp_path):
+    """A file that may not grow costs the program nothing; once it may again, what was recorded meanwhile is there."""
     done = python(
         """
         import resource
         flow = make_flow()
         flow.run({"question": "fits"})
         assert flush(5)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
+        before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, most))
         for number in range(50):
             shared = {"question": "x" * 20_000}
             flow.run(shared)
             assert len(shared["answer"]) == 20_001
-        assert flush(5) is False
+            if number % 10 == 9:
+                assert flush(5) is False
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
+        assert flush(20) is True
         """,
     )
     assert "Traceback" not in done.stderr
     assert done.stderr.count("cannot be written") == 1
+    runs = list(Store(tmp_path / ".pocketflow" / "traces.db").runs(limit=None))
+    assert [(run.status, run.spans) for run in runs] == [("success", SPANS)] * 51
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A disk of one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("only root may mount a small disk")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("server", ["none", "down"])
+def test_a_disk_without_space(server, disk, python, tmp_path):
+    """Runs that do not fit are kept in memory, for the store and the outbox alike, and are written when there is space."""
+    code = """
+    flow = make_flow()
+    flow.run({"question": "first"})
+    flush(5)
+    with open("disk/filler", "wb", buffering=0) as filler:
+        try:
+            while True:
+                filler.write(bytes(4096))
+        except OSError:
+            pass
+    for number in range(20):
+        shared = {"question": os.urandom(10_000).hex()}
+        flow.run(shared)
+        assert len(shared["answer"]) == 20_001
+        if number % 5 == 4:
+            assert flush(5) is False
+    os.remove("disk/filler")
+    mount = os.system("mount -o remount,size=64m disk")
+    assert mount == 0
+    print(flush(20))
+    """
+    with Collector(Mode.status(503)) as collector:
+        done = python(code, collector if server == "down" else None, POCKETFLOW_TRACE_STORE="disk/traces.db")
+        assert "Traceback" not in done.stderr
+        assert done.stderr.count("cannot be written") >= 1
+        store = Store(disk / "traces.db")
+        assert [run.status for run in store.runs(limit=None)] == ["success"] * 21
+        if server == "down":
+            assert store.outbox().waiting_spans == 21 * SPANS
+        else:
+            assert done.stdout.split() == ["True"]
+
+
+def test_a_directory_that_may_only_be_read(disk, python):
+    """A store where nothing may be written is named once; the program goes on."""
+    assert subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=False).returncode == 0
+    done = python(
+        """
+        shared = {"question": "why"}
+        make_flow().run(shared)
+        assert shared["answer"] == "why?"
+        assert flush(5) is False
+        """,
+        POCKETFLOW_TRACE_STORE="disk/traces.db",
+    )
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("cannot be written") == 1
+
+
+def test_eight_programs_on_one_store(tmp_path):
+    """Eight programs record into one file while one reads it: all runs are there, whole, and nobody hears of a lock."""
+    (tmp_path / "program.py").write_text(
+        FLOW + textwrap.dedent(
+            """
+            flow = make_flow()
+            for number in range(40):
+                flow.run({"question": "why"})
+                time.sleep(0.01)
+            assert flush(30)
+            """
+        )
+    )  # fmt: skip
+    path = tmp_path / "traces.db"
+    Path(tmp_path / "traces.db").touch(0o600)
+    programs = [
+        subprocess.Popen(
+            [sys.executable, "program.py"],
+            cwd=tmp_path,
+            env=environment(None, POCKETFLOW_TRACE_STORE=str(path)),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(8)
+    ]
+    seen = 0
+    while any(program.poll() is None for program in programs):
+        with contextlib.suppress(StoreError):
+            found = len(Store(path).runs(limit=None))
+            assert found >= seen
+            seen = found
+    said = [program.communicate(timeout=10)[1] for program in programs]
+    assert said == [""] * 8
+    assert [program.returncode for program in programs] == [0] * 8
+    runs = Store(path).runs(limit=None)
+    assert [(run.status, run.spans) for run in runs] == [("success", SPANS)] * 8 * 40
 
 
 @pytest.mark.parametrize("damage", ["garbage", "newer"])

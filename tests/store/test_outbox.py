@@ -9,6 +9,7 @@ import sample
 from sample import small_run
 
 from pocketflow_tracing.store import Outbox, OutboxBatch, OutboxCounts, Store
+from pocketflow_tracing.store.outbox_counts import Waiting
 
 S = 1_000_000_000
 
@@ -67,6 +68,14 @@ def test_a_claim_is_a_lease(outbox, path):
         assert 1 == len(other.claim("you", 60 * S))
 
 
+def test_a_clock_that_was_set_back(outbox):
+    """Neither a pause nor a lease of an hour ago, by a clock that was an hour ahead, holds a batch back."""
+    outbox.put(batch(next_try_ns=3600 * S))
+    (claimed,) = outbox.claim("me", 3600 * S, lease_ns=60 * S)
+    assert [claimed.id] == [due.id for due in outbox.due(2 * S)]
+    assert [] == outbox.due(3659 * S)
+
+
 def test_claims_keep_to_their_project(outbox):
     """A sender gets the batches for its server and project only."""
     outbox.put(batch())
@@ -84,7 +93,13 @@ def test_refused_batches_are_set_aside(outbox, path):
     outbox.refuse(first, "400: bad span")
     assert 1 == len(outbox.due(0))
     counts = OutboxCounts(
-        waiting=1, waiting_spans=10, waiting_bytes=4, refused=1, refused_spans=3, reasons=("400: bad span",)
+        waiting=1,
+        waiting_spans=10,
+        waiting_bytes=4,
+        refused=1,
+        refused_spans=3,
+        refusals=("400: bad span",),
+        destinations=(Waiting("https://one.example", "pk-1", 10),),
     )
     assert counts == outbox.counts() == Store(path).outbox()
     assert 3 == Store(path).figures()["refused"]

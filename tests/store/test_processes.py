@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,28 @@ def test_a_file_that_is_being_set_aside_is_not_used(path):
         os.utime(mark, (1, 1))  # of a process that died long ago
         write(writer, small_run(2))
     assert 2 == len(Store(path).runs())
+
+
+def test_connections_of_one_process_do_not_take_each_other_for_lost(path, caplog):
+    """Threads that open, write, read and close one file at once find their own files open, always."""
+    failures = []
+
+    def work(number):
+        try:
+            for _ in range(30):
+                with contextlib.closing(StoreWriter(path)) as writer:
+                    write(writer, small_run(number))
+                    Store(path).runs()
+                    write(writer, small_run(number))
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert [] == [record.getMessage() for record in caplog.records]
+    assert [] == list(path.parent.glob("traces-*.db"))
+    assert 4 == len(Store(path).runs())

@@ -247,12 +247,12 @@ def test_migrations_run_in_order(path, writer, monkeypatch):
         "INSERT INTO more VALUES (1);",
     )
     monkeypatch.setattr(schema, "MIGRATIONS", migrations)
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", len(migrations))
     monkeypatch.setattr(schema.migrate, "__defaults__", (migrations,))
     write(writer, small_run(2))
     raw = sqlite3.connect(path)
     assert [(1,)] == raw.execute("SELECT a FROM more").fetchall()
-    assert (3,) == raw.execute("PRAGMA user_version").fetchone()
+    assert (len(migrations),) == raw.execute("PRAGMA user_version").fetchone()
     raw.close()
     assert 2 == len(Store(path).runs())
 
@@ -262,7 +262,7 @@ def test_a_failed_migration_leaves_the_old_version(path, writer, monkeypatch):
     write(writer, small_run())
     writer.close()
     migrations = (*schema.MIGRATIONS, "CREATE TABLE more (a); CREATE TABLE more (a);")
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", len(migrations))
     monkeypatch.setattr(schema.migrate, "__defaults__", (migrations,))
     with pytest.raises(StoreError):
         write(writer, small_run(2))
@@ -340,3 +340,25 @@ def test_json_stays_searchable(writer, path):
     for needle in ("Gruße", "50%off", "%%", "5__"):
         assert [] == Store(path).runs(RunFilter(text=needle)), needle
     assert json.dumps(run.spans[1].output) != ""
+
+
+def test_a_file_of_the_first_version_is_brought_here(path, writer):
+    """What waits in the outbox of a file of version 1 is there after the migration, and may be dropped as a whole."""
+    from pocketflow_tracing.store import Outbox, OutboxBatch
+
+    path.parent.mkdir()
+    raw = sqlite3.connect(path, isolation_level=None)
+    raw.execute("BEGIN")
+    schema.migrate(raw, schema.MIGRATIONS[:1])
+    raw.execute("COMMIT")
+    raw.execute(
+        "INSERT INTO outbox (created_ns, endpoint, public_key, spans, bytes, attempts, next_try_ns, state, body)"
+        " VALUES (1, 'https://one.example', 'pk', 7, 3, 0, 0, 'waiting', x'616263')"
+    )
+    raw.close()
+    outbox = Outbox(path, max_spans=8, without=lambda body, _: (body, 0))
+    assert [7] == [batch.spans for batch in outbox.due(10)]
+    outbox.put(OutboxBatch(2, "https://one.example", "pk", 5, b"new", traces={"t": True}))
+    assert [5] == [batch.spans for batch in outbox.due(10)]
+    assert 7 == outbox.counts().dropped_spans
+    outbox.close()

@@ -1,0 +1,193 @@
+"""HTTP over one client: bounded in size and time, no lines in the host's log, no bytes into files that took our numbers."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from time import monotonic  # our own names: hosts put mocks on the module
+from typing import Any
+
+import httpx
+
+__all__ = ["Channel", "ChannelError", "Reply"]
+
+_MOST_READ = 16 * 1024
+"""Bytes of an answer that are read; whoever sends more is not listened to."""
+_SLOWEST = 64 * 1024
+"""Bytes a second that a connection must carry: an upload may take longer the larger it is."""
+_CERTIFICATES = ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE")
+_LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "http2", "proxy", "socks")))
+"""The libraries' loggers, each by its name: a logger's filter does not see the records of those below it."""
+
+_here = threading.local()
+
+
+class ChannelError(Exception):
+    """No request can be sent at all; the message is a sentence part for the user, without secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer.
+
+    Args:
+        status: of HTTP.
+        headers: of the answer.
+        body: its beginning, undecoded, at most some kB.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Channel:
+    """Sends requests for one thread, with the environment's proxies and certificate authorities.
+
+    Args:
+        timeout: seconds that each step of a request may take (to connect, to wait for the next bytes).
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._client: httpx.Client | None = None
+        self._sockets: list[tuple[socket.socket, tuple[int, int] | None]] = []
+        self._late_at: float | None = None  # while a request is going on
+        self._was_cut = False
+
+    def request(self, method: str, url: str, content: bytes, headers: Mapping[str, str]) -> Reply:
+        """Send one request and read the beginning of the answer.
+
+        Raises:
+            ChannelError: the environment's settings do not allow any.
+            httpx.HTTPError: it failed on its way, or took too long.
+            OSError, ValueError, RuntimeError, httpx.InvalidURL: it cannot be sent.
+        """
+        with _quietly():
+            if self._let_go():
+                self.close()
+            if self._client is None:
+                self._client = _new_client(self._timeout)
+            self._was_cut = False
+            self._late_at = monotonic() + 2 * self._timeout + len(content) / _SLOWEST
+            try:
+                with self._client.stream(
+                    method,
+                    url,
+                    content=content,
+                    headers={**headers, "Accept-Encoding": "identity"},  # a few bytes must stay few
+                    extensions={"trace": self._watch},
+                ) as response:
+                    return Reply(response.status_code, response.headers, _beginning(response))
+            except httpx.HTTPError:
+                if self._was_cut:
+                    raise httpx.ReadTimeout("the answer came too slowly") from None
+                raise
+            finally:
+                self._late_at = None
+
+    def cut_if_late(self) -> None:
+        """Cut a request that takes longer than all its steps may together; for another thread to call.
+
+        The steps have a time limit each, so a server that sends a byte a second would hold the thread for hours.
+        """
+        late_at = self._late_at
+        if late_at is not None and monotonic() > late_at:
+            self.cut()
+
+    def cut(self) -> None:
+        """End the request that is going on, if there is one; for another thread to call."""
+        if self._late_at is None:
+            return
+        self._was_cut = True
+        for sock, known in list(self._sockets):
+            if known is None or _identity(sock) == known:
+                with contextlib.suppress(OSError):
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)  # not the TLS layer's: its thread is in it
+
+    def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        client, self._client = self._client, None
+        if client is not None:
+            with _quietly():
+                self._let_go()
+                client.close()
+        self._sockets.clear()
+
+    def _watch(self, event: str, info: dict[str, Any]) -> None:
+        # httpcore tells each step of a request, also before it closes a connection that failed
+        self._let_go()
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            sock = info["return_value"].get_extra_info("socket")
+            if isinstance(sock, socket.socket):
+                self._sockets.append((sock, _identity(sock)))
+
+    def _let_go(self) -> bool:
+        """Forget sockets whose number is another file's by now, as after `os.closerange`; True when there were any."""
+        lost = False
+        still = []
+        for sock, known in self._sockets:
+            if sock.fileno() < 0:
+                continue
+            if known is not None and _identity(sock) != known:
+                sock.detach()  # not closed: it is not ours any more
+                lost = True
+            else:
+                still.append((sock, known))
+        self._sockets = still
+        return lost
+
+
+def _new_client(timeout: float) -> httpx.Client:
+    for name in _LOGGERS:
+        logging.getLogger(name).addFilter(_not_ours)
+    try:
+        verify: ssl.SSLContext | bool = True
+        certificates = next((path for name in _CERTIFICATES if (path := os.environ.get(name))), None)
+        if certificates is not None:
+            verify = httpx.create_ssl_context()
+            verify.load_verify_locations(certificates)
+        return httpx.Client(timeout=httpx.Timeout(timeout), follow_redirects=False, verify=verify)
+    except (OSError, ValueError, ImportError) as error:  # ImportError: a SOCKS proxy without its package
+        raise ChannelError(
+            f"the proxy or certificate settings cannot be used ({type(error).__name__}); check HTTPS_PROXY, HTTP_PROXY,"
+            f" ALL_PROXY, SSL_CERT_FILE, SSL_CERT_DIR and {_CERTIFICATES[0]}"
+        ) from None
+
+
+def _beginning(response: httpx.Response) -> bytes:
+    read = b""
+    for chunk in response.iter_raw():
+        read += chunk
+        if len(read) >= _MOST_READ:
+            break
+    return read[:_MOST_READ]
+
+
+def _identity(sock: socket.socket) -> tuple[int, int] | None:
+    try:
+        found = os.fstat(sock.fileno())
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    before = getattr(_here, "quiet", False)
+    _here.quiet = True
+    try:
+        yield
+    finally:
+        _here.quiet = before
+
+
+def _not_ours(_record: logging.LogRecord) -> bool:
+    """Let through what the host's own use of these libraries logs, and not what ours does."""
+    return not getattr(_here, "quiet", False)

@@ -1,0 +1,157 @@
+"""Batches on disk: what the server has not taken waits in the store's outbox, for this process or a later one."""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic, time_ns  # our own names: hosts put mocks on the module
+
+from .. import _log
+from .._span_records import process_id
+from ..config import TracingConfig
+from ..store import Outbox, OutboxBatch, StoreError, StoreWriter
+from ._batch import Batch, traces_of, without
+from ._http import shown_host
+
+__all__ = ["Kept"]
+
+_PATIENCE = 1.0
+"""Seconds that a call waits for other processes."""
+_MOST_BATCHES = 100_000
+_NOWHERE = -1
+"""The id of a batch of which the outbox's limits have left nothing."""
+
+
+class Kept:
+    """The part of a store's outbox that belongs to one project on one server.
+
+    Nothing here raises for a store that cannot be written: it is said once, and the batch stays in memory.
+
+    Args:
+        config: with the address, the public key and the outbox's limits.
+        path: of the store.
+    """
+
+    def __init__(self, config: TracingConfig, path: str) -> None:
+        self._endpoint = shown_host(config)
+        self._key = str(config.langfuse_public_key)
+        self._path = path
+        self._lock = threading.Lock()  # between keeping a late batch and taking it out again
+        self._said = False
+        self._outbox = Outbox(
+            path,
+            max_bytes=int(config.outbox_mb * 1024 * 1024),
+            max_batches=_MOST_BATCHES,
+            max_spans=config.outbox_spans,
+            patience_s=_PATIENCE,
+            without=without,
+        )
+
+    @property
+    def dropped(self) -> int:
+        """Spans that the outbox's limits have pushed out."""
+        return self._outbox.dropped
+
+    def claim(self) -> Batch | None:
+        """A batch whose time has come, which nobody else sends meanwhile."""
+        try:
+            claimed = self._outbox.claim(process_id(), time_ns(), endpoint=self._endpoint, public_key=self._key)
+        except StoreError as error:
+            _log.warn_once(str(error))
+            return None
+        return Batch(claimed[0].body, claimed[0].spans, claimed[0].id, monotonic()) if claimed else None
+
+    def keep(self, batch: Batch, reason: str, *, ahead: float = 0.0) -> bool:
+        """Put a batch here (or give it back), unless it has been answered; False when that did not work.
+
+        Args:
+            batch: that is not to be lost.
+            reason: why it waits.
+            ahead: seconds for which nobody is to send it, because it is being sent. Pauses after failures are not
+                written down: each process keeps its own, and a flush may try at once.
+        """
+        with self._lock:
+            if batch.answered:
+                return True
+            try:
+                self._keep(batch, reason, time_ns() + int(ahead * 1e9))
+            except StoreError as error:
+                _log.warn_once(str(error))
+                return False
+        if self.dropped and not self._said:
+            self._said = True
+            _log.warn_once(
+                f"pocketflow-tracing: the outbox in {self._path} is full; the oldest runs in it are dropped. "
+                "POCKETFLOW_TRACE_OUTBOX_SPANS and POCKETFLOW_TRACE_OUTBOX_MB are its limits."
+            )
+        return True
+
+    def _keep(self, batch: Batch, reason: str, next_try_ns: int) -> None:
+        if batch.kept:
+            self._outbox.retry([batch.kept], next_try_ns, reason)
+            return
+        batch.kept = (
+            self._outbox.put(
+                OutboxBatch(
+                    created_ns=time_ns(),
+                    spans=batch.spans,
+                    body=batch.body,
+                    next_try_ns=next_try_ns,
+                    reason=reason,
+                    traces=traces_of(batch.body),
+                    endpoint=self._endpoint,
+                    public_key=self._key,
+                )
+            )
+            or _NOWHERE
+        )
+
+    def answered(self, batch: Batch, delivered: int) -> None:
+        """Take out a batch of which the server has taken so many spans; what became of the others is known too."""
+        with self._lock:
+            batch.answered = True
+        if batch.kept:
+            try:
+                self._outbox.done([batch.kept], delivered)
+            except StoreError as error:
+                _log.warn_once(str(error))
+
+    def set_aside(self, batch: Batch, reason: str) -> None:
+        """Keep a batch that the server will never take, for the user to look at."""
+        if not batch.kept and not self.keep(batch, reason, ahead=60.0):
+            return
+        with self._lock:
+            batch.answered = True
+        try:
+            self._outbox.refuse(batch.kept, reason)
+        except StoreError as error:
+            _log.warn_once(str(error))
+
+    def waits(self) -> bool:
+        """Whether anything is left to be sent."""
+        try:
+            return self._outbox.counts(endpoint=self._endpoint, public_key=self._key).waiting > 0
+        except StoreError:
+            return False
+
+    def reconsider(self) -> None:
+        """Let what was refused wait again."""
+        self._outbox.reconsider(endpoint=self._endpoint, public_key=self._key)
+
+    def add_dropped(self, spans: int) -> None:
+        """Add spans that were dropped before they came here to the store's figures."""
+        writer = StoreWriter(self._path, patience_s=_PATIENCE)
+        try:
+            writer.add_figures({"dropped": spans})
+        finally:
+            writer.close()
+
+    def end_by(self, deadline: float) -> None:
+        """Wait for other processes no longer than until a deadline of `time.monotonic`, up to `close`."""
+        self._outbox.patience_s = max(0.2, deadline - monotonic())
+
+    def close(self) -> None:
+        """Close the file; the next call opens it again."""
+        self._outbox.close()
+        self._outbox.patience_s = _PATIENCE
+        if self._said:
+            _log.logger.warning("pocketflow-tracing: the outbox's limits have cost %d spans of old runs", self.dropped)

@@ -1,0 +1,76 @@
+"""Batches in memory that wait to be sent, bounded by whole traces."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from .. import _log
+from ..store import MOST_GONE
+from ._batch import Batch, shed, without
+
+__all__ = ["Memory"]
+
+_MOST_BYTES = 64 * 1024 * 1024
+"""Of encoded batches; more goes to disk, and where there is none the oldest traces are dropped."""
+
+
+class Memory:
+    """The queue of one sender; its caller holds a lock."""
+
+    def __init__(self) -> None:
+        self._batches: deque[Batch] = deque()
+        self._bytes = 0
+        self._gone: dict[str, None] = {}  # traces that were dropped: what comes of them later has to go too
+        self.dropped = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self._batches)
+
+    def __bool__(self) -> bool:
+        return bool(self._batches)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next batch had better go to disk."""
+        return self._bytes > _MOST_BYTES
+
+    def put(self, batch: Batch, *, again: bool = False) -> None:
+        """Take a batch; `again` after it could not be sent."""
+        if self._gone:  # its traces may have been dropped while it was on its way
+            spans = batch.spans
+            batch.body, batch.spans = without(batch.body, self._gone)
+            self.dropped += spans - batch.spans
+            if not batch.spans:
+                return
+        (self._batches.appendleft if again else self._batches.append)(batch)
+        self._bytes += len(batch.body)
+        if self._bytes > 2 * _MOST_BYTES:  # there is no disk, or it is full
+            self._shed()
+
+    def take(self) -> Batch | None:
+        """The next batch."""
+        if not self._batches:
+            return None
+        batch = self._batches.popleft()
+        self._bytes -= len(batch.body)
+        return batch
+
+    def clear(self) -> None:
+        """Forget all batches."""
+        self._batches.clear()
+        self._bytes = 0
+
+    def _shed(self) -> None:
+        spans = sum(batch.spans for batch in self._batches)
+        left, gone = shed(list(self._batches), _MOST_BYTES)
+        self._batches = deque(left)
+        self._bytes = sum(len(batch.body) for batch in left)
+        self.dropped += spans - sum(batch.spans for batch in left)
+        self._gone.update(dict.fromkeys(gone))
+        while len(self._gone) > MOST_GONE:
+            del self._gone[next(iter(self._gone))]
+        _log.warn_once(
+            "pocketflow-tracing: what Langfuse has not accepted takes too much memory; the oldest runs are dropped. "
+            "POCKETFLOW_TRACE_STORE names a file where they could be kept."
+        )

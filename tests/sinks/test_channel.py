@@ -1,0 +1,352 @@
+"""Requests of ours: bounded, unheard in the host's log, through the host's certificates and proxies, on sockets of ours only."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import ssl
+import subprocess
+import threading
+import time
+import tracemalloc
+
+import httpx
+import pytest
+from collector import Collector, Mode
+
+from pocketflow_tracing import TracingConfig
+from pocketflow_tracing.sinks._channel import _MOST_READ, Channel
+from pocketflow_tracing.sinks._http import SCORES_PATH, post
+from pocketflow_tracing.sinks.langfuse import probe
+
+SCORE = b'{"traceId": "t", "name": "n", "value": 1}'
+
+
+@contextlib.contextmanager
+def server(serve, context=None):
+    """A server on the loopback: `serve` gets each connection, on a thread of its own, after its request's head was read."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    closing = threading.Event()
+
+    def handle(connection):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            stack.callback(connection.close)
+            if context is not None:
+                connection = context.wrap_socket(connection, server_side=True)
+                stack.callback(connection.close)
+            serve(connection, closing)
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=handle, args=(listening.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        closing.set()
+        with contextlib.suppress(OSError):
+            listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
+
+
+def head_of(connection):
+    head = b""
+    while b"\r\n\r\n" not in head:
+        more = connection.recv(65536)
+        if not more:
+            return b""
+        head += more
+    return head
+
+
+@contextlib.contextmanager
+def channel(timeout=5.0):
+    made = Channel(timeout)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def config_for(port, scheme="http", **settings):
+    return TracingConfig(
+        langfuse_public_key="pk-lf-1",
+        langfuse_secret_key="sk-lf-1",
+        langfuse_host=f"{scheme}://127.0.0.1:{port}",
+        store="off",
+        **settings,
+    ).resolved()
+
+
+@pytest.mark.parametrize("code", [200, 500])
+def test_an_endless_answer_is_not_read_to_its_end(code):
+    """A server that sends without end is heard for some kB: no memory grows, and the thread is free at once."""
+
+    def endless(connection, closing):
+        head_of(connection)
+        connection.sendall(f"HTTP/1.1 {code} So\r\nContent-Length: 1000000000\r\n\r\n".encode())
+        while not closing.is_set():
+            connection.sendall(b"x" * 65536)
+
+    with server(endless) as port, channel() as made:
+        tracemalloc.start()
+        try:
+            began = time.monotonic()
+            reply = made.request("POST", f"http://127.0.0.1:{port}/", b"", {})
+            took = time.monotonic() - began
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert (code, _MOST_READ) == (reply.status, len(reply.body))
+        assert peak < 8 * 1024 * 1024
+        assert took < 3.0
+
+
+def test_a_compressed_answer_is_not_unpacked():
+    """The server is asked for plain bytes, and what it compresses all the same is left as it is."""
+
+    def bomb(connection, _):
+        assert b"accept-encoding: identity" in head_of(connection).lower()
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08")
+
+    with server(bomb) as port, channel() as made:
+        assert b"\x1f\x8b\x08" == made.request("GET", f"http://127.0.0.1:{port}/", b"", {}).body
+
+
+@pytest.mark.parametrize("what", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"])
+def test_a_trickling_answer_can_be_cut(what):
+    """An answer that comes byte by byte, in its head or its body, ends when its time is over."""
+
+    def trickle(connection, closing):
+        head_of(connection)
+        connection.sendall(what)
+        while not closing.wait(0.05):
+            connection.sendall(b"x")
+
+    with server(trickle) as port, channel(0.3) as made:
+        done = threading.Event()
+        failed = []
+
+        def ask():
+            try:
+                made.request("POST", f"http://127.0.0.1:{port}/", b"", {})
+            except httpx.HTTPError as error:
+                failed.append(error)
+            done.set()
+
+        threading.Thread(target=ask, daemon=True).start()
+        assert not done.wait(0.4)
+        made.cut_if_late()
+        assert not done.is_set()  # its steps may take 0.3 s each
+        deadline = time.monotonic() + 10
+        while not done.wait(0.05) and time.monotonic() < deadline:
+            made.cut_if_late()
+        assert [httpx.ReadTimeout] == [type(error) for error in failed]
+
+
+def test_the_hosts_log_hears_nothing_of_our_requests(caplog):
+    """With the root at DEBUG, our requests add no line, and the host's own use of httpx still does."""
+    for name in (None, "httpx", "httpcore"):  # other packages set levels of their own
+        caplog.set_level(logging.DEBUG, name)
+    with Collector() as collector:
+        config = config_for(collector.port)
+        with channel() as made:
+            assert "accepted" == post(made, config, SCORE).outcome
+        ours = [record for record in caplog.records if record.name.startswith(("httpx", "httpcore"))]
+        assert ours == []
+        httpx.get(f"{collector.url}/api/public/health")
+    theirs = {record.name for record in caplog.records}
+    assert {"httpx", "httpcore.http11"} <= theirs
+
+
+def test_a_number_that_was_taken_is_left_alone(tmp_path):
+    """After `os.closerange` the number of our socket may be the host's file: nothing is written to it, and it stays open."""
+    with Collector() as collector, channel() as made:
+        config = config_for(collector.port)
+        assert "accepted" == post(made, config, SCORE).outcome
+        ((sock, _),) = made._sockets
+        taken = sock.fileno()
+        left, right = socket.socketpair()
+        theirs = os.dup2(left.fileno(), taken)  # closes ours, as `os.closerange` would
+        right.setblocking(False)
+        try:
+            assert "accepted" == post(made, config, SCORE).outcome
+            made.close()
+            with pytest.raises(BlockingIOError):
+                right.recv(1)
+            os.fstat(theirs)
+            assert 2 == len([request for request in collector.requests if request.path == SCORES_PATH])
+        finally:
+            os.close(theirs)
+            left.close()
+            right.close()
+
+
+def test_a_socket_closed_under_a_request_is_not_closed_again():
+    """A request whose socket the host closed and whose number it took fails, and the host's file stays open."""
+    with Collector(Mode.silent()) as collector, channel(0.5) as made:
+        done = threading.Event()
+        answers = []
+
+        def ask():
+            answers.append(post(made, config_for(collector.port), SCORE))
+            done.set()
+
+        threading.Thread(target=ask, daemon=True).start()
+        collector.wait_for(lambda collector: len(collector.requests) == 1)
+        ((sock, _),) = made._sockets
+        taken = sock.fileno()
+        left, right = socket.socketpair()
+        os.dup2(left.fileno(), taken)
+        try:
+            assert done.wait(10)
+            assert "later" == answers[0].outcome
+            os.fstat(taken)
+        finally:
+            os.close(taken)
+            left.close()
+            right.close()
+
+
+# --- certificates and proxies ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    """A certificate authority of one's own, and a certificate for 127.0.0.1 that it signed."""
+    folder = tmp_path_factory.mktemp("ca")
+
+    def openssl(*arguments):
+        try:
+            subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
+        except FileNotFoundError:
+            pytest.skip("no openssl here")
+
+    new = ("-newkey", "rsa:2048", "-nodes", "-subj")
+    (folder / "ca.ext").write_text(
+        "[req]\ndistinguished_name=dn\nx509_extensions=ca\n[dn]\n[ca]\n"
+        "basicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n"
+    )
+    openssl(
+        "req", "-x509", "-config", "ca.ext", *new, "/CN=Own CA", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2"
+    )
+    openssl("req", "-config", "ca.ext", *new, "/CN=127.0.0.1", "-keyout", "server.key", "-out", "server.csr")
+    (folder / "ext").write_text(
+        "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:false\nauthorityKeyIdentifier=keyid\n"
+    )
+    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+            "-extfile", "ext", "-out", "server.pem")  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem", folder / "server.key")
+    return folder / "ca.pem", context
+
+
+def answers_well(connection, _):
+    while head := head_of(connection):
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        body = head.split(b"\r\n\r\n", 1)[1]
+        while len(body) < length:
+            body += connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE"])
+def test_an_own_certificate_authority(name, authority, monkeypatch):
+    """A server whose certificate an own authority signed is trusted when the environment names it; doctor goes that way."""
+    certificate, context = authority
+    with server(answers_well, context) as port:
+        config = config_for(port, "https")
+        assert "cannot be reached (ConnectError)" in probe(config).detail
+        monkeypatch.setenv(name, str(certificate))
+        assert probe(config).ok, probe(config).detail
+        with channel() as made:
+            assert "accepted" == post(made, config, SCORE).outcome
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SSL_CERT_FILE", "/no/such/file"), ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no"), ("HTTPS_PROXY", "nonsense://x")],
+)
+def test_bad_settings_are_named(name, value, monkeypatch):
+    """A certificate file or proxy that cannot be used is a reason to wait that names the settings."""
+    monkeypatch.setenv(name, value)
+    answer = probe(config_for(9))
+    assert not answer.ok
+    assert name.replace("OTLP_CERT", "OTLP_TRACES_CERT") in answer.detail
+
+
+@pytest.fixture
+def proxy():
+    """A proxy that passes on what it is asked for, and remembers it."""
+    asked = []
+
+    def serve(connection, _):
+        head = head_of(connection)
+        method, target = head.split()[:2]
+        asked.append((method.decode(), target.decode()))
+        address = target if method == b"CONNECT" else target.split(b"/")[2]
+        host, port = address.decode().split(":")
+        with socket.create_connection((host, int(port))) as onward:
+            if method == b"CONNECT":
+                connection.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+            else:
+                path = b"/" + target.split(b"/", 3)[3]
+                onward.sendall(head.replace(target, path, 1))
+            back = threading.Thread(target=pump, args=(onward, connection), daemon=True)
+            back.start()
+            pump(connection, onward)
+            back.join(5)
+
+    with server(serve) as port:
+        yield f"http://127.0.0.1:{port}", asked
+
+
+def pump(source, target):
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+def test_a_proxy_for_https(proxy, authority, monkeypatch):
+    """HTTPS_PROXY carries the export and the doctor's span; NO_PROXY takes a host out of it."""
+    url, asked = proxy
+    certificate, context = authority
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    monkeypatch.setenv("HTTPS_PROXY", url)
+    for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with server(answers_well, context) as port:
+        config = config_for(port, "https")
+        with channel() as made:
+            assert "accepted" == post(made, config, SCORE).outcome
+        assert probe(config).ok
+        assert [("CONNECT", f"127.0.0.1:{port}")] * 2 == asked
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert probe(config).ok
+        assert 2 == len(asked)
+
+
+def test_a_proxy_for_http(proxy, monkeypatch):
+    """HTTP_PROXY carries requests to a server without TLS."""
+    url, asked = proxy
+    monkeypatch.setenv("HTTP_PROXY", url)
+    for name in ("NO_PROXY", "no_proxy", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with Collector() as collector:
+        assert probe(config_for(collector.port)).ok
+        assert 1 == len(collector.spans())
+        assert [("POST", f"{collector.url}/api/public/otel/v1/traces")] == asked
+
+
+def test_a_trickling_server_does_not_hold_the_doctor():
+    """The doctor's request ends as well when its time is over."""
+    with Collector(Mode.trickle(0.05)) as collector:
+        began = time.monotonic()
+        answer = probe(config_for(collector.port, timeout=0.2))
+        assert not answer.ok
+        assert time.monotonic() - began < 10

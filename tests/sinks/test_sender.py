@@ -1,0 +1,321 @@
+"""What the sender does with each answer: nothing is lost, nothing is asked without end, and the counts are true."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import time
+
+import pytest
+from collector import Collector, Mode
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
+
+from pocketflow_tracing import TracingConfig
+from pocketflow_tracing.sinks import _memory
+from pocketflow_tracing.sinks import sender as module
+from pocketflow_tracing.sinks._batch import Batch, halves, shed, traces_of, without
+from pocketflow_tracing.sinks.langfuse import sync
+from pocketflow_tracing.sinks.sender import Sender
+from pocketflow_tracing.store import Outbox, Store
+
+
+def span(trace: int, number: int, name: str = "node") -> Span:
+    """A span; number 0 is the root of its trace."""
+    return Span(
+        trace_id=trace.to_bytes(16, "big"),
+        span_id=(trace * 10_000 + number + 1).to_bytes(8, "big"),
+        parent_span_id=b"" if number == 0 else (trace * 10_000 + 1).to_bytes(8, "big"),
+        name=name,
+        start_time_unix_nano=1,
+        end_time_unix_nano=2,
+    )
+
+
+def body(*spans: Span) -> bytes:
+    message = ExportTraceServiceRequest(resource_spans=[ResourceSpans(scope_spans=[ScopeSpans(spans=spans)])])
+    return gzip.compress(message.SerializeToString(), 1, mtime=0)
+
+
+def names(data: bytes) -> list[str]:
+    message = ExportTraceServiceRequest.FromString(gzip.decompress(data))
+    return [span.name for group in message.resource_spans for scope in group.scope_spans for span in scope.spans]
+
+
+def config_for(collector, **settings):
+    keys = {"langfuse_public_key": collector.public_key, "langfuse_secret_key": collector.secret_key}
+    return TracingConfig(**{**keys, "langfuse_host": collector.url, "store": "off", **settings}).resolved()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "store" / "traces.db"
+
+
+@pytest.fixture
+def sender(path):
+    """Makes senders, and closes them."""
+    with contextlib.ExitStack() as stack:
+
+        def make(collector, store=path, **settings):
+            made = Sender(config_for(collector, **settings), str(store) if store else None)
+            stack.callback(lambda: made.close(time.monotonic()))
+            return made
+
+        yield make
+
+
+def soon(seconds=20.0):
+    return time.monotonic() + seconds
+
+
+# --- refusals -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", [0, 200, 511])
+def test_one_bad_span_of_512_is_set_aside_alone(place, sender, path, monkeypatch):
+    """The others arrive, the bad one is kept with what the server said of it, in some 20 requests; figures agree."""
+    monkeypatch.setattr(Collector, "_answer", saying(Collector._answer, "attribute 3 is no UTF-8\n\x1b[31m"))
+    with Collector(Mode.status(400, span_named="bad")) as collector:
+        made = sender(collector)
+        made.submit(body(*(span(1, number, "bad" if number == place else "good") for number in range(512))), 512)
+        assert made.flush(soon()) is False  # one was not accepted
+        assert 511 == len(collector.spans())
+        assert {"good"} == {span.name for span in collector.spans()}
+        assert collector.duplicates == []
+        assert len(collector.exports()) <= 2 * 9 + 1
+        counts = Store(path).outbox()
+        assert (0, 1, 1, 0) == (counts.waiting, counts.refused, counts.refused_spans, counts.dropped_spans)
+        (said,) = counts.refusals
+        assert said.endswith("refused the spans (400): attribute 3 is no UTF-8 [31m")
+        assert (511, 1) == (made.delivered, made.refused)
+        assert {"refused": 1} == {key: value for key, value in Store(path).figures().items() if value}
+        assert made.flush(soon()) is True  # nothing was recorded since
+
+
+def saying(answer, message):
+    def with_message(self, request, mode):
+        found = answer(self, request, mode)
+        if found.status == 400:
+            found.body = ('{"message": ' + repr(message).replace("'", '"').replace("\\x1b", "\\u001b") + "}").encode()
+        return found
+
+    return with_message
+
+
+def test_the_figures_of_a_batch_that_was_split(sender, path):
+    """Of a batch that had waited on disk only what the server took counts as delivered."""
+    with Collector(Mode.status(503)) as collector:
+        made = sender(collector)
+        made.submit(body(*(span(1, number, "bad" if number == 3 else "good") for number in range(8))), 8)
+        assert made.flush(soon()) is False
+        assert 1 == Store(path).outbox().waiting
+        collector.mode = Mode.status(400, span_named="bad")
+        assert made.flush(soon()) is False
+        figures = Store(path).figures()
+        assert (7, 1) == (figures["delivered"], figures["refused"])
+        assert 0 == Store(path).outbox().waiting
+
+
+def test_a_server_that_refuses_everything_is_not_asked_without_end(sender, path):
+    """After some refusals in a row the rest waits: nothing is set aside wholesale, and `sync --refused` delivers all."""
+    with Collector(Mode.status(400)) as collector:
+        made = sender(collector)
+        for trace in range(1, 9):
+            made.submit(body(*(span(trace, number) for number in range(512))), 512)
+        assert made.flush(soon()) is False
+        first = len(collector.exports())
+        assert first <= module._MOST_REFUSALS + 1
+        for trace in range(9, 12):
+            made.submit(body(*(span(trace, number) for number in range(512))), 512)
+        assert made.flush(soon()) is False
+        assert made.flush(soon()) is False
+        assert len(collector.exports()) <= first + 2  # a flush asks once
+        made.close(soon())
+        counts = Store(path).outbox()
+        assert counts.refused_spans <= module._MOST_REFUSALS
+        assert 11 * 512 == counts.refused_spans + counts.waiting_spans
+        collector.mode = Mode.healthy()
+        report = sync(str(path), config_for(collector), refused=True)
+        assert (11 * 512, 0, 0, 0, None) == (
+            report.delivered, report.waiting, report.refused, report.dropped, report.reason,
+        )  # fmt: skip
+        assert 11 * 512 == len(collector.spans())
+        assert 0 == Store(path).figures()["refused"]
+
+
+def test_a_split_that_is_broken_off_loses_nothing(sender, path):
+    """A process that ends while it looks for the bad span has the whole batch on disk."""
+    with Collector(Mode.status(413, above_bytes=10)) as collector:
+        made = sender(collector, timeout=1)
+        made.submit(body(*(span(1, number) for number in range(256))), 256)
+        collector.wait_for(lambda collector: len(collector.exports()) == 3)
+        collector.mode = Mode.silent()
+        collector.wait_for(lambda collector: any(request.status is None for request in collector.exports()))
+        thread = made._thread
+        made.close(soon(0.3))
+        collector.mode = Mode.healthy()
+        thread.join(10)
+        counts = Store(path).outbox()
+        assert counts.waiting_spans + counts.refused_spans >= 256
+        assert 256 == len({span.span_id for span in collector.spans()}) + counts.waiting_spans + counts.refused_spans
+
+
+# --- keys -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_what_refused_keys_held_back_is_delivered_with_mended_ones(code, sender, path, caplog):
+    """Data waits, one line names the settings, and `sync` with a secret key that is right delivers."""
+    with Collector(keys=("pk-lf-mine", "sk-lf-right")) as collector:
+        made = sender(collector, langfuse_secret_key="sk-lf-wrong")
+        if code == 403:
+            collector.mode = Mode.status(403)
+        for trace in range(1, 4):
+            made.submit(body(span(trace, 0)), 1)
+            assert made.flush(soon()) is False
+        made.close(soon())
+        lines = [record.getMessage() for record in caplog.records if "LANGFUSE_SECRET_KEY" in record.getMessage()]
+        assert 1 == len(lines)
+        assert "sk-lf" not in lines[0]
+        collector.mode = Mode.healthy()
+        report = sync(str(path), config_for(collector))
+        assert (3, 0, None) == (report.delivered, report.waiting, report.reason)
+        assert 3 == len(collector.spans())
+
+
+def test_another_projects_data_is_not_sent_to_this_one(sender, path):
+    """Spans belong to the project that they were recorded for: another public key gets none, and is told of them."""
+    with Collector(Mode.status(401)) as collector:
+        made = sender(collector, langfuse_public_key="pk-lf-old")
+        made.submit(body(span(1, 0)), 1)
+        assert made.flush(soon()) is False
+        made.close(soon())
+        collector.mode = Mode.healthy()
+        report = sync(str(path), config_for(collector, langfuse_public_key="pk-lf-new"))
+        assert (0, 1) == (report.delivered, report.waiting)
+        assert f"1 spans wait for the project of pk-lf-old at {collector.url}" == report.reason
+        report = sync(str(path), config_for(collector, langfuse_public_key="pk-lf-old"))
+        assert (1, 0, None) == (report.delivered, report.waiting, report.reason)
+
+
+# --- limits ---------------------------------------------------------------------------------------------------------
+
+
+def interleaved(traces, visits):
+    """Batches as a program with many runs at once makes them: each holds spans of several runs, roots come last."""
+    spans = [span(trace, number) for first in range(1, traces + 1, 4) for number in range(visits, -1, -1)
+             for trace in range(first, min(first + 4, traces + 1))]  # fmt: skip
+    return [spans[start : start + 10] for start in range(0, len(spans), 10)]
+
+
+def whole(collector, size):
+    """The sizes of the traces that arrived, by id."""
+    sizes = {}
+    for seen in collector.spans():
+        sizes[int(seen.trace_id, 16)] = sizes.get(int(seen.trace_id, 16), 0) + 1
+    assert set(sizes.values()) == {size}, sizes
+    return sizes
+
+
+@pytest.mark.parametrize("limit", [{"outbox_spans": 60}, {"outbox_mb": 0.0015}])
+def test_a_full_outbox_drops_the_oldest_runs_whole(limit, sender, path, caplog):
+    """Of 40 runs whose spans lie mixed in the batches, the newest arrive, each whole; what went is counted and said."""
+    with Collector(Mode.status(503)) as collector:
+        made = sender(collector, **limit)
+        for spans in interleaved(40, 6):
+            made.submit(body(*spans), len(spans))
+            made.flush(soon())
+        made.close(soon())
+        collector.mode = Mode.healthy()
+        counts = Store(path).outbox()
+        assert counts.dropped_spans == 40 * 7 - counts.waiting_spans > 0
+        assert "outbox_spans" not in limit or counts.waiting_spans <= 60
+        assert made.dropped == counts.dropped_spans == Store(path).figures()["dropped"]
+        report = sync(str(path), config_for(collector))
+        assert counts.dropped_spans == report.dropped
+        sizes = whole(collector, 7)
+        assert 40 in sizes
+        assert set(sizes) == set(range(min(sizes), 41))  # the oldest went
+        lines = [record.getMessage() for record in caplog.records if "outbox" in record.getMessage()]
+        assert 1 == sum("POCKETFLOW_TRACE_OUTBOX_SPANS" in line for line in lines)
+        assert any(f"cost {counts.dropped_spans} spans" in line for line in lines)
+
+
+def test_a_run_that_goes_on_is_dropped_last_and_then_whole(path):
+    """Complete runs go before one that still records; once it had to go, its later spans go too."""
+    outbox_settings = {"max_spans": 8, "without": without}
+    with contextlib.closing(Outbox(path, **outbox_settings)) as outbox:
+        put(outbox, [span(1, number) for number in range(1, 4)])  # goes on
+        put(outbox, [span(2, number) for number in range(2, -1, -1)])
+        put(outbox, [span(3, number) for number in range(2, -1, -1)])
+        assert {1, 3} == kept(outbox)
+        put(outbox, [span(1, number) for number in range(4, 10)])
+        assert set() == kept(outbox)
+        put(outbox, [span(1, 0), span(4, 0)])
+        assert {4} == kept(outbox)
+        assert 3 + 3 + 9 + 1 == outbox.counts().dropped_spans == outbox.dropped
+
+
+def put(outbox, spans):
+    from pocketflow_tracing.store import OutboxBatch
+
+    data = body(*spans)
+    outbox.put(OutboxBatch(1, "https://one.example", "pk", len(spans), data, traces=traces_of(data)))
+
+
+def kept(outbox):
+    return {int(trace, 16) for batch in outbox.due(10) for trace in traces_of(batch.body)}
+
+
+def test_without_a_store_memory_has_a_bound(sender, monkeypatch, caplog):
+    """With the store off and the server down the oldest runs go, whole, and it is said."""
+    monkeypatch.setattr(_memory, "_MOST_BYTES", 1000)
+    with Collector(Mode.status(503)) as collector:
+        made = sender(collector, None)
+        for spans in interleaved(80, 6):
+            made.submit(body(*spans), len(spans))
+        assert made.flush(soon()) is False
+        assert made._waiting._bytes <= 2 * 1000
+        assert made.dropped > 0
+        collector.mode = Mode.healthy()
+        made.flush(soon())
+        sizes = whole(collector, 7)
+        assert 80 * 7 == made.dropped + sum(sizes.values())
+        assert 80 in sizes
+        assert 1 == sum("takes too much memory" in record.getMessage() for record in caplog.records)
+
+
+# --- cutting --------------------------------------------------------------------------------------------------------
+
+
+def test_halves_hold_every_span_once():
+    """A batch is cut in two, in order; one span is not cut, nor is a score."""
+    data = body(*(span(1, number, str(number)) for number in range(5)))
+    one, two = halves(Batch(data, 5))
+    assert (["0", "1"], ["2", "3", "4"]) == (names(one.body), names(two.body))
+    assert (2, 3) == (one.spans, two.spans)
+    assert halves(Batch(body(span(1, 0)), 1)) == halves(Batch(b"{}", 0)) == []
+
+
+def test_traces_of_a_body():
+    """A trace is complete once its root is there; a score belongs to its trace and completes nothing."""
+    data = body(span(1, 1), span(2, 0), span(2, 1))
+    assert {f"{1:032x}": False, f"{2:032x}": True} == traces_of(data)
+    rest, left = without(data, [f"{2:032x}"])
+    assert (1, {f"{1:032x}": False}) == (left, traces_of(rest))
+    score = b'{"traceId": "ab", "name": "s", "value": 1}'
+    assert {"ab": False} == traces_of(score)
+    assert (b"", 0) == without(score, ["ab"])
+
+
+def test_shedding_takes_scores_along():
+    """The scores of a dropped trace go with it; those of others stay."""
+    batches = [
+        Batch(b'{"traceId": "' + f"{1:032x}".encode() + b'", "name": "s", "value": 1}', 0),
+        Batch(body(span(1, 0), span(2, 1)), 2),
+        Batch(body(span(2, 0)), 1),
+    ]
+    left, gone = shed(batches, sum(len(batch.body) for batch in batches) - 1)
+    assert {f"{1:032x}"} == gone
+    assert [{f"{2:032x}": False}, {f"{2:032x}": True}] == [traces_of(batch.body) for batch in left]
