@@ -66,7 +66,7 @@ class Run:
         self.parent_id = parent_id
         self.attributes = attributes
         self.graph = graph
-        self.offset = source.wall() - source.clock()  # clock + offset = wall time
+        self.offset = source.offset()  # clock + offset = time of day
         self.root: Branch | RootFacts | None = None
         self.visits: dict[str, int] = {}
         self.states: dict[int, SharedState] = {}  # by id of the shared object, which each state keeps alive

@@ -26,6 +26,8 @@ _SENDING = Seam("sending spans to Langfuse")
 _LATE_SECONDS = 0.45
 """How long a batch may wait for its answer in memory alone: with the half second in which it gathers, a second in all."""
 _NO_ANSWER = "the server has not answered yet"
+_IDLE_SECONDS = 30.0
+"""After which the connection is closed."""
 _BACKOFF_FIRST, _BACKOFF_LAST = 1.0, 60.0
 _MOST_REFUSALS = 32
 """Refusals in a row that are looked into at once; after them each costs a pause, for the server refuses whatever it gets."""
@@ -58,9 +60,11 @@ class Sender:
         self._failures = 0
         self._refusals = 0
         self._blocked_until = 0.0
-        self._more = (
-            self._kept is not None
-        )  # whether there may be something on disk: other processes leave things there
+        # whether there may be something on disk: other processes leave things there
+        self._more = self._kept is not None
+        self._holding = (
+            self._kept is None
+        )  # whether what waits for the server stays in memory: no disk, or not writable
         self._keeps = 0
         self._generation = 0
         self.last_reason = ""
@@ -126,8 +130,8 @@ class Sender:
                 return not (self._waiting or self._more)
             self._changed.notify_all()
             while self._waiting or self._in_flight or self._more:
-                if monotonic() < self._blocked_until:
-                    return False  # it has been tried and did not work
+                if not (self._in_flight or self._has_work()):
+                    return False  # it has been tried, did not work, and is as safe as can be
                 left = deadline - monotonic()
                 if left <= 0:
                     return False
@@ -193,7 +197,8 @@ class Sender:
         while True:
             with self._changed:
                 while not self._has_work() and generation == self._generation and not self._stopping:
-                    if not self._changed.wait(30.0):
+                    pause = self._blocked_until - monotonic() if self._waiting else 0.0
+                    if not self._changed.wait(pause if pause > 0 else _IDLE_SECONDS):
                         channel.close()  # an idle process holds no connection
                 if generation != self._generation or self._stopping:
                     break
@@ -208,7 +213,9 @@ class Sender:
         channel.close()
 
     def _has_work(self) -> bool:
-        return bool(self._waiting) or (self._more and monotonic() >= self._blocked_until)
+        if monotonic() < self._blocked_until:
+            return bool(self._waiting) and not self._holding  # it goes to disk
+        return bool(self._waiting) or self._more
 
     def _send_next(self, channel: Channel, generation: int) -> None:
         with self._changed:
@@ -256,8 +263,10 @@ class Sender:
             return 0
         if not blocked:
             self._block(answer)
-        if not self._keep(batch, answer.reason):
-            with self._changed:
+        kept = self._keep(batch, answer.reason)
+        with self._changed:
+            self._holding = not kept
+            if not kept:
                 self._waiting.put(batch, again=True)
         return 0
 

@@ -10,6 +10,7 @@ from kit import World, use
 from pocketflow import Flow, Node
 
 from pocketflow_tracing import trace_flow
+from pocketflow_tracing._ids import Source
 
 FLAVOURS = pytest.mark.parametrize("flavour", ["sync", "async", "parallel"])
 
@@ -644,3 +645,11 @@ def test_debug_lines(records, caplog):
     lines = [record.getMessage() for record in caplog.records]
     assert any(line.startswith("[TRACING] trace started: Flow") for line in lines)
     assert any(line.startswith("[TRACING] node ended: Node (success, ") for line in lines)
+
+
+def test_the_time_of_day_of_a_run_that_was_interrupted(monkeypatch):
+    """Reading clock and time of day is tried again when something came in between."""
+    clock = iter([100, 50_000, 60_000])
+    wall = iter([1_000_000, 1_040_000, 1_049_900, 1_049_950])
+    source = Source(clock=lambda: next(clock), wall=lambda: next(wall))
+    assert source.offset() == 1_049_925 - 50_000

@@ -319,3 +319,27 @@ def test_shedding_takes_scores_along():
     left, gone = shed(batches, sum(len(batch.body) for batch in batches) - 1)
     assert {f"{1:032x}"} == gone
     assert [{f"{2:032x}": False}, {f"{2:032x}": True}] == [traces_of(batch.body) for batch in left]
+
+
+def test_what_waits_in_memory_is_not_tried_without_end(sender):
+    """Without a disk the sender rests until the pause after a failure is over, and tries again by itself then."""
+    with Collector(Mode.status(503)) as collector:
+        made = sender(collector, None)
+        made.submit(body(span(1, 0)), 1)
+        assert made.flush(soon()) is False
+        assert not made._has_work()
+        collector.mode = Mode.healthy()
+        collector.wait_for(1, timeout=soon() - time.monotonic())
+        assert made.flush(soon()) is True
+
+
+def test_a_disk_that_cannot_be_written_is_not_tried_without_end(sender, tmp_path):
+    """The same where the store cannot be written."""
+    (tmp_path / "file").write_text("no directory")
+    with Collector(Mode.status(503)) as collector:
+        made = sender(collector, tmp_path / "file" / "traces.db")
+        made.submit(body(span(1, 0)), 1)
+        assert made.flush(soon()) is False
+        assert not made._has_work()
+        collector.mode = Mode.healthy()
+        collector.wait_for(1, timeout=soon() - time.monotonic())
