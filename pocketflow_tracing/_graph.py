@@ -5,37 +5,26 @@ Only `frameworks._look` knows PocketFlow's attributes; this module looks at node
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from ._state import key_text
-
-
-class Look(NamedTuple):
-    """What one node looks like from outside.
-
-    Args:
-        place: the object by whose identity its place in the graph is known; a template node and its copies share it.
-        cls: class name.
-        successors: (action, node) pairs.
-        start: the first node of a flow; None for a node.
-        is_flow: whether it is a flow.
-    """
-
-    place: Any
-    cls: str
-    successors: list[tuple[Any, Any]]
-    start: Any
-    is_flow: bool
 
 
 class Looking(Protocol):
     """How the nodes of a framework are looked at; nothing of it raises."""
 
     def place(self, node: Any) -> Any:
-        """What a place in the graph is known by, see `Look`."""
+        """The object by whose identity a node's place in the graph is known; a template node and its copies share it.
 
-    def look(self, node: Any, at: Any) -> Look:
-        """What the graph shows of a node at a place."""
+        A dict holds the actions and successors of the node.
+        """
+
+    def look(self, node: Any) -> tuple[Any, str, bool]:
+        """A node's place, the name of its class, and whether it is a flow."""
+        ...
+
+    def start(self, flow: Any) -> Any:
+        """The first node of a flow, None where there is none."""
 
 
 class FlowPicture:
@@ -61,14 +50,13 @@ class FlowPicture:
         ] = []  # id, name, class, is it a flow, place (so that its id stays its own)
         self.edges: list[tuple[str, Any, str]] = []  # from, action, to
 
-    def add(self, look: Look) -> str:
+    def add(self, place: Any, cls: str, is_flow: bool) -> str:
         """Give a node its id and its name."""
-        cls = look.cls
         count = self.counts[cls] = self.counts.get(cls, 0) + 1
         name = cls if count == 1 else f"{cls}#{count}"
         node_id = self.prefix + name
-        self.ids[id(look.place)] = (node_id, name)
-        self.nodes.append((node_id, name, cls, look.is_flow, look.place))
+        self.ids[id(place)] = (node_id, name)
+        self.nodes.append((node_id, name, cls, is_flow, place))
         return node_id
 
     def plain(self) -> dict[str, Any]:
@@ -99,11 +87,10 @@ class Graph:
         looking: at the framework's nodes.
     """
 
-    __slots__ = ("_flow_ids", "_keep", "_look", "_names", "_place", "flows")
+    __slots__ = ("_flow_ids", "_keep", "_looking", "_names", "flows")
 
     def __init__(self, looking: Looking) -> None:
-        self._look = looking.look
-        self._place = looking.place
+        self._looking = looking
         self._flow_ids: dict[int, str] = {}  # by id of the place: a flow that runs on its own
         self._keep: list[object] = []  # their places, so that their ids stay theirs
         self._names: dict[str, int] = {}  # flows that run on their own, by name
@@ -111,7 +98,7 @@ class Graph:
 
     def root_flow(self, flow: Any, name: str) -> str:
         """The id of a flow that is run on its own (not as a node of another), walking it the first time."""
-        place = self._place(flow)
+        place = self._looking.place(flow)
         flow_id = self._flow_ids.get(id(place))
         if flow_id is None:
             if len(self._flow_ids) >= MAX_FLOWS:
@@ -129,7 +116,7 @@ class Graph:
             flow, flow_id, name = pending.pop(0)
             if flow_id not in self.flows:
                 picture = self._picture(flow_id, name)
-                start = self._look(flow, self._place(flow)).start
+                start = self._looking.start(flow)
                 if start is not None:
                     pending += self._walk(picture, start)
 
@@ -140,25 +127,24 @@ class Graph:
     def _walk(self, picture: FlowPicture, start: Any) -> list[tuple[Any, str, str]]:
         """Add the nodes and edges of one flow; returns (flow, id, name) of those nested in it."""
         nested: list[tuple[Any, str, str]] = []
-        look_at, place_of, ids, edges = self._look, self._place, picture.ids, picture.edges
+        look, ids, edges = self._looking.look, picture.ids, picture.edges
         room = MAX_NODES - sum([len(flow.nodes) for flow in self.flows.values()])
-        first = look_at(start, place_of(start))
-        picture.start = picture.add(first)
-        queue = [(start, picture.start, first)]
-        for node, node_id, look in queue:  # it grows while it is walked
-            if look.is_flow:
-                nested.append((node, node_id, look.cls))
-            for action, successor in look.successors:
+        place, cls, is_flow = look(start)
+        picture.start = picture.add(place, cls, is_flow)
+        queue = [(start, picture.start, place, cls, is_flow)]
+        for node, node_id, place, cls, is_flow in queue:  # it grows while it is walked
+            if is_flow:
+                nested.append((node, node_id, cls))
+            for action, successor in list(place.items()) if type(place) is dict else ():
                 if successor is None:
                     continue
-                place = place_of(successor)
-                known = ids.get(id(place))
+                below, its_class, is_nested = look(successor)
+                known = ids.get(id(below))
                 if known is not None:
                     below_id = known[0]
                 elif len(queue) < room:
-                    below = look_at(successor, place)
-                    below_id = picture.add(below)
-                    queue.append((successor, below_id, below))
+                    below_id = picture.add(below, its_class, is_nested)
+                    queue.append((successor, below_id, below, its_class, is_nested))
                 else:
                     continue
                 edges.append((node_id, action if type(action) is str else key_text(action), below_id))
@@ -169,16 +155,16 @@ class Graph:
 
         Beyond the limit of nodes, those of one class share a name that the graph does not show.
         """
-        place = self._place(node)
+        place = self._looking.place(node)
         picture = self.flows.get(flow_id)
         if picture is None:
             picture = self._picture(flow_id, flow_id)
         known = picture.ids.get(id(place))
         if known is None:
-            look = self._look(node, place)
+            _, cls, is_flow = self._looking.look(node)
             if sum([len(flow.nodes) for flow in self.flows.values()]) >= MAX_NODES:
-                return f"{flow_id}/{look.cls}", look.cls
-            picture.add(look)
+                return f"{flow_id}/{cls}", cls
+            picture.add(place, cls, is_flow)
             known = picture.ids[id(place)]
         return known
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from pocketflow import BaseNode, Flow
 
-from .._graph import Look
 from ..capture_kinds import attributes_of, mro_of
 
 class_name = type.__dict__["__name__"].__get__
@@ -57,12 +56,18 @@ def place(node: Any) -> Any:
 
     A template and the copy that PocketFlow makes for each visit share their `successors` dict; what has none is only itself.
     """
-    successors = peek(node, "successors")
+    successors = dict.get(_own_dict(node), "successors") if issubclass(type(node), BaseNode) else None
+    if successors is None:
+        successors = peek(node, "successors")  # where it stands somewhere else
     return node if successors is None else successors
 
 
-def look(node: Any, at: Any) -> Look:
-    """What the graph shows of a node at a place."""
-    is_flow = issubclass(type(node), Flow)
-    pairs = list(at.items()) if type(at) is dict else []
-    return Look(at, class_name(type(node)), pairs, peek(node, "start_node") if is_flow else None, is_flow)
+def look(node: Any) -> tuple[Any, str, bool]:
+    """What the graph shows of a node: its place, the name of its class, and whether it is a flow."""
+    cls = type(node)
+    return place(node), class_name(cls), issubclass(cls, Flow)
+
+
+def start(flow: Any) -> Any:
+    """The first node of a flow, None where there is none."""
+    return peek(flow, "start_node")

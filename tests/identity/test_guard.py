@@ -47,7 +47,7 @@ ON_THE_PATH = [
         for name in ("open_run", "peek", "class_name", "key_text", "span_of", "mark_of", "action_text", "_own_name")
     ],
     *[(_phases, name) for name in ("peek", "is_pocketflows", "key_text", "span_of", "weigh", "_input")],
-    *[(_look, name) for name in ("peek", "place", "look")],
+    *[(_look, name) for name in ("peek", "place", "look", "start")],
     *[
         (scope, name)
         for scope in (_visits.Visit, _visits.Pass, _visits.Route, _phases.Phase, _phases.Inside)
