@@ -4,9 +4,9 @@
     python benchmarks/overhead.py --rounds 1 --workloads W1,W5 --variants langfuse,sdk
 
 Each figure is taken in a process of its own; the ways of watching take turns within a round, so that a slow moment of the
-machine hits all of them. "Added" is the median over the rounds of (the way's median - untraced's median of the same round). The caller's path is timed by the
-wall clock around the runs alone, and by the CPU clock of its thread. The bars go by the CPU clock: other users of the machine, who take the
-processor away, are in the wall clock too.
+machine hits all of them. "Added" is the median over the rounds of (the way's median - untraced's median of the same round).
+The caller's path is timed by the wall clock around the runs alone, which the bars go by, and by the CPU clock of its thread,
+which leaves out the time in which the worker, the server or other users of the machine had the processor.
 """
 
 from __future__ import annotations
@@ -270,7 +270,7 @@ def bars(figures: Figures, imports: Imports, curve: list[float] | None) -> str:
     found = Bars()
 
     def path(workload: str, variant: str) -> float | None:
-        return added(figures, workload, variant, "thread")
+        return added(figures, workload, variant)
 
     def times(value: float | None, by: float) -> float | None:
         return None if value is None else value * by
