@@ -50,17 +50,20 @@ class Retry:
         except Exception as error:
             if is_to_leave(error, None):
                 raise
-        self.token = current.set(self)
+        self.token: Token[Any] | None = current.set(self)
 
     def done(self, result: Any, error: BaseException | None = None) -> Any:
         """Tell the node and the failed attempts how it ended; the context goes back first."""
-        try:  # noqa: SIM105 - contextlib.suppress costs half a microsecond
-            current.reset(self.token)
+        token, self.token = self.token, None
+        try:
+            if token is not None:
+                current.reset(token)
         except ValueError:  # see `restore`
             pass
-        if self.failures:
+        failures, self.failures = self.failures, None
+        if failures:
             try:
-                self._settle(self.failures, error)
+                self._settle(failures, error)
             except Exception as failure:
                 if is_hosts(failure):
                     raise

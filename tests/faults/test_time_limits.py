@@ -48,6 +48,29 @@ def test_an_exception_of_a_signal_handler_reaches_the_host(place, monkeypatch):
     assert recorder.current.get() is None
 
 
+def test_a_time_limit_when_a_retry_has_been_saved(monkeypatch):
+    """It leaves as itself also from the end of the retry loop."""
+    original = _phases.Retry._settle
+
+    def strikes(self, *args):
+        signal.raise_signal(signal.SIGALRM)
+        return original(self, *args)
+
+    class Flaky(Node):
+        def exec(self, prep_res):
+            if self.cur_retry == 0:
+                raise ValueError("once")
+
+    before = signal.signal(signal.SIGALRM, strike)
+    monkeypatch.setattr(_phases.Retry, "_settle", strikes)
+    try:
+        with pytest.raises(OutOfTimeError):
+            trace_flow(Flow(start=Flaky(max_retries=2))).run({})
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert recorder.current.get() is None
+
+
 class Limit:
     """A handler that is no function."""
 
