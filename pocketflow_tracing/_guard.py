@@ -27,12 +27,14 @@ class Seam:
 
     Args:
         doing: what fails when it fails, in words for the user: "recording a node".
+        theirs: whether it calls a function of the user's, whose line is then the one to name.
     """
 
-    __slots__ = ("doing",)
+    __slots__ = ("doing", "theirs")
 
-    def __init__(self, doing: str) -> None:
+    def __init__(self, doing: str, *, theirs: bool = False) -> None:
         self.doing = doing
+        self.theirs = theirs
 
     def __enter__(self) -> None:
         """Nothing to prepare: a seam has no state, so one object serves all threads."""
@@ -55,7 +57,7 @@ class Seam:
             return
 
     def _report(self, error: Exception) -> None:
-        place = _place(error)
+        place = _place(error, theirs=self.theirs)
         key = (self.doing, type(error), place)
         if key in _said:
             return
@@ -93,7 +95,7 @@ def _code_of(handler: Any) -> Any:
     return code or getattr(getattr(type(handler), "__call__", None), "__code__", None)  # noqa: B004 - of a callable object
 
 
-def _place(error: BaseException) -> str:
+def _place(error: BaseException, *, theirs: bool) -> str:
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if frame.filename.startswith(_PACKAGE)] or list(frames)
+    ours = [frame for frame in frames if frame.filename.startswith(_PACKAGE) and not theirs] or list(frames)
     return f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "an unknown place"

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from .config import TracingConfig
 
 _GIVEN = ("session_id", "user_id", "tags", "metadata")
-_EVALUATING = {name: Seam(f"evaluating the {name} that trace_flow was given as a function") for name in _GIVEN}
+_EVALUATING = {
+    name: Seam(f"evaluating the {name} that trace_flow was given as a function", theirs=True) for name in _GIVEN
+}
 _ATTRIBUTES = Seam("taking the attributes of trace_attributes")
 _MAX_ID = 200
 """Characters of a session id, user id, version or tag: Langfuse takes no longer ones."""

@@ -11,6 +11,7 @@ from ._guard import Seam
 from ._ids import source
 from ._options import Options
 from ._pipeline import Pipeline, pipeline_for
+from .delivery import delivery
 from .recorder import Run
 from .render import render
 
@@ -51,6 +52,7 @@ def open_run(options: Options, name: str, shared: Any, looking: Looking) -> Run 
     trace_id = outer[0] if outer else source.trace_id()
     if not pipeline.samples(trace_id):
         return Dropped(None if outer else trace_id)  # the trace around goes on as it is
+    delivery.ready()
     attributes = _options.evaluate(options, shared, pipeline.attributes)
     propagated = _otel.propagated()
     if propagated:

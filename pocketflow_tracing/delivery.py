@@ -99,6 +99,11 @@ class Delivery:
         if self._thread is not None:
             sink.start()
 
+    def ready(self) -> None:
+        """Start the worker, if it does not run yet: a run's clock starts after what only the first run waits for."""
+        if self._thread is None:
+            self._start()
+
     def configure(self, interval: float, shutdown_timeout: float, queue_size: int, queue_bytes: int) -> None:
         """Take the settings of a configuration; the process has one delivery, so the last one counts.
 

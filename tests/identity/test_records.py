@@ -10,7 +10,8 @@ from kit import World, use
 from pocketflow import Flow, Node
 
 from pocketflow_tracing import trace_flow
-from pocketflow_tracing._ids import Source
+from pocketflow_tracing._ids import Source, source
+from pocketflow_tracing.delivery import delivery
 
 FLAVOURS = pytest.mark.parametrize("flavour", ["sync", "async", "parallel"])
 
@@ -653,3 +654,14 @@ def test_the_time_of_day_of_a_run_that_was_interrupted(monkeypatch):
     wall = iter([1_000_000, 1_040_000, 1_049_900, 1_049_950])
     source = Source(clock=lambda: next(clock), wall=lambda: next(wall))
     assert source.offset() == 1_049_925 - 50_000
+
+
+def test_a_run_does_not_count_the_start_of_the_worker(records, monkeypatch):
+    """The clock of a process's first run starts after the worker has been started."""
+    assert delivery.shutdown(timeout=5)
+    started = []
+    start = delivery._start
+    monkeypatch.setattr(delivery, "_start", lambda: (start(), started.append(source.clock())))
+    trace_flow(Flow(start=Node())).run({})
+    assert len(started) == 1
+    assert records.run().start_ns > started[0] + source.offset() - 50_000  # the time of day is read twice here
