@@ -95,6 +95,13 @@ class LocalSink:
         """Write what is kept and close the file."""
         accepted = self.flush(deadline)
         self._writer.close()
+        unwritten = sum(len(spans) for _, spans in self._kept)
+        if unwritten or self.dropped:
+            _log.logger.warning(
+                "pocketflow-tracing: %d spans could not be written to %s; what is not written when the process ends is lost",
+                unwritten + self.dropped,
+                self.path,
+            )
         return accepted
 
     def abandon(self) -> None:
