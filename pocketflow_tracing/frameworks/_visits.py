@@ -181,14 +181,14 @@ class Route:
 
     Args:
         owner: the flow or pass that asks; a visit waits in it.
-        node: whose successor it asks for.
+        asked: the node whose successor it asks for, and the action.
     """
 
-    __slots__ = ("node", "owner")
+    __slots__ = ("asked", "owner")
 
-    def __init__(self, owner: Branch, node: Any) -> None:
+    def __init__(self, owner: Branch, asked: tuple[Any, ...]) -> None:
         self.owner = owner
-        self.node = node
+        self.asked = asked
 
     def done(self, successor: Any, error: BaseException | None = None) -> Any:
         """Complete the visit with its successor, which is given back."""
@@ -214,7 +214,7 @@ class Route:
             if error is None and successor is not None:
                 owner.expected = owner.run.graph.locate(owner.flow_id, successor)
                 waiting.attributes["successor"] = owner.expected[0]
-            elif peek(self.node, "successors"):
+            elif not _is_an_end(*self.asked[:2]):
                 waiting.attributes["no_successor"] = True
         finally:
             owner.settle()
@@ -227,6 +227,16 @@ def action_text(result: Any) -> str:
     if result is None or (type(result) in _FALSY and not result):
         return "default"
     return key_text(result)
+
+
+def _is_an_end(node: Any = None, action: Any = None) -> bool:
+    """Whether a flow was meant to end after a node: it has no successors, or None was declared to follow its action."""
+    successors = peek(node, "successors")
+    if type(successors) is not dict or not successors:
+        return not successors
+    if action is not None and type(action) is not str:
+        return False  # it would be hashed and compared
+    return (action or "default") in successors
 
 
 def _own_name(flow: Any) -> str | None:
@@ -325,7 +335,7 @@ def open_route(_flow: Any, args: tuple[Any, ...]) -> Route | Nothing:
         return NOTHING
     try:
         if isinstance(frame, Branch) and frame.waiting is not None:
-            return Route(frame, args[0] if args else None)
+            return Route(frame, args)
     except BaseException as error:
         if is_to_leave(error, None):
             raise
