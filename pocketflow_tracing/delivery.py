@@ -168,7 +168,8 @@ class Delivery:
                 return
             self._thread = thread
             for sink in self._sinks:
-                sink.start()
+                with _WORKING:  # each for itself
+                    sink.start()
             _end_with_multiprocessing(self._at_exit)
 
     def _work(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import warnings
 
 import pytest
 from kit import World, use
@@ -665,3 +666,17 @@ def test_a_run_does_not_count_the_start_of_the_worker(records, monkeypatch):
     trace_flow(Flow(start=Node())).run({})
     assert len(started) == 1
     assert records.run().start_ns > started[0] + source.offset() - 50_000  # the time of day is read twice here
+
+
+@FLAVOURS
+def test_an_end_that_was_declared(flavour, records):
+    """`node >> None` says that the flow ends there: nothing is missing."""
+    w = world(flavour)
+    node = w.node("Last")()
+    node - "again" >> node
+    node.successors["default"] = None  # what `>> None` comes to
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a PocketFlow that knows no such end warns
+        w.run(w.flow(node), {})
+    attributes = records.span("Last").attributes
+    assert (attributes["action"], "no_successor" in attributes, "successor" in attributes) == ("default", False, False)
