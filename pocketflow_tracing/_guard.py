@@ -42,7 +42,7 @@ class Seam:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        if error is None or not isinstance(error, Exception):
+        if error is None or not isinstance(error, Exception) or is_hosts(error):
             return False
         self.absorb(error)
         return True

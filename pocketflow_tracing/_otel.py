@@ -100,9 +100,15 @@ def attach(trace_id: int, span_id: int, *, sampled: bool = True, base: Context |
     """Make our span the current one for OpenTelemetry; the result goes to `detach`."""
     here = _new_here(_Here)  # past an __init__ that would want the context now
     here._ours = (trace_id, span_id, sampled)  # noqa: SLF001 - our own class
-    context = Context(_get() if base is None else base)
+    around = _get()
+    context = Context(around if base is None else base)
     dict.__setitem__(context, _SPAN_KEY, here)  # it is nobody else's yet
-    token: Token[Context] = _set(context)
+    try:
+        token: Token[Context] = _set(context)
+    except BaseException:  # a Ctrl-C after it was set
+        if _get() is context:
+            _set(around)
+        raise
     return token
 
 

@@ -54,17 +54,23 @@ class Scope:
 
         The context goes back first, whatever fails after that.
         """
-        self.left = True  # type: ignore[misc]  # a slot of the class of spans
         restore(self)
+        self.left = True  # type: ignore[misc]  # a slot of the class of spans
         try:
             self.finish(error, result)
-        except Exception as failure:
-            if is_hosts(failure):
-                self.ended_badly(failure)
+        except BaseException as failure:
+            self.failed_itself(failure, error)
+            if not isinstance(failure, Exception) or is_hosts(failure):
                 raise
+        return result
+
+    def failed_itself(self, failure: BaseException, error: BaseException | None) -> None:
+        """See that nothing seems to run on where `finish` has failed, or was interrupted."""
+        if isinstance(failure, Exception) and not is_hosts(failure):
             ENDING.absorb(failure)
             self.ended_badly(error)
-        return result
+        else:
+            self.ended_badly(failure)
 
     def failed(self, error: BaseException) -> None:
         """End with an error, unless the call was done and the rest of its statement failed."""
@@ -102,8 +108,9 @@ class Untraced:
     __slots__ = ("attached", "token")
 
     def __init__(self, trace_id: int | None) -> None:
-        self.token: Token[Any] | None = current.set(UNTRACED)
+        self.token: Token[Any] | None = None
         self.attached: Any = None if trace_id is None else _otel.attach(trace_id, 1)
+        self.token = current.set(UNTRACED)
 
     def done(self, result: Any) -> Any:
         """End, and give the result back."""
@@ -116,26 +123,35 @@ class Untraced:
 
 
 def restore(scope: Any) -> None:
-    """Put back what was current before a scope: its `token` and what it `attached`; raises nothing."""
-    token, attached = scope.token, scope.attached
-    scope.token = scope.attached = None
+    """Put back what was current before a scope: its `token` and what it `attached`; raises nothing of ours.
+
+    Each is forgotten right before it is used: a Ctrl-C comes after a call and not before it, and the other one is then
+    put back when the scope is closed with that Ctrl-C.
+    """
     try:
-        if token is not None:
+        if (token := scope.token) is not None:
+            scope.token = None
             current.reset(token)
-        if attached is not None:
-            _otel.detach(attached)
     except ValueError:  # closed from another context (an abandoned task): that context ends with the task
         pass
-    except Exception as failure:  # noqa: BLE001 - the seam
+    try:
+        if (attached := scope.attached) is not None:
+            scope.attached = None
+            _otel.detach(attached)
+    except ValueError:
+        pass
+    except Exception as failure:
+        if is_hosts(failure):
+            raise
         ENDING.absorb(failure)
 
 
-def is_to_leave(error: BaseException, scope: Any) -> bool:
+def is_to_leave(error: BaseException, frame: Any) -> bool:
     """What a seam does with an error that came up while a scope was opened.
 
     Args:
         error: a Ctrl-C or another exception of the host's, or one of ours.
-        scope: as far as it was made; closed before the error leaves.
+        frame: what was current before; a scope that is current now is closed before the error leaves.
 
     Returns:
         Whether the error is the host's and must leave; one of ours has been absorbed.
@@ -143,6 +159,9 @@ def is_to_leave(error: BaseException, scope: Any) -> bool:
     if isinstance(error, Exception) and not is_hosts(error):
         BEGINNING.absorb(error)
         return False
-    if scope is not None:
-        scope.failed(error)
+    opened = current.get()
+    if opened is not frame and opened is not UNTRACED:
+        opened.failed(error)
+    if current.get() is not frame:
+        current.set(frame)
     return True

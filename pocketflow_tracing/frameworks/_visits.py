@@ -262,7 +262,7 @@ def open_root(node: Any, shared: Any, options: Options) -> Visit | Untraced:
         scope = Visit(run, None, node, node_id, run.name, None)
         scope.begin(shared)
     except BaseException as error:
-        if is_to_leave(error, scope):
+        if is_to_leave(error, None):
             raise
         # nothing of a run that could not be opened: its parts would come as runs of their own
         return scope or Untraced(None)
@@ -301,7 +301,7 @@ def open_below(frame: Any, node: Any, shared: Any) -> Visit | Nothing:
         scope = Visit(run, parent, node, node_id, name, counter)
         scope.begin(shared)
     except BaseException as error:
-        if is_to_leave(error, scope):
+        if is_to_leave(error, frame):
             raise
         return scope or NOTHING
     return scope
@@ -322,7 +322,7 @@ def open_pass(flow: Visit, params: Any) -> Pass | Nothing:
         scope = Pass(flow)
         scope.begin(params)
     except BaseException as error:
-        if is_to_leave(error, scope):
+        if is_to_leave(error, flow):
             raise
         return scope or NOTHING
     return scope
@@ -337,6 +337,6 @@ def open_route(_flow: Any, args: tuple[Any, ...]) -> Route | Nothing:
         if isinstance(frame, Branch) and frame.waiting is not None:
             return Route(frame, args)
     except BaseException as error:
-        if is_to_leave(error, None):
+        if is_to_leave(error, frame):
             raise
     return NOTHING
