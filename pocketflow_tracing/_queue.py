@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import _log
+from ._threads import Wake
 
 if TYPE_CHECKING:
     from .recorder import Run, Span
@@ -29,7 +30,7 @@ class Marker:
     def __init__(self, deadline: float, closing: bool) -> None:
         self.deadline = deadline
         self.closing = closing
-        self.reached = threading.Event()
+        self.reached = Wake()
         self.delivered = False
 
 

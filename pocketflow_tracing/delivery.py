@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from . import _log
 from ._guard import Seam
 from ._queue import Marker, SpanQueue
+from ._threads import Wake, start_thread
 
 if TYPE_CHECKING:
     from .recorder import Run
@@ -80,9 +81,10 @@ class Delivery:
 
     def _reset(self) -> None:
         self.queue.reset()
-        self._wake = threading.Event()
+        self._wake = Wake()
         self._urgent = False  # whether somebody waits for a flush
-        self._starting = threading.RLock()  # a flow may run in a signal handler, in the middle of this
+        self._starting = threading.RLock()
+        self._in_start = False  # a flow may run in a signal handler, in the middle of it
         self._thread: threading.Thread | None = None
         self._dropped = 0  # spans since the last flush
 
@@ -159,14 +161,15 @@ class Delivery:
 
     def _start(self) -> None:
         with self._starting:
-            if self._thread is not None and self._thread.is_alive():
+            if self._in_start or (self._thread is not None and self._thread.is_alive()):
                 return
-            thread = threading.Thread(target=self._work, name="pocketflow-tracing", daemon=True)
+            self._in_start = True
             try:
-                thread.start()
-            except RuntimeError:  # the interpreter is shutting down: no thread can be started any more
+                self._thread = start_thread(self._work, "pocketflow-tracing")
+            finally:
+                self._in_start = False
+            if self._thread is None:
                 return
-            self._thread = thread
             for sink in self._sinks:
                 with _WORKING:  # each for itself
                     sink.start()
@@ -188,8 +191,7 @@ class Delivery:
             self._wake.clear()
             self.queue.idle = False
             if not self._urgent:
-                self._wake.wait(self.interval)  # let a batch gather; a flush sets the event
-                self._wake.clear()
+                self._wake.wait(self.interval)  # let a batch gather; a flush wakes us
         batch, marker = self.queue.take(_BATCH)
         try:
             if batch:

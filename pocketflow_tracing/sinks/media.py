@@ -21,6 +21,7 @@ import httpx
 from .. import _log
 from .._guard import Seam
 from .._media import Medium
+from .._threads import start_thread
 from ..config import TracingConfig
 from ..records import Json, SpanRecord
 from ._channel import Channel, ChannelError
@@ -170,13 +171,8 @@ class MediaSender:
 
     def _start(self) -> bool:
         if self._thread is None or not self._thread.is_alive():
-            thread = threading.Thread(target=self._run, name="pocketflow-tracing-media", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # the interpreter is shutting down
-                return False
-            self._thread = thread
-        return True
+            self._thread = start_thread(self._run, "pocketflow-tracing-media")
+        return self._thread is not None
 
     def _run(self) -> None:
         own = threading.current_thread()

@@ -13,6 +13,7 @@ from time import monotonic  # our own names: hosts put mocks on the module
 
 from .. import _log
 from .._guard import Seam
+from .._threads import start_thread
 from ..config import TracingConfig
 from ._batch import Batch, halves
 from ._channel import Channel
@@ -182,15 +183,8 @@ class Sender:
 
     def _start(self) -> bool:
         if self._thread is None or not self._thread.is_alive():
-            thread = threading.Thread(
-                target=self._run, args=(self._generation,), name="pocketflow-tracing-sender", daemon=True
-            )
-            try:
-                thread.start()
-            except RuntimeError:  # the interpreter is shutting down: what waits goes to the outbox
-                return False
-            self._thread = thread
-        return True
+            self._thread = start_thread(self._run, "pocketflow-tracing-sender", self._generation)
+        return self._thread is not None  # else what waits goes to the outbox
 
     def _run(self, generation: int) -> None:
         channel = self._channel = Channel(self._config.timeout)  # of this thread: a former one may still be waiting

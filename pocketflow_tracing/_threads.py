@@ -1,0 +1,76 @@
+"""The threads of this package, and how they are woken: safe beside whatever a host does with signals and forks."""
+
+from __future__ import annotations
+
+import _thread
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Wake", "start_thread"]
+
+_OF_THE_THREAD = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS"}
+"""Signals that a thread gets for what it does itself."""
+
+
+def start_thread(target: Callable[..., Any], name: str, *args: Any) -> threading.Thread | None:
+    """Start a daemon thread that takes no signals.
+
+    A process that blocks a signal to wait for it (`sigwait`, `signalfd`) would else find it delivered to this thread, by
+    whose default action the process ends.
+
+    Args:
+        target: what runs.
+        name: of the thread.
+        args: of the target.
+
+    Returns:
+        The thread; None where none can be started any more, because the interpreter shuts down.
+    """
+    thread = threading.Thread(target=target, args=args, name=name, daemon=True)
+    if not hasattr(signal, "pthread_sigmask"):
+        return _started(thread)
+    theirs = {number for number in signal.valid_signals() if getattr(number, "name", "") not in _OF_THE_THREAD}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, theirs)  # a new thread has the mask of the one that makes it
+    try:
+        return _started(thread)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _started(thread: threading.Thread) -> threading.Thread | None:
+    try:
+        thread.start()
+    except RuntimeError:
+        return None
+    return thread
+
+
+class Wake:
+    """An event that one thread waits for, made of one bare lock.
+
+    `threading.Event` holds a lock of its own while it is set: a signal handler that runs there and sets it again, by a flow or
+    a flush, would wait for itself.
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = _thread.allocate_lock()
+        self._lock.acquire()
+
+    def set(self) -> None:
+        """Wake who waits, or who waits next."""
+        try:
+            self._lock.release()
+        except RuntimeError:  # it is set already
+            return
+
+    def clear(self) -> None:
+        """Take it back, if it is set."""
+        self._lock.acquire(blocking=False)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set, and take it back; False if that did not happen within so many seconds."""
+        return self._lock.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
