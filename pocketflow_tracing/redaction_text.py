@@ -41,14 +41,14 @@ _SHAPES = (
     ("ASIA", r"ASIA[A-Z0-9]{16}"),
     ("AIza", r"AIza[\w-]{30,60}"),
     ("xox", r"xox[abeoprs]-[\w-]{10,300}"),
-    ("eyJ", r"eyJ[\w-]{8,4000}\.[\w-]{8,8000}(?:\.[\w-]{0,4000})?"),  # JWT
+    ("eyJ", r"eyJ(?<![\w-]eyJ)[\w-]{8,4000}\.[\w-]{8,8000}(?:\.[\w-]{0,4000})?"),  # JWT; tried once a word
     (
         "PRIVATE KEY-----",
         r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?:(?!-----)[\s\S]){0,20000}(?:-----END [A-Z ]{0,40}-----)?",
     ),
 )
 _UNDERSCORE_SHAPES = tuple(
-    (hint, rf"{hint}\w{{20,300}}")
+    (hint, rf"{hint}(?<!\w{hint})\w{{20,300}}")
     for hint in ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "hf_", "gsk_", "sk_live_", "sk_test_")
 )
 _URL_PASSWORD = r"://([^\s:/?#@\"']{0,200}):([^\s/?#\"']{1,300})@"  # noqa: S105 - it finds them
