@@ -15,12 +15,11 @@ from typing import Any
 from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags
 
 from ._sdk import decoded
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-_DROPPED = TraceFlags(TraceFlags.DEFAULT)
 _PROPAGATED = ("session_id", "user_id", "tags", "metadata", "version", "environment", "trace_name")
 _MAX_TEXT = 200
 """Characters of a propagated metadata value; the SDK takes no longer ones."""
@@ -38,13 +37,51 @@ _get, _set, _reset = (
 
 
 class _Here(NonRecordingSpan):
-    """Our span as OpenTelemetry sees it; its context is made only when somebody asks, which saves 0.9 µs a phase."""
+    """Our span as OpenTelemetry sees it.
 
-    _ours: tuple[int, int, bool]
+    What is asked of it is found out only then, which saves 0.9 µs a phase. To a span of the program's around the run it
+    hands on what is noted on the current span, and it is sampled as that one is.
+    """
+
+    _ours: tuple[int, int, Context]  # trace id, span id, and the context around
 
     def get_span_context(self) -> SpanContext:
-        trace_id, span_id, sampled = self._ours
-        return SpanContext(trace_id, span_id, is_remote=False, trace_flags=_SAMPLED if sampled else _DROPPED)
+        trace_id, span_id, _ = self._ours
+        around = self._around().get_span_context()
+        flags = around.trace_flags if around.is_valid else _SAMPLED
+        return SpanContext(trace_id, span_id, is_remote=False, trace_flags=flags)
+
+    def _around(self) -> Span:
+        span = self._ours[2].get(_SPAN_KEY)
+        while type(span) is _Here:
+            span = span._ours[2].get(_SPAN_KEY)  # noqa: SLF001 - our own class
+        return span if isinstance(span, Span) else trace.INVALID_SPAN
+
+    def is_recording(self) -> bool:
+        return self._around().is_recording()
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        self._around().set_attributes(attributes)
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        self._around().set_attribute(key, value)
+
+    def add_event(self, name: str, attributes: Any = None, timestamp: int | None = None) -> None:
+        self._around().add_event(name, attributes, timestamp)
+
+    def add_link(self, context: SpanContext, attributes: Any = None) -> None:
+        self._around().add_link(context, attributes)
+
+    def record_exception(
+        self, exception: BaseException, attributes: Any = None, timestamp: int | None = None, escaped: bool = False
+    ) -> None:
+        self._around().record_exception(exception, attributes, timestamp, escaped)
+
+    def set_status(self, status: Any, description: str | None = None) -> None:
+        self._around().set_status(status, description)
+
+    def update_name(self, name: str) -> None:
+        self._around().update_name(name)
 
     def __repr__(self) -> str:
         return f"NonRecordingSpan({self.get_span_context()!r})"
@@ -96,11 +133,11 @@ def run_context(trace_id: int, name: str, attributes: Mapping[str, Any]) -> Cont
     return context
 
 
-def attach(trace_id: int, span_id: int, *, sampled: bool = True, base: Context | None = None) -> Token[Context]:
+def attach(trace_id: int, span_id: int, *, base: Context | None = None) -> Token[Context]:
     """Make our span the current one for OpenTelemetry; the result goes to `detach`."""
     here = _new_here(_Here)  # past an __init__ that would want the context now
-    here._ours = (trace_id, span_id, sampled)  # noqa: SLF001 - our own class
     around = _get()
+    here._ours = (trace_id, span_id, around)  # noqa: SLF001 - our own class
     context = Context(around if base is None else base)
     dict.__setitem__(context, _SPAN_KEY, here)  # it is nobody else's yet
     try:

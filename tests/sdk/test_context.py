@@ -9,6 +9,9 @@ from generating import Calls, CallsAsync, decoded, expected, run
 from langfuse import Langfuse, get_client, observe, propagate_attributes
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from pocketflow import AsyncFlow, Flow, Node
 
 from pocketflow_tracing import current_trace_id, flush, trace_attributes, trace_flow
@@ -145,3 +148,35 @@ def test_a_function_around_flows_is_the_root_of_generations(keys, collector):
     assert (("answer", "generation", expected(Calls())),) == collector.tree()
     assert {"s"} == {span.attributes["session.id"] for span in collector.spans()}
     assert ["answer"] == roots(collector)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_what_a_node_notes_on_the_span_around_reaches_it(rate, records):
+    """Attributes and events that user code sets on the current span go to the program's own span around the run, as untraced."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(sampler=ParentBased(TraceIdRatioBased(rate)))
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = provider.get_tracer("theirs")
+
+    class Notes(Node):
+        def exec(self, prep_res):
+            span = trace.get_current_span()
+            span.set_attribute("documents", 3)
+            span.set_attributes({"more": True})
+            span.add_event("cache miss")
+            with tracer.start_as_current_span("query"):
+                return span.is_recording()
+
+        def post(self, shared, prep_res, exec_res):
+            shared["recording"] = exec_res
+
+    shared = {}
+    with tracer.start_as_current_span("request"):
+        trace_flow(Flow(start=Notes())).run(shared)
+    finished = {span.name: span for span in exporter.get_finished_spans()}
+    assert shared["recording"] is (rate == 1.0)
+    assert sorted(finished) == (["query", "request"] if rate == 1.0 else [])
+    if finished:
+        request = finished["request"]
+        assert dict(request.attributes) == {"documents": 3, "more": True}
+        assert [event.name for event in request.events] == ["cache miss"]
