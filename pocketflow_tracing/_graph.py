@@ -5,6 +5,8 @@ Only `frameworks._look` knows PocketFlow's attributes; this module looks at node
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from ._state import key_text
@@ -36,7 +38,7 @@ class FlowPicture:
         prefix: of the ids of its nodes.
     """
 
-    __slots__ = ("counts", "edges", "id", "ids", "name", "nodes", "prefix", "start")
+    __slots__ = ("counts", "edges", "id", "ids", "name", "nodes", "places", "prefix", "start")
 
     def __init__(self, flow_id: str, name: str, prefix: str) -> None:
         self.id = flow_id
@@ -44,11 +46,10 @@ class FlowPicture:
         self.prefix = prefix
         self.start: str | None = None
         self.ids: dict[int, tuple[str, str]] = {}  # by id of the place: id and name of the node there
+        self.places: list[Any] = []  # so that their ids stay their own
         self.counts: dict[str, int] = {}  # nodes by class
-        self.nodes: list[
-            tuple[str, str, str, bool, Any]
-        ] = []  # id, name, class, is it a flow, place (so that its id stays its own)
-        self.edges: list[tuple[str, Any, str]] = []  # from, action, to
+        self.nodes: dict[str, tuple[str, str, bool]] = {}  # by id: name, class, whether it is a flow
+        self.edges: dict[tuple[str, str, str], None] = {}  # from, action, to
 
     def add(self, place: Any, cls: str, is_flow: bool) -> str:
         """Give a node its id and its name."""
@@ -56,8 +57,15 @@ class FlowPicture:
         name = cls if count == 1 else f"{cls}#{count}"
         node_id = self.prefix + name
         self.ids[id(place)] = (node_id, name)
-        self.nodes.append((node_id, name, cls, is_flow, place))
+        self.places.append(place)
+        self.nodes[node_id] = (name, cls, is_flow)
         return node_id
+
+    def let_go(self) -> None:
+        """Forget the user's objects; what has been drawn stays, and is drawn over when the flow runs again."""
+        self.ids.clear()
+        self.places.clear()
+        self.counts.clear()
 
     def plain(self) -> dict[str, Any]:
         """The flow as a record holds it."""
@@ -67,7 +75,7 @@ class FlowPicture:
             "start": self.start,
             "nodes": [
                 {"id": node_id, "name": name, "kind": "flow" if is_flow else "node", "class": cls}
-                for node_id, name, cls, is_flow, _ in list(self.nodes)
+                for node_id, (name, cls, is_flow) in list(self.nodes.items())
             ],
             "edges": [{"from": one, "action": action, "to": other} for one, action, other in list(self.edges)],
         }
@@ -87,41 +95,54 @@ class Graph:
         looking: at the framework's nodes.
     """
 
-    __slots__ = ("_flow_ids", "_keep", "_looking", "_names", "flows")
+    __slots__ = ("_flow_ids", "_looking", "_names", "_open", "flows")
 
     def __init__(self, looking: Looking) -> None:
         self._looking = looking
-        self._flow_ids: dict[int, str] = {}  # by id of the place: a flow that runs on its own
-        self._keep: list[object] = []  # their places, so that their ids stay theirs
+        self._flow_ids: dict[int, tuple[str, Callable[[], Any]]] = {}  # by id of the place: flows that run on their own
+        self._open = 0  # flows and passes that are running
         self._names: dict[str, int] = {}  # flows that run on their own, by name
         self.flows: dict[str, FlowPicture] = {}
 
     def root_flow(self, flow: Any, name: str) -> str:
-        """The id of a flow that is run on its own (not as a node of another), walking it the first time."""
+        """The id of a flow that is run on its own (not as a node of another), which is walked now."""
         place = self._looking.place(flow)
-        flow_id = self._flow_ids.get(id(place))
-        if flow_id is None:
-            if len(self._flow_ids) >= MAX_FLOWS:
+        flow_id, known = self._flow_ids.get(id(place), ("", _nobody))
+        if known() is None or self._looking.place(known()) is not place:
+            if sum(self._names.values()) >= MAX_FLOWS:
                 return name  # a program that builds a flow for every item: those beyond share one picture
             count = self._names[name] = self._names.get(name, 0) + 1
-            flow_id = self._flow_ids[id(place)] = name if count == 1 else f"{name}#{count}"
-            self._keep.append(place)
-            self.add_flow(flow, flow_id, name)
+            flow_id = name if count == 1 else f"{name}#{count}"
+            self._flow_ids[id(place)] = flow_id, _weak(flow)
+        self.add_flow(flow, flow_id, name)
         return flow_id
+
+    def opened(self) -> None:
+        """Note that a flow, or a pass of one, begins."""
+        self._open += 1
+
+    def closed(self) -> None:
+        """Note that it has ended; with the last one the user's objects are let go, as they would be without us."""
+        self._open -= 1
+        if self._open <= 0:
+            for picture in self.flows.values():
+                picture.let_go()
 
     def add_flow(self, flow: Any, flow_id: str, name: str) -> None:
         """Walk a flow and the flows nested in it, breadth first, naming each node by its class and place."""
         pending = [(flow, flow_id, name)]
         while pending:
             flow, flow_id, name = pending.pop(0)
-            if flow_id not in self.flows:
-                picture = self._picture(flow_id, name)
+            picture = self._picture(flow_id, name)
+            if not picture.ids:  # new, or to be looked at again after its objects were let go
                 start = self._looking.start(flow)
                 if start is not None:
                     pending += self._walk(picture, start)
 
     def _picture(self, flow_id: str, name: str) -> FlowPicture:
-        picture = self.flows[flow_id] = FlowPicture(flow_id, name, f"{flow_id}/" if self.flows else "")
+        picture = self.flows.get(flow_id)
+        if picture is None:
+            picture = self.flows[flow_id] = FlowPicture(flow_id, name, f"{flow_id}/" if self.flows else "")
         return picture
 
     def _walk(self, picture: FlowPicture, start: Any) -> list[tuple[Any, str, str]]:
@@ -147,7 +168,7 @@ class Graph:
                     queue.append((successor, below_id, below, its_class, is_nested))
                 else:
                     continue
-                edges.append((node_id, action if type(action) is str else key_text(action), below_id))
+                edges[node_id, action if type(action) is str else key_text(action), below_id] = None
         return nested
 
     def locate(self, flow_id: str, node: Any) -> tuple[str, str]:
@@ -156,9 +177,7 @@ class Graph:
         Beyond the limit of nodes, those of one class share a name that the graph does not show.
         """
         place = self._looking.place(node)
-        picture = self.flows.get(flow_id)
-        if picture is None:
-            picture = self._picture(flow_id, flow_id)
+        picture = self._picture(flow_id, flow_id)
         known = picture.ids.get(id(place))
         if known is None:
             _, cls, is_flow = self._looking.look(node)
@@ -171,3 +190,14 @@ class Graph:
     def plain(self) -> dict[str, Any]:
         """The graph as a record holds it."""
         return {"flows": [flow.plain() for flow in list(self.flows.values())]}
+
+
+def _weak(flow: Any) -> Callable[[], Any]:
+    try:
+        return weakref.ref(flow)
+    except TypeError:  # __slots__ without a place for it
+        return lambda: flow
+
+
+def _nobody() -> None:
+    return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _log
 from ._threads import Wake
@@ -16,7 +16,7 @@ from ._threads import Wake
 if TYPE_CHECKING:
     from .recorder import Run, Span
 
-__all__ = ["Marker", "SpanQueue"]
+__all__ = ["Begun", "Marker", "SpanQueue"]
 
 
 class Marker:
@@ -34,8 +34,16 @@ class Marker:
         self.delivered = False
 
 
+class Begun(NamedTuple):
+    """A span that has begun, or an attempt that has failed and may be saved yet."""
+
+    span: Span
+
+
 class SpanQueue:
-    """Spans, functions that give the record of a foreign span, and markers, in the order in which they came.
+    """Complete spans, spans that have begun, functions that give the record of a foreign span, and markers, as they came.
+
+    A span that has begun stands here as `Begun`, and is passed over if it is complete by the time it is taken: it comes again.
 
     Args:
         rouse: wakes the worker (or starts it); called by the first item after `idle` was set.
@@ -61,11 +69,11 @@ class SpanQueue:
         return len(self._items)
 
     def put(self, span: Span) -> None:
-        """Append a span, and make room when there are too many or too large ones."""
+        """Append a complete span, and make room when there are too many or too large ones."""
         items = self._items
         items.append(span)
         weight = span.weight
-        if weight and span.complete:  # counted once, though it may stand here twice: begun and complete
+        if weight:
             self._bytes += weight
             if self._bytes > self.most_bytes:
                 self._make_room()
@@ -74,8 +82,12 @@ class SpanQueue:
         if self.idle:
             self._rouse()
 
-    def put_other(self, item: Callable[[], Any] | Marker) -> None:
-        """Append what is no span of ours: a function that gives (run, sink, record), or a marker."""
+    def put_begun(self, span: Span) -> None:
+        """Append a span that is not complete."""
+        self.put_other(Begun(span))
+
+    def put_other(self, item: Begun | Callable[[], Any] | Marker) -> None:
+        """Append what is no complete span of ours; a function gives (run, sink, record)."""
         self._items.append(item)
         if self.idle:
             self._rouse()
@@ -95,7 +107,12 @@ class SpanQueue:
                 if type(item) is Marker:
                     marker = item
                     break
-                if not callable(item):
+                if type(item) is Begun:
+                    item = item.span
+                    if item.complete or item.run.dropped:
+                        continue
+                    item.run.seen = True
+                elif not callable(item):
                     if item.run.dropped:
                         self._pass_over(item)
                         continue
@@ -148,7 +165,7 @@ class SpanQueue:
         items = self._items
         for _ in range(len(items)):  # other threads go on appending on the right
             item = items.popleft()
-            if callable(item) or type(item) is Marker or not item.run.dropped:
+            if callable(item) or type(item) in {Marker, Begun} or not item.run.dropped:
                 kept.append(item)
             else:
                 self._pass_over(item)
@@ -164,7 +181,7 @@ class SpanQueue:
 
     def _remove_newest(self) -> None:
         item = self._items.pop()
-        if callable(item) or type(item) is Marker or item.parent is None or item.kind in {"flow", "node"}:
+        if callable(item) or type(item) in {Marker, Begun} or item.parent is None or item.kind in {"flow", "node"}:
             self._items.append(item)  # what holds the tree together stays
         else:
             item.run.lost += 1

@@ -141,7 +141,7 @@ class Span:
     def announce(self) -> None:
         """Let the sinks know of a span that has begun (or of an attempt that failed and may be saved yet)."""
         if self.run.pipeline.live:
-            self.run.pipeline.enqueue(self)
+            self.run.pipeline.announce(self)
 
     def stop(self, error: BaseException | None) -> None:
         """Note the end: time, status and error; the span is not delivered before `deliver`."""

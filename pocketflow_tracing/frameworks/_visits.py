@@ -48,6 +48,7 @@ class Visit(Scope, Branch):
         visit = run.visits[node_id] = run.visits.get(node_id, 0) + 1
         step = counter.next_step if counter is not None else 1
         if is_flow:
+            run.graph.opened()
             self.flow_id = node_id
             self.next_step = step
             self.attributes = {"node": node_id, "class": class_name(type(node)), "visit": visit}
@@ -110,6 +111,8 @@ class Visit(Scope, Branch):
                 if watched is not None and run.pipeline.inputs:  # what is left of the input is an input
                     self.output["shared"] = watched.picture()
         finally:
+            if self.flow_id is not None:
+                run.graph.closed()
             if self.pictures and watched is not None:
                 run.states.pop(id(watched.shared), None)  # its picture ends with the visit that began it
             if error is None and counter is parent and counter is not None and counter.flow_id is not None:
@@ -152,6 +155,7 @@ class Pass(Scope, Branch):
         self.left = False
         self.token = self.attached = None
         Branch.__init__(self, flow.run, flow, "pass", f"{flow.name}[{index}]")
+        flow.run.graph.opened()
         self.attributes["item"] = index
         self.flow_id = flow.flow_id
         self.next_step = flow.next_step
@@ -173,6 +177,7 @@ class Pass(Scope, Branch):
             if error is None:
                 self.attributes["action"] = action_text(result)
         finally:
+            flow.run.graph.closed()
             self.deliver()
 
 

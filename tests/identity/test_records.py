@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import warnings
+import weakref
 
 import pytest
 from kit import World, use
@@ -680,3 +682,28 @@ def test_an_end_that_was_declared(flavour, records):
         w.run(w.flow(node), {})
     attributes = records.span("Last").attributes
     assert (attributes["action"], "no_successor" in attributes, "successor" in attributes) == ("default", False, False)
+
+
+@FLAVOURS
+def test_nodes_die_when_they_die_untraced(flavour, records):
+    """The record of a run that goes on keeps no flow that has ended in it, and knows it again when it runs once more."""
+    w = world(flavour)
+    gone = []
+
+    @trace_flow(flow_name="main")
+    def main():
+        kept = w.flow(w.node("Kept")())
+        w.run(kept, {})
+        node = w.node("Passing")()
+        weakref.finalize(node, gone.append, "Passing")
+        w.run(w.flow(node), {})
+        del node
+        gc.collect()  # asyncio leaves circles
+        assert gone == ["Passing"]
+        w.run(kept, {})
+
+    main()
+    flows = records.run().graph["flows"]
+    assert [[node["name"] for node in flow["nodes"]] for flow in flows] == [["Kept"], ["Passing"]]
+    kinds = {span.attributes["node"] for span in records.spans(kind="flow")}
+    assert len(kinds) == 2
