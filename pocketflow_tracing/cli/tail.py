@@ -153,4 +153,4 @@ class Follower:
 
 
 def _clock(ns: int, run_id: str) -> Text:
-    return Text(f"{datetime.fromtimestamp(ns / 1e9).astimezone():%H:%M:%S} {run_id[:8]}  ", "dim")
+    return Text.assemble((f"{datetime.fromtimestamp(ns / 1e9).astimezone():%H:%M:%S} {run_id[:8]}  ", "dim"))
