@@ -13,7 +13,7 @@ from rich.text import Text
 from pocketflow_tracing.store import RunFilter, RunRow, Store
 
 from .labels import one_line
-from .output import JsonOption, StoreOption, as_json, console, print_json, store_path
+from .output import JsonOption, StoreOption, as_json, console, print_json, store_path, whole_number
 from .render_tree import TreeOptions, render_run
 from .symbols import symbols_for
 from .words import ago, clean, duration, moment, money, parse_age
@@ -21,6 +21,20 @@ from .words import ago, clean, duration, moment, money, parse_age
 __all__ = ["runs", "show"]
 
 STATUSES = ("running", "interrupted", "success", "recovered", "error", "cancelled")
+_PLAIN_COLUMNS = [
+    "run",
+    "status",
+    "flow",
+    "started",
+    "took",
+    "nodes",
+    "attempts",
+    "tokens",
+    "cost",
+    "session",
+    "user",
+    "error",
+]
 
 
 def runs(
@@ -33,7 +47,7 @@ def runs(
     tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
     since: Annotated[str | None, typer.Option(help="Only runs since: an age (30m, 2h, 7d) or a date.")] = None,
     text: Annotated[str | None, typer.Option(help="Only runs with this in names, errors, inputs or outputs.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many runs.")] = 20,
+    limit: Annotated[int, typer.Option(parser=whole_number(1), metavar="N", help="How many runs.")] = 20,
     json: JsonOption = False,
 ) -> None:
     """List runs, newest first."""
@@ -46,6 +60,7 @@ def runs(
     if json:
         print_json([as_json(run) for run in found])
     elif not out.is_terminal:
+        typer.echo("\t".join(_PLAIN_COLUMNS))
         for run in found:
             typer.echo("\t".join(_plain_row(run)))  # rich would make spaces of the tabs
     elif found:
@@ -57,7 +72,9 @@ def runs(
 
 def show(
     *,
-    run: Annotated[str, typer.Argument(help="The beginning of a run id or trace id, or 'last'.")] = "last",
+    run: Annotated[
+        str, typer.Argument(metavar="[RUN]", help="The beginning of a run id or trace id, or 'last'.")
+    ] = "last",
     store: StoreOption = None,
     io: Annotated[bool, typer.Option("--io", help="Show inputs and outputs.")] = False,
     state: Annotated[bool, typer.Option("--state", help="Show what each visit changed in shared.")] = False,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from typing import Annotated
 
@@ -12,16 +13,31 @@ import typer
 from pocketflow_tracing.store import Store, StoreError, StoreWriter
 
 from .browse import parse_since
-from .output import JsonOption, StoreOption, console, fail, print_json, store_path
+from .output import JsonOption, StoreOption, console, fail, print_json, store_path, whole_number
 from .words import count, size
 
 __all__ = ["prune", "sync"]
 
 
+def _megabytes(text: str | float) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no number.") from None
+    if not 0 <= number < math.inf:
+        raise typer.BadParameter(f"{text} is no size; the least is 0.")
+    return number
+
+
 def prune(
     store: StoreOption = None,
-    keep_runs: Annotated[int | None, typer.Option(min=0, help="Keep this many runs, the newest.")] = None,
-    max_mb: Annotated[float | None, typer.Option(min=0, help="Keep runs of this many megabytes, the newest.")] = None,
+    keep_runs: Annotated[
+        int | None, typer.Option(parser=whole_number(0), metavar="N", help="Keep this many runs, the newest.")
+    ] = None,
+    max_mb: Annotated[
+        float | None,
+        typer.Option(parser=_megabytes, metavar="MB", help="Keep runs of this many megabytes, the newest."),
+    ] = None,
     older_than: Annotated[str | None, typer.Option(help="Remove runs older than an age (12h, 30d) or a date.")] = None,
     json: JsonOption = False,
 ) -> None:

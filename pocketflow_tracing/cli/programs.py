@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pocketflow_tracing._command import command
 from pocketflow_tracing.store import Store
 
 from .output import JsonOption, StoreOption, as_json, console, fail, print_json, store_path
@@ -32,13 +35,31 @@ class ScriptRequest(Exception):  # noqa: N818 - no error: it leaves the command 
         self.module = module
 
     def run(self) -> None:
-        """Run the script with every flow traced."""
+        """Run the script with every flow traced; what it raises is shown as Python shows it, and ends the process."""
         from pocketflow_tracing.runner import run_script
 
-        if self.module:
-            run_script(self.target, self.arguments, module=True)
-        else:
-            run_script(self.target, self.arguments)
+        try:
+            if self.module:
+                run_script(self.target, self.arguments, module=True)
+            else:
+                run_script(self.target, self.arguments)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - Python's own handling, without the frames that are ours
+            sys.exit(_shown(error))
+
+
+def _shown(error: BaseException) -> int:
+    """Show an uncaught exception without the frames above the program's own, and return the exit code."""
+    ours = {str(Path(file)) for file in (__file__, runpy.__file__, Path(__file__).parents[1] / "runner.py")}
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename in {*ours, "<frozen runpy>"}:
+        frames = frames.tb_next
+    if frames is None and isinstance(error, (ImportError, OSError)):  # no line of the program was reached
+        said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+        return fail(f"{said[:1].upper()}{said[1:]}." if isinstance(error, ImportError) else f"{said}.", 2)
+    sys.excepthook(type(error), error.with_traceback(frames), frames)
+    return 1
 
 
 def demo(store: StoreOption = None, json: JsonOption = False) -> None:
@@ -69,8 +90,8 @@ def demo(store: StoreOption = None, json: JsonOption = False) -> None:
         ("runs", "every run in the store"),
         ("run your_script.py", "trace a program of yours as it is"),
     ):
-        command = f"pocketflow-tracing {arguments}{option if not arguments.startswith('run ') else ''}"
-        out.print(f"  {command:<44} {meaning}")
+        typed = f"{command()} {arguments}{option if not arguments.startswith('run ') else ''}"
+        out.print(f"  {typed:<44} {meaning}")
     out.print("Or add one line to your flow:  from pocketflow_tracing import trace_flow;  flow = trace_flow(flow)")
 
 
@@ -88,7 +109,10 @@ def run(
     if module is not None:
         raise ScriptRequest(module, arguments if script is None else [script, *arguments], module=True)
     if script is None:
-        raise typer.Exit(fail("Name a script: pocketflow-tracing run script.py [arguments], or -m module."))
+        raise typer.Exit(fail(f"Name a script: {command()} run script.py [arguments], or -m module.", 2))
+    if script.startswith("-") and not Path(script).exists():
+        where = "POCKETFLOW_TRACE_STORE says where runs are recorded"
+        raise typer.Exit(fail(f"`run` has no option {script}; {where}, and a script's own options follow it.", 2))
     if not Path(script).exists():
-        raise typer.Exit(fail(f"There is no script {script}."))
+        raise typer.Exit(fail(f"There is no script {script}.", 2))
     raise ScriptRequest(script, arguments, module=False)

@@ -13,7 +13,7 @@ from rich.text import Text
 from pocketflow_tracing.store import Changes, RunRow, SpanNode, SpanRow, Store, StoreError
 
 from .labels import label, node_names, one_line
-from .output import StoreOption, as_json, console, print_json, store_path
+from .output import StoreOption, as_json, console, print_json, store_path, whole_number
 from .symbols import Symbols, style_of, symbols_for
 from .words import clean, count, duration
 
@@ -25,7 +25,9 @@ _LOOK_EVERY_S = 0.25
 def tail(
     *,
     store: StoreOption = None,
-    runs: Annotated[int, typer.Option("--runs", "-n", min=0, help="Begin with the last runs.")] = 3,
+    runs: Annotated[
+        int, typer.Option("--runs", "-n", parser=whole_number(0), metavar="N", help="Begin with the last runs.")
+    ] = 3,
     flow: Annotated[str | None, typer.Option(help="Only runs of this flow.")] = None,
     spans: Annotated[bool, typer.Option("--spans", help="Print every span, phases and attempts too.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Print what there is, and leave.")] = False,

@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 import types
+from pathlib import Path
 
 import pytest
 from store.sample import MS, START, agent_run, now_ns, small_run
 
+from pocketflow_tracing.cli.browse import STATUSES
 from pocketflow_tracing.cli.symbols import UNICODE
 from pocketflow_tracing.cli.tail import Follower
 from pocketflow_tracing.store import Store
@@ -38,8 +40,10 @@ def two(write):
 
 class TestRuns:
     def test_in_a_pipe(self, two, command):
-        """A line a run, newest first, tabs between the columns, ids whole, no column ever missing."""
-        rows = [line.split("\t") for line in command("runs").lines]
+        """A heading, a line a run, newest first, tabs between the columns, ids whole, no column ever missing."""
+        heading, *rows = [line.split("\t") for line in command("runs").lines]
+        assert ["run", "status", "flow", "started"] == heading[:4]
+        assert {len(heading)} == {len(row) for row in rows}
         assert [[SECOND, "error", "Beta"], [FIRST, "success", "Alpha"]] == [row[:3] for row in rows]
         assert ["s1", "ada", ""] == rows[1][9:]
         assert ["", "", "ValueError: no ticket"] == rows[0][9:]
@@ -67,6 +71,27 @@ class TestRuns:
         """A wrong option ends with 2 and its name."""
         result = command("runs", *arguments)
         assert (2, True) == (result.code, arguments[0] in result.err)
+
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            (["runs", "--limit", "x"], "--limit: 'x' is no whole number."),
+            (["runs", "--limit", "0"], "--limit: 0 is too little; the least is 1."),
+            (["runs", "--status", "odd"], f"--status: 'odd' is none of {', '.join(STATUSES)}."),
+            (["prune", "--max-mb", "x"], "--max-mb: 'x' is no number."),
+            (["prune"], "say what may stay: --keep-runs, --max-mb or --older-than."),
+            (["ui", "--port", "99999"], "--port: 99999 is too much; the most is 65535."),
+            (["odd"], "No such command 'odd'."),
+            (["run", "--store", "foo.db", "x.py"], "`run` has no option --store; POCKETFLOW_TRACE_STORE says"),
+            (["run"], "Name a script: "),
+        ],
+    )
+    def test_a_wrong_call_is_a_sentence(self, command, arguments, sentence):
+        """Whatever is wrong with a call is one plain line that begins with `Error:`, and exit code 2."""
+        result = command(*arguments)
+        assert (2, "") == (result.code, result.out)
+        assert result.err.startswith(f"Error: {sentence}")
+        assert 1 == len(result.err.splitlines())
 
     def test_on_a_terminal(self, two, path):
         """On a terminal: a heading, short ids, signs besides colours, no line wider than the terminal."""
@@ -113,9 +138,11 @@ class TestStoreFile:
         "arguments", [["runs"], ["show"], ["export"], ["prune", "--keep-runs", "1"], ["tail", "--once"]]
     )
     def test_missing(self, command, path, arguments):
-        """Without a store every reading command says where it looked, and creates nothing."""
+        """Without a store every reading command says where it looked and how to have one, and creates nothing."""
         result = command(*arguments)
-        assert (1, f"Error: There is no trace store at {path}.\n") == (result.code, result.err)
+        assert 1 == result.code
+        assert result.err.startswith(f"Error: There is no trace store at {path}. `")
+        assert " run your_script.py` records there" in result.err
         assert not path.parent.exists()
 
     def test_broken(self, command, path):
@@ -134,7 +161,7 @@ class TestStoreFile:
     def test_a_directory(self, two, command, path, monkeypatch):
         """`--store` takes the directory too, and beats the environment."""
         monkeypatch.setenv("POCKETFLOW_TRACE_STORE", "elsewhere.db")
-        assert 2 == len(command("runs", "--store", str(path.parent)).lines)
+        assert 3 == len(command("runs", "--store", str(path.parent)).lines)
 
     def test_the_default(self, command, tmp_path, monkeypatch):
         """Without any setting the store of the working directory is meant."""
@@ -170,6 +197,12 @@ class TestExport:
             result.code,
             result.err,
         )
+
+    def test_a_page_to_stdout(self, two, command, tmp_path, monkeypatch):
+        """`--html -` writes the page to stdout and no file."""
+        monkeypatch.chdir(tmp_path)
+        assert command("export", "0001", "--html", "-").out.startswith("<!DOCTYPE html>")
+        assert not (tmp_path / "-").exists()
 
 
 class TestPrune:
@@ -297,14 +330,13 @@ class TestRunAndDemo:
     def test_no_script(self, command, calls, arguments):
         """Without a script there is a sentence."""
         result = command(*arguments)
-        assert (1, []) == (result.code, calls)
+        assert (2, []) == (result.code, calls)
         assert "script" in result.err
 
-    def test_what_a_script_raises_is_the_scripts(self, command, monkeypatch, tmp_path):
-        """An exception of the script leaves as it is: Python shows it as always."""
-        (tmp_path / "s.py").write_text("raise ZeroDivisionError('theirs')")
-        with pytest.raises(ZeroDivisionError, match="theirs"):
-            command("run", "s.py")
+    def test_help_after_a_module_is_the_modules(self, command, calls):
+        """`--help` after a module is for the module."""
+        command("run", "-m", "pkg.mod", "--help")
+        assert [("pkg.mod", ["--help"], {"module": True})] == calls
 
     def test_demo(self, write, command, monkeypatch, path):
         """The demo's run is shown, with where it is and what to do next."""
@@ -322,7 +354,7 @@ class TestRunAndDemo:
 
         monkeypatch.setattr(pocketflow_tracing, "demo", fake, raising=False)
         out = command("demo").out
-        for part in ("↻ ResearchAgent", f"The trace is in {path}", "pocketflow-tracing show last --io", "trace_flow"):
+        for part in ("↻ ResearchAgent", f"The trace is in {path}", " show last --io", "trace_flow"):
             assert part in out
         assert "├─ ↻ DecideAction" in out
 
@@ -489,3 +521,32 @@ def on_a_terminal(*arguments: str, columns: int = 100, raw: bool = False, **envi
     assert 0 == process.wait(30)
     text = found.decode().replace("\r\n", "\n")
     return (text if raw else re.sub(r"\x1b\[[0-9;]*m", "", text)).splitlines()
+
+
+class TestCommandToType:
+    """How hints name the command: so that it works where they are read."""
+
+    def hint(self, *program: str, cwd, **environment: str) -> str:
+        """The command that `run` without a script names."""
+        done = subprocess.run(
+            [*program, "run"], capture_output=True, text=True, cwd=cwd, env={**os.environ, **environment}
+        )
+        assert 2 == done.returncode
+        return done.stderr.removeprefix("Error: Name a script: ").partition(" run ")[0]
+
+    def test_on_the_path(self, monkeypatch, tmp_path):
+        """Its name where PATH finds it, its path as short as possible where not."""
+        folder = tmp_path / ".venv" / "bin"
+        folder.mkdir(parents=True)
+        script = folder / "pocketflow-tracing"
+        script.write_text(f"#!{sys.executable}\nfrom pocketflow_tracing.cli import main\nmain()\n")
+        script.chmod(0o755)
+        assert "pocketflow-tracing" == self.hint(str(script), cwd=tmp_path, PATH=f"{folder}:/usr/bin")
+        assert ".venv/bin/pocketflow-tracing" == self.hint(str(script), cwd=tmp_path, PATH="/usr/bin")
+
+    def test_as_a_module(self, tmp_path):
+        """`python -m pocketflow_tracing` where it was started so, with the path of a Python that PATH does not find."""
+        start = [sys.executable, "-m", "pocketflow_tracing"]
+        folder = str(Path(sys.executable).parent)
+        assert "python -m pocketflow_tracing" == self.hint(*start, cwd=tmp_path, PATH=folder)
+        assert f"{sys.executable} -m pocketflow_tracing" == self.hint(*start, cwd=tmp_path, PATH="/nowhere")
