@@ -10,13 +10,14 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from pocketflow_tracing._command import command
 from pocketflow_tracing.store import RunFilter, RunRow, Store
 
 from .labels import one_line
 from .output import JsonOption, StoreOption, as_json, console, print_json, store_path, whole_number
 from .render_tree import TreeOptions, render_run
 from .symbols import symbols_for
-from .words import ago, clean, duration, moment, money, parse_age
+from .words import ago, clean, count, duration, moment, money, parse_age
 
 __all__ = ["runs", "show"]
 
@@ -55,7 +56,9 @@ def runs(
     if status is not None and status not in STATUSES:
         raise typer.BadParameter(f"{status!r} is none of {', '.join(STATUSES)}.", param_hint="--status")
     filters = RunFilter(flow, status, session, user, tag, parse_since(since, now_ns), None, text)
-    found = Store(store_path(store)).runs(filters, limit=limit)
+    source = Store(store_path(store))
+    found = source.runs(filters, limit=limit)
+    waiting = "" if found or filters != RunFilter() else _waiting(source)
     out = console()
     if json:
         print_json([as_json(run) for run in found])
@@ -63,11 +66,13 @@ def runs(
         typer.echo("\t".join(_PLAIN_COLUMNS))
         for run in found:
             typer.echo("\t".join(_plain_row(run)))  # rich would make spaces of the tabs
+        if waiting:
+            console(stderr=True).print(waiting)
     elif found:
         for line in _listing(found, out, now_ns):
             out.print(line)
     else:
-        out.print("No runs match." if filters != RunFilter() else "No runs yet.")
+        out.print("No runs match." if filters != RunFilter() else waiting or "No runs yet.")
 
 
 def show(
@@ -92,6 +97,16 @@ def show(
         return
     out = console()
     out.print(render_run(found, spans, out, TreeOptions(io, state, everything)))
+
+
+def _waiting(source: Store) -> str:
+    """Return a sentence where a store holds only what waits for Langfuse, else ""."""
+    spans = source.outbox().waiting_spans
+    if not spans:
+        return ""
+    waits = count(spans, "span waits", "spans wait")
+    kept = "set POCKETFLOW_TRACE_STORE to a path to have runs here as well"
+    return f"No runs here. {waits} for Langfuse: `{command()} sync` sends them; {kept}."
 
 
 def parse_since(since: str | None, now_ns: int, option: str = "--since") -> int | None:

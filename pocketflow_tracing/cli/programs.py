@@ -69,9 +69,7 @@ def demo(store: StoreOption = None, json: JsonOption = False) -> None:
     path = store_path(store)
     recorded = recording.run_demo(str(path))
     if not recorded:
-        raise typer.Exit(
-            fail("Nothing was recorded: tracing is switched off by POCKETFLOW_TRACING_ENABLED or sampling.")
-        )
+        raise typer.Exit(fail("Nothing was recorded: tracing is switched off by POCKETFLOW_TRACING_ENABLED."))
     source = Store(path)
     found = source.run(recorded)
     spans = source.spans(found.run_id, payload=json)
@@ -83,7 +81,7 @@ def demo(store: StoreOption = None, json: JsonOption = False) -> None:
     out.print()
     out.print(render_run(found, spans, out))
     out.print()
-    out.print(f"The trace is in {path}. Look closer:")
+    out.print(f"The trace is in {path} and nowhere else. Look closer:")
     for arguments, meaning in (
         ("show last --io", "with inputs and outputs"),
         ("show last --state", "with what each node changed in shared"),

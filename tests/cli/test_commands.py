@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import types
 from pathlib import Path
 
 import pytest
-from store.sample import MS, START, agent_run, now_ns, small_run
+from collector import Collector
+from store.sample import MS, START, Run, agent_run, now_ns, small_run
 
+from pocketflow_tracing._command import command as command_to_type
 from pocketflow_tracing.cli.browse import STATUSES
 from pocketflow_tracing.cli.symbols import UNICODE
 from pocketflow_tracing.cli.tail import Follower
-from pocketflow_tracing.store import Store
+from pocketflow_tracing.store import Outbox, OutboxBatch, Store
 
 FIRST, SECOND = "0001" + "a" * 12, "0002" + "a" * 12
 
@@ -249,6 +253,43 @@ class TestTail:
         assert len(said) == len(set(said)) == 10
         assert [] == list(follower.look())
 
+    def test_a_short_run_with_passes(self, write, path):
+        """A run that arrives whole begins with a line too, and each pass of a batch flow has one, with its parameters."""
+        write(small_run(1))
+        follower = Follower(Store(path), UNICODE)
+        list(follower.look())
+        run = Run(2, "All", end_ns=START + 10 * MS)
+        run.span("flow", "All", 0, 10)
+        one = run.span("pass", "All[0]", 0, 5, attributes={"item": 0})
+        run.span("node", "File", 1, 2, one, attributes={"params": {"file": "a.csv"}})
+        write(run)
+        rows = list(follower.look())
+        assert [
+            "▶ All  started",
+            "✓ File  1.0 ms",
+            '✓ All[0] file="a.csv"  5.0 ms',
+            "✓ All  success  10 ms  1 node visit",
+        ] == [line.plain[19:].strip() for _, line in rows]
+        assert ("running", None) == (rows[0][0].status, rows[0][0].end_ns)
+        assert [] == list(follower.look())
+
+    def test_it_waits_for_the_first_run(self, path, tmp_path):
+        """Where there is no store yet, it says that it waits, and for what."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pocketflow_tracing", "tail", "--store", str(path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        limit = threading.Timer(20, process.kill)
+        limit.start()
+        with process:
+            assert f"Waiting for the first run in {path} (Ctrl-C ends it).\n" == process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+            limit.cancel()
+            assert ("", "") == process.communicate(timeout=20)
+        assert 0 == process.returncode
+
     def test_ctrl_c(self, two, path):
         """Ctrl-C ends it with 0 and without a word."""
         process = subprocess.Popen(
@@ -277,6 +318,8 @@ class TestSync:
             from pocketflow_tracing.sinks import langfuse
 
             monkeypatch.setattr(langfuse, "sync", sync)
+            monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", "pk-lf-1")
+            monkeypatch.setenv("LANGFUSE_SECRET_KEY", "sk-lf-1")
             return command("sync", *arguments)
 
         return run
@@ -304,6 +347,46 @@ class TestSync:
         """Whatever goes wrong is one sentence."""
         result = sync(RuntimeError("boom"))
         assert (1, "Error: Nothing could be sent (RuntimeError: boom).\n") == (result.code, result.err)
+
+
+def keep_waiting(path, spans: int, **fields) -> None:
+    """Put spans into the outbox that wait for Langfuse."""
+    with contextlib.closing(Outbox(path)) as outbox:
+        outbox.put(OutboxBatch(1, "https://one.example", "pk-lf-1", spans, b"waits", **fields))
+
+
+class TestWhatWaits:
+    """Spans that wait for Langfuse, in a store that holds no runs."""
+
+    def test_sync_without_keys(self, command, path):
+        """Without keys `sync` says what waits and which keys would send it; where nothing waits, all is done."""
+        assert (0, "") == ((result := command("sync")).code, result.err)
+        keep_waiting(path, 34)
+        result = command("sync")
+        assert (1, "Spans: 0 delivered, 34 waiting, 0 refused, 0 dropped.\n") == (result.code, result.out)
+        keys = "LANGFUSE_SECRET_KEY, LANGFUSE_PUBLIC_KEY=pk-lf-1, LANGFUSE_BASE_URL=https://one.example"
+        said = f"Error: 34 spans wait for Langfuse, but there are no usable keys: set {keys}.\n"
+        assert said == result.err
+
+    def test_sync_says_its_reason_once(self, command, path, monkeypatch):
+        """A server that cannot be reached is said once: the log, which says it too, is not heard."""
+        monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", "pk-lf-1")
+        monkeypatch.setenv("LANGFUSE_SECRET_KEY", "sk-lf-1")
+        monkeypatch.setenv("LANGFUSE_BASE_URL", "http://127.0.0.1:9")
+        with contextlib.closing(Outbox(path)) as outbox:
+            outbox.put(OutboxBatch(1, "http://127.0.0.1:9", "pk-lf-1", 2, b"waits"))
+        done = subprocess.run([sys.executable, "-m", "pocketflow_tracing", "sync"], capture_output=True, text=True)
+        assert 1 == done.returncode
+        assert 1 == done.stderr.count("127.0.0.1:9") == len(done.stderr.splitlines())
+
+    def test_runs(self, command, path):
+        """`runs` says what is there instead of runs, beside the table in a pipe."""
+        keep_waiting(path, 34)
+        result = command("runs")
+        said = f"No runs here. 34 spans wait for Langfuse: `{command_to_type()} sync` sends them; set"
+        assert result.err.startswith(said)
+        assert 1 == len(result.lines)
+        assert on_a_terminal("runs", "--store", str(path), columns=200)[0].startswith("No runs here. 34 spans wait")
 
 
 class TestRunAndDemo:
@@ -365,6 +448,22 @@ class TestRunAndDemo:
         for part in ("├─ ↻ SearchWeb", "✗ exec  attempt 1 of 3", "exec_fallback", "│  │  └─ ✓ exec[2]"):
             assert part in result.out
 
+    def test_the_demo_is_local(self, command, monkeypatch, tmp_path):
+        """With keys, sampling and the store off the demo is recorded all the same, here, and sent nowhere."""
+        monkeypatch.chdir(tmp_path)
+        with Collector() as collector:
+            for name, value in collector.environ.items():
+                monkeypatch.setenv(name, value)
+            monkeypatch.setenv("LANGFUSE_SAMPLE_RATE", "0")
+            monkeypatch.setenv("POCKETFLOW_TRACE_STORE", "off")
+            result = command("demo")
+            assert (0, "") == (result.code, result.err)
+            assert [] == collector.requests
+        where = tmp_path / ".pocketflow" / "traces.db"
+        assert f"The trace is in {where} and nowhere else" in result.out
+        assert 1 == len(Store(where).runs())
+        assert 0 == Store(where).outbox().waiting_spans
+
     def test_the_demo_when_tracing_is_off(self, command, monkeypatch):
         """With tracing switched off the demo says that."""
         monkeypatch.setenv("POCKETFLOW_TRACING_ENABLED", "0")
@@ -411,7 +510,6 @@ class TestDoctor:
     def test_what_stands_in_the_outbox(self, command, monkeypatch, path):
         """Counts, why spans wait, what the server said of refused ones, and spans of another project are told."""
         from pocketflow_tracing.sinks import langfuse
-        from pocketflow_tracing.store import Outbox, OutboxBatch
 
         outbox = Outbox(path)
         ours, other = ("https://one.example", "pk-lf-new"), ("https://one.example", "pk-lf-old")
@@ -427,13 +525,62 @@ class TestDoctor:
         result = command("doctor", "--json")
         told = [(check["name"], check["result"], check["detail"]) for check in json.loads(result.out)["checks"]]
         assert 1 == result.code
-        waits = "10 spans waiting (10 B), 0 delivered, 1 refused, 0 dropped. https://one.example answered 503"
+        waits = "10 spans waiting (10 B), 0 delivered, 1 refused, 0 dropped. Why they wait: https://one.example answered 503"
         said = "https://one.example refused the spans (400): no name"
-        refused = f"1 span set aside, `pocketflow-tracing sync --refused` tries again. {said}"
+        refused = f"1 span set aside; `{command_to_type()} sync --refused` tries again. Langfuse said: {said}"
         settings = "LANGFUSE_PUBLIC_KEY=pk-lf-old and LANGFUSE_BASE_URL=https://one.example"
-        other = f"7 spans wait for another project or server: `sync` sends them with {settings}"
+        other = f"7 spans wait for another project or server: `{command_to_type()} sync` sends them with {settings}"
         expected = [("outbox", "info", waits), ("refused", "failed", refused), ("outbox", "info", other)]
         assert expected == [check for check in told if check[0] in {"outbox", "refused"}]
+
+    @pytest.mark.parametrize(
+        ("environment", "why"),
+        [
+            ({"POCKETFLOW_TRACING_ENABLED": "false"}, "POCKETFLOW_TRACING_ENABLED switches tracing off"),
+            ({"LANGFUSE_SAMPLE_RATE": "0"}, "LANGFUSE_SAMPLE_RATE is 0"),
+            (
+                {"POCKETFLOW_TRACE_STORE": "off"},
+                "there are no usable Langfuse keys, and POCKETFLOW_TRACE_STORE is off",
+            ),
+            (
+                {
+                    "POCKETFLOW_TRACE_STORE": "off",
+                    "LANGFUSE_TRACING_ENABLED": "false",
+                    "LANGFUSE_PUBLIC_KEY": "pk-lf-1",
+                    "LANGFUSE_SECRET_KEY": "sk-lf-1",
+                },
+                "LANGFUSE_TRACING_ENABLED switches Langfuse off, and POCKETFLOW_TRACE_STORE is off",
+            ),
+        ],
+    )
+    def test_nothing_is_recorded(self, command, monkeypatch, environment, why):
+        """Where runs are recorded nowhere, it says so and why; it may be meant, so nothing has failed."""
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        result = command("doctor")
+        assert (0, f"Runs are recorded nowhere: {why}.") == (result.code, result.lines[-1])
+        assert "All is well" not in result.out
+        assert "warning" == self.checks(command("doctor", "--json"))["tracing"]["result"]
+
+    def test_spans_wait_without_keys(self, command, path):
+        """Spans that nothing will send are said at the end too."""
+        keep_waiting(path, 34)
+        result = command("doctor")
+        assert (0, "34 spans wait for Langfuse, but there are no usable keys: nothing sends them.") == (
+            result.code,
+            result.lines[-1],
+        )
+
+    def test_in_a_pipe(self, two, command, path):
+        """Lines are as long as they are and end without blanks; settings that have their default are shown on request."""
+        result = command("doctor")
+        assert "All is well." == result.lines[-1]
+        assert [line.rstrip() for line in result.lines] == result.lines
+        assert any(str(path) in line and "writable, 2 runs" in line for line in result.lines)
+        assert any(line.startswith("POCKETFLOW_TRACE_STORE") for line in result.lines)
+        assert "POCKETFLOW_TRACE_MAX_DEPTH" not in result.out
+        assert f"`{command_to_type()} doctor --all` shows them" in result.out
+        assert "POCKETFLOW_TRACE_MAX_DEPTH" in command("doctor", "--all").out
 
     @pytest.mark.parametrize(("ok", "code"), [(True, 0), (False, 1)])
     def test_with_credentials(self, command, monkeypatch, ok, code):
