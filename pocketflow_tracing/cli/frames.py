@@ -31,7 +31,7 @@ def frame_lines(error: Json, *, everything: bool) -> Iterator[Text]:
     if not everything:
         places = [frame for frame in frames if "line" in frame]
         own = [frame for frame in places if not _is_installed(str(frame["file"]))]
-        yield from (_line(frame) for frame in (own or places)[-1:])
+        yield from (_line(frame, short=True) for frame in (own or places)[-1:])
         return
     yield from (Text(f"  {clean(line)}", "red") for line in str(error.get("message") or "").strip().splitlines()[1:])
     yield from map(_line, frames)
@@ -45,24 +45,24 @@ def frame_lines(error: Json, *, everything: bool) -> Iterator[Text]:
         yield from (_line(frame) for frame in error.get("traceback") or () if isinstance(frame, dict))
 
 
-def _line(frame: dict[str, Json]) -> Text:
+def _line(frame: dict[str, Json], *, short: bool = False) -> Text:
     if "line" not in frame:
         return Text(f"  {clean(str(frame.get('file', '')))}", "dim italic")
     code = f": {frame['code']}" if frame.get("code") else ""
     return Text(
-        f"  {clean(_place(str(frame['file'])))}:{frame['line']} in {clean(str(frame.get('function')))}{clean(code)}",
+        f"  {clean(_place(str(frame['file']), short=short))}:{frame['line']} in {clean(str(frame.get('function')))}{clean(code)}",
         "dim",
     )
 
 
-def _place(file: str) -> str:
-    """Return a file's name as short as it is still found: from here, or from where packages are installed."""
+def _place(file: str, *, short: bool) -> str:
+    """Return a file's name: from here where it is below, else whole, or its last two parts where short is asked for."""
     if _is_installed(file):
         return _INSTALLED.sub("", file, count=1)
     try:
         return str(Path(file).relative_to(Path.cwd()))
     except (ValueError, OSError):
-        return file
+        return "/".join(re.split(r"[\\/]", file)[-2:]) if short else file
 
 
 def _is_installed(file: str) -> bool:

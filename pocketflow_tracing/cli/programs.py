@@ -6,6 +6,7 @@ from __future__ import annotations
 import runpy
 import sys
 from pathlib import Path
+from types import TracebackType
 from typing import Annotated
 
 import typer
@@ -43,23 +44,32 @@ class ScriptRequest(Exception):  # noqa: N818 - no error: it leaves the command 
                 run_script(self.target, self.arguments, module=True)
             else:
                 run_script(self.target, self.arguments)
-        except (SystemExit, KeyboardInterrupt):
+        except SystemExit:
             raise
-        except BaseException as error:  # noqa: BLE001 - Python's own handling, without the frames that are ours
-            sys.exit(_shown(error))
+        except BaseException as error:
+            frames = _of_the_program(error)
+            if frames is None and isinstance(error, (ImportError, OSError)):  # no line of the program was reached
+                sys.exit(fail(_cannot_run(error), 2))
+            # Python shows it and ends as it does for this error; the program, which might look at the hook, is over.
+            hook = sys.excepthook
+            sys.excepthook = lambda kind, value, _: hook(kind, value.with_traceback(frames), frames)
+            raise
 
 
-def _shown(error: BaseException) -> int:
-    """Show an uncaught exception without the frames above the program's own, and return the exit code."""
-    ours = {str(Path(file)) for file in (__file__, runpy.__file__, Path(__file__).parents[1] / "runner.py")}
+def _of_the_program(error: BaseException) -> TracebackType | None:
+    """Return the traceback of an error without the frames above the program's own: ours and those of runpy."""
+    files = {str(Path(file)) for file in (__file__, runpy.__file__, Path(__file__).parents[1] / "runner.py")}
     frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename in {*ours, "<frozen runpy>"}:
+    while frames is not None and frames.tb_frame.f_code.co_filename in {*files, "<frozen runpy>"}:
         frames = frames.tb_next
-    if frames is None and isinstance(error, (ImportError, OSError)):  # no line of the program was reached
-        said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
-        return fail(f"{said[:1].upper()}{said[1:]}." if isinstance(error, ImportError) else f"{said}.", 2)
-    sys.excepthook(type(error), error.with_traceback(frames), frames)
-    return 1
+    return frames
+
+
+def _cannot_run(error: ImportError | OSError) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}."
+    said = str(error)
+    return f"{said[:1].upper()}{said[1:]}."
 
 
 def demo(store: StoreOption = None, json: JsonOption = False) -> None:

@@ -77,9 +77,14 @@ def _hidden(number: int, what: str, symbols: Symbols) -> Text:
 
 
 def _pretty(value: Json, room: int) -> list[str]:
-    flat = json.dumps(value, ensure_ascii=False)
-    if not isinstance(value, (dict, list)) or not value or cell_len(flat) <= room:
-        return [clean(flat)]
+    flat = clean(json.dumps(value, ensure_ascii=False))
+    return [flat] if cell_len(flat) <= room else _opened(value, room)
+
+
+def _opened(value: Json, room: int) -> list[str]:
+    """Return a list or dict on several lines, anything else on one."""
+    if not isinstance(value, (dict, list)) or not value:
+        return [clean(json.dumps(value, ensure_ascii=False))]
     if isinstance(value, dict):
         entries = [_entry(f"{json.dumps(key, ensure_ascii=False)}: ", inner, room - 2) for key, inner in value.items()]
         opening, closing = "{}"
@@ -97,7 +102,7 @@ def _entry(key: str, value: Json, room: int) -> list[str]:
     first = clean(json.dumps(value, ensure_ascii=False))
     if cell_len(key) + cell_len(first) <= room:
         return [key + first]
-    first, *rest = _pretty(value, room)
+    first, *rest = _opened(value, room)
     return [clean(key) + first, *rest]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -213,13 +214,19 @@ class TestErrors:
         run.span("phase", "Bad.exec_fallback", 9, 10, node, status="error", attributes=fallback, error=again)
         write(run)
 
-    def test_the_last_line_of_the_users(self, write, path, monkeypatch):
-        """Below a failed span stands the last line of its traceback that is the user's, once."""
-        monkeypatch.chdir("/")
-        self.failed(write)
+    def test_the_last_line_of_the_users(self, write, path):
+        """Below a failed span stands the last line of its traceback that is the user's, once; its file from here."""
+        self.failed(
+            write, traceback=[{**frame, "file": f"{Path.cwd()}/src{frame['file']}"} for frame in self.TRACEBACK]
+        )
         lines = picture(path)
-        assert "           app/helper.py:3 in helper: return client.get(x)" == lines[3]
+        assert "           src/app/helper.py:3 in helper: return client.get(x)" == lines[3]
         assert 4 == len(lines)
+
+    def test_a_file_elsewhere(self, write, path):
+        """A file that is not below the working directory is shown with its folder."""
+        self.failed(write)
+        assert "           app/helper.py:3 in helper: return client.get(x)" == picture(path)[3]
 
     def test_all_lines(self, write, path):
         """With inputs and outputs all of the traceback is shown, the whole message, and what caused the error."""
@@ -316,6 +323,13 @@ class TestValues:
         assert '     {"rows": [[1, 2, 3], [1, 2, 3], [1, 2, 3], [1, 2, 3]],' == lines[0]
         assert 9 >= len(lines)
         assert value == json.loads("".join(lines))
+
+    def test_a_key_and_its_value_stand_on_one_line_or_are_opened(self, write, path):
+        """What fits on a line without its key, but not with it, is opened, not broken."""
+        lines = self.shown(write, path, {"shared": {"sources": ["a" * 20, "b" * 20]}, "x": 1})
+        assert ['{"shared": {', '"sources": [', f'"{"a" * 20}", "{"b" * 20}"', "]", "},"] == [
+            line.strip() for line in lines[:5]
+        ]
 
     def test_each_key_has_its_lines(self, write, path):
         """A long value does not hide the one that follows it."""

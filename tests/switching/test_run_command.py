@@ -64,14 +64,17 @@ def test_a_script_is_named_as_it_was_typed(script, python):
     assert f"app/script.py {script}\nstill there\n" == plain.stdout == traced.stdout
 
 
-@pytest.mark.parametrize("code", ["def f():\n    1 / 0\nf()\n", "raise SystemExit('no')", "1 +\n", "import nowhere\n"])
+@pytest.mark.parametrize(
+    "code",
+    ["def f():\n    1 / 0\nf()\n", "raise SystemExit('no')", "1 +\n", "import nowhere\n", "raise KeyboardInterrupt\n"],
+)
 def test_what_a_program_raises_is_shown_as_python_shows_it(code, script, python):
     """A traceback holds no frame of ours or of runpy: it is the text that `python script.py` prints."""
     script.write_text(code)
     plain, traced = (
         python(*start, str(script), "x", check=False) for start in ((), ("-m", "pocketflow_tracing", "run"))
     )
-    assert (1, plain.stderr) == (traced.returncode, traced.stderr)
+    assert (plain.returncode, plain.stderr) == (traced.returncode, traced.stderr)
 
 
 def test_a_folder_runs_as_under_python(script, python):
