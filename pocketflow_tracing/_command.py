@@ -12,6 +12,13 @@ _NAME = "pocketflow-tracing"
 
 def command() -> str:
     """Return the command as it can be typed here: its name where PATH finds it, else its path, else `python -m`."""
+    try:
+        return _command()
+    except OSError:  # the working directory was removed
+        return _NAME
+
+
+def _command() -> str:
     import shlex  # noqa: PLC0415 - not for programs that are told nothing
     import shutil  # noqa: PLC0415
 

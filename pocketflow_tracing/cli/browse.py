@@ -78,7 +78,10 @@ def runs(
 def show(
     *,
     run: Annotated[
-        str, typer.Argument(metavar="[RUN]", help="The beginning of a run id or trace id, or 'last'.")
+        str,
+        typer.Argument(
+            metavar="RUN", show_default=False, help="The beginning of a run id or trace id; default: the last run."
+        ),
     ] = "last",
     store: StoreOption = None,
     io: Annotated[bool, typer.Option("--io", help="Show inputs and outputs.")] = False,

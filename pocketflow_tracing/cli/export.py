@@ -20,7 +20,10 @@ __all__ = ["export"]
 
 def export(
     run: Annotated[
-        str, typer.Argument(metavar="[RUN]", help="The beginning of a run id or trace id, or 'last'.")
+        str,
+        typer.Argument(
+            metavar="RUN", show_default=False, help="The beginning of a run id or trace id; default: the last run."
+        ),
     ] = "last",
     store: StoreOption = None,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="One line a span instead of one document.")] = False,

@@ -615,7 +615,9 @@ def test_version_and_help(command):
     """`--version` and `--help` answer; so does `python -m pocketflow_tracing`."""
     assert command("--version").out.startswith("pocketflow-tracing ")
     for name in ("demo", "runs", "show", "tail", "export", "prune", "sync", "doctor", "run"):
-        assert 0 == command(name, "--help").code
+        result = command(name, "--help")
+        assert 0 == result.code
+        assert not [sign for sign in ("<bool>", "╭") if sign in result.out]
     answer = subprocess.run(
         [sys.executable, "-m", "pocketflow_tracing", "--version"], capture_output=True, text=True, check=True
     )
@@ -690,6 +692,16 @@ class TestCommandToType:
         script.chmod(0o755)
         assert "pocketflow-tracing" == self.hint(str(script), cwd=tmp_path, PATH=f"{folder}:/usr/bin")
         assert ".venv/bin/pocketflow-tracing" == self.hint(str(script), cwd=tmp_path, PATH="/usr/bin")
+
+    def test_in_a_folder_that_is_gone(self, tmp_path, monkeypatch):
+        """Where the working directory was removed, there is still a name to say."""
+        gone = tmp_path / "gone"
+        gone.mkdir()
+        monkeypatch.chdir(gone)
+        gone.rmdir()
+        monkeypatch.setattr(sys, "argv", ["program.py"])
+        monkeypatch.setenv("PATH", "/nowhere")
+        assert "pocketflow-tracing" == command_to_type()
 
     def test_as_a_module(self, tmp_path):
         """`python -m pocketflow_tracing` where it was started so, with the path of a Python that PATH does not find."""
