@@ -9,14 +9,16 @@ logger = logging.getLogger("pocketflow_tracing")
 # No NullHandler: without one, Python's last resort shows warnings on stderr in programs that configured no logging,
 # and "half of your credentials is missing" must be seen exactly there.
 
+_NAME = "pocketflow-tracing: "  # programs show warnings without the logger they come from
 _said: set[str] = set()
 
 
 def warn_once(message: str) -> None:
-    """Log a warning the first time it is said in this process."""
+    """Log a warning the first time it is said in this process; it begins with the package's name."""
     if message not in _said:
         _said.add(message)
-        logger.warning("%s", _clean(message))
+        said = message if message.startswith(_NAME) else f"{_NAME}{message}"
+        logger.warning("%s", _clean(said))
 
 
 def debug_line(message: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import _log
+from ._command import command
 from .capture import Capture
 from .config import TracingConfig
 from .delivery import delivery
@@ -31,8 +32,7 @@ class Pipeline:
 
     def __init__(self, config: TracingConfig) -> None:
         self.config = config = config.resolved()
-        for problem in config.problems():
-            _log.warn_once(problem)
+        problems = config.problems()
         self.debug = config.debug
         if self.debug:
             _log.show_debug_lines()
@@ -61,6 +61,8 @@ class Pipeline:
         self.enabled = config.enabled
         if self.enabled:
             self._open_sinks()
+        for problem in problems:
+            _log.warn_once(f"{problem}{self._instead(problem)}")
         self.enabled = bool(self.sinks)
         opened: tuple[LocalSink | LangfuseSink, ...] = self.sinks
         for sink in opened:
@@ -78,13 +80,18 @@ class Pipeline:
         """Whether the run with this trace id is kept."""
         return trace_id % _FULL_RATE < self._sample_bound
 
+    def _instead(self, problem: str) -> str:
+        """Say where runs go when a problem keeps them from Langfuse."""
+        if not problem.endswith("Nothing is sent to Langfuse."):
+            return ""
+        return f" Runs are recorded in {self.config.store}." if self.local else " Runs are recorded nowhere."
+
     def _open_sinks(self) -> None:
         config = self.config
         path = config.store_path()
         automatic = config.store == "auto"
         config.store = path or "off"  # absolute from now on: the program may change its directory
-        off = _switched_off("LANGFUSE_TRACING_ENABLED") or _switched_on("OTEL_SDK_DISABLED")
-        if config.has_langfuse and not off:
+        if config.has_langfuse and langfuse_switch() is None:
             from .sinks import langfuse  # noqa: PLC0415 - httpx and the protobuf messages only where Langfuse is used
 
             self.langfuse = langfuse.open_sink(config)
@@ -94,7 +101,7 @@ class Pipeline:
         if path is not None and (self.langfuse is None or not automatic):
             if automatic and not config.langfuse_public_key and not config.langfuse_secret_key:
                 _log.warn_once(
-                    f"No Langfuse keys are set, so runs are recorded in {path}; `pocketflow-tracing show last` shows "
+                    f"No Langfuse keys are set, so runs are recorded in {path}; `{command()} show last` shows "
                     "the newest. Setting POCKETFLOW_TRACE_STORE silences this line."
                 )
             from .sinks import local  # noqa: PLC0415 - sqlite3 only where the store is used
@@ -109,6 +116,13 @@ class Pipeline:
         if not self.sinks:
             return "nothing to trace to: no Langfuse credentials, and the store is off"
         return "initialised: " + ", ".join(sink.describe() for sink in self.sinks)
+
+
+def langfuse_switch() -> str | None:
+    """The variable that switches sending to Langfuse off, None where none does."""
+    if _switched_off("LANGFUSE_TRACING_ENABLED"):
+        return "LANGFUSE_TRACING_ENABLED"
+    return "OTEL_SDK_DISABLED" if _switched_on("OTEL_SDK_DISABLED") else None
 
 
 def _switched_off(name: str) -> bool:

@@ -18,20 +18,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     Args:
         argv: the arguments, without the program's name; None for those of the process.
     """
+    import typer
+
+    from pocketflow_tracing._command import command
     from pocketflow_tracing.store import StoreError
 
     from .app import app
-    from .output import fail
+    from .output import UsageError, fail, usage
     from .programs import ScriptRequest
 
     hook = sys.excepthook
     try:
-        app(args=None if argv is None else list(argv), prog_name="pocketflow-tracing")
+        # not "standalone": typer would draw its own boxes around errors
+        code = app(args=_arguments(sys.argv[1:] if argv is None else argv), prog_name=command(), standalone_mode=False)
+        sys.exit(code or 0)
     except ScriptRequest as request:
         script = request
+    except UsageError as error:
+        sys.exit(usage(error))
     except StoreError as error:
-        sys.exit(fail(str(error)))
-    except KeyboardInterrupt:
+        sys.exit(fail(_with_next_step(str(error))))
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
@@ -42,3 +49,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.excepthook = hook  # typer sets its own
     # Outside all of the above: what a script raises is shown as Python shows it.
     script.run()
+
+
+def _arguments(argv: Sequence[str]) -> list[str]:
+    """Return the arguments with what follows a module marked as the module's own, `--help` included."""
+    arguments = list(argv)
+    if arguments[:2] == ["run", "-m"]:
+        arguments.insert(3, "--")
+    return arguments
+
+
+def _with_next_step(sentence: str) -> str:
+    if not sentence.startswith("There is no trace store"):
+        return sentence
+    from pocketflow_tracing._command import command
+
+    return f"{sentence} `{command()} run your_script.py` records there, `{command()} demo` shows how it looks."

@@ -15,9 +15,10 @@ __all__ = ["app"]
 app = typer.Typer(
     name="pocketflow-tracing",
     help="See what your PocketFlow runs did: every node, attempt, input, output and decision.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain text: no boxes in a pipe, no types on flags
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(programs.demo)
@@ -43,8 +44,11 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[
+    context: typer.Context,
+    _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
     ] = False,
 ) -> None:
     """See what your PocketFlow runs did: every node, attempt, input, output and decision."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())

@@ -10,17 +10,32 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from pocketflow_tracing._command import command
 from pocketflow_tracing.store import RunFilter, RunRow, Store
 
 from .labels import one_line
-from .output import JsonOption, StoreOption, as_json, console, print_json, store_path
+from .output import JsonOption, StoreOption, as_json, console, print_json, store_path, whole_number
 from .render_tree import TreeOptions, render_run
 from .symbols import symbols_for
-from .words import ago, clean, duration, moment, money, parse_age
+from .words import ago, clean, count, duration, moment, money, parse_age
 
 __all__ = ["runs", "show"]
 
 STATUSES = ("running", "interrupted", "success", "recovered", "error", "cancelled")
+_PLAIN_COLUMNS = [
+    "run",
+    "status",
+    "flow",
+    "started",
+    "took",
+    "nodes",
+    "attempts",
+    "tokens",
+    "cost",
+    "session",
+    "user",
+    "error",
+]
 
 
 def runs(
@@ -33,7 +48,7 @@ def runs(
     tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
     since: Annotated[str | None, typer.Option(help="Only runs since: an age (30m, 2h, 7d) or a date.")] = None,
     text: Annotated[str | None, typer.Option(help="Only runs with this in names, errors, inputs or outputs.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many runs.")] = 20,
+    limit: Annotated[int, typer.Option(parser=whole_number(1), metavar="N", help="How many runs.")] = 20,
     json: JsonOption = False,
 ) -> None:
     """List runs, newest first."""
@@ -41,23 +56,33 @@ def runs(
     if status is not None and status not in STATUSES:
         raise typer.BadParameter(f"{status!r} is none of {', '.join(STATUSES)}.", param_hint="--status")
     filters = RunFilter(flow, status, session, user, tag, parse_since(since, now_ns), None, text)
-    found = Store(store_path(store)).runs(filters, limit=limit)
+    source = Store(store_path(store))
+    found = source.runs(filters, limit=limit)
+    waiting = "" if found or filters != RunFilter() else _waiting(source)
     out = console()
     if json:
         print_json([as_json(run) for run in found])
     elif not out.is_terminal:
+        typer.echo("\t".join(_PLAIN_COLUMNS))
         for run in found:
             typer.echo("\t".join(_plain_row(run)))  # rich would make spaces of the tabs
+        if waiting:
+            console(stderr=True).print(waiting)
     elif found:
         for line in _listing(found, out, now_ns):
             out.print(line)
     else:
-        out.print("No runs match." if filters != RunFilter() else "No runs yet.")
+        out.print("No runs match." if filters != RunFilter() else waiting or "No runs yet.")
 
 
 def show(
     *,
-    run: Annotated[str, typer.Argument(help="The beginning of a run id or trace id, or 'last'.")] = "last",
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", show_default=False, help="The beginning of a run id or trace id; default: the last run."
+        ),
+    ] = "last",
     store: StoreOption = None,
     io: Annotated[bool, typer.Option("--io", help="Show inputs and outputs.")] = False,
     state: Annotated[bool, typer.Option("--state", help="Show what each visit changed in shared.")] = False,
@@ -75,6 +100,16 @@ def show(
         return
     out = console()
     out.print(render_run(found, spans, out, TreeOptions(io, state, everything)))
+
+
+def _waiting(source: Store) -> str:
+    """Return a sentence where a store holds only what waits for Langfuse, else ""."""
+    spans = source.outbox().waiting_spans
+    if not spans:
+        return ""
+    waits = count(spans, "span waits", "spans wait")
+    kept = "set POCKETFLOW_TRACE_STORE to a path to have runs here as well"
+    return f"No runs here. {waits} for Langfuse: `{command()} sync` sends them; {kept}."
 
 
 def parse_since(since: str | None, now_ns: int, option: str = "--since") -> int | None:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len
 from rich.text import Text
 
 from pocketflow_tracing.records import Json
 from pocketflow_tracing.store import SpanRow
 
 from .symbols import Symbols
+from .values import value_lines
 from .words import clean, compact, count
 
 __all__ = ["io_lines", "state_lines"]
 
-_LINES = 12
-"""Lines of one value that are shown, unless everything is asked for."""
-
 
 def io_lines(span: SpanRow, symbols: Symbols, width: int, *, everything: bool) -> Iterator[Text]:
-    """Yield the lines of a span's input and output.
+    """Yield the lines of a span's input and output, its metadata and what was said with its scores.
 
     Args:
         span: with its payload.
@@ -32,7 +29,13 @@ def io_lines(span: SpanRow, symbols: Symbols, width: int, *, everything: bool) -
     """
     for title, value in (("in ", span.input), ("out", span.output)):
         if value is not None:
-            yield from _value_lines(Text(f"{title} ", "dim cyan"), value, symbols, width, everything=everything)
+            yield from value_lines(_dim_title(title), value, symbols, width, everything=everything)
+    if span.metadata:
+        yield from value_lines(_dim_title("meta"), span.metadata, symbols, width, everything=everything)
+    for score in span.scores:
+        if score.get("comment"):
+            said = clean(f"{score.get('name')}: {score['comment']}").splitlines()
+            yield Text.assemble((f"{symbols.score} ", "cyan"), " ".join(said))
 
 
 def state_lines(span: SpanRow, symbols: Symbols, width: int, *, everything: bool) -> Iterator[Text]:
@@ -40,7 +43,7 @@ def state_lines(span: SpanRow, symbols: Symbols, width: int, *, everything: bool
     state = span.state or {}
     for sign, style, values in (("=", "dim", state.get("full")), ("+", "green", state.get("added"))):
         for key, value in (values or {}).items():
-            yield from _value_lines(_title(sign, style, clean(key)), value, symbols, width, everything=everything)
+            yield from value_lines(_title(sign, style, clean(key)), value, symbols, width, everything=everything)
     for key, change in (state.get("changed") or {}).items():
         for step in change.get("inside") or [{"path": [], **change}]:
             yield from _step_lines(clean(key), step, symbols, width, everything=everything)
@@ -61,36 +64,25 @@ def _step_lines(key: str, step: dict[str, Json], symbols: Symbols, width: int, *
         if step.get("removed"):
             yield _title("-", "red", name) + Text(count(step["removed"], "place"), "dim")
         if step.get("added"):
-            yield from _value_lines(_title("+", "green", name), step["added"], symbols, width, everything=everything)
+            yield from value_lines(_title("+", "green", name), step["added"], symbols, width, everything=everything)
     elif step.get("removed") is True:
         yield _title("-", "red", name)
     elif "added" in step:
-        yield from _value_lines(_title("+", "green", name), step["added"], symbols, width, everything=everything)
+        yield from value_lines(_title("+", "green", name), step["added"], symbols, width, everything=everything)
     else:
         title, old, new = _title("~", "yellow", name), compact(step.get("old")), compact(step.get("new"))
         if title.cell_len + cell_len(old) + cell_len(new) + 4 <= width:
-            yield title + Text.assemble((old, "dim"), f" {symbols.arrow} ", new)
+            yield Text.assemble(title, (old, "dim"), f" {symbols.arrow} ", new)
             return
         yield title
-        for sign, value in (("- ", step.get("old")), ("+ ", step.get("new"))):
-            yield from _value_lines(Text(f"  {sign}", "dim"), value, symbols, width, everything=everything)
+        for sign, value in ((" -", step.get("old")), (" +", step.get("new"))):
+            yield from value_lines(_dim_title(sign), value, symbols, width, everything=everything)
+
+
+def _dim_title(title: str) -> Text:
+    # as a span of the text, not as its base style: what is added to it must not be dim
+    return Text.assemble((f"{title} ", "dim cyan"))
 
 
 def _title(sign: str, style: str, name: str) -> Text:
     return Text.assemble((f"{sign} ", style), (name, "bold"), " ")
-
-
-def _value_lines(title: Text, value: Json, symbols: Symbols, width: int, *, everything: bool) -> Iterator[Text]:
-    short = compact(value)
-    if "⏎" not in short and title.cell_len + cell_len(short) <= width:
-        yield title + Text(short)
-        return
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
-    lines = [part for line in clean(text).splitlines() for part in chop_cells(line, max(20, width - 2)) or [""]]
-    shown = lines if everything or len(lines) <= _LINES + 1 else lines[:_LINES]
-    title.rstrip()
-    yield title
-    for line in shown:
-        yield Text(f"  {line}")
-    if len(shown) < len(lines):
-        yield Text(f"  {symbols.more} {len(lines) - len(shown)} more lines (--all shows them)", "dim italic")

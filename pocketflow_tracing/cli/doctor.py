@@ -6,16 +6,18 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import textwrap
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
+from pocketflow_tracing._command import command
 from pocketflow_tracing._version import __version__
 from pocketflow_tracing.store import Store, StoreError, StoreWriter
 
@@ -37,28 +39,36 @@ class Check:
 
     Args:
         name: of the thing.
-        result: "ok", "failed", or "info" where there is nothing to fail.
+        result: "ok", "failed", "warning" where it may be meant so but must be said, "info" where nothing can fail.
         detail: what was found, or what is to be done.
     """
 
     name: str
-    result: Literal["ok", "failed", "info"]
+    result: Literal["ok", "failed", "warning", "info"]
     detail: str
 
 
-def doctor(store: StoreOption = None, json: JsonOption = False) -> None:
+def doctor(
+    store: StoreOption = None,
+    every_setting: Annotated[
+        bool, typer.Option("--all", help="Show the settings that have their default too.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
     """Check versions, settings, the store, and with credentials send one real span to Langfuse."""
     from pocketflow_tracing.config import TracingConfig
 
     config = TracingConfig.from_env()
     path = store_path(store)
-    checks = [*_versions(), *_settings(config), *_store(path), *_outbox(path, config), *_delivery(config)]
+    off = store is None and config.store == "off"
+    stored = [Check("store", "info", "off (POCKETFLOW_TRACE_STORE)")] if off else list(_store(path))
+    checks = [*_versions(), *_settings(config), *stored, *_outbox(path, config), *_delivery(config), *_nowhere(config)]
     failed = sum(check.result == "failed" for check in checks)
     settings = [dict(zip(("name", "env", "value", "source"), row, strict=True)) for row in config.describe()]
     if json:
         print_json({"ok": not failed, "checks": [asdict(check) for check in checks], "settings": settings})
     else:
-        _print(checks, settings)
+        _print(checks, settings, every_setting=every_setting)
     if failed:
         raise typer.Exit(1)
 
@@ -82,8 +92,24 @@ def _settings(config: TracingConfig) -> Iterator[Check]:
         yield Check("settings", "failed", problem)
     if not problems:
         yield Check("settings", "ok", "all of them can be used")
+
+
+def _nowhere(config: TracingConfig) -> Iterator[Check]:
+    """Yield why nothing is recorded, where it is so. It may be meant: it fails nothing, but it is not well either."""
+    from pocketflow_tracing._pipeline import langfuse_switch
+
+    switch = langfuse_switch()
+    reason = ""
     if not config.enabled:
-        yield Check("tracing", "info", "switched off by POCKETFLOW_TRACING_ENABLED")
+        reason = "POCKETFLOW_TRACING_ENABLED switches tracing off"
+    elif config.sample_rate == 0:
+        reason = "LANGFUSE_SAMPLE_RATE is 0"
+    elif config.store == "off" and not config.has_langfuse:
+        reason = "there are no usable Langfuse keys, and POCKETFLOW_TRACE_STORE is off"
+    elif config.store == "off" and switch is not None:
+        reason = f"{switch} switches Langfuse off, and POCKETFLOW_TRACE_STORE is off"
+    if reason:
+        yield Check("tracing", "warning", f"runs are recorded nowhere: {reason}")
 
 
 def _store(path: Path) -> Iterator[Check]:
@@ -122,27 +148,34 @@ def _outbox(path: Path, config: TracingConfig) -> Iterator[Check]:
         return
     waiting = f"{count(counts.waiting_spans, 'span')} waiting ({size(counts.waiting_bytes)})"
     facts = f"{waiting}, {delivered:,} delivered, {counts.refused_spans:,} refused, {counts.dropped_spans:,} dropped"
-    yield Check("outbox", "info", ". ".join((facts, *counts.reasons)))
+    why = f". Why they wait: {'; '.join(counts.reasons)}" if counts.waiting and counts.reasons else ""
+    yield Check("outbox", "info", f"{facts}{why}")
+    if counts.waiting and not config.has_langfuse:
+        spans = count(counts.waiting_spans, "span")
+        yield Check("outbox", "warning", f"{spans} wait for Langfuse, but there are no usable keys: nothing sends them")
     if counts.refused_spans:
         spans = count(counts.refused_spans, "span")
-        said = ". ".join(counts.refusals)
-        yield Check("refused", "failed", f"{spans} set aside, `pocketflow-tracing sync --refused` tries again. {said}")
+        said = f". Langfuse said: {'; '.join(counts.refusals)}" if counts.refusals else ""
+        yield Check("refused", "failed", f"{spans} set aside; `{command()} sync --refused` tries again{said}")
     server = config.resolved().langfuse_host
     for to in counts.destinations:
         if config.has_langfuse and (to.endpoint, to.public_key) != (scan(server), config.langfuse_public_key):
             spans = count(to.spans, "span")
             wanted = f"LANGFUSE_PUBLIC_KEY={to.public_key} and LANGFUSE_BASE_URL={to.endpoint}"
-            yield Check(
-                "outbox", "info", f"{spans} wait for another project or server: `sync` sends them with {wanted}"
-            )
+            said = f"{spans} wait for another project or server: `{command()} sync` sends them with {wanted}"
+            yield Check("outbox", "info", said)
 
 
 def _delivery(config: TracingConfig) -> Iterator[Check]:
-    if not config.has_langfuse:
-        yield Check("langfuse", "info", "no credentials: runs stay in the local store")
-        return
+    from pocketflow_tracing._pipeline import langfuse_switch
     from pocketflow_tracing.sinks import langfuse
 
+    if not config.has_langfuse:
+        yield Check("langfuse", "info", "no usable keys: nothing is sent there")
+        return
+    if (switch := langfuse_switch()) is not None:
+        yield Check("langfuse", "info", f"switched off by {switch}: nothing is sent")
+        return
     began = time.monotonic()
     try:
         answer = langfuse.probe(config)
@@ -150,36 +183,53 @@ def _delivery(config: TracingConfig) -> Iterator[Check]:
         yield Check("langfuse", "failed", f"{type(error).__name__}: {error}")
         return
     took = f"{time.monotonic() - began:.1f} s"
-    link = f" {answer.url}" if answer.url else ""
+    link = f": {answer.url}" if answer.url else ""
     yield Check("langfuse", "ok" if answer.ok else "failed", f"{answer.detail} ({took}){link}")
 
 
-def _print(checks: list[Check], settings: list[dict[str, str]]) -> None:
+def _print(checks: list[Check], settings: list[dict[str, str]], *, every_setting: bool) -> None:
     out = console()
     symbols = symbols_for(out)
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
+    width = max(len(check.name) for check in checks)
     for check in checks:
-        grid.add_row(_sign(check, symbols), Text(check.name, "bold"), Text(clean(check.detail)))
-    out.print(grid)
+        first, *rest = _wrapped(clean(check.detail), out, width + 4)
+        out.print(Text.assemble(_sign(check, symbols), "  ", (check.name.ljust(width), "bold"), "  ", first))
+        for line in rest:
+            out.print(f"{' ' * (width + 5)}{line}")
     out.print()
-    table = Table.grid(padding=(0, 2))
-    for setting in settings:
-        is_default = setting["source"] == "default"
-        table.add_row(
-            Text(setting["env"] or setting["name"], "dim" if is_default else "bold"),
-            Text(clean(setting["value"]), "dim" if is_default else ""),
-            Text(clean(setting["source"]), "dim"),
+    shown = [setting for setting in settings if every_setting or setting["source"] != "default"]
+    names, values = ([clean(s["env"] or s["name"]) for s in shown], [clean(s["value"]) for s in shown])
+    for setting, name, value in zip(shown, names, values, strict=True):
+        style = "dim" if setting["source"] == "default" else "bold"
+        padded = value.ljust(min(40, max(map(len, values))))
+        out.print(
+            Text.assemble(
+                (name.ljust(max(map(len, names))), style), "  ", padded, "  ", (clean(setting["source"]), "dim")
+            )
         )
-    out.print(table)
-    failed = sum(check.result == "failed" for check in checks)
+    if len(shown) < len(settings):
+        hidden = count(len(settings) - len(shown), "setting has its default", "settings have their default")
+        out.print(Text(f"{hidden}; `{command()} doctor --all` shows them.", "dim"))
     out.print()
-    out.print(Text(f"{count(failed, 'check')} failed." if failed else "All is well.", "red" if failed else "green"))
+    out.print(_verdict(checks))
+
+
+def _wrapped(detail: str, out: Console, indent: int) -> list[str]:
+    # In a pipe a line is as long as it is.
+    return textwrap.wrap(detail, max(30, out.width - indent - 1)) or [""] if out.is_terminal else [detail]
+
+
+def _verdict(checks: list[Check]) -> Text:
+    if failed := sum(check.result == "failed" for check in checks):
+        return Text(f"{count(failed, 'check')} failed.", "red")
+    if warnings := [check.detail for check in checks if check.result == "warning"]:
+        return Text(clean(" ".join(f"{said[:1].upper()}{said[1:]}." for said in warnings)), "yellow")
+    return Text("All is well.", "green")
 
 
 def _sign(check: Check, symbols: Symbols) -> Text:
     if check.result == "info":
         return Text("i", "blue")
+    if check.result == "warning":
+        return Text("!", "yellow")
     return symbols.of("success" if check.result == "ok" else "error")

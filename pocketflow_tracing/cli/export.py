@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,12 +19,20 @@ __all__ = ["export"]
 
 
 def export(
-    run: Annotated[str, typer.Argument(help="The beginning of a run id or trace id, or 'last'.")] = "last",
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", show_default=False, help="The beginning of a run id or trace id; default: the last run."
+        ),
+    ] = "last",
     store: StoreOption = None,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="One line a span instead of one document.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", help="Write the run's page as one file that opens in any browser, offline.")
+        Path | None,
+        typer.Option(
+            "--html", help="Write the run's page as one file that opens in any browser, offline; - for stdout."
+        ),
     ] = None,
 ) -> None:
     """Print a run with all its spans as JSON: {"run": …, "spans": […]}."""
@@ -33,7 +42,11 @@ def export(
     if html is not None:
         from pocketflow_tracing.viewer.export import export_html  # noqa: PLC0415 - only this option needs it
 
-        html.write_text(export_html(found, spans), encoding="utf-8")
+        page = export_html(found, spans)
+        if str(html) == "-":
+            sys.stdout.buffer.write(page.encode("utf-8"))
+            return
+        html.write_text(page, encoding="utf-8")
         console(stderr=True).print(f"Wrote the page of run {found.run_id} to {html}.")
         return
     lines = _jsonl(spans) if jsonl else iter([_document(found, spans)])

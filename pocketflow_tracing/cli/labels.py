@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from pocketflow_tracing.records import Json
@@ -12,7 +14,12 @@ from pocketflow_tracing.store import RunRow, SpanNode, SpanRow
 from .symbols import Symbols, style_of
 from .words import clean, compact, count, money
 
-__all__ = ["error_text", "label", "node_names"]
+__all__ = ["error_text", "label", "node_names", "one_line", "params_of"]
+
+_PARAM_CELLS = 30
+"""Of one parameter's value."""
+_PARAMS_CELLS = 60
+"""Of all of them."""
 
 
 def node_names(run: RunRow) -> dict[str, str]:
@@ -40,8 +47,14 @@ def label(node: SpanNode, names: Mapping[str, str], symbols: Symbols) -> Text:
         saved = span.status == "error" and span.attributes.get("level") == "WARNING"
         text.append(f"{sign.plain} ", "yellow" if saved else style_of(span.status))
         _STYLED[span.kind](text, span) if span.kind in _STYLED else text.append(clean(span.name))
+        if span.kind in {"flow", "function", "pass"}:
+            _append_params(text, params_of(node), symbols)
         if span.kind in {"node", "flow", "pass"}:
             _append_decision(text, span.attributes, names, symbols)
+    for score in span.scores:
+        value = score.get("value")
+        shown = f"{value:g}" if isinstance(value, float) else compact(value)
+        text.append(f"  {symbols.score} ", "cyan").append(clean(f"{score.get('name')} {shown}"))
     if (error := error_text(node)) is not None:
         text.append(
             f"  {error}", "red" if span.status == "error" and span.attributes.get("level") != "WARNING" else "yellow"
@@ -64,10 +77,29 @@ def one_line(error: Json) -> str:
     return clean(f"{error.get('type', 'Error')}: {first}" if first else str(error.get("type", "Error")))
 
 
+def params_of(node: SpanNode) -> Mapping[str, Json]:
+    """Return the parameters of a flow or a pass; those of a pass stand on its nodes."""
+    spans = [node.span, *(child.span for child in node.children)] if node.span.kind == "pass" else [node.span]
+    found = next((params for span in spans if (params := span.attributes.get("params"))), None)
+    return found if isinstance(found, dict) else {}
+
+
+def _append_params(text: Text, params: Mapping[str, Json], symbols: Symbols) -> None:
+    said = Text()
+    for key, value in params.items():
+        shown = Text(clean(json.dumps(value, ensure_ascii=False)))
+        shown.truncate(_PARAM_CELLS, overflow="crop")
+        end = symbols.more if cell_len(json.dumps(value, ensure_ascii=False)) > _PARAM_CELLS else ""
+        said.append(f" {clean(str(key))}={shown.plain}{end}")
+        if said.cell_len > _PARAMS_CELLS:
+            said.truncate(_PARAMS_CELLS, overflow="crop")
+            said.append(symbols.more)
+            break
+    text.append(said.plain, "dim")
+
+
 def _flow(text: Text, span: SpanRow) -> None:
     text.append(clean(span.name), "bold")
-    if params := span.attributes.get("params"):
-        text.append(f"  {compact(params)}", "dim")
 
 
 def _node(text: Text, span: SpanRow) -> None:

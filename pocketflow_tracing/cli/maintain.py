@@ -3,25 +3,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import logging
+import math
 import time
-from typing import Annotated
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pocketflow_tracing.store import Store, StoreError, StoreWriter
+from pocketflow_tracing.store import OutboxCounts, Store, StoreError, StoreWriter
 
 from .browse import parse_since
-from .output import JsonOption, StoreOption, console, fail, print_json, store_path
+from .output import JsonOption, StoreOption, console, fail, print_json, store_path, whole_number
 from .words import count, size
+
+if TYPE_CHECKING:
+    from pocketflow_tracing.config import TracingConfig
+    from pocketflow_tracing.sinks.langfuse import SyncReport
 
 __all__ = ["prune", "sync"]
 
 
+def _megabytes(text: str | float) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no number.") from None
+    if not 0 <= number < math.inf:
+        raise typer.BadParameter(f"{text} is no size; the least is 0.")
+    return number
+
+
 def prune(
     store: StoreOption = None,
-    keep_runs: Annotated[int | None, typer.Option(min=0, help="Keep this many runs, the newest.")] = None,
-    max_mb: Annotated[float | None, typer.Option(min=0, help="Keep runs of this many megabytes, the newest.")] = None,
+    keep_runs: Annotated[
+        int | None, typer.Option(parser=whole_number(0), metavar="N", help="Keep this many runs, the newest.")
+    ] = None,
+    max_mb: Annotated[
+        float | None,
+        typer.Option(parser=_megabytes, metavar="MB", help="Keep runs of this many megabytes, the newest."),
+    ] = None,
     older_than: Annotated[str | None, typer.Option(help="Remove runs older than an age (12h, 30d) or a date.")] = None,
     json: JsonOption = False,
 ) -> None:
@@ -58,9 +82,10 @@ def sync(
     from pocketflow_tracing.config import TracingConfig
     from pocketflow_tracing.sinks import langfuse
 
-    path = store_path(store)
+    path, config = store_path(store), TracingConfig.from_env()
     try:
-        report = langfuse.sync(str(path), TracingConfig.from_env(), refused=refused)
+        with _unheard_log(config):
+            report = langfuse.sync(str(path), config, refused=refused) if config.has_langfuse else _kept_back(path)
     except StoreError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever stopped it, the user is owed a sentence
@@ -74,3 +99,28 @@ def sync(
         raise typer.Exit(fail(report.reason))
     if report.waiting:
         raise typer.Exit(1)
+
+
+def _kept_back(path: Path) -> SyncReport:
+    """Report what waits where there are no keys to send it with."""
+    from pocketflow_tracing.sinks.langfuse import SyncReport
+
+    counts = Store(path).outbox() if path.exists() else OutboxCounts()
+    reason = None
+    if counts.waiting:
+        keys = [f"LANGFUSE_PUBLIC_KEY={to.public_key}, LANGFUSE_BASE_URL={to.endpoint}" for to in counts.destinations]
+        spans = count(counts.waiting_spans, "span waits", "spans wait")
+        reason = f"{spans} for Langfuse, but there are no usable keys: set LANGFUSE_SECRET_KEY, {' or '.join(keys)}."
+    return SyncReport(0, counts.waiting_spans, counts.refused_spans, counts.dropped_spans, reason)
+
+
+@contextlib.contextmanager
+def _unheard_log(config: TracingConfig) -> Iterator[None]:
+    # The log would say what the command says itself; debug mode is for hearing it.
+    logger, handler = logging.getLogger("pocketflow_tracing"), logging.NullHandler()
+    if not config.debug:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -17,11 +19,27 @@ from pocketflow_tracing.store import RunRow, SpanRow
 
 from .words import clean
 
-__all__ = ["JsonOption", "StoreOption", "as_json", "console", "fail", "print_json", "store_path"]
+__all__ = [
+    "JsonOption",
+    "StoreOption",
+    "UsageError",
+    "as_json",
+    "console",
+    "fail",
+    "print_json",
+    "store_path",
+    "usage",
+    "whole_number",
+]
+
+UsageError = cast("type[Exception]", typer.BadParameter.__bases__[0])
+"""What typer raises for a wrong call; newer versions keep their click to themselves."""
 
 StoreOption = Annotated[
     Path | None,
-    typer.Option("--store", help="The store file. Default: POCKETFLOW_TRACE_STORE, else .pocketflow/traces.db."),
+    typer.Option(
+        "--store", metavar="FILE", help="The store file. Default: POCKETFLOW_TRACE_STORE, else .pocketflow/traces.db."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -43,10 +61,38 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=True)
 
 
-def fail(message: str) -> int:
-    """Print one sentence on stderr and return the exit code of a failure."""
+def fail(message: str, code: int = 1) -> int:
+    """Print one sentence on stderr and return the exit code: 1 of a failure, 2 of a wrong call."""
     console(stderr=True).print(Text.assemble(("Error: ", "bold red"), clean(message)))
-    return 1
+    return code
+
+
+def usage(error: BaseException) -> int:
+    """Say what is wrong with a call, in one sentence, and return the exit code."""
+    said = error.format_message() if hasattr(error, "format_message") else str(error)
+    said = re.sub(r"^Invalid value(?: for '?([^':]+)'?)?: ", _hint, " ".join(said.split()))
+    return fail(said if said.endswith((".", "?")) else f"{said}.", 2)
+
+
+def _hint(found: re.Match[str]) -> str:
+    return f"{found[1]}: " if found[1] else ""
+
+
+def whole_number(least: int, most: int | None = None) -> Callable[[str | int], int]:
+    """Return what reads an option that takes a whole number, and says in words what is wrong with another one."""
+
+    def read(text: str | int) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise typer.BadParameter(f"{text!r} is no whole number.") from None
+        if number < least:
+            raise typer.BadParameter(f"{number} is too little; the least is {least}.")
+        if most is not None and number > most:
+            raise typer.BadParameter(f"{number} is too much; the most is {most}.")
+        return number
+
+    return read
 
 
 def as_json(row: RunRow | SpanRow) -> dict[str, Any]:

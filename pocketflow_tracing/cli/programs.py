@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from pathlib import Path
+from types import TracebackType
 from typing import Annotated
 
 import typer
 
+from pocketflow_tracing._command import command
 from pocketflow_tracing.store import Store
 
 from .output import JsonOption, StoreOption, as_json, console, fail, print_json, store_path
@@ -32,13 +36,40 @@ class ScriptRequest(Exception):  # noqa: N818 - no error: it leaves the command 
         self.module = module
 
     def run(self) -> None:
-        """Run the script with every flow traced."""
+        """Run the script with every flow traced; what it raises is shown as Python shows it, and ends the process."""
         from pocketflow_tracing.runner import run_script
 
-        if self.module:
-            run_script(self.target, self.arguments, module=True)
-        else:
-            run_script(self.target, self.arguments)
+        try:
+            if self.module:
+                run_script(self.target, self.arguments, module=True)
+            else:
+                run_script(self.target, self.arguments)
+        except SystemExit:
+            raise
+        except BaseException as error:
+            frames = _of_the_program(error)
+            if frames is None and isinstance(error, (ImportError, OSError)):  # no line of the program was reached
+                sys.exit(fail(_cannot_run(error), 2))
+            # Python shows it and ends as it does for this error; the program, which might look at the hook, is over.
+            hook = sys.excepthook
+            sys.excepthook = lambda kind, value, _: hook(kind, value.with_traceback(frames), frames)
+            raise
+
+
+def _of_the_program(error: BaseException) -> TracebackType | None:
+    """Return the traceback of an error without the frames above the program's own: ours and those of runpy."""
+    files = {str(Path(file)) for file in (__file__, runpy.__file__, Path(__file__).parents[1] / "runner.py")}
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename in {*files, "<frozen runpy>"}:
+        frames = frames.tb_next
+    return frames
+
+
+def _cannot_run(error: ImportError | OSError) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}."
+    said = str(error)
+    return f"{said[:1].upper()}{said[1:]}."
 
 
 def demo(store: StoreOption = None, json: JsonOption = False) -> None:
@@ -48,9 +79,7 @@ def demo(store: StoreOption = None, json: JsonOption = False) -> None:
     path = store_path(store)
     recorded = recording.run_demo(str(path))
     if not recorded:
-        raise typer.Exit(
-            fail("Nothing was recorded: tracing is switched off by POCKETFLOW_TRACING_ENABLED or sampling.")
-        )
+        raise typer.Exit(fail("Nothing was recorded: tracing is switched off by POCKETFLOW_TRACING_ENABLED."))
     source = Store(path)
     found = source.run(recorded)
     spans = source.spans(found.run_id, payload=json)
@@ -62,15 +91,15 @@ def demo(store: StoreOption = None, json: JsonOption = False) -> None:
     out.print()
     out.print(render_run(found, spans, out))
     out.print()
-    out.print(f"The trace is in {path}. Look closer:")
+    out.print(f"The trace is in {path} and nowhere else. Look closer:")
     for arguments, meaning in (
         ("show last --io", "with inputs and outputs"),
         ("show last --state", "with what each node changed in shared"),
         ("runs", "every run in the store"),
         ("run your_script.py", "trace a program of yours as it is"),
     ):
-        command = f"pocketflow-tracing {arguments}{option if not arguments.startswith('run ') else ''}"
-        out.print(f"  {command:<44} {meaning}")
+        typed = f"{command()} {arguments}{option if not arguments.startswith('run ') else ''}"
+        out.print(f"  {typed:<44} {meaning}")
     out.print("Or add one line to your flow:  from pocketflow_tracing import trace_flow;  flow = trace_flow(flow)")
 
 
@@ -88,7 +117,10 @@ def run(
     if module is not None:
         raise ScriptRequest(module, arguments if script is None else [script, *arguments], module=True)
     if script is None:
-        raise typer.Exit(fail("Name a script: pocketflow-tracing run script.py [arguments], or -m module."))
+        raise typer.Exit(fail(f"Name a script: {command()} run script.py [arguments], or -m module.", 2))
+    if script.startswith("-") and not Path(script).exists():
+        where = "POCKETFLOW_TRACE_STORE says where runs are recorded"
+        raise typer.Exit(fail(f"`run` has no option {script}; {where}, and a script's own options follow it.", 2))
     if not Path(script).exists():
-        raise typer.Exit(fail(f"There is no script {script}."))
+        raise typer.Exit(fail(f"There is no script {script}.", 2))
     raise ScriptRequest(script, arguments, module=False)

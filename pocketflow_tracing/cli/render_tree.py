@@ -11,7 +11,8 @@ from rich.text import Text
 from pocketflow_tracing.store import RunRow, SpanNode, SpanRow, build_tree
 
 from .details import io_lines, state_lines
-from .labels import label, node_names, one_line
+from .frames import frame_lines
+from .labels import error_text, label, node_names, one_line
 from .symbols import Symbols, style_of, symbols_for
 from .words import clean, count, duration, moment, money
 
@@ -97,20 +98,23 @@ def _lines(
     while pending:
         lead, below, entry = pending.pop()
         if isinstance(entry, Text):
-            yield _Line(Text(lead, "dim") + entry)
+            yield _Line(Text.assemble((lead, "dim"), entry))
             continue
-        yield _Line(Text(lead, "dim") + label(entry, names, symbols), entry.span)
+        yield _Line(Text.assemble((lead, "dim"), label(entry, names, symbols)), entry.span)
         children = list(_children(entry, symbols, everything=options.everything))
         guide = below + (symbols.through if children else symbols.blank)
-        for detail in _details(entry.span, symbols, _width(console) - len(guide), options):
-            yield _Line(Text(guide, "dim") + detail)
+        for detail in _details(entry, symbols, _width(console) - len(guide), options):
+            yield _Line(Text.assemble((guide, "dim"), detail))
         for index, child in reversed(list(enumerate(children))):
             is_last = index == len(children) - 1
             here = symbols.last if is_last else symbols.branch
             pending.append((below + here, below + (symbols.blank if is_last else symbols.through), child))
 
 
-def _details(span: SpanRow, symbols: Symbols, width: int, options: TreeOptions) -> Iterator[Text]:
+def _details(node: SpanNode, symbols: Symbols, width: int, options: TreeOptions) -> Iterator[Text]:
+    span = node.span
+    if error_text(node) is not None:
+        yield from frame_lines(span.error, everything=options.io)
     if options.io:
         yield from io_lines(span, symbols, width, everything=options.everything)
     if options.state:
@@ -119,7 +123,7 @@ def _details(span: SpanRow, symbols: Symbols, width: int, options: TreeOptions) 
 
 def _children(node: SpanNode, symbols: Symbols, *, everything: bool) -> Iterator[SpanNode | Text]:
     """Yield the children to show: of very many, the first, the last and those that failed."""
-    children = node.children
+    children = [child for child in _side_by_side(node.children) if everything or not _only_raises_again(child)]
     items = [child for child in children if "item" in child.span.attributes or child.span.kind == "pass"]
     many, what = (_MANY_ITEMS, "item") if len(items) > len(children) / 2 else (_MANY_NODES, "span")
     if everything or len(children) <= many:
@@ -137,6 +141,31 @@ def _children(node: SpanNode, symbols: Symbols, *, everything: bool) -> Iterator
             yield _more(hidden, what, symbols)
             hidden = []
         yield child
+
+
+def _side_by_side(children: list[SpanNode]) -> list[SpanNode]:
+    """Return the attempts at one item beside each other: parallel ones come in any order."""
+    places: dict[object, int] = {}
+    for index, child in enumerate(children):
+        if child.span.kind == "attempt" and "item" in child.span.attributes:
+            places.setdefault(child.span.attributes["item"], index)
+    order = [
+        places.get(child.span.attributes.get("item"), index) if child.span.kind == "attempt" else index
+        for index, child in enumerate(children)
+    ]
+    return [child for _, child in sorted(zip(order, children, strict=True), key=lambda pair: pair[0])]
+
+
+def _only_raises_again(node: SpanNode) -> bool:
+    """Whether this is a fallback that raised the same error again, as PocketFlow's own does: no line of its own."""
+    span = node.span
+    return (
+        span.attributes.get("phase") == "exec_fallback"
+        and span.status == "error"
+        and isinstance(span.error, dict)
+        and "traceback" not in span.error  # it stands where the error happened first
+        and not (node.children or span.scores or span.metadata)
+    )
 
 
 def _more(hidden: list[SpanNode], what: str, symbols: Symbols) -> Text:

@@ -34,6 +34,7 @@ class Symbols:
         }
     )
     generation: str = "◆"
+    score: str = "★"
     arrow: str = "→"
     dot: str = " · "
     more: str = "…"
@@ -53,6 +54,7 @@ UNICODE = Symbols()
 ASCII = Symbols(
     status={"success": "+", "recovered": "~", "error": "x", "cancelled": "/", "running": ">", "interrupted": "!"},
     generation="*",
+    score="*",
     arrow="->",
     dot=" - ",
     more="...",

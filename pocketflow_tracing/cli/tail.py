@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
+from pocketflow_tracing.records import Json
 from pocketflow_tracing.store import Changes, RunRow, SpanNode, SpanRow, Store, StoreError
 
 from .labels import label, node_names, one_line
-from .output import StoreOption, as_json, console, print_json, store_path
+from .output import StoreOption, as_json, console, print_json, store_path, whole_number
 from .symbols import Symbols, style_of, symbols_for
 from .words import clean, count, duration
 
@@ -25,7 +27,9 @@ _LOOK_EVERY_S = 0.25
 def tail(
     *,
     store: StoreOption = None,
-    runs: Annotated[int, typer.Option("--runs", "-n", min=0, help="Begin with the last runs.")] = 3,
+    runs: Annotated[
+        int, typer.Option("--runs", "-n", parser=whole_number(0), metavar="N", help="Begin with the last runs.")
+    ] = 3,
     flow: Annotated[str | None, typer.Option(help="Only runs of this flow.")] = None,
     spans: Annotated[bool, typer.Option("--spans", help="Print every span, phases and attempts too.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Print what there is, and leave.")] = False,
@@ -33,9 +37,11 @@ def tail(
 ) -> None:
     """Follow runs live, until Ctrl-C."""
     out = console()
-    follower = Follower(Store(store_path(store)), symbols_for(out), flow, every_span=spans)
+    path = store_path(store)
+    follower = Follower(Store(path), symbols_for(out), flow, every_span=spans)
     # Waiting for the first run is what one does before starting the program: no store yet is no error.
     must_exist = once
+    said_waiting = False
     try:
         while True:
             try:
@@ -44,6 +50,9 @@ def tail(
             except StoreError:
                 if must_exist:
                     raise
+                if not said_waiting and not path.exists():
+                    console(stderr=True).print(f"Waiting for the first run in {path} (Ctrl-C ends it).")
+                    said_waiting = True
             if once:
                 return
             time.sleep(_LOOK_EVERY_S)
@@ -73,6 +82,9 @@ class Follower:
         self._revision: int | None = None
         self._names: dict[str, str] = {}  # of flows, by run
         self._graphs: dict[str, dict[str, str]] = {}
+        self._params: dict[
+            tuple[str, str], dict[str, Json]
+        ] = {}  # of passes, by run and span: they stand on their nodes
         self._seen: set[tuple[str, str, bool]] = set()
 
     def look(self, runs: int = 3) -> Iterator[tuple[RunRow | SpanRow, Text]]:
@@ -100,20 +112,28 @@ class Follower:
         ended = [run for run in changes.runs if run.end_ns is not None]
         # A run's first line stands above its spans, its last one below them.
         rows: list[RunRow | SpanRow] = [*begun, *changes.spans, *ended]
+        # A short run arrives whole: its beginning is said all the same.
+        rows = [*(_begun(run) for run in ended if self._is_unknown(run)), *rows]
         for row in rows:
             if self._flow not in {None, self._names.get(row.run_id, "")}:
                 continue
             if isinstance(row, RunRow):
                 if self._is_new(row):
                     yield row, self._run_line(row)
-            elif self._wanted(row) and self._is_new(row):
+                continue
+            if params := row.attributes.get("params"):
+                self._params.setdefault((row.run_id, row.parent_id or ""), params)
+            if self._wanted(row) and self._is_new(row):
                 yield row, self._span_line(row)
 
     def _wanted(self, span: SpanRow) -> bool:
         if span.end_ns is None or span.span_id == span.run_id:
             return False
-        telling = span.kind in {"node", "flow", "external"} or span.attributes.get("phase") == "exec_fallback"
+        telling = span.kind in {"node", "flow", "pass", "external"} or span.attributes.get("phase") == "exec_fallback"
         return self._every_span or telling or (span.kind == "attempt" and span.status == "error")
+
+    def _is_unknown(self, run: RunRow) -> bool:
+        return not {(run.run_id, "", True), (run.run_id, "", False)} & self._seen
 
     def _is_new(self, row: RunRow | SpanRow) -> bool:
         # Rows may be written more than once: delivery is at least once.
@@ -122,6 +142,7 @@ class Follower:
             return False
         if len(self._seen) > 200_000:
             self._seen.clear()
+            self._params.clear()
         self._seen.add(key)
         return True
 
@@ -139,6 +160,9 @@ class Follower:
         line = _clock(span.end_ns or span.start_ns, span.run_id).append("  ")
         if span.kind in {"phase", "attempt"}:
             line.append(f"{clean(span.name.rpartition('.')[0])} ", "dim")
+        if span.kind == "pass":
+            params = self._params.pop((span.run_id, span.span_id), {})
+            span = replace(span, attributes={**span.attributes, "params": params})
         return line.append_text(label(SpanNode(span), self._nodes_of(span.run_id), self._symbols)).append(
             f"  {duration(span.duration_ns)}", "dim"
         )
@@ -152,5 +176,10 @@ class Follower:
         return self._graphs[run_id]
 
 
+def _begun(run: RunRow) -> RunRow:
+    """Return a run as it was when it began."""
+    return replace(run, status="running", end_ns=None, error=None)
+
+
 def _clock(ns: int, run_id: str) -> Text:
-    return Text(f"{datetime.fromtimestamp(ns / 1e9).astimezone():%H:%M:%S} {run_id[:8]}  ", "dim")
+    return Text.assemble((f"{datetime.fromtimestamp(ns / 1e9).astimezone():%H:%M:%S} {run_id[:8]}  ", "dim"))

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .output import StoreOption, console, fail, store_path
+from .output import StoreOption, console, fail, store_path, whole_number
 
 __all__ = ["ui"]
 
@@ -20,7 +20,10 @@ def ui(
     *,
     store: StoreOption = None,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="The port; 0 for any. Default: 7717, or the next free one.")
+        int | None,
+        typer.Option(
+            parser=whole_number(0, 65535), metavar="N", help="The port; 0 for any. Default: 7717, or the next free one."
+        ),
     ] = None,
     host: Annotated[
         str, typer.Option(help="The address to listen on; others than this machine reach it only if you say so.")

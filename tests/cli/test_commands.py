@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import types
+from pathlib import Path
 
 import pytest
-from store.sample import MS, START, agent_run, now_ns, small_run
+from collector import Collector
+from store.sample import MS, START, Run, agent_run, now_ns, small_run
 
+from pocketflow_tracing._command import command as command_to_type
+from pocketflow_tracing.cli.browse import STATUSES
 from pocketflow_tracing.cli.symbols import UNICODE
 from pocketflow_tracing.cli.tail import Follower
-from pocketflow_tracing.store import Store
+from pocketflow_tracing.store import Outbox, OutboxBatch, Store
 
 FIRST, SECOND = "0001" + "a" * 12, "0002" + "a" * 12
 
@@ -38,8 +44,10 @@ def two(write):
 
 class TestRuns:
     def test_in_a_pipe(self, two, command):
-        """A line a run, newest first, tabs between the columns, ids whole, no column ever missing."""
-        rows = [line.split("\t") for line in command("runs").lines]
+        """A heading, a line a run, newest first, tabs between the columns, ids whole, no column ever missing."""
+        heading, *rows = [line.split("\t") for line in command("runs").lines]
+        assert ["run", "status", "flow", "started"] == heading[:4]
+        assert {len(heading)} == {len(row) for row in rows}
         assert [[SECOND, "error", "Beta"], [FIRST, "success", "Alpha"]] == [row[:3] for row in rows]
         assert ["s1", "ada", ""] == rows[1][9:]
         assert ["", "", "ValueError: no ticket"] == rows[0][9:]
@@ -67,6 +75,27 @@ class TestRuns:
         """A wrong option ends with 2 and its name."""
         result = command("runs", *arguments)
         assert (2, True) == (result.code, arguments[0] in result.err)
+
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            (["runs", "--limit", "x"], "--limit: 'x' is no whole number."),
+            (["runs", "--limit", "0"], "--limit: 0 is too little; the least is 1."),
+            (["runs", "--status", "odd"], f"--status: 'odd' is none of {', '.join(STATUSES)}."),
+            (["prune", "--max-mb", "x"], "--max-mb: 'x' is no number."),
+            (["prune"], "say what may stay: --keep-runs, --max-mb or --older-than."),
+            (["ui", "--port", "99999"], "--port: 99999 is too much; the most is 65535."),
+            (["odd"], "No such command 'odd'."),
+            (["run", "--store", "foo.db", "x.py"], "`run` has no option --store; POCKETFLOW_TRACE_STORE says"),
+            (["run"], "Name a script: "),
+        ],
+    )
+    def test_a_wrong_call_is_a_sentence(self, command, arguments, sentence):
+        """Whatever is wrong with a call is one plain line that begins with `Error:`, and exit code 2."""
+        result = command(*arguments)
+        assert (2, "") == (result.code, result.out)
+        assert result.err.startswith(f"Error: {sentence}")
+        assert 1 == len(result.err.splitlines())
 
     def test_on_a_terminal(self, two, path):
         """On a terminal: a heading, short ids, signs besides colours, no line wider than the terminal."""
@@ -113,9 +142,11 @@ class TestStoreFile:
         "arguments", [["runs"], ["show"], ["export"], ["prune", "--keep-runs", "1"], ["tail", "--once"]]
     )
     def test_missing(self, command, path, arguments):
-        """Without a store every reading command says where it looked, and creates nothing."""
+        """Without a store every reading command says where it looked and how to have one, and creates nothing."""
         result = command(*arguments)
-        assert (1, f"Error: There is no trace store at {path}.\n") == (result.code, result.err)
+        assert 1 == result.code
+        assert result.err.startswith(f"Error: There is no trace store at {path}. `")
+        assert " run your_script.py` records there" in result.err
         assert not path.parent.exists()
 
     def test_broken(self, command, path):
@@ -134,7 +165,7 @@ class TestStoreFile:
     def test_a_directory(self, two, command, path, monkeypatch):
         """`--store` takes the directory too, and beats the environment."""
         monkeypatch.setenv("POCKETFLOW_TRACE_STORE", "elsewhere.db")
-        assert 2 == len(command("runs", "--store", str(path.parent)).lines)
+        assert 3 == len(command("runs", "--store", str(path.parent)).lines)
 
     def test_the_default(self, command, tmp_path, monkeypatch):
         """Without any setting the store of the working directory is meant."""
@@ -170,6 +201,12 @@ class TestExport:
             result.code,
             result.err,
         )
+
+    def test_a_page_to_stdout(self, two, command, tmp_path, monkeypatch):
+        """`--html -` writes the page to stdout and no file."""
+        monkeypatch.chdir(tmp_path)
+        assert command("export", "0001", "--html", "-").out.startswith("<!DOCTYPE html>")
+        assert not (tmp_path / "-").exists()
 
 
 class TestPrune:
@@ -216,6 +253,43 @@ class TestTail:
         assert len(said) == len(set(said)) == 10
         assert [] == list(follower.look())
 
+    def test_a_short_run_with_passes(self, write, path):
+        """A run that arrives whole begins with a line too, and each pass of a batch flow has one, with its parameters."""
+        write(small_run(1))
+        follower = Follower(Store(path), UNICODE)
+        list(follower.look())
+        run = Run(2, "All", end_ns=START + 10 * MS)
+        run.span("flow", "All", 0, 10)
+        one = run.span("pass", "All[0]", 0, 5, attributes={"item": 0})
+        run.span("node", "File", 1, 2, one, attributes={"params": {"file": "a.csv"}})
+        write(run)
+        rows = list(follower.look())
+        assert [
+            "▶ All  started",
+            "✓ File  1.0 ms",
+            '✓ All[0] file="a.csv"  5.0 ms',
+            "✓ All  success  10 ms  1 node visit",
+        ] == [line.plain[19:].strip() for _, line in rows]
+        assert ("running", None) == (rows[0][0].status, rows[0][0].end_ns)
+        assert [] == list(follower.look())
+
+    def test_it_waits_for_the_first_run(self, path, tmp_path):
+        """Where there is no store yet, it says that it waits, and for what."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pocketflow_tracing", "tail", "--store", str(path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        limit = threading.Timer(20, process.kill)
+        limit.start()
+        with process:
+            assert f"Waiting for the first run in {path} (Ctrl-C ends it).\n" == process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+            limit.cancel()
+            assert ("", "") == process.communicate(timeout=20)
+        assert 0 == process.returncode
+
     def test_ctrl_c(self, two, path):
         """Ctrl-C ends it with 0 and without a word."""
         process = subprocess.Popen(
@@ -244,6 +318,8 @@ class TestSync:
             from pocketflow_tracing.sinks import langfuse
 
             monkeypatch.setattr(langfuse, "sync", sync)
+            monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", "pk-lf-1")
+            monkeypatch.setenv("LANGFUSE_SECRET_KEY", "sk-lf-1")
             return command("sync", *arguments)
 
         return run
@@ -273,6 +349,46 @@ class TestSync:
         assert (1, "Error: Nothing could be sent (RuntimeError: boom).\n") == (result.code, result.err)
 
 
+def keep_waiting(path, spans: int, **fields) -> None:
+    """Put spans into the outbox that wait for Langfuse."""
+    with contextlib.closing(Outbox(path)) as outbox:
+        outbox.put(OutboxBatch(1, "https://one.example", "pk-lf-1", spans, b"waits", **fields))
+
+
+class TestWhatWaits:
+    """Spans that wait for Langfuse, in a store that holds no runs."""
+
+    def test_sync_without_keys(self, command, path):
+        """Without keys `sync` says what waits and which keys would send it; where nothing waits, all is done."""
+        assert (0, "") == ((result := command("sync")).code, result.err)
+        keep_waiting(path, 34)
+        result = command("sync")
+        assert (1, "Spans: 0 delivered, 34 waiting, 0 refused, 0 dropped.\n") == (result.code, result.out)
+        keys = "LANGFUSE_SECRET_KEY, LANGFUSE_PUBLIC_KEY=pk-lf-1, LANGFUSE_BASE_URL=https://one.example"
+        said = f"Error: 34 spans wait for Langfuse, but there are no usable keys: set {keys}.\n"
+        assert said == result.err
+
+    def test_sync_says_its_reason_once(self, command, path, monkeypatch):
+        """A server that cannot be reached is said once: the log, which says it too, is not heard."""
+        monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", "pk-lf-1")
+        monkeypatch.setenv("LANGFUSE_SECRET_KEY", "sk-lf-1")
+        monkeypatch.setenv("LANGFUSE_BASE_URL", "http://127.0.0.1:9")
+        with contextlib.closing(Outbox(path)) as outbox:
+            outbox.put(OutboxBatch(1, "http://127.0.0.1:9", "pk-lf-1", 2, b"waits"))
+        done = subprocess.run([sys.executable, "-m", "pocketflow_tracing", "sync"], capture_output=True, text=True)
+        assert 1 == done.returncode
+        assert 1 == done.stderr.count("127.0.0.1:9") == len(done.stderr.splitlines())
+
+    def test_runs(self, command, path):
+        """`runs` says what is there instead of runs, beside the table in a pipe."""
+        keep_waiting(path, 34)
+        result = command("runs")
+        said = f"No runs here. 34 spans wait for Langfuse: `{command_to_type()} sync` sends them; set"
+        assert result.err.startswith(said)
+        assert 1 == len(result.lines)
+        assert on_a_terminal("runs", "--store", str(path), columns=200)[0].startswith("No runs here. 34 spans wait")
+
+
 class TestRunAndDemo:
     @pytest.fixture
     def calls(self, monkeypatch):
@@ -297,14 +413,13 @@ class TestRunAndDemo:
     def test_no_script(self, command, calls, arguments):
         """Without a script there is a sentence."""
         result = command(*arguments)
-        assert (1, []) == (result.code, calls)
+        assert (2, []) == (result.code, calls)
         assert "script" in result.err
 
-    def test_what_a_script_raises_is_the_scripts(self, command, monkeypatch, tmp_path):
-        """An exception of the script leaves as it is: Python shows it as always."""
-        (tmp_path / "s.py").write_text("raise ZeroDivisionError('theirs')")
-        with pytest.raises(ZeroDivisionError, match="theirs"):
-            command("run", "s.py")
+    def test_help_after_a_module_is_the_modules(self, command, calls):
+        """`--help` after a module is for the module."""
+        command("run", "-m", "pkg.mod", "--help")
+        assert [("pkg.mod", ["--help"], {"module": True})] == calls
 
     def test_demo(self, write, command, monkeypatch, path):
         """The demo's run is shown, with where it is and what to do next."""
@@ -322,7 +437,7 @@ class TestRunAndDemo:
 
         monkeypatch.setattr(pocketflow_tracing, "demo", fake, raising=False)
         out = command("demo").out
-        for part in ("↻ ResearchAgent", f"The trace is in {path}", "pocketflow-tracing show last --io", "trace_flow"):
+        for part in ("↻ ResearchAgent", f"The trace is in {path}", " show last --io", "trace_flow"):
             assert part in out
         assert "├─ ↻ DecideAction" in out
 
@@ -332,6 +447,22 @@ class TestRunAndDemo:
         assert 0 == result.code
         for part in ("├─ ↻ SearchWeb", "✗ exec  attempt 1 of 3", "exec_fallback", "│  │  └─ ✓ exec[2]"):
             assert part in result.out
+
+    def test_the_demo_is_local(self, command, monkeypatch, tmp_path):
+        """With keys, sampling and the store off the demo is recorded all the same, here, and sent nowhere."""
+        monkeypatch.chdir(tmp_path)
+        with Collector() as collector:
+            for name, value in collector.environ.items():
+                monkeypatch.setenv(name, value)
+            monkeypatch.setenv("LANGFUSE_SAMPLE_RATE", "0")
+            monkeypatch.setenv("POCKETFLOW_TRACE_STORE", "off")
+            result = command("demo")
+            assert (0, "") == (result.code, result.err)
+            assert [] == collector.requests
+        where = tmp_path / ".pocketflow" / "traces.db"
+        assert f"The trace is in {where} and nowhere else" in result.out
+        assert 1 == len(Store(where).runs())
+        assert 0 == Store(where).outbox().waiting_spans
 
     def test_the_demo_when_tracing_is_off(self, command, monkeypatch):
         """With tracing switched off the demo says that."""
@@ -379,7 +510,6 @@ class TestDoctor:
     def test_what_stands_in_the_outbox(self, command, monkeypatch, path):
         """Counts, why spans wait, what the server said of refused ones, and spans of another project are told."""
         from pocketflow_tracing.sinks import langfuse
-        from pocketflow_tracing.store import Outbox, OutboxBatch
 
         outbox = Outbox(path)
         ours, other = ("https://one.example", "pk-lf-new"), ("https://one.example", "pk-lf-old")
@@ -395,13 +525,62 @@ class TestDoctor:
         result = command("doctor", "--json")
         told = [(check["name"], check["result"], check["detail"]) for check in json.loads(result.out)["checks"]]
         assert 1 == result.code
-        waits = "10 spans waiting (10 B), 0 delivered, 1 refused, 0 dropped. https://one.example answered 503"
+        waits = "10 spans waiting (10 B), 0 delivered, 1 refused, 0 dropped. Why they wait: https://one.example answered 503"
         said = "https://one.example refused the spans (400): no name"
-        refused = f"1 span set aside, `pocketflow-tracing sync --refused` tries again. {said}"
+        refused = f"1 span set aside; `{command_to_type()} sync --refused` tries again. Langfuse said: {said}"
         settings = "LANGFUSE_PUBLIC_KEY=pk-lf-old and LANGFUSE_BASE_URL=https://one.example"
-        other = f"7 spans wait for another project or server: `sync` sends them with {settings}"
+        other = f"7 spans wait for another project or server: `{command_to_type()} sync` sends them with {settings}"
         expected = [("outbox", "info", waits), ("refused", "failed", refused), ("outbox", "info", other)]
         assert expected == [check for check in told if check[0] in {"outbox", "refused"}]
+
+    @pytest.mark.parametrize(
+        ("environment", "why"),
+        [
+            ({"POCKETFLOW_TRACING_ENABLED": "false"}, "POCKETFLOW_TRACING_ENABLED switches tracing off"),
+            ({"LANGFUSE_SAMPLE_RATE": "0"}, "LANGFUSE_SAMPLE_RATE is 0"),
+            (
+                {"POCKETFLOW_TRACE_STORE": "off"},
+                "there are no usable Langfuse keys, and POCKETFLOW_TRACE_STORE is off",
+            ),
+            (
+                {
+                    "POCKETFLOW_TRACE_STORE": "off",
+                    "LANGFUSE_TRACING_ENABLED": "false",
+                    "LANGFUSE_PUBLIC_KEY": "pk-lf-1",
+                    "LANGFUSE_SECRET_KEY": "sk-lf-1",
+                },
+                "LANGFUSE_TRACING_ENABLED switches Langfuse off, and POCKETFLOW_TRACE_STORE is off",
+            ),
+        ],
+    )
+    def test_nothing_is_recorded(self, command, monkeypatch, environment, why):
+        """Where runs are recorded nowhere, it says so and why; it may be meant, so nothing has failed."""
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        result = command("doctor")
+        assert (0, f"Runs are recorded nowhere: {why}.") == (result.code, result.lines[-1])
+        assert "All is well" not in result.out
+        assert "warning" == self.checks(command("doctor", "--json"))["tracing"]["result"]
+
+    def test_spans_wait_without_keys(self, command, path):
+        """Spans that nothing will send are said at the end too."""
+        keep_waiting(path, 34)
+        result = command("doctor")
+        assert (0, "34 spans wait for Langfuse, but there are no usable keys: nothing sends them.") == (
+            result.code,
+            result.lines[-1],
+        )
+
+    def test_in_a_pipe(self, two, command, path):
+        """Lines are as long as they are and end without blanks; settings that have their default are shown on request."""
+        result = command("doctor")
+        assert "All is well." == result.lines[-1]
+        assert [line.rstrip() for line in result.lines] == result.lines
+        assert any(str(path) in line and "writable, 2 runs" in line for line in result.lines)
+        assert any(line.startswith("POCKETFLOW_TRACE_STORE") for line in result.lines)
+        assert "POCKETFLOW_TRACE_MAX_DEPTH" not in result.out
+        assert f"`{command_to_type()} doctor --all` shows them" in result.out
+        assert "POCKETFLOW_TRACE_MAX_DEPTH" in command("doctor", "--all").out
 
     @pytest.mark.parametrize(("ok", "code"), [(True, 0), (False, 1)])
     def test_with_credentials(self, command, monkeypatch, ok, code):
@@ -436,7 +615,9 @@ def test_version_and_help(command):
     """`--version` and `--help` answer; so does `python -m pocketflow_tracing`."""
     assert command("--version").out.startswith("pocketflow-tracing ")
     for name in ("demo", "runs", "show", "tail", "export", "prune", "sync", "doctor", "run"):
-        assert 0 == command(name, "--help").code
+        result = command(name, "--help")
+        assert 0 == result.code
+        assert not [sign for sign in ("<bool>", "╭") if sign in result.out]
     answer = subprocess.run(
         [sys.executable, "-m", "pocketflow_tracing", "--version"], capture_output=True, text=True, check=True
     )
@@ -489,3 +670,42 @@ def on_a_terminal(*arguments: str, columns: int = 100, raw: bool = False, **envi
     assert 0 == process.wait(30)
     text = found.decode().replace("\r\n", "\n")
     return (text if raw else re.sub(r"\x1b\[[0-9;]*m", "", text)).splitlines()
+
+
+class TestCommandToType:
+    """How hints name the command: so that it works where they are read."""
+
+    def hint(self, *program: str, cwd, **environment: str) -> str:
+        """The command that `run` without a script names."""
+        done = subprocess.run(
+            [*program, "run"], capture_output=True, text=True, cwd=cwd, env={**os.environ, **environment}
+        )
+        assert 2 == done.returncode
+        return done.stderr.removeprefix("Error: Name a script: ").partition(" run ")[0]
+
+    def test_on_the_path(self, monkeypatch, tmp_path):
+        """Its name where PATH finds it, its path as short as possible where not."""
+        folder = tmp_path / ".venv" / "bin"
+        folder.mkdir(parents=True)
+        script = folder / "pocketflow-tracing"
+        script.write_text(f"#!{sys.executable}\nfrom pocketflow_tracing.cli import main\nmain()\n")
+        script.chmod(0o755)
+        assert "pocketflow-tracing" == self.hint(str(script), cwd=tmp_path, PATH=f"{folder}:/usr/bin")
+        assert ".venv/bin/pocketflow-tracing" == self.hint(str(script), cwd=tmp_path, PATH="/usr/bin")
+
+    def test_in_a_folder_that_is_gone(self, tmp_path, monkeypatch):
+        """Where the working directory was removed, there is still a name to say."""
+        gone = tmp_path / "gone"
+        gone.mkdir()
+        monkeypatch.chdir(gone)
+        gone.rmdir()
+        monkeypatch.setattr(sys, "argv", ["program.py"])
+        monkeypatch.setenv("PATH", "/nowhere")
+        assert "pocketflow-tracing" == command_to_type()
+
+    def test_as_a_module(self, tmp_path):
+        """`python -m pocketflow_tracing` where it was started so, with the path of a Python that PATH does not find."""
+        start = [sys.executable, "-m", "pocketflow_tracing"]
+        folder = str(Path(sys.executable).parent)
+        assert "python -m pocketflow_tracing" == self.hint(*start, cwd=tmp_path, PATH=folder)
+        assert f"{sys.executable} -m pocketflow_tracing" == self.hint(*start, cwd=tmp_path, PATH="/nowhere")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
+import re
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -45,6 +48,7 @@ def test_a_run_in_a_pipe(write, path):
         "├─ ↻ DecideAction  search → SearchWeb                                             328 ms",
         "│  ├─ ✓ prep                                                                      1.0 ms",
         "│  ├─ ✗ exec  attempt 1 of 3  TimeoutError: the model did not answer in 0.1 s     100 ms",
+        "│  │       agent.py:41 in exec: return call_llm(prompt)",
         "│  ├─ ✓ exec  attempt 2 of 3                                                      202 ms",
         "│  │  └─ ◆ OpenAI-generation  gpt-4o-mini · 312 + 100 tokens · $0.00042           195 ms",
         "│  └─ ✓ post                                                                      1.0 ms",
@@ -110,7 +114,7 @@ def test_a_terminal_without_unicode(write, path):
 def test_all_items(write, path):
     """`--all` shows every item of a batch."""
     write(agent_run())
-    assert 26 - 2 + 993 == len(picture(path, options=TreeOptions(everything=True)))
+    assert 27 - 2 + 993 == len(picture(path, options=TreeOptions(everything=True)))
 
 
 def test_inputs_outputs_and_state(write, path):
@@ -188,3 +192,160 @@ def test_a_deep_run(write, path):
         parent = run.span("flow", f"F{depth}", depth / 100, 100, parent)
     write(run)
     assert 1500 == len(picture(path, width=80, terminal=True))
+
+
+class TestErrors:
+    """Where an error happened."""
+
+    TRACEBACK = (
+        {"file": "/app/flow.py", "line": 13, "function": "Bad.exec", "code": "return helper(0)"},
+        {"file": "/app/helper.py", "line": 3, "function": "helper", "code": "return client.get(x)"},
+        {"file": "/v/lib/python3.11/site-packages/httpx/_client.py", "line": 9, "function": "get", "code": "raise"},
+    )
+
+    def failed(self, write, **error) -> None:
+        run = Run(1, status="error")
+        root = run.span("flow", "F", 0, 10, status="error")
+        node = run.span("node", "Bad", 0, 10, root, status="error", error={"type": "E", "message": "m"})
+        error = {"type": "E", "message": "m\nsecond", "traceback": list(self.TRACEBACK), **error}
+        run.span("attempt", "Bad.exec", 0, 9, node, status="error", attributes={"attempt": 1}, error=error)
+        again = {"type": "E", "message": "m\nsecond"}
+        fallback = {"phase": "exec_fallback"}
+        run.span("phase", "Bad.exec_fallback", 9, 10, node, status="error", attributes=fallback, error=again)
+        write(run)
+
+    def test_the_last_line_of_the_users(self, write, path):
+        """Below a failed span stands the last line of its traceback that is the user's, once; its file from here."""
+        self.failed(
+            write, traceback=[{**frame, "file": f"{Path.cwd()}/src{frame['file']}"} for frame in self.TRACEBACK]
+        )
+        lines = picture(path)
+        assert "           src/app/helper.py:3 in helper: return client.get(x)" == lines[3]
+        assert 4 == len(lines)
+
+    def test_a_file_elsewhere(self, write, path):
+        """A file that is not below the working directory is shown with its folder."""
+        self.failed(write)
+        assert "           app/helper.py:3 in helper: return client.get(x)" == picture(path)[3]
+
+    def test_all_lines(self, write, path):
+        """With inputs and outputs all of the traceback is shown, the whole message, and what caused the error."""
+        cause = {"type": "KeyError", "message": "'k'", "traceback": [{**self.TRACEBACK[0], "line": 2}]}
+        self.failed(write, cause=cause)
+        assert [
+            "second",
+            "/app/flow.py:13 in Bad.exec: return helper(0)",
+            "/app/helper.py:3 in helper: return client.get(x)",
+            "httpx/_client.py:9 in get: raise",
+            "caused by KeyError: 'k'",
+            "/app/flow.py:2 in Bad.exec: return helper(0)",
+        ] == [line.strip() for line in picture(path, options=TreeOptions(io=True))[3:]]
+
+    def test_a_fallback_that_only_raises_again(self, write, path):
+        """PocketFlow's own fallback, which raises the same error again, is no line of its own, but with everything."""
+        self.failed(write)
+        assert not any("exec_fallback" in line for line in picture(path))
+        assert any("exec_fallback" in line for line in picture(path, options=TreeOptions(everything=True)))
+
+
+def test_nothing_but_the_guides_is_faint(write, path):
+    """On a terminal names are bold and errors have their colour: the dimness of the guides stays with the guides."""
+    write(agent_run(items=1))
+    file = io.StringIO()
+    console = Console(file=file, width=140, force_terminal=True, color_system="standard", soft_wrap=True, _environ={})
+    run = Store(path).run("last")
+    options = TreeOptions(io=True, state=True)
+    console.print(render_run(run, Store(path).spans(run.run_id), console, options))
+    parts = re.findall(r"\x1b\[([0-9;]+)m([^\x1b]*)\x1b\[0m|([^\x1b]+)", file.getvalue())
+    styles = {text.strip(): style for style, text, _ in parts}
+    assert "1" == styles["SearchWeb"]
+    assert "33" == styles["TimeoutError: the model did not answer in 0.1 s"]
+    assert "2" == styles["attempt 1 of 3"]
+    assert any('{"answer": "Hopfield and Hinton"' in plain for _, _, plain in parts)
+
+
+def test_scores_and_metadata(write, path):
+    """Scores stand on the line of their span; metadata and comments are shown with inputs and outputs."""
+    run = Run(1)
+    run.span("flow", "F", 0, 10)
+    scores = [{"name": "confidence", "value": 0.9, "comment": "sure"}, {"name": "kind", "value": "cat"}]
+    run.span("node", "N", 1, 2, scores=scores, metadata={"engine": "x"})
+    write(run)
+    assert "└─ ✓ N  ★ confidence 0.9  ★ kind cat     1.0 ms" == picture(path)[1]
+    assert ['meta {"engine": "x"}', "★ confidence: sure"] == [
+        line.strip() for line in picture(path, options=TreeOptions(io=True))[2:]
+    ]
+
+
+def test_passes_show_their_parameters(write, path):
+    """A pass of a batch flow shows its parameters, which stand on its nodes; long ones are cut."""
+    run = Run(1)
+    root = run.span("flow", "All", 0, 10)
+    for index, params in enumerate(
+        ({"file": "bad.csv", "factor": 2}, {"text": "x" * 100}, {f"k{n}": n for n in range(40)})
+    ):
+        one = run.span("pass", f"All[{index}]", index, index + 1, root, attributes={"item": index})
+        run.span("node", "File", index, index + 1, one, attributes={"params": params})
+    write(run)
+    first, second, third = [line for line in picture(path) if "All[" in line]
+    assert 'All[0] file="bad.csv" factor=2  ' in first
+    assert f'All[1] text="{"x" * 29}…  ' in second
+    assert "k0=0 k1=1" in third
+    assert "…" in third
+    assert 90 >= len(third)
+
+
+def test_attempts_at_one_item_stand_together(write, path):
+    """A parallel item that is tried again stands beside its first attempt, whatever came between."""
+    run = Run(1)
+    run.span("flow", "F", 0, 10)
+    for start, item, attempt in ((0, 0, 1), (1, 1, 1), (2, 2, 1), (5, 0, 2)):
+        status = "error" if (item, attempt) == (0, 1) else "success"
+        facts = {"item": item, "attempt": attempt, "max_attempts": 2}
+        run.span("attempt", f"N.exec[{item}]", start, start + 1, status=status, attributes=facts)
+    write(run)
+    assert ["exec[0]", "exec[0]", "exec[1]", "exec[2]"] == [line.split()[2] for line in picture(path)[1:]]
+
+
+class TestValues:
+    """Values below a span, on a terminal of 60 cells."""
+
+    def shown(self, write, path, value, **options) -> list[str]:
+        run = Run(1)
+        run.span("flow", "F", 0, 10, input=value)
+        write(run)
+        return picture(path, width=60, terminal=True, options=TreeOptions(io=True, **options))[2:]
+
+    def test_short_inner_values_stand_on_one_line(self, write, path):
+        """Inner lists and dicts that fit stand on one line, numbers beside each other; it is JSON all the same."""
+        value = {"rows": [[1, 2, 3]] * 4, "numbers": list(range(40)), "point": {"x": 1, "y": [2]}, "é": "z" * 30}
+        lines = self.shown(write, path, value)
+        assert '     {"rows": [[1, 2, 3], [1, 2, 3], [1, 2, 3], [1, 2, 3]],' == lines[0]
+        assert 9 >= len(lines)
+        assert value == json.loads("".join(lines))
+
+    def test_a_key_and_its_value_stand_on_one_line_or_are_opened(self, write, path):
+        """What fits on a line without its key, but not with it, is opened, not broken."""
+        lines = self.shown(write, path, {"shared": {"sources": ["a" * 20, "b" * 20]}, "x": 1})
+        assert ['{"shared": {', '"sources": [', f'"{"a" * 20}", "{"b" * 20}"', "]", "},"] == [
+            line.strip() for line in lines[:5]
+        ]
+
+    def test_each_key_has_its_lines(self, write, path):
+        """A long value does not hide the one that follows it."""
+        lines = self.shown(
+            write, path, {"prep_res": [f"{n} {'x' * 40}" for n in range(30)], "exec_res": "what came out"}
+        )
+        assert "more lines (--all shows them)" in lines[-2]
+        assert "exec_res" in lines[-1]
+
+    @pytest.mark.parametrize(("number", "shown"), [(15, 15), (16, 13)])
+    def test_few_lines_are_not_hidden(self, write, path, number, shown):
+        """Three lines are shown rather than hidden."""
+        assert shown == len(self.shown(write, path, "\n".join(f"line {n}" for n in range(number))))
+
+    def test_many_keys(self, write, path):
+        """Of very many keys the first are shown, with `--all` every one."""
+        value = {f"key{n}": n for n in range(100)}
+        assert "… 80 more keys (--all shows them)" in self.shown(write, path, value)[-1]
+        assert value == json.loads("".join(self.shown(write, path, value, everything=True)))

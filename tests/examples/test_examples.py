@@ -281,7 +281,7 @@ def run(folder, *arguments, **environ):
     said = [
         line
         for line in done.stderr.splitlines()
-        if not line.startswith("No Langfuse keys are set, so runs are recorded in")
+        if not line.startswith("pocketflow-tracing: No Langfuse keys are set, so runs are recorded in")
     ]
     assert (0, []) == (done.returncode, said)
     return done.stdout

@@ -53,6 +53,53 @@ def test_a_script_runs_as_under_python(argument, code, script, python):
     assert [KINDS["Flow"].tree("Flow")] == trees()
 
 
+def test_a_script_is_named_as_it_was_typed(script, python):
+    """`sys.argv[0]` is the path as it was typed, `__file__` is absolute, and `__main__` stays until the end."""
+    script.write_text(
+        "import atexit, sys\nprint(sys.argv[0], __file__)\nWORD = 'still there'\n"
+        "atexit.register(lambda: print(sys.modules['__main__'].WORD))\n"
+    )
+    plain = python("app/script.py", "x")
+    traced = python("-m", "pocketflow_tracing", "run", "app/script.py", "x")
+    assert f"app/script.py {script}\nstill there\n" == plain.stdout == traced.stdout
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["def f():\n    1 / 0\nf()\n", "raise SystemExit('no')", "1 +\n", "import nowhere\n", "raise KeyboardInterrupt\n"],
+)
+def test_what_a_program_raises_is_shown_as_python_shows_it(code, script, python):
+    """A traceback holds no frame of ours or of runpy: it is the text that `python script.py` prints."""
+    script.write_text(code)
+    plain, traced = (
+        python(*start, str(script), "x", check=False) for start in ((), ("-m", "pocketflow_tracing", "run"))
+    )
+    assert (plain.returncode, plain.stderr) == (traced.returncode, traced.stderr)
+
+
+def test_a_folder_runs_as_under_python(script, python):
+    """A folder with a `__main__.py` runs as `python folder` runs it."""
+    (script.parent / "__main__.py").write_text(
+        "import sys, helper\nprint(__name__, sys.argv[1:], sys.path[0], sys.path[1][:5])\n"
+    )
+    plain = python("app", "x")
+    assert plain.stdout == python("-m", "pocketflow_tracing", "run", "app", "x").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("-m", "nomod"), "No module named nomod."),
+        (("app",), "Can't find '__main__' module in '{}'."),
+        (("none.py",), "There is no script none.py."),
+    ],
+)
+def test_what_cannot_be_run_is_a_sentence(arguments, sentence, script, python):
+    """A module, folder or file that cannot be run is one sentence and exit code 2, as with python."""
+    done = python("-m", "pocketflow_tracing", "run", *arguments, check=False)
+    assert (2, f"Error: {sentence.format(script.parent)}\n") == (done.returncode, done.stderr)
+
+
 def test_a_module_runs_as_under_python(tmp_path, python):
     """`run -m package.module` traces what `python -m` would run."""
     (tmp_path / "program.py").write_text(

@@ -13,6 +13,7 @@ from kinds import KINDS, Kind
 from pocketflow import AsyncFlow, BatchFlow, BatchNode, Flow, Node
 
 from pocketflow_tracing import TracingConfig, add_metadata, flush, trace_flow
+from pocketflow_tracing._command import command
 
 FLOW = KINDS["Flow"]
 
@@ -200,7 +201,7 @@ def test_the_kill_switch(text, monkeypatch, tmp_path, kind):
 
 
 @pytest.mark.parametrize("missing", ["LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY"])
-def test_half_of_the_credentials(missing, monkeypatch, caplog):
+def test_half_of_the_credentials(missing, monkeypatch, caplog, tmp_path):
     """With one key of the two, one warning names the other, and runs are kept locally."""
     from kinds import runs
 
@@ -215,7 +216,10 @@ def test_half_of_the_credentials(missing, monkeypatch, caplog):
         assert 3 == len(runs())
         assert [] == collector.requests
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert missing in warning
+    assert warning.startswith(f"pocketflow-tracing: {missing} is not set")
+    assert warning.endswith(
+        f"Nothing is sent to Langfuse. Runs are recorded in {tmp_path / '.pocketflow' / 'traces.db'}."
+    )
 
 
 def test_no_credentials_are_no_fault(monkeypatch, caplog, tmp_path):
@@ -227,6 +231,8 @@ def test_no_credentials_are_no_fault(monkeypatch, caplog, tmp_path):
     FLOW.run(flow)
     assert 2 == len(runs())
     (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("pocketflow-tracing: No Langfuse keys are set")
+    assert f"`{command()} show last`" in line
     assert str(tmp_path / ".pocketflow" / "traces.db") in line
     caplog.clear()
     FLOW.run(trace_flow(FLOW.plain(), config=TracingConfig(store="elsewhere.db")))
@@ -253,7 +259,7 @@ def test_an_invalid_value_warns_once(monkeypatch, caplog, records):
     FLOW.run(trace_flow(FLOW.plain()))
     assert {"question": "why"} == records.flushed().span("Flow").input
     (warning,) = [record.getMessage() for record in caplog.records]
-    assert "POCKETFLOW_TRACE_INPUTS" in warning
+    assert warning.startswith("pocketflow-tracing: POCKETFLOW_TRACE_INPUTS")
     assert "perhaps" in warning
 
 

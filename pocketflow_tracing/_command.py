@@ -1,0 +1,44 @@
+"""What a user types to reach the command line: hints must work when they are copied."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+__all__ = ["command"]
+
+_NAME = "pocketflow-tracing"
+
+
+def command() -> str:
+    """Return the command as it can be typed here: its name where PATH finds it, else its path, else `python -m`."""
+    try:
+        return _command()
+    except OSError:  # the working directory was removed
+        return _NAME
+
+
+def _command() -> str:
+    import shlex  # noqa: PLC0415 - not for programs that are told nothing
+    import shutil  # noqa: PLC0415
+
+    typed = sys.argv[0] if sys.argv else ""
+    as_module = os.path.dirname(os.path.abspath(typed)) == os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
+    installed = shutil.which(_NAME)
+    if not as_module:
+        if installed:
+            return _NAME
+        beside = os.path.join(os.path.dirname(sys.executable or ""), _NAME)  # noqa: PTH118, PTH120
+        for path in (typed if os.path.basename(typed) == _NAME else "", beside):  # noqa: PTH119
+            if path and os.access(path, os.X_OK):
+                return shlex.quote(_from_here(path))
+    python = shutil.which("python")
+    same = python is not None and os.path.abspath(python) == os.path.abspath(sys.executable or "")  # noqa: PTH100
+    return f"{'python' if same else shlex.quote(_from_here(sys.executable or 'python'))} -m pocketflow_tracing"
+
+
+def _from_here(path: str) -> str:
+    """Return a path below the working directory relative to it, another one as it is."""
+    here = os.getcwd() + os.sep  # noqa: PTH109
+    path = os.path.abspath(path)  # noqa: PTH100
+    return path.removeprefix(here)
