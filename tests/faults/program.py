@@ -2,7 +2,7 @@
 
     program.py RUNS [ENDING]
 
-It prints, as JSON, the seconds its runs took and what `flush` said, when asked; ENDING says how it ends.
+It prints, as JSON, when it began, the seconds its runs took and what `flush` said, when asked; ENDING says how it ends.
 """
 
 import asyncio
@@ -56,11 +56,12 @@ def main():
     ending = sys.argv[2] if len(sys.argv) > 2 else "return"
     flow = make_flow()
     flow.run({"question": "warm"})
+    report = {"began": time.time()}
     began = time.perf_counter()
     for number in range(runs):
         flow.run({"question": str(number)})
     took = time.perf_counter() - began
-    report = {"seconds": took, "began_exit": None}
+    report["seconds"] = took
     if ending == "flush":
         report["flushed"] = flush(timeout=float(os.environ.get("FLUSH_SECONDS", "5")))
     report["began_exit"] = time.time()

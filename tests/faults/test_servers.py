@@ -33,7 +33,7 @@ def test_nothing_waits_and_nothing_is_lost(kind, program, sync):
         ended = program(collector, RUNS)
         assert ended.code == 0
         assert ended.run_seconds < 1.0
-        assert ended.exit_seconds < 2.0 + 1.0  # the deadline, and the interpreter's own end on a busy machine
+        assert ended.exit_seconds < 2.0 + ended.slack_seconds
         before = len(collector.spans())
         collector.mode = Mode.healthy()
         report = sync(collector)
@@ -50,7 +50,7 @@ def test_an_address_that_does_not_resolve_costs_nothing(program, sync):
         ended = program(collector, RUNS, LANGFUSE_BASE_URL="http://langfuse.invalid:3000")
         assert ended.code == 0
         assert ended.run_seconds < 1.0
-        assert ended.exit_seconds < 2.0 + 1.0
+        assert ended.exit_seconds < 2.0 + ended.slack_seconds
         assert "langfuse.invalid" in ended.stderr or ended.stderr == ""
     # what was recorded for one server is not sent to another
 
