@@ -39,7 +39,7 @@ def test_every_ending_keeps_its_code_and_its_deadline(ending, server, program, s
             return  # killed on the spot: what is promised then is in test_kill
         collector.mode = Mode.healthy()
         expected = 21 * 9 + {"asyncio": 5, "daemon": 9}.get(ending, 0)
-        if server != "healthy":
+        if server != "healthy" or ended.exit_seconds > 1.5:  # on a machine so busy the deadline may have come first
             sync(collector)
         assert len(collector.spans()) == expected
 

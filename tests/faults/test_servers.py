@@ -67,7 +67,7 @@ def test_too_large_requests_are_split(program):
 def test_a_span_that_is_refused_for_good_is_set_aside_alone(program, sync):
     """400 because of one kind of span costs those spans only, and the report counts them."""
     with Collector(Mode.status(400, span_named="Tell")) as collector:
-        ended = program(collector, RUNS)
+        ended = program(collector, RUNS, ending="flush", FLUSH_SECONDS="40")  # a hundred requests, one after the other
         assert "refused" in ended.stderr
         assert len(collector.spans()) == ALL - TELLS
         report = sync(collector)
