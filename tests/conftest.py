@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -31,6 +32,10 @@ def _functions() -> dict[tuple[str, str], FunctionType]:
 
 
 assert not framework.is_installed(), "the hooks were put on before any test asked for them"
+# A shell starts what runs in the background with Ctrl-C ignored, and programs that tests start and interrupt inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 PRISTINE = _functions()
 NAMES = set(vars(pocketflow))
 
