@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
+import traceback
 from pathlib import Path
 from types import FunctionType
 
@@ -30,8 +32,32 @@ def _functions() -> dict[tuple[str, str], FunctionType]:
 
 
 assert not framework.is_installed(), "the hooks were put on before any test asked for them"
+# A shell starts what runs in the background with Ctrl-C ignored, and programs that tests start and interrupt inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 PRISTINE = _functions()
 NAMES = set(vars(pocketflow))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    """A failure among objects whose class does not even tell its name is reported by its lines: pytest itself would end."""
+    try:
+        return (yield)
+    except Exception:
+        if call.excinfo is None:
+            raise
+        runner = (f"{os.sep}_pytest{os.sep}", f"{os.sep}pluggy{os.sep}")
+        frames = traceback.extract_tb(call.excinfo.tb)
+        shown = traceback.format_list([frame for frame in frames if not any(part in frame.filename for part in runner)])
+        try:
+            error = call.excinfo.exconly()
+        except Exception:
+            error = "an exception that does not tell its name"
+        text = f"{error} (shown without values: one of them does not answer)\n\n{''.join(shown)}"
+        keywords = dict.fromkeys(item.keywords, 1)
+        return pytest.TestReport(item.nodeid, item.location, keywords, "failed", text, call.when)
 
 
 @pytest.fixture(autouse=True)

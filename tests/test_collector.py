@@ -13,6 +13,7 @@ from collector import TRACES_PATH, Collector, Mode
 from langfuse import Langfuse, propagate_attributes
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import TracerProvider
+from sdk_state import forget
 
 AUTH = {"Authorization": "Basic " + base64.b64encode(b"pk:sk").decode()}
 
@@ -21,6 +22,7 @@ AUTH = {"Authorization": "Basic " + base64.b64encode(b"pk:sk").decode()}
 def collector():
     with Collector() as collector:
         yield collector
+        forget()
 
 
 def export(collector, *spans, packed=False, timeout=10):
@@ -77,7 +79,6 @@ def test_langfuse_sdk(collector):
         inner.update(output="answer", usage_details={"input": 3})
         inner.score(name="quality", value=0.5)
     client.flush()
-    client.shutdown()
 
     spans = collector.wait_for(2, timeout=10)
 

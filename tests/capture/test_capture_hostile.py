@@ -322,9 +322,9 @@ def test_the_cost_of_a_huge_container_does_not_grow_with_it():
     def cost(value):
         best = 1.0
         for _ in range(30):
-            begin = time.perf_counter()
+            begin = time.thread_time()  # not what other processes take meanwhile
             snapshot(value)
-            best = min(best, time.perf_counter() - begin)
+            best = min(best, time.thread_time() - begin)
         return best
 
     small, huge = [{"id": n} for n in range(200)], [{"id": n} for n in range(200_000)]

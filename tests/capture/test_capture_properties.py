@@ -202,9 +202,9 @@ def test_redaction_takes_time_linear_in_the_text(piece, search):
 
     def seconds(count):
         text = piece * count
-        begin = time.perf_counter()
+        begin = time.thread_time()  # not what other processes take meanwhile
         search(text)
-        return time.perf_counter() - begin
+        return time.thread_time() - begin
 
     small = min(seconds(5_000) for _ in range(3))
     assert min(seconds(50_000) for _ in range(2)) < max(25 * small, 0.05)

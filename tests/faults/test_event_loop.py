@@ -42,18 +42,22 @@ async def watched(flow):
 
 first = Ask()
 first >> Ask()
-flow = trace_flow(AsyncFlow(start=first))
-asyncio.run(flow.run_async({"question": "warm"}))
-print(json.dumps([asyncio.run(watched(flow)) for _ in range(15)]))
+plain, traced = AsyncFlow(start=first), trace_flow(AsyncFlow(start=first))
+asyncio.run(traced.run_async({"question": "warm"}))
+rounds = [(asyncio.run(watched(plain)), asyncio.run(watched(traced))) for _ in range(8)]
+while len(rounds) < 40 and min(late for _, late in rounds) > 0.005 + min(late for late, _ in rounds):
+    rounds.append((asyncio.run(watched(plain)), asyncio.run(watched(traced))))
+print(json.dumps(rounds))
 """
 
 
 @pytest.mark.parametrize("server", ["silent", "trickle", "500", "refuse", "413"])
 def test_no_stall_above_five_milliseconds(server, tmp_path):
-    """A beat every half millisecond beside 180 runs is never late by 5 ms because of us.
+    """A beat every half millisecond beside 180 runs is late by 5 ms because of us in no round.
 
-    Fifteen rounds, and the best one counts: on a busy machine a round is late for other reasons, but a stall that the tracer
-    causes (a network call, a lock, a long computation that holds the interpreter) is there in each of them.
+    The best round counts, beside the best one without a tracer, and on a busy machine there are more of them: there a
+    round is late for other reasons, but a stall that the tracer causes (a network call, a lock, a long computation that
+    holds the interpreter) is there in each.
     """
     mode = {
         "silent": Mode.silent(),
@@ -73,4 +77,5 @@ def test_no_stall_above_five_milliseconds(server, tmp_path):
             check=False,
         )
     assert done.returncode == 0, done.stderr
-    assert min(json.loads(done.stdout)) < 0.005 + 0.0005
+    plain, traced = zip(*json.loads(done.stdout), strict=True)
+    assert min(traced) < min(plain) + 0.005

@@ -32,6 +32,7 @@ def make_flow():
     return trace_flow(Flow(start=Ask()), flow_name="Drill")
 """
 SPANS = 5  # of one run: the flow, the node, prep, exec, post
+PATIENT = {"POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT": "20"}  # where it is not the deadline that is tried
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_a_preloaded_program_that_forks_records_in_every_worker(server, python, 
     """
     if server == "langfuse":
         with Collector() as collector:
-            python(code, collector)
+            python(code, collector, **PATIENT)
             assert len(collector.spans()) == 5 * SPANS
             assert collector.problems() == []
             assert collector.duplicates == {} or not collector.duplicates
@@ -151,7 +152,7 @@ def test_multiprocessing_children_deliver_before_they_end(method, python):
             assert child.exitcode == 0
     """
     with Collector() as collector:
-        python(code, collector)
+        python(code, collector, **PATIENT)
         assert len(collector.spans()) == 3 * SPANS
 
 
@@ -172,7 +173,7 @@ def test_a_fork_in_the_middle_of_a_run_leaves_both_sides_whole(python):
     print(shared["answer"])
     """
     with Collector() as collector:
-        done = python(code, collector)
+        done = python(code, collector, **PATIENT)
         assert sorted(done.stdout.split()) == ["child", "parent"]
         # the flow, the node, prep and exec are one and the same span in both; each side has a post of its own
         spans = collector.spans()

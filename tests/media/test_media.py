@@ -184,15 +184,16 @@ def test_masks_redaction_and_policy_come_first(server: MediaCollector):
 def test_the_mask_of_the_users_client_comes_first(server: MediaCollector):
     """What the user's own Langfuse client masks is not uploaded either."""
     from langfuse import Langfuse
+    from sdk_state import forget
 
     keys = {"public_key": server.public_key, "secret_key": server.secret_key, "base_url": server.url}
-    client = Langfuse(**keys, mask=lambda data: "masked")
+    Langfuse(**keys, mask=lambda data: "masked")
     try:
         run({"image": PNG})
         assert {} == server.stored
         assert "masked" == attribute(server, "Look.exec", "input")
     finally:
-        client.shutdown()
+        forget()
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,11 @@ from pocketflow import Flow, Node
 from pocketflow_tracing import add_metadata, flush, trace_flow
 from pocketflow_tracing.delivery import delivery
 
-BUDGET_SECONDS = 1.0
-"""Of one visit; far above what it takes, far below what a sleeping or a waiting dunder would cost."""
+WORK_SECONDS = 1.0
+"""Of one visit on the processor; far above what it takes, whatever else the machine does."""
+
+WAIT_SECONDS = 10.0
+"""Of one visit on the clock; far below what a sleeping or a waiting dunder would cost."""
 
 DUNDERS = (
     "__repr__", "__str__", "__eq__", "__hash__", "__len__", "__iter__", "__bool__", "__getattr__", "__getattribute__", "__contains__",
@@ -185,7 +188,7 @@ def test_a_run_over_hostile_data(rnd, name):
     seen: list[Any] = []
     shared = {"start": start}
     flow = trace_flow(flow_of(prep, result, error, metadata, name, seen))
-    began = time.monotonic()
+    began, worked = time.monotonic(), time.thread_time()
     answer, failure = None, None
     try:
         answer = flow.run(shared)
@@ -204,11 +207,9 @@ def test_a_run_over_hostile_data(rnd, name):
         assert ["start", "result"] == list(shared)
     assert seen[0] is prep
     assert shared["start"] is start
-    took = time.monotonic() - began
-    assert took < BUDGET_SECONDS, took
-    began = time.monotonic()
-    assert flush(timeout=20)
-    assert time.monotonic() - began < 5
+    assert time.thread_time() - worked < WORK_SECONDS
+    assert time.monotonic() - began < WAIT_SECONDS
+    assert flush(timeout=WAIT_SECONDS)
     expected = {"Flow", name, f"{name}.prep", f"{name}.exec"}
     assert len(records.by_id) >= len(expected) - (name == "Flow")
     for record in [*records.by_id.values(), *records.runs.values()]:

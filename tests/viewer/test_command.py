@@ -18,11 +18,23 @@ import pocketflow_tracing
 from pocketflow_tracing.store import StoreWriter
 
 
-def start(*arguments, **variables):
-    return subprocess.Popen(
-        [sys.executable, "-m", "pocketflow_tracing", "ui", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "NO_COLOR": "1", **variables},
-    )  # fmt: skip
+@pytest.fixture
+def start():
+    """Start the command; what a failing test leaves running ends with the test."""
+    started = []
+
+    def start(*arguments, **variables):
+        program = subprocess.Popen(
+            [sys.executable, "-m", "pocketflow_tracing", "ui", *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "NO_COLOR": "1", **variables},
+        )  # fmt: skip
+        started.append(program)
+        return program
+
+    yield start
+    for program in started:
+        with program:
+            program.kill()
 
 
 @pytest.fixture
@@ -34,7 +46,7 @@ def store(tmp_path):
     return tmp_path / "traces.db"
 
 
-def test_it_says_where_it_is_and_ends_with_ctrl_c(store):
+def test_it_says_where_it_is_and_ends_with_ctrl_c(start, store):
     """The address stands on the first line, answers, and Ctrl-C ends everything with exit code 0 and no noise."""
     program = start("--store", str(store), "--port", "0", "--no-open")
     line = program.stdout.readline()
@@ -43,11 +55,11 @@ def test_it_says_where_it_is_and_ends_with_ctrl_c(store):
     with urllib.request.urlopen(f"{url}api/runs", timeout=10) as answer:
         assert small_run().run_id in answer.read().decode()
     program.send_signal(signal.SIGINT)
-    out, err = program.communicate(timeout=10)
+    out, err = program.communicate(timeout=30)
     assert (0, "", "") == (program.returncode, out, err)
 
 
-def test_it_opens_the_browser(store, tmp_path):
+def test_it_opens_the_browser(start, store, tmp_path):
     """The browser of the user gets the address, unless --no-open."""
     told = tmp_path / "told"
     browser = tmp_path / "browser.sh"
@@ -61,26 +73,26 @@ def test_it_opens_the_browser(store, tmp_path):
         with pytest.raises(subprocess.TimeoutExpired):
             program.wait(0.1)
     program.send_signal(signal.SIGINT)
-    program.communicate(timeout=10)
+    program.communicate(timeout=30)
     assert url == told.read_text().strip()
 
 
-def test_a_port_that_is_taken_is_told(store):
+def test_a_port_that_is_taken_is_told(start, store):
     """A port that was asked for is not silently replaced by another."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         program = start("--store", str(store), "--port", str(port), "--no-open")
-        _, err = program.communicate(timeout=20)
+        _, err = program.communicate(timeout=30)
     assert 1 == program.returncode
     assert f"Cannot listen on 127.0.0.1:{port}" in err
 
 
-def test_a_store_that_is_not_there_yet_is_told(tmp_path):
+def test_a_store_that_is_not_there_yet_is_told(start, tmp_path):
     """It is served all the same: the page fills when the first run begins."""
     program = start("--store", str(tmp_path / "later.db"), "--port", "0", "--no-open")
     lines = program.stdout.readline() + program.stdout.readline()
     program.send_signal(signal.SIGINT)
-    program.communicate(timeout=10)
+    program.communicate(timeout=30)
     assert "There is no store there yet" in lines
     assert not (tmp_path / "later.db").exists()
 

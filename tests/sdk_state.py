@@ -10,12 +10,17 @@ from pocketflow_tracing import _foreign, _sdk
 
 
 def forget():
-    """End every client and forget the process's tracer provider."""
+    """End every client and forget the process's tracer provider.
+
+    The SDK's `shutdown` leaves the client's connections to the server open; a test closes them, or they end as a
+    ResourceWarning in whichever test the next collection falls into.
+    """
     clients = [client for _, client in LangfuseResourceManager._instances.items()]
     providers = [*(client.tracer_provider for client in clients), trace._TRACER_PROVIDER]
     LangfuseResourceManager._instances = {}
     for client in clients:
         client.shutdown()
+        client.httpx_client.close()
     for provider in {id(provider): provider for provider in providers if hasattr(provider, "shutdown")}.values():
         provider.shutdown()
     trace._TRACER_PROVIDER = None
