@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import io
 import os
 import pkgutil
@@ -47,9 +48,9 @@ def _run_source(path: str) -> None:
         code = compile(source.read(), file, "exec", dont_inherit=True)
     main = ModuleType("__main__")
     main.__dict__.update(
-        __file__=file, __cached__=None, __builtins__=__builtins__, __loader__=SourceFileLoader("__main__", file)
+        __file__=file, __cached__=None, __builtins__=builtins, __loader__=SourceFileLoader("__main__", file)
     )
     sys.modules["__main__"] = main
     # where `python script.py` has it: in the place of what stands for `-m` or for the folder of our own command
-    sys.path[:1] = [os.path.dirname(file)]  # noqa: PTH120 - sys.path holds texts
+    sys.path[:1] = [os.path.dirname(os.path.realpath(file))]  # noqa: PTH120 - sys.path holds texts
     exec(code, main.__dict__)  # noqa: S102 - this is what the user asked for

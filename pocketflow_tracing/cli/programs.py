@@ -92,14 +92,15 @@ def demo(store: StoreOption = None, json: JsonOption = False) -> None:
     out.print(render_run(found, spans, out))
     out.print()
     out.print(f"The trace is in {path} and nowhere else. Look closer:")
-    for arguments, meaning in (
+    hints = (
         ("show last --io", "with inputs and outputs"),
         ("show last --state", "with what each node changed in shared"),
         ("runs", "every run in the store"),
         ("run your_script.py", "trace a program of yours as it is"),
-    ):
-        typed = f"{command()} {arguments}{option if not arguments.startswith('run ') else ''}"
-        out.print(f"  {typed:<44} {meaning}")
+    )
+    typed = [f"{command()} {given}{'' if given.startswith('run ') else option}" for given, _ in hints]
+    for line, (_, meaning) in zip(typed, hints, strict=True):
+        out.print(f"  {line:<{max(map(len, typed))}}  {meaning}", soft_wrap=True)
     out.print("Or add one line to your flow:  from pocketflow_tracing import trace_flow;  flow = trace_flow(flow)")
 
 

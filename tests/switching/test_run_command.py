@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,20 @@ def test_a_module_runs_as_under_python(tmp_path, python):
     done = python("-c", "from pocketflow_tracing.runner import run_script; run_script('program', ['x'], module=True)")
     assert "__main__ ['x']\n" == done.stdout
     assert ["Flow"] == [run.name for run in runs()]
+
+
+def test_a_script_finds_what_it_finds_under_python(tmp_path):
+    """A symlinked script imports its real neighbours, and `__builtins__` is the module that it is in a script."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "helper.py").write_text("X = 1\n")
+    (tmp_path / "real" / "tool.py").write_text(
+        "import helper, sys\nprint(helper.X, __builtins__.len('abc'), sys.argv)\n"
+    )
+    (tmp_path / "tool").symlink_to(tmp_path / "real" / "tool.py")
+
+    def said(*command):
+        return subprocess.run(
+            [sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert said("-m", "pocketflow_tracing", "run", "tool", "a") == said("tool", "a")
