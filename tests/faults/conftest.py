@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import textwrap
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from collector import Collector
-from drill import PROGRAM, environment
+from drill import FLOW, PROGRAM, environment
 
 
 def pytest_collection_modifyitems(items):
@@ -117,5 +118,26 @@ def sync(tmp_path):
         )
         assert process.returncode == 0, process.stderr
         return json.loads(process.stdout.splitlines()[-1])
+
+    return run
+
+
+@pytest.fixture
+def python(tmp_path):
+    """Run a program in an empty directory; it must end well."""
+
+    def run(code: str, collector: Collector | None = None, **extra: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "program.py").write_text(FLOW + textwrap.dedent(code))
+        done = subprocess.run(
+            [sys.executable, "program.py"],
+            cwd=tmp_path,
+            env=environment(collector, **extra),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done
 
     return run

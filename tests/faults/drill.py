@@ -19,3 +19,22 @@ def environment(collector: Collector | None, **extra: str) -> dict[str, str]:
         if not key.startswith(("LANGFUSE_", "POCKETFLOW_", "OTEL_", "COVERAGE"))
     }
     return {**clean, **(collector.environ if collector else {}), "PYTHONPATH": str(ROOT), **extra}
+
+
+FLOW = """
+import os, sys, time
+from pocketflow import Flow, Node
+from pocketflow_tracing import flush, trace_flow
+
+class Ask(Node):
+    def prep(self, shared):
+        return shared["question"]
+    def exec(self, question):
+        return question + "?"
+    def post(self, shared, question, answer):
+        shared["answer"] = answer
+
+def make_flow():
+    return trace_flow(Flow(start=Ask()), flow_name="Drill")
+"""
+"""The beginning of a program with a traced flow of one node."""

@@ -11,49 +11,12 @@ from pathlib import Path
 
 import pytest
 from collector import Collector, Mode
-from drill import environment
+from drill import FLOW, environment
 
 from pocketflow_tracing.store import Store, StoreError, build_tree
 
-FLOW = """
-import os, sys, time
-from pocketflow import Flow, Node
-from pocketflow_tracing import flush, trace_flow
-
-class Ask(Node):
-    def prep(self, shared):
-        return shared["question"]
-    def exec(self, question):
-        return question + "?"
-    def post(self, shared, question, answer):
-        shared["answer"] = answer
-
-def make_flow():
-    return trace_flow(Flow(start=Ask()), flow_name="Drill")
-"""
 SPANS = 5  # of one run: the flow, the node, prep, exec, post
 PATIENT = {"POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT": "20"}  # where it is not the deadline that is tried
-
-
-@pytest.fixture
-def python(tmp_path):
-    """Run a program in an empty directory; it must end well."""
-
-    def run(code: str, collector: Collector | None = None, **extra: str) -> subprocess.CompletedProcess[str]:
-        (tmp_path / "program.py").write_text(FLOW + textwrap.dedent(code))
-        done = subprocess.run(
-            [sys.executable, "program.py"],
-            cwd=tmp_path,
-            env=environment(collector, **extra),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done
-
-    return run
 
 
 @pytest.mark.parametrize("server", ["langfuse", "store"])

@@ -1,0 +1,95 @@
+"""Signals and the handlers that a host has for them are its own, whatever we are doing when one comes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import pytest
+
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="signals of POSIX"),
+]
+
+
+@pytest.mark.parametrize("kind", ["Exception", "KeyboardInterrupt"])
+def test_a_storm_of_time_limits(kind, python):
+    """Each one leaves the flow as itself, and none leaves a context of ours behind."""
+    done = python(
+        f"""
+        import random, signal
+        from opentelemetry import trace
+        from pocketflow_tracing import current_trace_id
+
+        class Limit({kind}):
+            pass
+
+        struck = []
+        def limit(*_):
+            struck.append(1)
+            raise Limit
+
+        flow = make_flow()
+        flow.run({{"question": "warm"}})
+        signal.signal(signal.SIGALRM, limit)
+        seen = 0
+        while len(struck) < 400:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.0015))
+                while True:
+                    flow.run({{"question": "why"}})
+            except Limit:
+                seen += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            assert current_trace_id() is None
+            assert not trace.get_current_span().get_span_context().is_valid
+        assert seen == len(struck), (seen, len(struck))
+        """,
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_a_handler_that_flushes(python):
+    """A handler may run flows and flush, also while the interrupted flow is waking the worker; its timeout holds."""
+    done = python(
+        """
+        import random, signal
+
+        flow = make_flow()
+        flow.run({"question": "warm"})
+        struck = []
+        def handler(*_):
+            struck.append(flush(timeout=0.2))
+            flow.run({"question": "in the handler"})
+
+        signal.signal(signal.SIGALRM, handler)
+        while len(struck) < 200:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.002))
+            for _ in range(5):
+                flow.run({"question": "why"})
+                flush(timeout=0.05)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        print("done")
+        """,
+        POCKETFLOW_TRACE_FLUSH_INTERVAL="0.001",
+    )
+    assert "done" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_host_that_waits_for_its_signals(python):
+    """A signal that the host blocks and waits for comes to the host, and not to a thread of ours."""
+    done = python(
+        """
+        import os, signal
+
+        make_flow().run({"question": "why"})
+        assert flush(5)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        os.kill(os.getpid(), signal.SIGTERM)
+        print(signal.sigwait({signal.SIGTERM}).name)
+        """,
+    )
+    assert "SIGTERM" in done.stdout
