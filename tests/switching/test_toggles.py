@@ -184,9 +184,8 @@ def test_the_kill_switch(text, monkeypatch, tmp_path, kind):
     """POCKETFLOW_TRACING_ENABLED=0 and its like: nothing is recorded, sent or written, and no thread is started."""
     import threading
 
-    before = set(threading.enumerate())
     with Collector() as collector:
-        started = set(threading.enumerate())
+        before = set(threading.enumerate())
         for name, value in {**collector.environ, "POCKETFLOW_TRACING_ENABLED": text}.items():
             monkeypatch.setenv(name, value)
         shared = {"question": "why"}
@@ -194,9 +193,8 @@ def test_the_kill_switch(text, monkeypatch, tmp_path, kind):
         assert "42" == shared["answer"]
         assert flush(5)
         assert [] == collector.requests
-        assert started == set(threading.enumerate())
+        assert set() == set(threading.enumerate()) - before  # a thread of an earlier test may just be ending
     assert [] == list(tmp_path.iterdir())
-    assert before <= started
 
 
 @pytest.mark.parametrize("missing", ["LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY"])
