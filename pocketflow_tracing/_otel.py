@@ -88,6 +88,7 @@ class _Here(NonRecordingSpan):
 
 
 _new_here = _Here.__new__
+_put = dict.__setitem__
 
 
 def surrounding() -> tuple[int, int, bool] | None:
@@ -138,8 +139,8 @@ def attach(trace_id: int, span_id: int, *, base: Context | None = None) -> Token
     here = _new_here(_Here)  # past an __init__ that would want the context now
     around = _get()
     here._ours = (trace_id, span_id, around)  # noqa: SLF001 - our own class
-    context = Context(around if base is None else base)
-    dict.__setitem__(context, _SPAN_KEY, here)  # it is nobody else's yet
+    context = Context(base or around)
+    _put(context, _SPAN_KEY, here)  # it is nobody else's yet
     try:
         token: Token[Context] = _set(context)
     except BaseException:  # a Ctrl-C after it was set

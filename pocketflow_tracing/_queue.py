@@ -72,12 +72,11 @@ class SpanQueue:
         """Append a complete span, and make room when there are too many or too large ones."""
         items = self._items
         items.append(span)
-        weight = span.weight
-        if weight:
-            self._bytes += weight
+        if span.weight:
+            self._bytes += span.weight
             if self._bytes > self.most_bytes:
                 self._make_room()
-        if len(items) > self.most_spans and len(items) - self._ghosts > self.most_spans:
+        if len(items) > self.most_spans:
             self._make_room()
         if self.idle:
             self._rouse()
@@ -135,6 +134,8 @@ class SpanQueue:
         A run that is larger than the queue by itself loses its newest spans, and its root says how many: the caller must
         not wait, and memory must not grow.
         """
+        if len(self._items) - self._ghosts <= self.most_spans and self._bytes <= self.most_bytes:
+            return  # what is too much has been dropped, and is passed over when its turn comes
         if not self._taking.acquire(blocking=False):
             return  # the worker is taking a batch, or a signal handler runs a flow in here: the next span tries again
         try:

@@ -10,7 +10,7 @@ import weakref
 
 import pytest
 from kit import World, use
-from pocketflow import Flow, Node
+from pocketflow import AsyncFlow, AsyncNode, Flow, Node
 
 from pocketflow_tracing import trace_flow
 from pocketflow_tracing._ids import Source, source
@@ -684,23 +684,25 @@ def test_an_end_that_was_declared(flavour, records):
     assert (attributes["action"], "no_successor" in attributes, "successor" in attributes) == ("default", False, False)
 
 
-@FLAVOURS
-def test_nodes_die_when_they_die_untraced(flavour, records):
+@pytest.mark.parametrize(("node_class", "flow_class"), [(Node, Flow), (AsyncNode, AsyncFlow)])
+def test_nodes_die_when_they_die_untraced(node_class, flow_class, records):
     """The record of a run that goes on keeps no flow that has ended in it, and knows it again when it runs once more."""
-    w = world(flavour)
     gone = []
+
+    def run(flow):
+        return asyncio.run(flow.run_async({})) if flow_class is AsyncFlow else flow.run({})
 
     @trace_flow(flow_name="main")
     def main():
-        kept = w.flow(w.node("Kept")())
-        w.run(kept, {})
-        node = w.node("Passing")()
+        kept = flow_class(start=type("Kept", (node_class,), {})())
+        run(kept)
+        node = type("Passing", (node_class,), {})()
         weakref.finalize(node, gone.append, "Passing")
-        w.run(w.flow(node), {})
+        run(flow_class(start=node))
         del node
         gc.collect()  # asyncio leaves circles
         assert gone == ["Passing"]
-        w.run(kept, {})
+        run(kept)
 
     main()
     flows = records.run().graph["flows"]
