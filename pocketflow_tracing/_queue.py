@@ -63,6 +63,7 @@ class SpanQueue:
         self._complete: deque[Run] = deque()  # ended runs of which the worker may not have seen anything yet
         self._taking = threading.Lock()  # held while items are taken or room is made, never while one is appended
         self._ghosts = 0  # spans in the queue whose run was dropped
+        self._begun = 0  # entries of spans that have begun, about
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -83,6 +84,7 @@ class SpanQueue:
 
     def put_begun(self, span: Span) -> None:
         """Append a span that is not complete."""
+        self._begun += 1
         self.put_other(Begun(span))
 
     def put_other(self, item: Begun | Callable[[], Any] | Marker) -> None:
@@ -107,6 +109,7 @@ class SpanQueue:
                     marker = item
                     break
                 if type(item) is Begun:
+                    self._begun -= 1
                     item = item.span
                     if item.complete or item.run.dropped:
                         continue
@@ -123,6 +126,14 @@ class SpanQueue:
                 self._complete.popleft()
         return batch, marker
 
+    @property
+    def most_items(self) -> int:
+        """Entries after which those that mean nothing any more are taken out: spans of dropped runs, and what has ended since."""
+        return 2 * self.most_spans
+
+    def _waiting(self) -> int:
+        return len(self._items) - self._ghosts - self._begun
+
     def take_dropped(self) -> int:
         """The number of spans dropped since the last call."""
         dropped, self.dropped = self.dropped, 0
@@ -134,7 +145,11 @@ class SpanQueue:
         A run that is larger than the queue by itself loses its newest spans, and its root says how many: the caller must
         not wait, and memory must not grow.
         """
-        if len(self._items) - self._ghosts <= self.most_spans and self._bytes <= self.most_bytes:
+        if (
+            self._waiting() <= self.most_spans
+            and self._bytes <= self.most_bytes
+            and len(self._items) <= self.most_items
+        ):
             return  # what is too much has been dropped, and is passed over when its turn comes
         if not self._taking.acquire(blocking=False):
             return  # the worker is taking a batch, or a signal handler runs a flow in here: the next span tries again
@@ -146,9 +161,9 @@ class SpanQueue:
                     run.dropped = True  # the worker passes its spans over
                     needed -= run.spans
                     self._ghosts += run.spans
-            if len(self._items) > 2 * self.most_spans:
+            if len(self._items) > self.most_items:
                 self._remove_ghosts()
-            if len(self._items) - self._ghosts > self.most_spans:
+            if self._waiting() > self.most_spans:
                 self._remove_newest()
             if self._bytes > self.most_bytes:
                 self._bytes = 0  # what could be let go has been; the estimate begins anew
@@ -166,12 +181,16 @@ class SpanQueue:
         items = self._items
         for _ in range(len(items)):  # other threads go on appending on the right
             item = items.popleft()
-            if callable(item) or type(item) in {Marker, Begun} or not item.run.dropped:
+            if type(item) is Begun:
+                if not (item.span.complete or item.span.run.dropped):
+                    kept.append(item)
+            elif callable(item) or type(item) is Marker or not item.run.dropped:
                 kept.append(item)
             else:
                 self._pass_over(item)
         items.extendleft(reversed(kept))
         self._ghosts = 0
+        self._begun = sum(type(item) is Begun for item in kept)
 
     def _pass_over(self, item: Span) -> None:
         self._ghosts -= 1 if self._ghosts else 0

@@ -83,6 +83,7 @@ def test_the_axis_zooms_and_comes_back(demo):
     page = demo()
     bars = row(page, "ReadSources").locator(".bar-box")
     bar = bars.locator(".bar")
+    expect(bar).to_be_visible()
     before = bar.bounding_box()["width"]
     page.keyboard.press("+")
     expect(page.locator(".overview")).not_to_have_class(re.compile("whole"))
