@@ -87,8 +87,9 @@ class Scope:
         if not span.complete:
             with ENDING:
                 span.node = None
-                span.end = span.end or span.start  # nothing better is known
-                span.status = "success" if error is None else "error"
+                if span.status == "running":
+                    span.end = span.end or span.start  # nothing better is known
+                    span.status = "success" if error is None else "error"
                 span.deliver()
 
 
