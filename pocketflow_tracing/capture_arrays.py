@@ -11,7 +11,7 @@ from .capture_kinds import Shape, attributes_of, is_genuine, kind, module_named,
 from .capture_types import Snapshot, Tagged
 
 if TYPE_CHECKING:
-    from .capture import Walk
+    from .capture_walk import Walk
 
 _FIRST = 10
 _SMALL = 4096
@@ -57,7 +57,7 @@ def _read_array(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
         if names is not None:  # each with its names, which may say that it is a secret
             first = [dict(zip(names, row, strict=True)) if type(row) is tuple else row for row in first]
         shown["values" if array.size <= _FIRST else "first"] = first
-    return walk.fields(shown, value, _public_name(value, shape, "numpy.ndarray"), depth)
+    return walk.fields(shown, value, _public_name(value, shape, "numpy.ndarray"), depth, by_reference=True)
 
 
 def _first(array: Any) -> Any:
@@ -142,7 +142,9 @@ def _read_tensor(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
         if 0 < count <= _SMALL and shown["dtype"] in _ORDERED:
             shown["min"], shown["max"] = plain.min().item(), plain.max().item()
         shown["values" if count <= _FIRST else "first"] = first
-    return walk.fields(shown, value, "torch.Tensor" if t is shape.base else "torch.nn.Parameter", depth)
+    return walk.fields(
+        shown, value, "torch.Tensor" if t is shape.base else "torch.nn.Parameter", depth, by_reference=True
+    )
 
 
 def _torch_is_intercepted() -> bool:
@@ -162,4 +164,4 @@ def _read_image(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
         form = attributes_of(cls).get("format")
     if form is not None:
         shown["format"] = form
-    return walk.fields(shown, value, "PIL.Image", depth)
+    return walk.fields(shown, value, "PIL.Image", depth, by_reference=True)

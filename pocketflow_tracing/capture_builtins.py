@@ -13,7 +13,7 @@ from .capture_kinds import Shape, attributes_of, kind, mro_of, taken
 from .capture_types import Elided, Ends, Snapshot, Tagged
 
 if TYPE_CHECKING:
-    from .capture import Walk
+    from .capture_walk import Walk
 
 _PREVIEW = 64
 
@@ -91,10 +91,12 @@ def _sequence(value: Any, get: Any, shape: Shape, walk: Walk, depth: int) -> Sna
     if keep < 0:
         return Elided(shape.name, count)
     if count <= keep:
-        return _named(shape.name, walk.items(Ends([*get(value, slice(None))]), value, shape.name, depth))
-    tail = get(value, slice(count - keep // 2, count))
-    ends = Ends([*get(value, slice(0, keep - keep // 2))], count - keep, tail)
-    return _named(shape.name, walk.items(ends, value, shape.name, depth))
+        ends = Ends([*get(value, slice(None))])
+    else:
+        tail = get(value, slice(count - keep // 2, count))
+        ends = Ends([*get(value, slice(0, keep - keep // 2))], count - keep, tail)
+    is_list = get is list.__getitem__
+    return _named(shape.name, walk.items(ends, value, shape.name, depth, by_reference=is_list))
 
 
 def _named(name: str, items: Snapshot) -> Snapshot:
@@ -135,7 +137,8 @@ def _read_set(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     head = taken(base.__iter__, value, keep)
     if count <= keep:
         head = _in_order(head)
-    return _named(shape.name, walk.items(Ends(head, max(count - keep, 0)), value, shape.name, depth))
+    ends = Ends(head, max(count - keep, 0))
+    return _named(shape.name, walk.items(ends, value, shape.name, depth, by_reference=base is set))
 
 
 _SORTED = (str, int, float, bool, bytes, type(None))

@@ -11,7 +11,7 @@ from .capture_kinds import Shape, attributes_of, is_genuine, kind, taken
 from .capture_types import Snapshot, Tagged
 
 if TYPE_CHECKING:
-    from .capture import Walk
+    from .capture_walk import Walk
 
 
 @kind("pydantic.main.BaseModel")
@@ -24,7 +24,7 @@ def _read_model(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
         extra = None
     if type(extra) is dict:
         fields.update((key, item) for key, item in taken(iter, dict.items(extra), walk.max_items) if type(key) is str)
-    return walk.fields(fields, value, shape.name, depth)
+    return walk.fields(fields, value, shape.name, depth, by_reference=True)
 
 
 @kind(
@@ -50,4 +50,4 @@ def _read_headers(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
         if type(row) is tuple and len(row) == 3 and all(type(part) is bytes for part in row):
             name, text = row[1].decode("latin-1"), row[2].decode("latin-1")
             shown[name] = f"{shown[name]}, {text}" if name in shown else text
-    return walk.fields(shown, value, "Headers", depth)
+    return walk.fields(shown, value, "Headers", depth, by_reference=True)

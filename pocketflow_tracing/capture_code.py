@@ -12,7 +12,7 @@ from .capture_kinds import Shape, attributes_of, is_genuine, kind, mro_of, name_
 from .capture_types import Snapshot, Tagged
 
 if TYPE_CHECKING:
-    from .capture import Walk
+    from .capture_walk import Walk
 
 
 @kind("builtins.generator", "builtins.coroutine", "builtins.async_generator")

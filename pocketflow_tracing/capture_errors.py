@@ -23,7 +23,7 @@ from .capture_kinds import (
 from .capture_types import CUT_KEY, Cut, Note, Snapshot, Tagged
 
 if TYPE_CHECKING:
-    from .capture import Walk
+    from .capture_walk import Walk
 
 __all__ = ["ErrorSnapshot", "Frame", "describe_exception"]
 

@@ -12,7 +12,7 @@ from .capture_kinds import Shape, is_genuine, kind, module_named, name_of, quali
 from .capture_types import CUT_KEY, Cut, Note, Snapshot, Tagged
 
 if TYPE_CHECKING:
-    from .capture import Walk
+    from .capture_walk import Walk
 
 _ROWS = 5
 _COLUMNS = 50
@@ -38,7 +38,9 @@ def _read_pandas_frame(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
         **_labels(index),
         "head": [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=False)],
     }
-    return _with_cut(walk.fields(shown, value, _public_name(value, shape, "pandas.DataFrame"), depth), columns)
+    return _with_cut(
+        walk.fields(shown, value, _public_name(value, shape, "pandas.DataFrame"), depth, by_reference=True), columns
+    )
 
 
 def _first_columns(manager: Any, count: int) -> dict[int, tuple[Any, Any]]:
@@ -74,7 +76,7 @@ def _read_pandas_series(value: Any, shape: Shape, walk: Walk, depth: int) -> Sna
         **_labels(head.index),
         "head": _head(head),
     }
-    return walk.fields(shown, value, _public_name(value, shape, "pandas.Series"), depth)
+    return walk.fields(shown, value, _public_name(value, shape, "pandas.Series"), depth, by_reference=True)
 
 
 @kind("pandas.Index", "pandas.core.indexes.base.Index")
@@ -195,7 +197,9 @@ def _read_polars_frame(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
         "columns": {name: _polars_dtype(column.dtype) for name, column in zip(names, series, strict=True)},
         "head": [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)],
     }
-    return _with_cut(walk.fields(shown, value, _public_name(value, shape, "polars.DataFrame"), depth), columns)
+    return _with_cut(
+        walk.fields(shown, value, _public_name(value, shape, "polars.DataFrame"), depth, by_reference=True), columns
+    )
 
 
 @kind("polars.series.series.Series")
@@ -208,7 +212,7 @@ def _read_polars_series(value: Any, shape: Shape, walk: Walk, depth: int) -> Sna
         "length": value.len(),
         "head": _first_cells(value),
     }
-    return walk.fields(shown, value, "polars.Series", depth)
+    return walk.fields(shown, value, "polars.Series", depth, by_reference=True)
 
 
 def _first_cells(series: Any) -> list[Any]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .capture_types import CUT_KEY, REDACTED, Cut, Elided, Snapshot, Tagged
 
 if TYPE_CHECKING:
-    from .capture import Walk
+    from .capture_walk import Walk
 
 __all__ = [
     "Reader",
@@ -238,7 +238,7 @@ def _read_object(value: object, shape: Shape, walk: Walk, depth: int) -> Snapsho
         depth += shape.levels - 1
     if depth >= walk.max_depth:
         return Elided(shape.name, len(fields) + cut)
-    shown = walk.fields(fields, value, shape.name, depth)
+    shown = walk.fields(fields, value, shape.name, depth, by_reference=True)
     if cut and type(shown) is Tagged:
         shown.fields[CUT_KEY] = Cut(cut)
     return shown

@@ -13,7 +13,7 @@ from .capture_kinds import Shape, attributes_of, is_genuine, kind, name_of, qual
 from .capture_types import Note, Snapshot, Tagged
 
 if TYPE_CHECKING:
-    from .capture import Walk
+    from .capture_walk import Walk
 
 _FIRST = 10
 _MAX_DIGITS_BITS = 2000  # about 600 digits: below the least limit that Python can be given for int → str
@@ -129,4 +129,4 @@ def _read_array(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
         "length": count,
         "values" if count <= _FIRST else "first": first,
     }
-    return walk.fields(shown, value, "array.array" if shape.exact else shape.name, depth)
+    return walk.fields(shown, value, "array.array" if shape.exact else shape.name, depth, by_reference=True)

@@ -14,6 +14,7 @@ __all__ = [
     "CUT_KEY",
     "DEFAULT_LIMITS",
     "REDACTED",
+    "Again",
     "Cut",
     "Elided",
     "Ends",
@@ -84,6 +85,13 @@ class Elided(NamedTuple):
 
     type_name: str
     entries: int
+
+
+class Again(NamedTuple):
+    """Stands for an object that was read in another place of the same value: its type's name, and the path to there."""
+
+    type_name: str
+    path: tuple[str | int, ...]
 
 
 class Note(NamedTuple):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .capture_types import CUT_KEY, Cut, Elided, Note, Pairs, Snapshot, Tagged
+from .capture_types import CUT_KEY, Again, Cut, Elided, Note, Pairs, Snapshot, Tagged
 from .records import Json
 from .redaction_text import scan
-from .render_text import clean
+from .render_text import clean, short
 
 __all__ = ["SHORT_KEY", "TYPE_KEY", "is_short_scalar", "mark", "shown_name", "summary"]
 
@@ -27,7 +27,15 @@ def mark(value: Snapshot) -> str:
         return f"{CUT_KEY} {value.entries:,} more item{'s' * (value.entries != 1)}"
     if type(value) is Elided:
         return f"{CUT_KEY} {shown_name(value.type_name)} of {value.entries:,} item{'s' * (value.entries != 1)}"
+    if type(value) is Again:
+        return f"<same {shown_name(value.type_name)} as {_place(value.path)}>"
     return clean(value.text) if type(value) is Note else "<unknown>"
+
+
+def _place(path: tuple[str | int, ...]) -> str:
+    """Write a path as one follows it: documents[3].title."""
+    parts = [f".{shown_name(short(part))}" if isinstance(part, str) else f"[{part}]" for part in path]
+    return "".join(parts).removeprefix(".")
 
 
 def summary(value: Snapshot) -> Json:
@@ -49,6 +57,8 @@ def summary(value: Snapshot) -> Json:
         return {TYPE_KEY: shown_name(value.type_name), "size": _count(value.rows)}
     if t is Elided:
         return {TYPE_KEY: shown_name(value.type_name), "size": value.entries}
+    if t is Again:
+        return {TYPE_KEY: shown_name(value.type_name)}
     return {TYPE_KEY: "NoneType" if value is None else t.__name__}
 
 

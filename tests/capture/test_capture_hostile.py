@@ -6,6 +6,7 @@ import array
 import collections
 import datetime as dt
 import decimal
+import enum
 import fractions
 import functools
 import io
@@ -29,11 +30,14 @@ import polars as pl
 import pytest
 
 from pocketflow_tracing.capture import Capture, Limits, describe_exception, snapshot
+from pocketflow_tracing.capture_kinds import shape_of
 from pocketflow_tracing.redaction import Rules
 from pocketflow_tracing.render import render
 from pocketflow_tracing.render_errors import render_exception
 
 RULES = Rules()
+Color = enum.Enum("Color", "RED")
+Point = collections.namedtuple("Point", "x")
 ARMED: list[str] = []
 CALLS: list[str] = []
 
@@ -266,9 +270,75 @@ def test_long_keys_are_cut():
     assert shown == {"k" * 200 + "… 999.8 kB more": 1}
 
 
-def test_an_object_in_two_places_is_shown_in_both():
-    shared = {"a": [1]}
-    assert render(snapshot([shared, shared]), RULES) == [{"a": [1]}, {"a": [1]}]
+def test_an_object_in_several_places_is_read_in_the_first_and_the_others_say_where_that_is():
+    message = {"role": "user"}
+    row = [0]
+    assert render(snapshot({"history": [{}, message], "last": message}), RULES) == {
+        "history": [{}, {"role": "user"}],
+        "last": "<same dict as history[1]>",
+    }
+    assert render(snapshot([row] * 3), RULES) == [[0], "<same list as [0]>", "<same list as [0]>"]
+    assert render(snapshot(dict.fromkeys("ab", row)), RULES) == {"a": [0], "b": "<same list as a>"}
+    assert render(snapshot({1: [row, row]}), RULES) == {"1": [[0], "<same list as [0][0]>"]}
+    many = [[index] for index in range(300)]
+    many[-1] = many[-2]
+    assert render(snapshot(many), RULES)[-2:] == [[298], "<same list as [298]>"]
+
+
+@pytest.mark.parametrize(
+    "make", [dict, list, set, collections.deque, lambda: np.zeros(2), lambda: types.SimpleNamespace(a=1)]
+)
+def test_of_what_can_change_a_second_sight_is_marked(make):
+    one, other = make(), make()
+    shown = render(snapshot([one, one, other]), RULES)
+    assert shown[1].startswith("<same ")
+    assert shown[2] == shown[0]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [(1, 2), frozenset({1}), Color.RED, dt.date(2026, 1, 1), np.float64(3), slice(1), Point(1), object(), int],
+)  # fmt: skip
+def test_what_cannot_change_is_shown_wherever_it_stands(value):
+    """Python may well use one object for two equal values, which says nothing of the program."""
+    shown = render(snapshot([value, value]), RULES)
+    assert shown[1] == shown[0]
+
+
+def test_a_list_in_a_tuple_in_two_places_is_marked_in_the_second():
+    pair = (1, [2])
+    assert render(snapshot([pair, pair]), RULES) == [[1, [2]], [1, "<same list as [0][1]>"]]
+
+
+def test_a_second_sight_costs_one_element_and_no_time():
+    """Twelve levels of a hundred references are 10**24 places, and thirteen lists."""
+    value: list = []
+    for _ in range(12):
+        value = [value] * 100
+    shown = snapshot(value)
+    assert shown == snapshot(value)
+    assert len(json.dumps(render(shown, RULES))) < 100_000
+
+
+def test_what_was_read_of_an_object_that_cannot_be_shown_is_read_where_it_stands_next(monkeypatch):
+    inner = [1]
+
+    class Unreadable:
+        pass
+
+    def read(_value, _shape, walk, depth):
+        walk.fields({"inner": inner}, inner, "Unreadable", depth)
+        raise ValueError
+
+    monkeypatch.setattr(shape_of(Unreadable), "read", read)
+    unreadable = {"__type__": shape_of(Unreadable).name, "unreadable": "ValueError"}
+    assert render(snapshot([Unreadable(), inner, inner]), RULES) == [unreadable, [1], "<same list as [1]>"]
+
+
+def test_the_place_of_a_secret_is_named_and_its_value_is_not():
+    login = {"user": "me", "key": "sk-live-0123456789abcdef0123"}
+    shown = render(snapshot({"password": login, "account": login}), RULES)
+    assert shown == {"password": "[redacted]", "account": "<same dict as password>"}
 
 
 def test_depth_ends_with_a_mark():

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from kit import examples
 
 from pocketflow_tracing.capture import Limits, snapshot
-from pocketflow_tracing.capture_types import Cut, Elided, Note, Pairs, Tagged
+from pocketflow_tracing.capture_types import Again, Cut, Elided, Note, Pairs, Tagged
 from pocketflow_tracing.redaction import Rules, redact_text
 from pocketflow_tracing.redaction_text import scan_value
 from pocketflow_tracing.render import render
@@ -106,7 +106,7 @@ def is_plain(taken) -> bool:
         return all(type(key) is str and is_plain(item) for key, item in taken.items())
     if t is list:
         return all(map(is_plain, taken))
-    return t in {type(None), bool, int, float, str, bytes, Cut, Elided, Note}
+    return t in {type(None), bool, int, float, str, bytes, Again, Cut, Elided, Note}
 
 
 @PROFILE

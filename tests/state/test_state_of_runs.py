@@ -61,6 +61,8 @@ def step(shared: dict[Any, Any], change: Any) -> None:
         held["inside"] = value
     elif kind == "grow" and isinstance(held, str):
         shared[key] = held + "more " * 60
+    elif kind == "twice" and isinstance(held, list) and held:
+        held.append(held[0])
     elif kind == "extend":
         shared[key] = [*(held if isinstance(held, list) else []), *range(97)]
     elif kind == "many":
@@ -125,7 +127,7 @@ nested = st.recursive(
 )
 keys = st.sampled_from(["a", "b", "messages", "api_key", "count", LONG, BROKEN])
 kinds = st.sampled_from(
-    ["set", "delete", "append", "append", "insert", "pop", "inside", "grow", "extend", "many", "few", "again"]
+    ["set", "delete", "append", "append", "insert", "pop", "inside", "twice", "grow", "extend", "many", "few", "again"]
 )
 changes = st.lists(st.tuples(kinds, keys, nested), max_size=4)
 
@@ -159,6 +161,19 @@ def loop(times: int, change: Any) -> Node:
     node - "again" >> node
     node - "end" >> Node()
     return node
+
+
+def test_a_change_of_what_stands_in_two_places_is_said_once(tmp_path):
+    def change(shared: dict[str, Any], turn: int) -> None:
+        if turn == 1:
+            document = {"title": "one", "body": "long text " * 30}
+            shared["found"] = {"documents": [document], "best": document}
+        else:
+            shared["found"]["best"]["title"] = "two"
+
+    first, second = states(tmp_path / "traces.db", {}, loop(2, change))[-2:]
+    assert first["added"]["found"]["best"] == "<same dict as documents[0]>"
+    assert second["changed"]["found"] == {"inside": [{"path": ["documents", 0, "title"], "old": "one", "new": "two"}]}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,294 @@
+"""One walk through a value: what it has seen, what is left of its budget, and how the builtin containers are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any
+
+from ._guard import is_hosts
+from .capture_kinds import mro_of, name_of, shape_of, taken
+from .capture_types import CUT_KEY, Again, Cut, Elided, Ends, Limits, Note, Pairs, Snapshot, Tagged
+
+__all__ = ["Serializer", "Walk", "is_scalar", "read"]
+
+Serializer = Callable[[Any], Any]
+
+
+def is_scalar(value: object) -> bool:
+    """Tell whether a value is an exact None, bool, int, float, str or bytes: immutable, and its own snapshot."""
+    t = type(value)
+    return t is str or t is int or value is None or t is float or t is bool or t is bytes
+
+
+_Entered = tuple[object, Any, "str | int | None"]
+"""An object that is or was read: itself, the one around it in the same form, and its key or position in that."""
+
+
+class Walk:
+    """The state of one snapshot: what is left of the budget, where it is, and what it has seen.
+
+    Args:
+        limits: the budget at the start.
+        serializers: the user's functions by class.
+        errors: whether errors are shown with their messages.
+    """
+
+    __slots__ = ("at", "errors", "inside", "left", "max_depth", "max_items", "max_text", "seen", "serializers")
+
+    def __init__(self, limits: Limits, serializers: tuple[tuple[type, Serializer], ...], errors: bool = True) -> None:
+        self.errors = errors
+        self.left = limits.max_elements
+        self.max_items = limits.max_items
+        self.max_depth = limits.max_depth
+        self.max_text = limits.max_text
+        self.at: str | int | None = None
+        self.inside: _Entered | None = None
+        self.seen: dict[int, _Entered] = {}  # by id; each holds its object, so that the id stays its own
+        self.serializers = serializers
+
+    def value(self, value: object, depth: int) -> Snapshot:
+        """Read a part of a value."""
+        return value if is_scalar(value) else read(value, self, depth)
+
+    def enter(self, owner: object, name: str, *, by_reference: bool = True) -> Snapshot:
+        """Go into an object, which `leave` ends.
+
+        Args:
+            owner: the object.
+            name: of its type.
+            by_reference: whether it is to be read in one place only; not what cannot change and means its value.
+
+        Returns:
+            None, or what stands in the object's place: that it is around this place, or where it was read before.
+        """
+        seen = self.seen.get(id(owner))
+        if seen is None:
+            self.inside = self.seen[id(owner)] = (owner, self.inside, self.at)
+            return None
+        around = self.inside
+        while around is not None:
+            if around[0] is owner:
+                return Note(f"<cycle: {name}>")
+            around = around[1]
+        if by_reference:
+            return Again(name, _place(seen))
+        self.inside = (owner, self.inside, self.at)
+        return None
+
+    def leave(self) -> None:
+        """Come out of the object that was entered last."""
+        assert self.inside is not None  # noqa: S101 - one leaves what one has entered
+        self.inside = self.inside[1]
+
+    def fields(
+        self, fields: dict[str, Any], owner: object, name: str, depth: int, *, by_reference: bool = False
+    ) -> Snapshot:
+        """Read an object's fields, whose dict is ours to change, into a Tagged."""
+        count = len(fields)
+        if depth >= self.max_depth or (count and self.left <= 0):
+            return Elided(name, count)
+        stands_for_it = self.enter(owner, name, by_reference=by_reference)
+        if stands_for_it is not None:
+            return stands_for_it
+        keep = min(self.max_items, self.left)
+        if count > keep:
+            fields = dict(islice(fields.items(), keep))
+        self.left -= len(fields)
+        _fill_dict(fields, self, depth)
+        if count > keep:
+            fields[CUT_KEY] = Cut(count - keep)
+        self.leave()
+        return Tagged(name, fields)
+
+    def items(self, ends: Ends, owner: object, name: str, depth: int, *, by_reference: bool = True) -> Snapshot:
+        """Read a container's elements, in a fresh list, into a list."""
+        stands_for_it = self.enter(owner, name, by_reference=by_reference)
+        if stands_for_it is not None:
+            return stands_for_it
+        head, cut, tail = ends
+        self.left -= len(head) + len(tail)
+        _fill_list(head, self, depth)
+        if cut:
+            tail = [*tail]
+            _fill_list(tail, self, depth, len(head) + cut)
+            head = [*head, Cut(cut), *tail]
+        self.leave()
+        return head
+
+    def mapping(self, value: dict[Any, Any], name: str, depth: int) -> Snapshot:
+        """Read a dict of any class, keys and size."""
+        count = dict.__len__(value)
+        keep = self.window(count, depth)
+        if keep < 0:
+            return Elided(name, count)
+        if count <= keep:
+            return self.rows(Ends(taken(iter, dict.items(value), keep)), value, name, depth)
+        tail = taken(reversed, dict.items(value), keep // 2)[::-1]
+        head = taken(iter, dict.items(value), keep - keep // 2)
+        return self.rows(Ends(head, count - keep, tail), value, name, depth)
+
+    def rows(self, ends: Ends, owner: object, name: str, depth: int) -> Snapshot:
+        """Read a mapping's (key, value) rows."""
+        stands_for_it = self.enter(owner, name)
+        if stands_for_it is not None:
+            return stands_for_it
+        head, cut, tail = ends
+        self.left -= len(head) + len(tail)
+        shown: Snapshot
+        if not (_has_text_keys(head) and _has_text_keys(tail)):
+            shown = self._pairs(ends, name, depth + 1)
+        else:
+            filled = _fill_dict(dict(head), self, depth)
+            if cut:
+                filled[CUT_KEY] = Cut(cut)
+                filled.update(_fill_dict(dict(tail), self, depth))
+            shown = filled if name == "dict" else Tagged(name, filled)
+        self.leave()
+        return shown
+
+    def _pairs(self, ends: Ends, name: str, depth: int) -> Snapshot:
+        pairs: list[Any] = []
+        for rows in (ends.head, ends.tail):
+            if rows is ends.tail and ends.cut:
+                pairs.append(Cut(ends.cut))
+            for key, item in rows:
+                self.at = key if type(key) is str else len(pairs)
+                pairs.append([self.value(key, depth), self.value(item, depth)])
+        return Pairs(name, pairs)
+
+    def window(self, count: int, depth: int) -> int:
+        """Say how many of `count` entries may be shown at this depth; -1: the container is not entered."""
+        if depth >= self.max_depth or (count and self.left <= 0):
+            return -1
+        return min(self.max_items, self.left)
+
+
+def read(value: Any, walk: Walk, depth: int) -> Snapshot:
+    """Read a value that is no scalar."""
+    t = type(value)
+    if t is dict:
+        return _read_dict(value, walk, depth)
+    if t is list or t is tuple:
+        return _read_list(value, walk, depth)
+    return _read_other(value, walk, depth)
+
+
+def _read_dict(value: dict[Any, Any], walk: Walk, depth: int) -> Snapshot:
+    count = len(value)
+    if count > walk.max_items or count > walk.left or depth >= walk.max_depth:
+        return walk.mapping(value, "dict", depth)
+    # Keys first: copying a dict with other keys could compare two of them. Then dict.copy and a loop that only looks:
+    # 0.34 µs for five scalars, as against 0.39 for a loop that stores and 0.77 for set(map(type, …)).
+    try:
+        for key in value:
+            if type(key) is not str:
+                return walk.mapping(value, "dict", depth)
+    except RuntimeError:  # another thread added a key: the other way of reading is one step
+        return walk.mapping(value, "dict", depth)
+    stands_for_it = walk.enter(value, "dict")
+    if stands_for_it is not None:
+        return stands_for_it
+    copy = value.copy()
+    walk.left -= count
+    for item in copy.values():
+        t = type(item)
+        if t is str or t is int or item is None or t is float or t is bool or t is bytes:
+            continue
+        _fill_dict(copy, walk, depth)
+        break
+    walk.leave()
+    return copy
+
+
+def _fill_dict(copy: dict[str, Any], walk: Walk, depth: int) -> dict[str, Snapshot]:
+    """Replace the values of a fresh dict by their snapshots."""
+    depth += 1
+    for key, item in copy.items():
+        t = type(item)
+        if t is str or t is int or item is None or t is float or t is bool or t is bytes:
+            continue
+        walk.at = key
+        copy[key] = _read_dict(item, walk, depth) if t is dict else read(item, walk, depth)
+    return copy
+
+
+def _read_list(value: list[Any] | tuple[Any, ...], walk: Walk, depth: int) -> Snapshot:
+    count = len(value)
+    keep = walk.window(count, depth)
+    name = name_of(type(value))
+    if keep < 0:
+        return Elided(name, count)
+    ends = (
+        Ends([*value[: keep - keep // 2]], count - keep, value[count - keep // 2 :]) if count > keep else Ends([*value])
+    )
+    return walk.items(ends, value, name, depth, by_reference=type(value) is list)
+
+
+def _has_text_keys(rows: Iterable[tuple[Any, Any]]) -> bool:
+    for key, _ in rows:  # noqa: SIM110 - half the time of all(…) over a generator
+        if type(key) is not str:
+            return False
+    return True
+
+
+def _fill_list(copy: list[Any], walk: Walk, depth: int, position: int = 0) -> None:
+    """Replace the elements of a fresh list, whose first stands at a position, by their snapshots."""
+    depth += 1
+    for index, item in enumerate(copy):
+        t = type(item)
+        if t is str or t is int or item is None or t is float or t is bool or t is bytes:
+            continue
+        walk.at = position + index
+        copy[index] = _read_dict(item, walk, depth) if t is dict else read(item, walk, depth)
+
+
+def _place(entered: _Entered) -> tuple[str | int, ...]:
+    """Where an object was read: keys and positions from the value to it."""
+    path: list[str | int] = []
+    at: _Entered | None = entered
+    while at is not None:
+        if at[2] is not None:  # the value itself is nowhere
+            path.append(at[2])
+        at = at[1]
+    return tuple(reversed(path))
+
+
+def _read_other(value: object, walk: Walk, depth: int) -> Snapshot:
+    t = type(value)
+    inside, known = walk.inside, len(walk.seen)
+    try:
+        if walk.serializers:
+            for cls in mro_of(t):
+                for wanted, serialize in walk.serializers:
+                    if wanted is cls:
+                        return _serialized(value, serialize, walk, depth)
+        shape = shape_of(t)
+        return shape.read(value, shape, walk, depth)
+    except Exception as error:  # one unreadable object must not cost the rest of the picture
+        if is_hosts(error):
+            raise
+        walk.inside = inside
+        while len(walk.seen) > known:  # what was read of it is not shown
+            walk.seen.popitem()
+        return Tagged(name_of(t), {"unreadable": name_of(type(error))})
+
+
+def _serialized(value: object, serialize: Serializer, walk: Walk, depth: int) -> Snapshot:
+    name = name_of(type(value))
+    if depth >= walk.max_depth:
+        return Elided(name, 0)
+    cycle = walk.enter(value, name, by_reference=False)
+    if cycle is not None:
+        return cycle
+    try:
+        result = serialize(value)
+    except Exception as error:  # the user's function fails for itself, not for the run
+        if is_hosts(error):
+            raise
+        walk.leave()
+        return Note(f"<serializer failed: {name_of(type(error))}>")
+    walk.at = None  # what it returned stands where the object does
+    shown = walk.value(result, depth + 1)
+    walk.leave()
+    return shown
