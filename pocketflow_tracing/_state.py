@@ -13,10 +13,16 @@ from typing import Any
 from ._changes import same
 from .capture import Capture, is_scalar
 from .capture_kinds import name_of
-from .capture_types import weigh
+from .capture_types import Snapshot, weigh
 
 MAX_KEYS = 128
 """Keys of `shared` that are watched: the first half and the last half of them."""
+
+VALUES = 3
+"""Of so many values the elements are read at each visit, if `shared` holds more that are large; else each has its own limit."""
+
+_LEAST = 16
+"""Elements that each value has, however many there are."""
 
 _MAX_BITS = 2000
 """Of an int that is written out; Python itself refuses to write very long ones."""
@@ -42,13 +48,14 @@ class SharedState:
         number: tells the shared objects of one run apart, the first is 0.
     """
 
-    __slots__ = ("_capture", "_keys", "_pictures", "number", "shared", "weight")
+    __slots__ = ("_capture", "_each", "_keys", "_pictures", "number", "shared", "weight")
 
     def __init__(self, shared: Any, capture: Capture, number: int = 0) -> None:
         self.shared = shared
         self.number = number
         self._keys: dict[str, Any] = {}  # scalar keys that are no strings, by their text
         self._capture = capture
+        self._each = capture.limits.max_elements
         self._pictures: dict[str, Any] = {}
         self.weight = 0  # estimated bytes of what `full` or `changes` found last
 
@@ -67,12 +74,39 @@ class SharedState:
 
     def full(self) -> dict[str, Any]:
         """Take the whole picture: {key: snapshot}."""
-        snapshot = self._capture.snapshot
+        rows = self._watched()
+        pictures = self._taken(rows)
         self._pictures = {
-            key if type(key) is str else self._text(key): snapshot(value) for key, value in self._watched()
+            key if type(key) is str else self._text(key): picture
+            for (key, _), picture in zip(rows, pictures, strict=True)
         }
         self.weight = weigh(self._pictures)
         return dict(self._pictures)
+
+    def _taken(self, rows: list[tuple[Any, Any]]) -> list[Snapshot]:
+        """Take the pictures of values; where they are too large together, all get less from now on.
+
+        A budget that each visit spent anew, key by key, would show the same values larger or smaller as others come and
+        go: changes that no node made.
+        """
+        measured, each, most = self._capture.measured, self._each, self._capture.limits.max_elements * VALUES
+        pictures: list[Snapshot] = []
+        taken = 0
+        for _, value in rows:
+            t = type(value)
+            if t is str or t is int or value is None or t is float or t is bool or t is bytes:
+                pictures.append(value)
+                continue
+            picture, elements = measured(value, each)
+            pictures.append(picture)
+            taken += elements
+            if taken > most and each > _LEAST:
+                large = sum(not is_scalar(value) for _, value in rows)
+                while each > _LEAST and (each == self._each or each * large > most):
+                    each = max(each // 2, _LEAST)
+                self._each = each
+                return self._taken(rows)
+        return pictures
 
     def _text(self, key: Any) -> str:
         # 1 and "1" are two keys: one that is no string says what it is where a string has its text
@@ -103,16 +137,14 @@ class SharedState:
         rows = [row for row in watched if type(row[0]) is not str or known(row[0], _MISSING) is not row[1]]
         if not rows and len(pictures) == len(watched):
             return None
-        snapshot = self._capture.snapshot
         added: dict[str, Any] = {}
         changed: dict[str, Any] = {}
         self.weight = 0
-        for key, value in rows:
+        for (key, value), new in zip(rows, self._taken(rows), strict=True):
             text = key if type(key) is str else self._text(key)
             old = known(text, _MISSING)
             if old is value:
                 continue  # a key that is no string
-            new = snapshot(value)
             if old is _MISSING:
                 added[text] = new
             elif same(old, new):

@@ -56,7 +56,7 @@ class Capture:
         errors: whether errors that stand among values are shown with their messages.
     """
 
-    __slots__ = ("_errors", "_limits", "_serializers")
+    __slots__ = ("_errors", "_serializers", "limits")
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Capture:
         *,
         errors: bool = True,
     ) -> None:
-        self._limits = limits
+        self.limits = limits
         self._errors = errors
         # Pairs, not a dict: looking a class up would run its metaclass's __hash__.
         self._serializers = tuple((serializers or {}).items())
@@ -75,7 +75,17 @@ class Capture:
         t = type(value)
         if t is str or t is int or value is None or t is float or t is bool or t is bytes:
             return value
-        return _read_top(value, Walk(self._limits, self._serializers, self._errors))
+        return _read_top(value, Walk(self.limits, self._serializers, self._errors))
+
+    def measured(self, value: object, elements: int) -> tuple[Snapshot, int]:
+        """Take a picture of a value that is no scalar within so many elements.
+
+        Returns:
+            The picture, and how many elements it took.
+        """
+        walk = Walk(self.limits, self._serializers, self._errors)
+        walk.left = elements
+        return _read_top(value, walk), elements - walk.left
 
 
 def _read_top(value: object, walk: Walk) -> Snapshot:

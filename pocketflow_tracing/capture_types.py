@@ -42,7 +42,8 @@ class Limits:
 
     Args:
         max_items: entries shown of one container, half from its head and half from its tail.
-        max_elements: entries shown in total, over all containers of one value.
+        max_elements: entries shown in total, over all containers of one value; what is neither a number, text, list nor
+            dict counts as five.
         max_depth: containers within containers. A level of an object that declares no fields (no dataclass, attrs or
         pydantic
             model) counts as three: graphs of clients, pools and locks are deep and say little.
@@ -81,10 +82,10 @@ class Cut(NamedTuple):
 
 
 class Elided(NamedTuple):
-    """Stands for a container that was not entered, because the depth or the budget ended there."""
+    """Stands for what was not read, because the depth or the budget ended there; -1: how many entries it has is not known."""
 
     type_name: str
-    entries: int
+    entries: int = -1
 
 
 class Again(NamedTuple):

@@ -254,8 +254,16 @@ def _place(entered: _Entered) -> tuple[str | int, ...]:
     return tuple(reversed(path))
 
 
+_PRICE = 4
+"""Elements that any other object costs beside its own: to read a date, a path or a set takes five to ten times what an
+entry of a dict takes (0.25 µs)."""
+
+
 def _read_other(value: object, walk: Walk, depth: int) -> Snapshot:
     t = type(value)
+    if walk.left <= 0 and depth:
+        return Elided(name_of(t))
+    walk.left -= _PRICE
     inside, known = walk.inside, len(walk.seen)
     try:
         if walk.serializers:
@@ -277,7 +285,7 @@ def _read_other(value: object, walk: Walk, depth: int) -> Snapshot:
 def _serialized(value: object, serialize: Serializer, walk: Walk, depth: int) -> Snapshot:
     name = name_of(type(value))
     if depth >= walk.max_depth:
-        return Elided(name, 0)
+        return Elided(name)
     cycle = walk.enter(value, name, by_reference=False)
     if cycle is not None:
         return cycle

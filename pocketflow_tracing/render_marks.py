@@ -26,6 +26,8 @@ def mark(value: Snapshot) -> str:
     if type(value) is Cut:
         return f"{CUT_KEY} {value.entries:,} more item{'s' * (value.entries != 1)}"
     if type(value) is Elided:
+        if value.entries < 0:
+            return f"{CUT_KEY} {shown_name(value.type_name)}"
         return f"{CUT_KEY} {shown_name(value.type_name)} of {value.entries:,} item{'s' * (value.entries != 1)}"
     if type(value) is Again:
         return f"<same {shown_name(value.type_name)} as {_place(value.path)}>"
@@ -55,9 +57,9 @@ def summary(value: Snapshot) -> Json:
         }
     if t is Pairs:
         return {TYPE_KEY: shown_name(value.type_name), "size": _count(value.rows)}
-    if t is Elided:
+    if t is Elided and value.entries >= 0:
         return {TYPE_KEY: shown_name(value.type_name), "size": value.entries}
-    if t is Again:
+    if t is Again or t is Elided:
         return {TYPE_KEY: shown_name(value.type_name)}
     return {TYPE_KEY: "NoneType" if value is None else t.__name__}
 

@@ -310,6 +310,16 @@ def test_a_list_in_a_tuple_in_two_places_is_marked_in_the_second():
     assert render(snapshot([pair, pair]), RULES) == [[1, [2]], [1, "<same list as [0][1]>"]]
 
 
+def test_objects_count_as_what_it_takes_to_read_them():
+    """A thousand dates within a budget for a thousand numbers would take five times as long."""
+    dates = [[dt.date(2026, 1, day % 28 + 1) for day in range(100)] for _ in range(20)]
+    shown = render(snapshot(dates, Limits(max_elements=1000)), RULES)
+    read = [date for row in shown if isinstance(row, list) for date in row if isinstance(date, dict)]
+    assert 100 < len(read) <= 200
+    assert shown[2] == "… list of 100 items"
+    assert "… date" in shown[1]
+
+
 def test_a_second_sight_costs_one_element_and_no_time():
     """Twelve levels of a hundred references are 10**24 places, and thirteen lists."""
     value: list = []

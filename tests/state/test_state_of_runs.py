@@ -176,6 +176,37 @@ def test_a_change_of_what_stands_in_two_places_is_said_once(tmp_path):
     assert second["changed"]["found"] == {"inside": [{"path": ["documents", 0, "title"], "old": "one", "new": "two"}]}
 
 
+def test_the_large_values_of_one_shared_have_a_budget_together():
+    """What each visit reads is bounded, however many keys are large; what did not change does not seem to."""
+    shared: dict[Any, Any] = {f"k{number}": [{"at": at, "of": number} for at in range(80)] for number in range(60)}
+    shared["name"] = "a text"
+    state = _state.SharedState(shared, Capture())
+    picture = state.full()
+    shown = {key: sum(3 for row in rows if isinstance(row, dict)) for key, rows in picture.items()}
+    assert 0 < sum(shown.values()) <= 2000 * _state.VALUES
+    assert len({shown[key] for key in shown if key != "name"}) == 1
+    assert state.changes() is None
+    shared["k7"][0]["at"] = "changed"
+    shared["few"] = [1, 2]
+    changes = state.changes()
+    assert changes is not None
+    assert changes["added"] == {"few": [1, 2]}
+    assert list(changes["changed"]) == ["k7"]
+
+
+def test_a_shared_that_grows_past_the_budget_is_pictured_as_it_is_then(tmp_path):
+    def change(shared: dict[str, Any], turn: int) -> None:
+        shared[f"k{turn}"] = [{"at": at, "text": "x"} for at in range(90)]
+
+    every = states(tmp_path / "traces.db", {}, loop(40, change))
+    store = Store(tmp_path / "traces.db")
+    rebuilt = store.state_at(store.run("last").run_id, every[-1]["seq"])
+    assert set(rebuilt) == {"turn", *(f"k{turn}" for turn in range(1, 41))}
+    assert all(rebuilt[f"k{turn}"][89] == "… dict of 2 items" for turn in range(1, 41))
+    narrowed = [state for state in every if len(state.get("changed", {})) > 1]
+    assert 1 <= len(narrowed) <= 5
+
+
 @pytest.mark.parametrize(
     "grow",
     [
