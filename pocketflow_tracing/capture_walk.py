@@ -161,7 +161,8 @@ class Walk:
         """Say how many of `count` entries may be shown at this depth; -1: the container is not entered."""
         if depth >= self.max_depth or (count and self.left <= 0):
             return -1
-        return min(self.max_items, self.left)
+        # of what is cut anyway half is left for what stands in its entries
+        return min(self.max_items, self.left if count <= self.left else max(self.left // 2, 1))
 
 
 def read(value: Any, walk: Walk, depth: int) -> Snapshot:

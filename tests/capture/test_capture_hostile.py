@@ -386,7 +386,7 @@ def test_the_head_and_the_tail_of_long_containers_are_kept():
 def test_one_budget_counts_for_the_whole_value():
     shown = snapshot([[0] * 10 for _ in range(10)], Limits(max_elements=25))
     assert render(shown, RULES) == [
-        [0] * 10, [0, 0, 0, "… 5 more items", 0, 0], *["… list of 10 items"] * 8,
+        [0] * 10, [0, "… 8 more items", 0], [0, "… 9 more items"], [0, "… 9 more items"], [0, "… 9 more items"], *["… list of 10 items"] * 5,
     ]  # fmt: skip
 
 
