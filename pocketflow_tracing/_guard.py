@@ -7,10 +7,11 @@ a `Seam`. It absorbs `Exception` only: KeyboardInterrupt and its kin belong to t
 from __future__ import annotations
 
 import functools
+import itertools
 import signal
 import traceback
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 from ._log import logger
@@ -73,8 +74,9 @@ class Seam:
 def is_hosts(error: BaseException) -> bool:
     """Whether an exception that appeared in our code is the host's: of a time limit that happened to strike there.
 
-    A signal handler of the host's stands in its traceback; what another thread has set (`PyThreadState_SetAsyncExc`) comes
-    out of nowhere and is of a class that nothing of ours raises.
+    A signal handler of the host's stands in its traceback: it is a handler now, or it was called as one, with a number and
+    the frame that was interrupted. What another thread has set (`PyThreadState_SetAsyncExc`) comes out of nowhere and is of
+    a class that nothing of ours raises.
     """
     if type(error) is RecursionError:  # at the limit there is no room to ask
         return False
@@ -82,8 +84,18 @@ def is_hosts(error: BaseException) -> bool:
     handlers = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
     if any(frame.f_code in handlers for frame in frames):
         return True
+    if any(_was_given(handler, interrupted) for interrupted, handler in itertools.pairwise(frames)):
+        return True
     is_strange = type(error).__module__ != "builtins" or type(error) is TimeoutError
     return is_strange and bool(frames) and frames[-1].f_code.co_filename.startswith(_PACKAGE)
+
+
+def _was_given(frame: FrameType, interrupted: FrameType) -> bool:
+    """Whether a function was called with the frame in which it was called, as Python calls a signal handler."""
+    for value in [*frame.f_locals.values()]:
+        if value is interrupted or (type(value) is tuple and any(part is interrupted for part in value)):
+            return True
+    return False
 
 
 def _code_of(handler: Any) -> Any:

@@ -14,6 +14,7 @@ from itertools import chain, islice
 from types import GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ._guard import is_hosts
 from .capture_types import CUT_KEY, REDACTED, Cut, Elided, Snapshot, Tagged
 
 if TYPE_CHECKING:
@@ -131,8 +132,9 @@ def taken(iterate: Callable[[Any], Any], container: Any, count: int) -> list[Any
     for _ in range(_TRIES):
         try:
             return list(islice(chain.from_iterable(map(iterate, (container,))), count))
-        except RuntimeError:  # noqa: PERF203 - changed during iteration
-            continue
+        except RuntimeError as error:  # noqa: PERF203 - changed during iteration
+            if is_hosts(error):
+                raise
     return list(islice(iterate(container), count))
 
 

@@ -185,7 +185,9 @@ def _read_dict(value: dict[Any, Any], walk: Walk, depth: int) -> Snapshot:
         for key in value:
             if type(key) is not str:
                 return walk.mapping(value, "dict", depth)
-    except RuntimeError:  # another thread added a key: the other way of reading is one step
+    except RuntimeError as error:  # another thread added a key: the other way of reading is one step
+        if is_hosts(error):
+            raise
         return walk.mapping(value, "dict", depth)
     stands_for_it = walk.enter(value, "dict")
     if stands_for_it is not None:

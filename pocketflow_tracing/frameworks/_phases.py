@@ -58,8 +58,9 @@ class Retry:
         try:
             if token is not None:
                 current.reset(token)
-        except ValueError:  # see `restore`
-            pass
+        except ValueError as misplaced:  # see `restore`
+            if is_hosts(misplaced):
+                raise
         failures, self.failures = self.failures, None
         if failures:
             try:
@@ -195,8 +196,9 @@ class Phase(Scope, Span):
                 current.reset(token)
                 self.attached = None
                 _otel.detach(attached)
-            except ValueError:
-                pass
+            except ValueError as misplaced:
+                if is_hosts(misplaced):
+                    raise
             self.left = True
             self.end = source.clock()
             self.status = "success"

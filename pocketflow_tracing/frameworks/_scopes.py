@@ -133,18 +133,18 @@ def restore(scope: Any) -> None:
         if (token := scope.token) is not None:
             scope.token = None
             current.reset(token)
-    except ValueError:  # closed from another context (an abandoned task): that context ends with the task
-        pass
+    except ValueError as misplaced:  # closed from another context (an abandoned task): that context ends with the task
+        if is_hosts(misplaced):
+            raise
     try:
         if (attached := scope.attached) is not None:
             scope.attached = None
             _otel.detach(attached)
-    except ValueError:
-        pass
     except Exception as failure:
         if is_hosts(failure):
             raise
-        ENDING.absorb(failure)
+        if not isinstance(failure, ValueError):
+            ENDING.absorb(failure)
 
 
 def is_to_leave(error: BaseException, frame: Any) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pocketflow import Flow, Node
 
-from pocketflow_tracing import TracingConfig, capture, recorder, trace_flow
+from pocketflow_tracing import TracingConfig, capture, capture_kinds, recorder, trace_flow
 from pocketflow_tracing.frameworks import _phases, _visits
 
 
@@ -146,3 +146,46 @@ def test_an_exception_that_another_thread_sets(place, monkeypatch):
 
 def _number():
     return 1
+
+
+def once_plain(number, interrupted):
+    signal.signal(number, signal.SIG_DFL)
+    raise RuntimeError("out of time")
+
+
+def once_starred(*about):
+    signal.signal(about[0], signal.SIG_DFL)
+    raise RuntimeError("out of time")
+
+
+class Once:
+    def __call__(self, number, _):
+        signal.signal(number, signal.SIG_DFL)
+        raise RuntimeError("out of time")
+
+
+@pytest.mark.parametrize(
+    "handler", [once_plain, once_starred, Once(), Once().__call__, functools.partial(once_starred)]
+)
+@pytest.mark.parametrize("place", [(recorder.Span, "stop"), (_phases.Phase, "__init__"), (capture_kinds, "islice")])
+def test_a_handler_that_is_gone_when_what_it_raised_arrives(handler, place, monkeypatch):
+    """One that takes itself away before it raises is told by what it was called with."""
+    holder, name = place
+    original = getattr(holder, name)
+    struck = []
+
+    def strikes(*args):
+        if not struck:
+            struck.append(True)
+            signal.raise_signal(signal.SIGALRM)
+        return original(*args)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    monkeypatch.setattr(holder, name, strikes)
+    try:
+        with pytest.raises(RuntimeError, match="out of time"):
+            trace_flow(Flow(start=Node())).run({"set": {1, 2}})
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert recorder.current.get() is None
+    assert struck
