@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -40,6 +41,8 @@ def start_thread(target: Callable[..., Any], name: str, *args: Any) -> threading
 
 
 def _started(thread: threading.Thread) -> threading.Thread | None:
+    if sys.is_finalizing():  # it would end at once, and before Python 3.12 `start` would wait for it for ever
+        return None
     try:
         thread.start()
     except RuntimeError:

@@ -245,3 +245,37 @@ def test_a_test_run_ends_as_fast_as_without(tmp_path):
 
     healthy = max(seconds(Mode.healthy()) for _ in range(2))
     assert any(seconds(Mode.silent()) < healthy + 2.0 + 0.5 for _ in range(3))
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first run", "later run"])
+def test_a_run_while_the_interpreter_is_taken_down(first, tmp_path):
+    """A flow that a finalizer runs after `atexit` neither hangs nor says more than it would untraced."""
+    code = (
+        "import sys\n"
+        "from pocketflow import Flow, Node\n"
+        "if sys.argv[1] == 'traced':\n"
+        "    import pocketflow_tracing\n"
+        "    pocketflow_tracing.instrument()\n"
+        "class Same(Node):\n"
+        "    def __copy__(self): return self\n"
+        "class Ends:\n"
+        "    def __del__(self):\n"
+        "        Flow(start=Same()).run({})\n"
+        "        print('ended')\n"
+        "sys.modules['ends'] = Ends()\n"
+        f"{'' if first else 'Flow(start=Same()).run({})'}\n"
+    )
+    traced, untraced = (
+        subprocess.run(
+            [sys.executable, "-c", code, which],
+            cwd=tmp_path,
+            env=environment(None),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=20,  # of SIGKILL: it had blocked every other signal
+        )
+        for which in ("traced", "untraced")
+    )
+    assert traced.returncode == untraced.returncode == 0
+    assert traced.stdout == untraced.stdout == "ended\n"

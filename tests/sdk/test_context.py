@@ -8,7 +8,7 @@ import pytest
 from generating import Calls, CallsAsync, decoded, expected, run
 from langfuse import Langfuse, get_client, observe, propagate_attributes
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
@@ -180,3 +180,60 @@ def test_what_a_node_notes_on_the_span_around_reaches_it(rate, records):
         request = finished["request"]
         assert dict(request.attributes) == {"documents": 3, "more": True}
         assert [event.name for event in request.events] == ["cache miss"]
+
+
+@pytest.mark.parametrize(("rate", "most"), [(0.0, 0), (0.2, 60), (1.0, 100)])
+def test_the_head_sampling_of_the_program_holds_in_its_nodes(rate, most, records, monkeypatch):
+    """Spans that would begin traces of their own untraced are sampled at the program's rate, once a run."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(sampler=ParentBased(TraceIdRatioBased(rate)))
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    tracer = provider.get_tracer("theirs")
+
+    class Works(Node):
+        def exec(self, prep_res):
+            with tracer.start_as_current_span("work"), tracer.start_as_current_span("below"):
+                pass
+
+    flow = trace_flow(Flow(start=Works()))
+    for _ in range(100):
+        flow.run({})
+    found = exporter.get_finished_spans()
+    assert (2 if rate else 0) <= len(found) <= 2 * most
+    assert len(found) == 2 * len({span.context.trace_id for span in found})
+    assert flush(10)
+    assert sum(span.name == "Flow" for span in records.spans()) == 100
+
+
+def test_generations_of_a_client_with_a_provider_of_its_own_are_kept(keys, collector, monkeypatch):
+    """What the program's other provider samples does not drop what goes to Langfuse."""
+    monkeypatch.setattr(
+        trace, "get_tracer_provider", lambda: TracerProvider(sampler=ParentBased(TraceIdRatioBased(0.0)))
+    )
+    Langfuse(tracer_provider=TracerProvider())
+    run(Calls())
+    assert flush(10)
+    assert (expected(Calls()),) == collector.tree()
+
+
+def test_the_current_span_reads_as_the_span_around():
+    """What a node asks of a recording span is answered by the program's own."""
+    tracer = TracerProvider().get_tracer("theirs")
+    seen = []
+
+    class Reads(Node):
+        def exec(self, prep_res):
+            span = trace.get_current_span()
+            seen.append((isinstance(span, ReadableSpan), getattr(span, "name", None), getattr(span, "kind", None)))
+            if isinstance(span, ReadableSpan):
+                seen.append((span.attributes["a"], span.parent, span.status.is_ok, span.end_time))
+                span.end()
+                seen.append(span.is_recording())
+
+    with tracer.start_as_current_span("request", attributes={"a": 1}, end_on_exit=False):
+        trace_flow(Flow(start=Reads())).run({})
+    assert seen == [(True, "request", trace.SpanKind.INTERNAL), (1, None, True, None), False]
+    del seen[:]
+    trace_flow(Flow(start=Reads())).run({})
+    assert seen == [(False, None, None)]
