@@ -9,9 +9,9 @@ import base64
 import binascii
 import re
 from hashlib import sha256
-from time import sleep  # our own names: hosts put mocks on the module
 from typing import NamedTuple
 
+from ._time import sleep
 from .records import Json
 
 __all__ = ["BEGINNINGS", "Medium", "medium", "mime_of_bytes", "mime_of_text", "size_of_text", "summary"]

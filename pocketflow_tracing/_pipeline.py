@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import replace
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from . import _log
 from ._command import command
+from ._time import chance_as_it_was
 from .capture import Capture
 from .config import TracingConfig
 from .delivery import delivery
@@ -92,9 +94,7 @@ class Pipeline:
         automatic = config.store == "auto"
         config.store = path or "off"  # absolute from now on: the program may change its directory
         if config.has_langfuse and langfuse_switch() is None:
-            from .sinks import langfuse  # noqa: PLC0415 - httpx and the protobuf messages only where Langfuse is used
-
-            self.langfuse = langfuse.open_sink(config)
+            self.langfuse = _langfuse_sink().open_sink(config)
             self.media_bytes = int(config.media_max_mb * 1_000_000) if config.media else 0
             self.sinks += (self.langfuse,)
         # with Langfuse, "auto" means: only when something must be kept
@@ -143,11 +143,15 @@ def preload() -> None:
     if _switched_off("POCKETFLOW_TRACING_ENABLED"):
         return
     if os.environ.get("LANGFUSE_PUBLIC_KEY"):
-        from .sinks import langfuse  # noqa: PLC0415 - httpx and protobuf only where Langfuse is used
-
-        langfuse.preload()
+        _langfuse_sink().preload()
     else:
         from .sinks import local  # noqa: F401, PLC0415 - sqlite3 only where something is traced
+
+
+def _langfuse_sink() -> ModuleType:
+    with chance_as_it_was():  # httpx imports rich where it finds it, which draws a number
+        from .sinks import langfuse  # noqa: PLC0415 - httpx and the protobuf messages only where Langfuse is used
+    return langfuse
 
 
 _lock = threading.RLock()  # re-entrant: a signal handler may run a flow while the first run is being prepared

@@ -12,11 +12,11 @@ import json
 import sys
 import threading
 from collections.abc import Callable
-from time import monotonic  # our own names: hosts put mocks on the module
 from typing import Any
 
 from . import _sdk_spans
 from ._guard import Seam
+from ._time import monotonic
 from .config import TracingConfig
 from .recorder import current, span_of
 

@@ -11,13 +11,13 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from time import monotonic, sleep  # our own names: hosts put mocks on the module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _log
 from ._guard import Seam
 from ._queue import Marker, SpanQueue
 from ._threads import Wake, start_thread
+from ._time import monotonic, sleep
 
 if TYPE_CHECKING:
     from .recorder import Run

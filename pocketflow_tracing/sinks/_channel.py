@@ -10,10 +10,11 @@ import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from time import monotonic  # our own names: hosts put mocks on the module
 from typing import Any
 
 import httpx
+
+from .._time import monotonic
 
 __all__ = ["Channel", "ChannelError", "Reply"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -14,6 +13,7 @@ from typing import Literal
 
 import httpx
 
+from .._time import time_ns
 from .._version import __version__
 from ..config import TracingConfig
 from ..redaction import scan
@@ -143,6 +143,6 @@ def _retry_after(reply: Reply) -> float | None:
         return max(0.0, float(value))
     except ValueError:
         try:
-            return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+            return max(0.0, parsedate_to_datetime(value).timestamp() - time_ns() / 1e9)
         except ValueError:
             return None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from time import monotonic, time_ns  # our own names: hosts put mocks on the module
 
 from .. import _log
 from .._span_records import process_id
+from .._time import monotonic, time_ns
 from ..config import TracingConfig
 from ..store import Outbox, OutboxBatch, StoreError, StoreWriter
 from ._batch import Batch, traces_of, without

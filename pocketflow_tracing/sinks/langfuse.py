@@ -9,7 +9,6 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from time import monotonic, time_ns  # our own names: hosts put mocks on the module
 from typing import Any
 
 from pocketflow_tracing import _sdk, _sdk_spans
@@ -20,6 +19,7 @@ from pocketflow_tracing.delivery import delivery
 from pocketflow_tracing.records import RunRecord, SpanRecord
 from pocketflow_tracing.store import Outbox
 
+from .._time import monotonic, time_ns
 from . import otlp
 from ._channel import Channel
 from ._http import post, preload, shown_host

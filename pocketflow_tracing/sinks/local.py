@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from time import monotonic, time_ns  # our own names: hosts put mocks on the module
 
 from .. import _foreign, _log
 from .._span_records import process_id
+from .._time import monotonic, time_ns
 from ..config import TracingConfig
 from ..delivery import delivery
 from ..records import RunRecord, SpanRecord

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from time import monotonic  # our own names: hosts put mocks on the module
 from typing import Any
 
 import httpx
@@ -22,6 +21,7 @@ from .. import _log
 from .._guard import Seam
 from .._media import Medium
 from .._threads import start_thread
+from .._time import monotonic
 from ..config import TracingConfig
 from ..records import Json, SpanRecord
 from ._channel import Channel, ChannelError

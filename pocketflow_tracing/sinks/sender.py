@@ -7,13 +7,12 @@ after all, it is taken out again.
 
 from __future__ import annotations
 
-import random
 import threading
-from time import monotonic  # our own names: hosts put mocks on the module
 
 from .. import _log
 from .._guard import Seam
 from .._threads import start_thread
+from .._time import jitter, monotonic
 from ..config import TracingConfig
 from ._batch import Batch, halves
 from ._channel import Channel
@@ -267,7 +266,7 @@ class Sender:
     def _block(self, answer: Answer) -> None:
         self._failures += 1
         self.last_reason = answer.reason
-        wait = min(_BACKOFF_LAST, _BACKOFF_FIRST * 2 ** min(self._failures - 1, 10)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        wait = min(_BACKOFF_LAST, _BACKOFF_FIRST * 2 ** min(self._failures - 1, 10)) * jitter(0.5, 1.0)
         if answer.outcome == "unauthorized":
             wait = _BACKOFF_LAST
         if answer.retry_after is not None:

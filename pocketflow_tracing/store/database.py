@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import sqlite3
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from .._time import jitter, monotonic, sleep
 from . import schema
 from .descriptors import Held, leak
 from .errors import StoreError, StoreUnusableError
@@ -35,8 +34,15 @@ _registry = threading.RLock()
 _FORK_PATIENCE = 1.0
 """Seconds that a fork waits for transactions to end."""
 
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.1
+"""Seconds between two tries while another process holds the file."""
+
 _FREE_PAGES = 256
 """Free pages that stay in the file: the next batches use them."""
+
+
+class _BusyError(Exception):
+    """Another process is writing; nothing was begun."""
 
 
 class Database:
@@ -72,21 +78,16 @@ class Database:
             StoreError: the file cannot be written now.
             StoreUnusableError: the file is a newer version's or another program's.
         """
-        with self._lock:
-            try:
-                return self._transaction(work)
-            except sqlite3.DatabaseError as error:
-                if not _is_corrupt(error) or self._held.are_lost:
-                    raise self._failed(error) from error
-            except OSError as error:
-                raise self._failed(error) from error
-            broken = self._identity or identity(self.path)
-            self._close()
-            try:
-                set_aside(self.path, broken)
-                return self._transaction(work)
-            except (sqlite3.Error, OSError) as error:
-                raise self._failed(error) from error
+        deadline, pause = monotonic() + self.patience_s, _SHORTEST_PAUSE
+        while True:
+            with self._lock:
+                try:
+                    return self._transaction_or_new_file(work, deadline)
+                except _BusyError as error:
+                    if monotonic() >= deadline:
+                        raise self._failed(error) from error
+            # Without the lock: nothing has begun, and a fork need not wait for the other process too.
+            pause = _paused(pause)
 
     def shrink(self) -> None:
         """Give free pages back to the file system where there are many and nobody else is writing."""
@@ -102,10 +103,30 @@ class Database:
         with self._lock:
             self._close()
 
-    def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        deadline = time.monotonic() + self.patience_s
+    def _transaction_or_new_file(self, work: Callable[[sqlite3.Connection], T], deadline: float) -> T:
+        try:
+            return self._transaction(work, deadline)
+        except sqlite3.DatabaseError as error:
+            if not _is_corrupt(error) or self._held.are_lost:
+                raise self._failed(error) from error
+        except OSError as error:
+            raise self._failed(error) from error
+        broken = self._identity or identity(self.path)
+        self._close()
+        try:
+            set_aside(self.path, broken)
+            return self._transaction(work, deadline)
+        except (sqlite3.Error, OSError) as error:
+            raise self._failed(error) from error
+
+    def _transaction(self, work: Callable[[sqlite3.Connection], T], deadline: float) -> T:
         connection = self._current(deadline)
-        _patiently(lambda: connection.execute("BEGIN IMMEDIATE"), deadline)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if _is_busy(error):
+                raise _BusyError(str(error)) from error
+            raise
         try:
             result = work(connection)
             # Without WAL a reader can hold a commit up; the transaction stays as it is and the commit is tried again.
@@ -132,9 +153,9 @@ class Database:
             # Opened while another process was setting the file aside, it may have lost its companions.
             if is_being_set_aside(self.path) or identity(self.path) != self._identity:
                 self._close()
-                if time.monotonic() >= deadline:
+                if monotonic() >= deadline:
                     raise OSError("another process is setting the damaged file aside")
-                time.sleep(0.01)
+                sleep(0.01)
         return self._connection
 
     def _close(self) -> None:
@@ -151,7 +172,7 @@ class Database:
 
     def hold_for_fork(self, deadline: float) -> bool:
         """Let no transaction be in the middle of things when the process is forked; False when one goes on too long."""
-        return self._lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
+        return self._lock.acquire(timeout=max(0.0, deadline - monotonic()))
 
     def go_on_after_fork(self) -> None:
         """In the parent: let transactions begin again."""
@@ -211,9 +232,9 @@ def check_ours(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def _connect(path: Path, deadline: float) -> sqlite3.Connection:
-    # isolation_level=None: transactions are ours. The worker writes, whichever thread shuts down closes. SQLite's own
-    # waiting is short, so that the caller's patience is kept to.
-    connection = sqlite3.connect(path, timeout=0.1, isolation_level=None, check_same_thread=False)
+    # isolation_level=None: transactions are ours. The worker writes, whichever thread shuts down closes. SQLite does not
+    # wait by itself: the caller's patience is kept to, and a fork is not held up.
+    connection = sqlite3.connect(path, timeout=0.0, isolation_level=None, check_same_thread=False)
     try:
         version = _patiently(lambda: _version(connection, path), deadline)
         if version == 0:
@@ -265,16 +286,19 @@ def _rolled_back_on_error(connection: sqlite3.Connection) -> Iterator[None]:
 
 def _patiently(action: Callable[[], T], deadline: float) -> T:
     """Return what `action` returns, trying again while other processes hold the file, until the deadline."""
-    pause = 0.001
+    pause = _SHORTEST_PAUSE
     while True:
         try:
             return action()
         except sqlite3.OperationalError as error:
-            if not _is_busy(error) or time.monotonic() >= deadline:
+            if not _is_busy(error) or monotonic() >= deadline:
                 raise
-        # Random pauses: processes that collided once should not collide again.
-        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - not for secrecy
-        pause = min(pause * 2, 0.1)
+        pause = _paused(pause)
+
+
+def _paused(pause: float) -> float:
+    sleep(pause * jitter(0.5, 1.5))
+    return min(pause * 2, _LONGEST_PAUSE)
 
 
 def _is_busy(error: sqlite3.Error) -> bool:
@@ -292,7 +316,7 @@ _held_for_fork: list[tuple[Database, bool]] = []
 
 
 def _before_fork() -> None:
-    deadline = time.monotonic() + _FORK_PATIENCE
+    deadline = monotonic() + _FORK_PATIENCE
     _registry.acquire()
     _held_for_fork[:] = [(database, database.hold_for_fork(deadline)) for database in list(_databases)]
 

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from .._time import sleep, time_ns
+
 __all__ = ["create_privately", "identity", "is_being_set_aside", "set_aside"]
 
 logger = logging.getLogger("pocketflow_tracing")
@@ -68,7 +70,7 @@ def set_aside(path: Path, broken: tuple[int, int] | None) -> Path | None:
 def is_being_set_aside(path: Path) -> bool:
     """Return whether a process is renaming the file and its companions just now."""
     try:
-        return time.time() - _mark(path).stat().st_mtime < _STALE_S
+        return time_ns() / 1e9 - _mark(path).stat().st_mtime < _STALE_S
     except OSError:
         return False
 
@@ -91,9 +93,9 @@ def _one_process(path: Path) -> Iterator[None]:
             break
         except FileExistsError:
             with contextlib.suppress(OSError):
-                if time.time() - mark.stat().st_mtime > _STALE_S:
+                if time_ns() / 1e9 - mark.stat().st_mtime > _STALE_S:
                     mark.rmdir()
-        time.sleep(0.01)
+        sleep(0.01)
     try:
         yield
     finally:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from dataclasses import dataclass
 
+from .._time import time_ns
 from . import counts
 from .database import Database
 from .liveness import is_alive
@@ -69,14 +69,14 @@ def _remove_some(
     if going:
         connection.execute(
             "DELETE FROM processes WHERE beat_ns < ? AND process_id NOT IN (SELECT process_id FROM runs)",
-            (time.time_ns() - 86_400_000_000_000,),
+            (time_ns() - 86_400_000_000_000,),
         )
         counts.add_figures(connection, {"pruned_runs": len(going)})
     return removed
 
 
 def _complete_runs(connection: sqlite3.Connection) -> list[tuple[str, int, int, int]]:
-    now_ns = time.time_ns()
+    now_ns = time_ns()
     found = []
     for run_id, start_ns, spans, size, status, process_id, beat_ns in connection.execute(
         "SELECT run_id, start_ns, spans, bytes, status, runs.process_id, beat_ns"

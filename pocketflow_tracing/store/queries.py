@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections.abc import Sequence
 from typing import Any
 
+from .._time import time_ns
 from .codec import dump, like, load
 from .liveness import is_alive
 from .rows import RunFilter, RunRow, SpanRow
@@ -77,7 +77,7 @@ class Where:
 
 def dead_processes(connection: sqlite3.Connection) -> list[str]:
     """Return the ids of processes that left running runs behind."""
-    now_ns = time.time_ns()
+    now_ns = time_ns()
     return [
         process_id
         for process_id, beat_ns in connection.execute(

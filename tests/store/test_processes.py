@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sqlite3
 import sys
 import threading
 from pathlib import Path
@@ -14,7 +15,9 @@ import pytest
 import sample
 from sample import process_id, small_run
 
+from pocketflow_tracing._time import monotonic
 from pocketflow_tracing.store import Outbox, OutboxBatch, Store, StoreError, StoreWriter
+from pocketflow_tracing.store.database import Database
 
 spawn = multiprocessing.get_context("spawn")
 WRITERS, RUNS = 8, 25
@@ -194,3 +197,25 @@ def test_connections_of_one_process_do_not_take_each_other_for_lost(path, caplog
     assert [] == [record.getMessage() for record in caplog.records]
     assert [] == list(path.parent.glob("traces-*.db"))
     assert 4 == len(Store(path).runs())
+
+
+def test_a_fork_does_not_wait_for_another_process(path):
+    """While the worker waits for whoever holds the file, nothing has begun, and a child gets the file in order."""
+    database = Database(path)
+    database.transaction(lambda _: None)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    done = threading.Event()
+    thread = threading.Thread(target=lambda: (database.transaction(lambda _: None), done.set()))
+    thread.start()
+    try:
+        for _ in range(20):
+            assert database.hold_for_fork(monotonic() + 0.5)
+            assert not done.is_set()
+            database.go_on_after_fork()
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+        thread.join()
+        database.close()
+    assert done.is_set()

@@ -1,0 +1,48 @@
+"""Clocks, pauses and chance of our own, which a host's tests neither stop nor see used.
+
+Programs put mocks on the `time` module, freeze it (freezegun replaces the functions also where other modules have imported
+them, but not within a tuple) and seed the one generator of `random`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import time
+from collections.abc import Iterator
+
+__all__ = ["chance_as_it_was", "jitter", "monotonic", "sleep", "time_ns"]
+
+_REAL = (time.monotonic, time.time_ns, time.sleep)
+_chance = random.Random(os.urandom(16))  # noqa: S311 - not for secrecy
+
+
+def monotonic() -> float:
+    """Seconds of a clock that only goes forward."""
+    return _REAL[0]()
+
+
+def time_ns() -> int:
+    """The time of day, ns since the epoch."""
+    return _REAL[1]()
+
+
+def sleep(seconds: float) -> None:
+    """Pause this thread."""
+    _REAL[2](seconds)
+
+
+@contextlib.contextmanager
+def chance_as_it_was() -> Iterator[None]:
+    """Take back what happens inside to the host's sequence of random numbers."""
+    before = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(before)
+
+
+def jitter(low: float, high: float) -> float:
+    """A random number between two: processes that collided once should not collide again."""
+    return _chance.uniform(low, high)
