@@ -102,8 +102,10 @@ def _mime_of_uri(text: str) -> str | None:
     return mime if mime.startswith(("image/", "audio/")) or mime == "application/pdf" else None
 
 
-def size_of_text(text: str) -> int:
-    """About the bytes that a data URI or base64 holds, without decoding it."""
+def size_of_text(text: str, size: int | None = None) -> int:
+    """About the bytes that a data URI or base64 holds, not decoded; `size` is its own where only its beginning is here."""
+    if size is not None:
+        return (size - _start(text)) * 3 // 4
     return (len(text) - _start(text)) * 3 // 4 - text[-2:].count("=")
 
 

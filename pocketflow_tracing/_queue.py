@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _log
 from ._threads import Wake
+from .capture_types import Note
 
 if TYPE_CHECKING:
     from .recorder import Run, Span
+
+NOT_KEPT = Note("<not kept: more was recorded than can be delivered>")
 
 __all__ = ["Begun", "Marker", "SpanQueue"]
 
@@ -75,8 +78,13 @@ class SpanQueue:
         items.append(span)
         if span.weight:
             self._bytes += span.weight
+            span.run.weight += span.weight
+            if self._bytes > self.most_bytes // 4:  # no time to let a batch gather
+                self._rouse()
             if self._bytes > self.most_bytes:
                 self._make_room()
+                if self._bytes > self.most_bytes:
+                    self._strip(span)
         if len(items) > self.most_spans:
             self._make_room()
         if self.idle:
@@ -98,12 +106,13 @@ class SpanQueue:
         self._complete.append(run)
 
     def take(self, most: int) -> tuple[list[Any], Marker | None]:
-        """Take the oldest items, up to a marker, which is taken too."""
+        """Take the oldest items, up to a marker, which is taken too; fewer where they are large."""
         batch: list[Any] = []
+        most_bytes = self._bytes - self.most_bytes // 8
         marker: Marker | None = None
         with self._taking:
             items = self._items
-            while items and len(batch) < most:
+            while items and len(batch) < most and (self._bytes > most_bytes or not batch):
                 item = items.popleft()
                 if type(item) is Marker:
                     marker = item
@@ -142,8 +151,8 @@ class SpanQueue:
     def _make_room(self) -> None:
         """Drop the oldest complete runs that nobody has begun to deliver, until a tenth of the queue is free.
 
-        A run that is larger than the queue by itself loses its newest spans, and its root says how many: the caller must
-        not wait, and memory must not grow.
+        A run that is larger than the queue by itself loses its newest spans, and its root says how many, or the values of its
+        newest spans: the caller must not wait, and memory must not grow.
         """
         if (
             self._waiting() <= self.most_spans
@@ -154,26 +163,37 @@ class SpanQueue:
         if not self._taking.acquire(blocking=False):
             return  # the worker is taking a batch, or a signal handler runs a flow in here: the next span tries again
         try:
-            needed = self.most_spans // 10
-            while needed > 0 and self._complete:
+            is_heavy = self._bytes > self.most_bytes
+            needed = 0 if is_heavy else self.most_spans // 10
+            needed_bytes = self._bytes - self.most_bytes + self.most_bytes // 10 if is_heavy else 0
+            while (needed > 0 or needed_bytes > 0) and self._complete:
                 run = self._complete.popleft()
                 if not run.seen:
                     run.dropped = True  # the worker passes its spans over
                     needed -= run.spans
+                    needed_bytes -= run.weight
                     self._ghosts += run.spans
-            if len(self._items) > self.most_items:
+            if len(self._items) > self.most_items or (is_heavy and self._ghosts):
                 self._remove_ghosts()
             if self._waiting() > self.most_spans:
                 self._remove_newest()
-            if self._bytes > self.most_bytes:
-                self._bytes = 0  # what could be let go has been; the estimate begins anew
         finally:
             self._taking.release()
         _log.warn_once(
-            "pocketflow-tracing: more was recorded than can be delivered; the oldest runs are dropped "
+            "pocketflow-tracing: more was recorded than can be delivered; the oldest runs are dropped, or, of a run that is "
+            "too large by itself, the newest spans or their values "
             f"(POCKETFLOW_TRACE_QUEUE_SIZE is {self.most_spans}, POCKETFLOW_TRACE_QUEUE_MB "
             f"{self.most_bytes // (1024 * 1024)}). `pocketflow-tracing doctor` shows how many."
         )
+
+    def _strip(self, span: Span) -> None:
+        """Let the values of a span go: it stays in its place, and says that they are not there."""
+        span.input = span.output = NOT_KEPT
+        if span.state is not None:
+            span.state = None
+        self._bytes -= min(self._bytes, span.weight)
+        span.run.weight -= span.weight
+        span.weight = 0
 
     def _remove_ghosts(self) -> None:
         # only when the worker stands still: it takes some 30 ms for 100,000 spans

@@ -90,11 +90,12 @@ class SharedState:
         go: changes that no node made.
         """
         measured, each, most = self._capture.measured, self._each, self._capture.limits.max_elements * VALUES
+        longest = self._capture.limits.longest_text
         pictures: list[Snapshot] = []
         taken = 0
         for _, value in rows:
             t = type(value)
-            if t is str or t is int or value is None or t is float or t is bool or t is bytes:
+            if t is int or value is None or t is float or t is bool or (t is str and len(value) <= longest):
                 pictures.append(value)
                 continue
             picture, elements = measured(value, each)

@@ -11,6 +11,7 @@ reader sees that a change of it is seen in all of them, and a record says the ch
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from . import (  # noqa: F401 - each registers its readers
     capture_arrays,
@@ -29,7 +30,7 @@ from .capture_walk import Serializer, Walk, is_scalar, read
 __all__ = ["Capture", "ErrorSnapshot", "Limits", "Snapshot", "describe_exception", "is_scalar", "snapshot"]
 
 
-def snapshot(value: object, limits: Limits = DEFAULT_LIMITS) -> Snapshot:
+def snapshot(value: Any, limits: Limits = DEFAULT_LIMITS) -> Snapshot:
     """Take a picture of a value that no later change of the value reaches.
 
     Args:
@@ -40,7 +41,10 @@ def snapshot(value: object, limits: Limits = DEFAULT_LIMITS) -> Snapshot:
         Plain data, see `capture_types`.
     """
     t = type(value)
-    if t is str or t is int or value is None or t is float or t is bool or t is bytes:
+    if t is str:
+        if len(value) <= limits.longest_text:
+            return value
+    elif t is int or value is None or t is float or t is bool:
         return value
     return _read_top(value, Walk(limits, ()))
 
@@ -56,7 +60,7 @@ class Capture:
         errors: whether errors that stand among values are shown with their messages.
     """
 
-    __slots__ = ("_errors", "_serializers", "limits")
+    __slots__ = ("_errors", "_longest", "_serializers", "limits")
 
     def __init__(
         self,
@@ -66,19 +70,23 @@ class Capture:
         errors: bool = True,
     ) -> None:
         self.limits = limits
+        self._longest = limits.longest_text
         self._errors = errors
         # Pairs, not a dict: looking a class up would run its metaclass's __hash__.
         self._serializers = tuple((serializers or {}).items())
 
-    def snapshot(self, value: object) -> Snapshot:
+    def snapshot(self, value: Any) -> Snapshot:
         """Take a picture of a value, as the function `snapshot` does."""
         t = type(value)
-        if t is str or t is int or value is None or t is float or t is bool or t is bytes:
+        if t is str:
+            if len(value) <= self._longest:
+                return value
+        elif t is int or value is None or t is float or t is bool:
             return value
         return _read_top(value, Walk(self.limits, self._serializers, self._errors))
 
     def measured(self, value: object, elements: int) -> tuple[Snapshot, int]:
-        """Take a picture of a value that is no scalar within so many elements.
+        """Take a picture of a value within so many elements.
 
         Returns:
             The picture, and how many elements it took.

@@ -13,12 +13,14 @@ from typing import Any, NamedTuple
 __all__ = [
     "CUT_KEY",
     "DEFAULT_LIMITS",
+    "MARGIN",
     "REDACTED",
     "Again",
     "Cut",
     "Elided",
     "Ends",
     "Limits",
+    "Long",
     "Note",
     "Pairs",
     "Snapshot",
@@ -28,6 +30,9 @@ __all__ = [
 
 Snapshot = Any
 """What `snapshot` returns; see the module's docstring."""
+
+MARGIN = 4096
+"""Characters beyond a cut that mask and scan also see, so that a secret on the edge is whole for them."""
 
 CUT_KEY = "…"
 """The key under which a dict says how many of its entries are not shown."""
@@ -49,6 +54,7 @@ class Limits:
             model) counts as three: graphs of clients, pools and locks are deep and say little.
         max_text: characters of one text; beyond it, its beginning and its end are kept. A prompt of 30 kB is whole.
         max_total_text: characters in total, over all texts of one value.
+        max_medium: bytes or characters of an image, a sound or a PDF that is kept whole, because it is sent.
     """
 
     max_items: int = 100
@@ -56,6 +62,12 @@ class Limits:
     max_depth: int = 12
     max_text: int = 65_536
     max_total_text: int = 1_000_000
+    max_medium: int = 0
+
+    @property
+    def longest_text(self) -> int:
+        """Characters or bytes beyond which a value is not kept whole until the worker cuts it."""
+        return 4 * self.max_text
 
 
 DEFAULT_LIMITS = Limits()
@@ -93,6 +105,15 @@ class Again(NamedTuple):
 
     type_name: str
     path: tuple[str | int, ...]
+
+
+class Long(NamedTuple):
+    """The ends of a long text or bytes, how long it is, and a hash of samples: what stands for it until the worker cuts it."""
+
+    begin: str | bytes
+    end: str | bytes
+    size: int
+    samples: int
 
 
 class Note(NamedTuple):

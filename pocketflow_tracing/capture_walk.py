@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
+from . import _media
 from ._guard import is_hosts
 from .capture_kinds import mro_of, name_of, shape_of, taken
-from .capture_types import CUT_KEY, Again, Cut, Elided, Ends, Limits, Note, Pairs, Snapshot, Tagged
+from .capture_types import CUT_KEY, MARGIN, Again, Cut, Elided, Ends, Limits, Long, Note, Pairs, Snapshot, Tagged
 
 __all__ = ["Serializer", "Walk", "is_scalar", "read"]
 
@@ -34,7 +35,19 @@ class Walk:
         errors: whether errors are shown with their messages.
     """
 
-    __slots__ = ("at", "errors", "inside", "left", "max_depth", "max_items", "max_text", "seen", "serializers")
+    __slots__ = (
+        "at",
+        "errors",
+        "inside",
+        "left",
+        "longest",
+        "max_depth",
+        "max_items",
+        "max_medium",
+        "max_text",
+        "seen",
+        "serializers",
+    )
 
     def __init__(self, limits: Limits, serializers: tuple[tuple[type, Serializer], ...], errors: bool = True) -> None:
         self.errors = errors
@@ -42,14 +55,18 @@ class Walk:
         self.max_items = limits.max_items
         self.max_depth = limits.max_depth
         self.max_text = limits.max_text
+        self.longest = limits.longest_text
+        self.max_medium = limits.max_medium
         self.at: str | int | None = None
         self.inside: _Entered | None = None
         self.seen: dict[int, _Entered] = {}  # by id; each holds its object, so that the id stays its own
         self.serializers = serializers
 
-    def value(self, value: object, depth: int) -> Snapshot:
+    def value(self, value: Any, depth: int) -> Snapshot:
         """Read a part of a value."""
-        return value if is_scalar(value) else read(value, self, depth)
+        if is_scalar(value) and not (type(value) in _TEXTS and len(value) > self.longest):
+            return value
+        return read(value, self, depth)
 
     def enter(self, owner: object, name: str, *, by_reference: bool = True) -> Snapshot:
         """Go into an object, which `leave` ends.
@@ -166,12 +183,14 @@ class Walk:
 
 
 def read(value: Any, walk: Walk, depth: int) -> Snapshot:
-    """Read a value that is no scalar."""
+    """Read a value that is no scalar, or a text or bytes longer than what is shown of any."""
     t = type(value)
     if t is dict:
         return _read_dict(value, walk, depth)
     if t is list or t is tuple:
         return _read_list(value, walk, depth)
+    if t is str or t is bytes:
+        return _read_long(value, walk)
     return _read_other(value, walk, depth)
 
 
@@ -196,7 +215,10 @@ def _read_dict(value: dict[Any, Any], walk: Walk, depth: int) -> Snapshot:
     walk.left -= count
     for item in copy.values():
         t = type(item)
-        if t is str or t is int or item is None or t is float or t is bool or t is bytes:
+        if t is str:
+            if len(item) <= walk.longest:
+                continue
+        elif t is int or item is None or t is float or t is bool or (t is bytes and len(item) <= walk.longest):
             continue
         _fill_dict(copy, walk, depth)
         break
@@ -209,7 +231,10 @@ def _fill_dict(copy: dict[str, Any], walk: Walk, depth: int) -> dict[str, Snapsh
     depth += 1
     for key, item in copy.items():
         t = type(item)
-        if t is str or t is int or item is None or t is float or t is bool or t is bytes:
+        if t is str:
+            if len(item) <= walk.longest:
+                continue
+        elif t is int or item is None or t is float or t is bool or (t is bytes and len(item) <= walk.longest):
             continue
         walk.at = key
         copy[key] = _read_dict(item, walk, depth) if t is dict else read(item, walk, depth)
@@ -240,7 +265,10 @@ def _fill_list(copy: list[Any], walk: Walk, depth: int, position: int = 0) -> No
     depth += 1
     for index, item in enumerate(copy):
         t = type(item)
-        if t is str or t is int or item is None or t is float or t is bool or t is bytes:
+        if t is str:
+            if len(item) <= walk.longest:
+                continue
+        elif t is int or item is None or t is float or t is bool or (t is bytes and len(item) <= walk.longest):
             continue
         walk.at = position + index
         copy[index] = _read_dict(item, walk, depth) if t is dict else read(item, walk, depth)
@@ -255,6 +283,25 @@ def _place(entered: _Entered) -> tuple[str | int, ...]:
             path.append(at[2])
         at = at[1]
     return tuple(reversed(path))
+
+
+def _read_long(value: str | bytes, walk: Walk) -> Snapshot:
+    """Keep the ends of a long text or bytes: waiting for the worker, thousands of whole ones would fill the memory."""
+    size = len(value)
+    if size <= walk.longest:
+        return value
+    if size <= walk.max_medium and (
+        _media.mime_of_bytes(value) if isinstance(value, bytes) else _media.mime_of_text(value)
+    ):
+        return value
+    half = walk.max_text // 2 + MARGIN
+    return Long(value[:half], value[-half:], size, hash(value[:: size // _SAMPLES]))
+
+
+_SAMPLES = 1 << 12
+"""Characters of a long text by which a change in its middle is found."""
+
+_TEXTS = frozenset({str, bytes})
 
 
 _PRICE = 4

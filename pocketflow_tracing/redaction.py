@@ -213,6 +213,7 @@ def rules_of(config: TracingConfig) -> Rules:
             max_depth=config.max_depth,
             max_text=config.max_text,
             max_total_text=config.max_total_text,
+            max_medium=int(config.media_max_mb * 1_000_000) if config.media and config.has_langfuse else 0,
         ),
     )
 

@@ -13,7 +13,7 @@ from math import isfinite
 from . import _media
 from .capture import snapshot
 from .capture_builtins import preview
-from .capture_types import CUT_KEY, Cut, Pairs, Snapshot, Tagged
+from .capture_types import CUT_KEY, MARGIN, Cut, Long, Pairs, Snapshot, Tagged
 from .records import Json
 from .redaction import Redactor, Rules
 from .redaction_text import REPLACEMENT, scan, scan_value
@@ -24,9 +24,6 @@ __all__ = ["MARGIN", "SHORT_KEY", "TYPE_KEY", "Asides", "apply_mask", "render", 
 
 HIDDEN = "<hidden>"
 WITHHELD = "<withheld: mask failed>"
-
-MARGIN = 4096
-"""Characters beyond a cut that mask and scan also see, so that a secret on the edge is whole for them."""
 
 _LEAST_TEXT = 200
 _PREVIEW = 64
@@ -151,11 +148,13 @@ class _Rendering:
             shown = self.entries(value.fields, path, {TYPE_KEY: shown_name(value.type_name)})
         elif t is bytes:
             mime = _media.mime_of_bytes(value)
-            shown = self.medium(value, mime, len(value)) if mime is not None else self.raw(value)
+            shown = self.medium(value, mime, len(value)) if mime is not None else self.raw(value, len(value))
         elif t is Pairs:
             if self.classes and (policy := self.rules.policy_of_class(value.type_name)) != "record":
                 return HIDDEN if policy == "hide" else summary(value)
             shown = self.pairs(value, path)
+        elif t is Long:
+            return self.long(value, path)
         else:
             return mark(value)
         return shown if self.mask is None else self.masked(shown, path)
@@ -236,14 +235,14 @@ class _Rendering:
             return self.value(value, path)
         return HIDDEN if policy == "hide" else summary(value)
 
-    def raw(self, value: bytes) -> Json:
+    def raw(self, value: bytes, size: int) -> Json:
         shown = preview(value[:_PREVIEW])
         if self.scan and len(value) > 7:
             wide = value[: _PREVIEW + MARGIN].decode("latin-1")
             scanned = scan_value(wide, self.hits)
             if scanned is not wide and scanned != wide:
                 shown = clean(scanned[:_PREVIEW])
-        return {TYPE_KEY: "bytes", "size": len(value), "preview": shown}
+        return {TYPE_KEY: "bytes", "size": size, "preview": shown}
 
     def medium(self, value: bytes | str, mime: str, size: int) -> Json:
         """Show an image, a sound or a PDF as its type and size; with its id, if it is one to be sent."""
@@ -264,10 +263,26 @@ class _Rendering:
         if size <= limit:
             self.text_left -= size
             return self.cleaned(text, path)
+        return self.ends(text, text, size, limit, path)
+
+    def long(self, value: Long, path: Path) -> Json:
+        """Show a text or bytes of which only the ends were kept."""
+        begin, end, size = value.begin, value.end, value.size
+        if isinstance(begin, bytes):
+            mime = _media.mime_of_bytes(begin)
+            shown = self.raw(begin, size) if mime is None else _media.summary(mime, size)
+        elif (mime := _media.mime_of_text(begin)) is not None:
+            shown = _media.summary(mime, _media.size_of_text(begin, size))
+        else:
+            return self.ends(begin, str(end), size, min(self.max_text, max(self.text_left, _LEAST_TEXT)), path)
+        return shown if self.mask is None else self.masked(shown, path)
+
+    def ends(self, begin: str, end: str, size: int, limit: int, path: Path) -> Json:
+        """Show the beginning and the end of a text of a size, out of texts that begin and end like it."""
         half = limit // 2
         self.text_left -= limit
-        head = self.cleaned(text[: half + MARGIN], path)
-        tail = self.cleaned(text[max(size - half - MARGIN, half) :], path)
+        head = self.cleaned(begin[: half + MARGIN], path)
+        tail = self.cleaned(end[max(len(end) - half - MARGIN, half if end is begin else 0) :], path)
         if type(head) is not str or type(tail) is not str:
             return head
         return f"{head[:half]} … {size_of(size - 2 * half)} more … {tail[-half:] if half else ''}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .capture_types import CUT_KEY, Again, Cut, Elided, Note, Pairs, Snapshot, Tagged
+from .capture_types import CUT_KEY, Again, Cut, Elided, Long, Note, Pairs, Snapshot, Tagged
 from .records import Json
 from .redaction_text import scan
 from .render_text import clean, short
@@ -47,6 +47,8 @@ def summary(value: Snapshot) -> Json:
         return mark(value)
     if t is str or t is bytes:
         return {TYPE_KEY: t.__name__, "size": len(value)}
+    if t is Long:
+        return {TYPE_KEY: type(value.begin).__name__, "size": value.size}
     if t is list or t is dict:
         return {TYPE_KEY: t.__name__, "size": _count(value)}
     if t is Tagged:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import base64
 import collections
 import datetime as dt
 import decimal
@@ -532,6 +533,32 @@ def test_long_texts_keep_their_beginning_and_their_end():
     assert shown.endswith("xxx>")
     assert " … 1.9 MB more … " in shown
     assert len(shown) < 66_000
+
+
+@pytest.mark.parametrize("text", ["<" + "x" * 2_000_000 + ">", "é" * 300_000, b"<" + b"x" * 2_000_000 + b">"])
+def test_of_a_long_text_only_the_ends_are_kept_until_it_is_shown(text):
+    """Whole ones that wait for the worker would fill the memory; what is shown is the same."""
+    for value in (text, [text], {"a": text}, (1, {"b": [text]})):
+        kept = snapshot(value)
+        assert len(repr(kept)) < 200_000
+        assert snapshot(value) == kept
+        shown = json.dumps(render(kept, RULES))
+        assert json.dumps(render(text, RULES))[1:-1] in shown
+
+
+def test_a_change_in_the_middle_of_a_long_text_is_seen():
+    text = "x" * 1_000_000
+    assert snapshot(text) == snapshot("x" * 999_999 + "x")
+    assert snapshot(text) != snapshot("x" * 400_000 + "y" * 1000 + "x" * 599_000)
+
+
+def test_a_long_medium_is_known_by_its_beginning_and_kept_where_it_is_sent():
+    png = b"\x89PNG\r\n\x1a\n" + bytes(1_000_000)
+    uri = "data:image/png;base64," + base64.b64encode(png).decode()
+    for value in (png, uri):
+        assert render(snapshot(value), RULES) == {"__type__": "image", "mime": "image/png", "size": 1_000_008}
+        assert len(repr(snapshot(value))) < 200_000 if isinstance(value, str) else snapshot(value) != value
+        assert snapshot(value, Limits(max_medium=2_000_000)) is value
 
 
 def test_a_prompt_of_30_kb_is_whole():

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
 from drill import environment
 
 from pocketflow_tracing.store import Store, build_tree
@@ -121,6 +122,43 @@ def test_a_queue_in_bytes_holds_too(tmp_path):
     assert report["flushed"] is False
     assert "POCKETFLOW_TRACE_QUEUE_MB" in stderr
     assert len(list(Store(tmp_path / ".pocketflow" / "traces.db").runs(limit=1000))) < 400
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        'for number in range(300): flow.run({"question": str(number) + "x" * size})',
+        'flow.run({"question": "x" * size, "left": 300})',
+    ],
+    ids=["many runs", "one run"],
+)
+@pytest.mark.parametrize("size", [200_000, 2_000_000])
+def test_large_values_do_not_fill_the_memory(runs, size, tmp_path):
+    """While the worker stands still, values take no more than the bound: runs go, of the newest one its values."""
+    report, _ = _run(
+        f"""
+        import resource
+        size = {size}
+        flow.run({{"question": "first"}})
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        {runs}
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        gate.set()
+        print(json.dumps({{"grown": (after - before) / 1024, "flushed": flush(60)}}))
+        """,
+        tmp_path,
+        POCKETFLOW_TRACE_QUEUE_MB="8",
+    )
+    # 8 MB in the queue, 8 MB that were taken out of it, and what the program itself holds
+    assert report["grown"] < 40
+    store = Store(tmp_path / ".pocketflow" / "traces.db")
+    run = store.run("last")
+    assert run.status == "success"
+    if "left" in runs:
+        spans = store.spans(run.run_id)
+        assert len(spans) == 1 + 300 * 4
+        withheld = [span for span in spans if span.output == "<not kept: more was recorded than can be delivered>"]
+        assert len(withheld) > 100
 
 
 def test_nothing_of_ours_grows_over_ten_thousand_runs(tmp_path):
