@@ -17,6 +17,7 @@ from typing import Any
 from ._log import logger
 
 _PACKAGE = str(Path(__file__).parent)
+_WITHOUT_WORDS = (AssertionError, MemoryError, StopAsyncIteration, StopIteration)
 _said: set[tuple[str, type[BaseException], str]] = set()
 
 on_absorbed: list[BaseException] | None = None
@@ -72,11 +73,11 @@ class Seam:
 
 
 def is_hosts(error: BaseException) -> bool:
-    """Whether an exception that appeared in our code is the host's: of a time limit that happened to strike there.
+    """Whether an exception that appeared in our code is the host's: of a time limit or a debugger that struck there.
 
-    A signal handler of the host's stands in its traceback: it is a handler now, or it was called as one, with a number and
-    the frame that was interrupted. What another thread has set (`PyThreadState_SetAsyncExc`) comes out of nowhere and is of
-    a class that nothing of ours raises.
+    A signal handler of the host's stands in its traceback: it is a handler now, or it was called as one, with the frame that
+    was interrupted; so is a trace function. What another thread has set (`PyThreadState_SetAsyncExc`) comes out of nowhere, and
+    is of a class that nothing of ours raises or has nothing to say, which Python's own errors have.
     """
     if type(error) is RecursionError:  # at the limit there is no room to ask
         return False
@@ -87,14 +88,17 @@ def is_hosts(error: BaseException) -> bool:
     if any(_was_given(handler, interrupted) for interrupted, handler in itertools.pairwise(frames)):
         return True
     is_strange = type(error).__module__ != "builtins" or type(error) is TimeoutError
+    is_strange = is_strange or not (error.args or isinstance(error, _WITHOUT_WORDS))
     return is_strange and bool(frames) and frames[-1].f_code.co_filename.startswith(_PACKAGE)
 
 
 def _was_given(frame: FrameType, interrupted: FrameType) -> bool:
-    """Whether a function was called with the frame in which it was called, as Python calls a signal handler."""
+    """Whether a function was called with the frame in which it was called, as a signal handler or a trace function is."""
     for value in [*frame.f_locals.values()]:
-        if value is interrupted or (type(value) is tuple and any(part is interrupted for part in value)):
-            return True
+        for part in value if type(value) is tuple else (value,):
+            # of a trace function that is told of a call, the frame that was just made
+            if type(part) is FrameType and (part is interrupted or part.f_back is interrupted):
+                return True
     return False
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from pocketflow import Flow, Node
 
 from pocketflow_tracing import TracingConfig, capture, capture_kinds, recorder, trace_flow
+from pocketflow_tracing._guard import is_hosts
 from pocketflow_tracing.frameworks import _phases, _visits
 
 
@@ -189,3 +191,48 @@ def test_a_handler_that_is_gone_when_what_it_raised_arrives(handler, place, monk
         signal.signal(signal.SIGALRM, before)
     assert recorder.current.get() is None
     assert struck
+
+
+@pytest.mark.parametrize("event", ["call", "line", "return"])
+@pytest.mark.parametrize("function", ["stop", "snapshot", "weigh"])
+def test_a_trace_function_that_raises(function, event):
+    """A limit by `sys.settrace`, and `q` in a debugger, end the flow also where they strike in our code."""
+    before = sys.gettrace()
+
+    def trace(frame, what, _):
+        if frame.f_code.co_name == function and "pocketflow_tracing" in frame.f_code.co_filename and what == event:
+            raise OutOfTimeError
+        return trace
+
+    class Answers(Node):
+        def exec(self, prep_res):
+            return [{"a": [1]}]
+
+    flow = trace_flow(Flow(start=Answers()))
+    sys.settrace(trace)
+    try:
+        with pytest.raises(OutOfTimeError):
+            flow.run({"a": [1]})
+    finally:
+        sys.settrace(before)
+    assert recorder.current.get() is None
+
+
+@pytest.mark.parametrize("error", [RuntimeError, ValueError, InterruptedError, OutOfTimeError])
+def test_an_error_without_a_word_is_of_another_thread(error, monkeypatch):
+    """One of Python's own classes that another thread sets has no message, which all that is raised here has."""
+    monkeypatch.setattr("pocketflow_tracing._guard._PACKAGE", str(Path(__file__).parent))  # these count as our code
+    assert is_hosts(raised(lambda: throw(error())))
+    assert not is_hosts(raised(lambda: [].pop()))
+    assert not is_hosts(raised(lambda: throw(ValueError("ours"))))
+
+
+def throw(error):
+    raise error
+
+
+def raised(function):
+    try:
+        function()
+    except Exception as error:
+        return error
