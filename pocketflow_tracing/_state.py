@@ -7,13 +7,14 @@ limit, the first and the last are watched, so that a visit costs the same howeve
 
 from __future__ import annotations
 
-from itertools import islice
+from enum import Enum
 from typing import Any
 
 from ._changes import same
 from .capture import Capture, is_scalar
-from .capture_kinds import name_of
+from .capture_kinds import shape_of, taken
 from .capture_types import Snapshot, weigh
+from .render_text import unused
 
 MAX_KEYS = 128
 """Keys of `shared` that are watched: the first half and the last half of them."""
@@ -24,6 +25,9 @@ VALUES = 3
 _LEAST = 16
 """Elements that each value has, however many there are."""
 
+_MAX_PARTS = 10
+"""Of a tuple that is written out."""
+
 _MAX_BITS = 2000
 """Of an int that is written out; Python itself refuses to write very long ones."""
 
@@ -31,12 +35,23 @@ _MISSING = object()
 
 
 def key_text(key: Any) -> str:
-    """The text that stands for a dict key: strings as they are, other scalars as Python writes them, else the type."""
+    """The text that stands for a dict key: strings as they are, other scalars as Python writes them, else the type.
+
+    No method of the key's own is called.
+    """
     if type(key) is str:
         return key
-    if is_scalar(key) and not (type(key) is int and key.bit_length() > _MAX_BITS):
-        return repr(key)
-    return f"<{name_of(type(key))}>"
+    if is_scalar(key):
+        return repr(key) if not (type(key) is int and key.bit_length() > _MAX_BITS) else "<int>"
+    if type(key) is tuple and len(key) <= _MAX_PARTS:
+        parts = [repr(part) if type(part) is str else key_text(part) for part in key]
+        return f"({', '.join(parts)}{',' * (len(key) == 1)})"
+    shape = shape_of(type(key))
+    if issubclass(type(key), Enum):
+        return f"{shape.name}.{shape.instance_dict(key).get('_name_')}"
+    if issubclass(type(key), str):
+        return str.__str__(key)
+    return f"<{shape.name}>"
 
 
 class SharedState:
@@ -48,12 +63,15 @@ class SharedState:
         number: tells the shared objects of one run apart, the first is 0.
     """
 
-    __slots__ = ("_capture", "_each", "_keys", "_pictures", "number", "shared", "weight")
+    __slots__ = ("_capture", "_each", "_keys", "_pictures", "_texts", "number", "shared", "weight")
 
     def __init__(self, shared: Any, capture: Capture, number: int = 0) -> None:
         self.shared = shared
         self.number = number
         self._keys: dict[str, Any] = {}  # scalar keys that are no strings, by their text
+        self._texts: dict[
+            int, tuple[Any, str]
+        ] = {}  # (key, its text) by id, of keys of which only the type can be said
         self._capture = capture
         self._each = capture.limits.max_elements
         self._pictures: dict[str, Any] = {}
@@ -68,8 +86,8 @@ class SharedState:
         shared = self.shared
         if dict.__len__(shared) <= MAX_KEYS:
             return list(dict.items(shared))
-        head = list(islice(dict.items(shared), MAX_KEYS // 2))
-        tail = list(islice(reversed(dict.items(shared)), MAX_KEYS // 2))
+        head = taken(iter, dict.items(shared), MAX_KEYS // 2)
+        tail = taken(reversed, dict.items(shared), MAX_KEYS // 2)
         return head + tail[::-1]
 
     def full(self) -> dict[str, Any]:
@@ -110,13 +128,20 @@ class SharedState:
         return pictures
 
     def _text(self, key: Any) -> str:
-        # 1 and "1" are two keys: one that is no string says what it is where a string has its text
+        known = self._texts.get(id(key))
+        if known is not None:
+            return known[1]
         text = key_text(key)
-        if not is_scalar(key):
-            return text
-        text = f"{text} ({type(key).__name__})" if dict.__contains__(self.shared, text) else text
-        if len(self._keys) < 4 * MAX_KEYS:
-            self._keys[text] = key
+        if is_scalar(key):
+            # 1 and "1" are two keys: one that is no string says what it is where a string has its text
+            text = f"{text} ({type(key).__name__})" if dict.__contains__(self.shared, text) else text
+            if len(self._keys) < 4 * MAX_KEYS:
+                self._keys[text] = key
+        elif (
+            text.startswith("<") and len(self._texts) < 4 * MAX_KEYS
+        ):  # one of those that are told apart by what they are
+            text = unused(text, {known for _, known in self._texts.values()})
+            self._texts[id(key)] = (key, text)
         return text
 
     def picture(self) -> dict[str, Any]:
@@ -173,6 +198,8 @@ class SharedState:
             (unwatched if dict.__contains__(self.shared, self._keys.get(text, text)) else removed).append(text)
             del self._pictures[text]
             self._keys.pop(text, None)
+            if text.startswith("<"):
+                self._texts = {at: known for at, known in self._texts.items() if known[1] != text}
         if removed:
             result["removed"] = removed
         if unwatched:

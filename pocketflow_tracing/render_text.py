@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .records import Json
+from collections.abc import Container
 
 __all__ = ["LONGEST_KEY", "clean", "not_finite", "short", "size_of", "unused"]
 
@@ -48,8 +48,8 @@ def not_finite(value: float) -> str:
     return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # noqa: PLR0124 - that is what NaN is
 
 
-def unused(key: str, shown: dict[str, Json]) -> str:
-    """Return a key, numbered if a dict has it already."""
+def unused(key: str, shown: Container[str]) -> str:
+    """Return a key, numbered if it is used already."""
     if key not in shown:
         return key
     number = 2

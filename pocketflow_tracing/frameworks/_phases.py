@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import Token
-from itertools import islice
 from typing import Any
 
 from pocketflow import BatchNode, Flow
@@ -13,6 +12,7 @@ from .. import _otel
 from .._guard import is_hosts
 from .._ids import source
 from .._state import SharedState, key_text
+from ..capture_kinds import taken
 from ..capture_types import weigh
 from ..recorder import UNTRACED, Branch, Span, current, span_of
 from ._look import is_pocketflows, peek
@@ -252,7 +252,7 @@ def _input(phase: str, args: tuple[Any, ...], snapshot: Callable[[Any], Any]) ->
     given = args[0]
     if phase != "prep" or not SharedState.can_picture(given):
         return snapshot(given)
-    keys = [key if type(key) is str else key_text(key) for key in islice(dict.keys(given), _KEYS_SHOWN)]
+    keys = [key if type(key) is str else key_text(key) for key in taken(iter, dict.keys(given), _KEYS_SHOWN)]
     more = dict.__len__(given) - len(keys)
     return {"shared": [*keys, f"… {more:,} more keys"] if more > 0 else keys}
 

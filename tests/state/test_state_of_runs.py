@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
+from enum import Enum
 from typing import Any
 
 import kit
@@ -14,6 +17,7 @@ from pocketflow import Flow, Node
 
 from pocketflow_tracing import TracingConfig, _state, flush, trace_flow
 from pocketflow_tracing.capture import Capture
+from pocketflow_tracing.frameworks import _phases
 from pocketflow_tracing.redaction import Rules
 from pocketflow_tracing.render import render
 from pocketflow_tracing.store import Store
@@ -335,3 +339,77 @@ def test_every_copy_of_shared_reads_alike(flavour):
     assert "changed" not in json.dumps(records.spans(kind="node")[0].state["changed"]["private"]).replace(
         "<hidden>", ""
     )
+
+
+class Key(str, Enum):
+    API_KEY = "api_key"
+    ANSWER = "answer"
+
+
+class Word(str):
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        return 1
+
+
+class Opaque:
+    pass
+
+
+def test_keys_of_any_kind_are_told_apart(tmp_path):
+    """Each has a name of its own, by which it is redacted too, and changes of its own."""
+    one, other = Opaque(), Opaque()
+    shared: dict[Any, Any] = {
+        Key.API_KEY: "a secret", Key.ANSWER: 0, Word("password"): "a secret", Word("note"): "x", one: 1, other: 2,
+        ("a", 1): "x", ("a", "1"): "y", (): "z",
+    }  # fmt: skip
+
+    def change(shared: dict[Any, Any], turn: int) -> None:
+        if turn == 2:
+            shared[Key.ANSWER] = 42
+            shared["a", 1] = "X"
+            shared[other] = 3
+
+    node = loop(2, change)
+    trace_flow(config=TracingConfig(store=str(tmp_path / "traces.db")))(Flow(start=node)).run(shared)
+    assert flush(timeout=20)
+    store = Store(tmp_path / "traces.db")
+    run_id = store.run("last").run_id
+    full, *changes = [span.state for span in store.spans(run_id) if span.state]
+    assert full["full"] == {
+        "Key.API_KEY": "[redacted]", "Key.ANSWER": 0, "password": "[redacted]", "note": "x", "<Opaque>": 1,
+        "<Opaque> (2)": 2, "('a', 1)": "x", "('a', '1')": "y", "()": "z",
+    }  # fmt: skip
+    assert set(changes[-1]["changed"]) == {"Key.ANSWER", "('a', 1)", "<Opaque> (2)", "turn"}
+    assert set(changes[0].get("changed", {})) <= {"turn"}
+
+
+def test_a_shared_that_another_thread_fills_and_empties():
+    """Its keys are read in one step: no visit loses its state, no phase its beginning."""
+    shared: dict[Any, Any] = {f"k{number}": number for number in range(200)}
+    stop = threading.Event()
+
+    def change() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            shared[f"n{number % 1000}"] = number
+            if number % 1000 == 0:
+                for name in range(1000):
+                    del shared[f"n{name}"]
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        state = _state.SharedState(shared, Capture())
+        state.full()
+        for _ in range(5000):
+            state.changes()
+            _phases._input("prep", (shared,), Capture().snapshot)
+    finally:
+        stop.set()
+        thread.join()
+        sys.setswitchinterval(interval)
