@@ -163,6 +163,11 @@ def propagated() -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def root_context(trace_id: int, name: str) -> Context:
+    """The context of what begins a trace of this id, for the program's own sampling."""
+    return otel_context.set_value(_ROOT_KEY, _Root(trace_id, name))
+
+
 def run_context(trace_id: int, name: str, attributes: Mapping[str, Any]) -> Context:
     """The context of a whole run: the baggage that claims the trace and the attributes that nested spans take over.
 
@@ -171,8 +176,7 @@ def run_context(trace_id: int, name: str, attributes: Mapping[str, Any]) -> Cont
         name: of the trace, where the attributes have no `trace_name`.
         attributes: of the run, with its metadata as texts under `metadata_texts`.
     """
-    context = baggage.set_baggage("langfuse_trace_id", f"{trace_id:032x}", otel_context.get_current())
-    context = otel_context.set_value(_ROOT_KEY, _Root(trace_id, name), context)
+    context = baggage.set_baggage("langfuse_trace_id", f"{trace_id:032x}", root_context(trace_id, name))
     values = {key: attributes.get(key) for key in ("session_id", "user_id", "version", "environment", "tags")}
     values["trace_name"] = attributes.get("trace_name", name)
     texts = attributes.get("metadata_texts") or {}

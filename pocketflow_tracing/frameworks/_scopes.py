@@ -110,7 +110,9 @@ class Untraced:
 
     def __init__(self, trace_id: int | None) -> None:
         self.token: Token[Any] | None = None
-        self.attached: Any = None if trace_id is None else _otel.attach(trace_id, 1)
+        self.attached: Any = None
+        if trace_id is not None:
+            self.attached = _otel.attach(trace_id, 1, base=_otel.root_context(trace_id, ""))
         self.token = current.set(UNTRACED)
 
     def done(self, result: Any) -> Any:

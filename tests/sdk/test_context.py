@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from generating import Calls, CallsAsync, decoded, expected, run
+from kit import use
 from langfuse import Langfuse, get_client, observe, propagate_attributes
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -183,8 +184,10 @@ def test_what_a_node_notes_on_the_span_around_reaches_it(rate, records):
 
 
 @pytest.mark.parametrize(("rate", "most"), [(0.0, 0), (0.2, 60), (1.0, 100)])
-def test_the_head_sampling_of_the_program_holds_in_its_nodes(rate, most, records, monkeypatch):
+@pytest.mark.parametrize("ours", [0.0, 1.0], ids=["dropped", "recorded"])
+def test_the_head_sampling_of_the_program_holds_in_its_nodes(ours, rate, most, records, monkeypatch):
     """Spans that would begin traces of their own untraced are sampled at the program's rate, once a run."""
+    use(records, sample_rate=ours)
     exporter = InMemorySpanExporter()
     provider = TracerProvider(sampler=ParentBased(TraceIdRatioBased(rate)))
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -203,7 +206,7 @@ def test_the_head_sampling_of_the_program_holds_in_its_nodes(rate, most, records
     assert (2 if rate else 0) <= len(found) <= 2 * most
     assert len(found) == 2 * len({span.context.trace_id for span in found})
     assert flush(10)
-    assert sum(span.name == "Flow" for span in records.spans()) == 100
+    assert sum(span.name == "Flow" for span in records.spans()) == 100 * ours
 
 
 def test_generations_of_a_client_with_a_provider_of_its_own_are_kept(keys, collector, monkeypatch):
