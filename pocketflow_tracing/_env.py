@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, NamedTuple
@@ -50,7 +51,8 @@ def read_env_file(path: Path) -> tuple[dict[str, str | None], str]:
     try:
         if not _is_file(path):  # python-dotenv waits for a pipe and says nothing of a missing file
             return {}, f"The .env file {shown(str(path))} is not there or is no file; accepted: a file. It is left out."
-        return dotenv_values(path, encoding="utf-8-sig"), ""
+        with io.open(path, encoding="utf-8-sig") as stream:  # noqa: UP020 - tests put mocks on `open` and count its calls
+            return dotenv_values(stream=stream), ""
     except (OSError, ValueError) as error:
         reason = "is no UTF-8 text" if isinstance(error, ValueError) else f"cannot be read ({type(error).__name__})"
         return {}, f"The .env file {shown(str(path))} {reason}; accepted: a readable UTF-8 file. It is left out."

@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -248,6 +249,14 @@ def test_env_file_is_not_pushed_into_the_environment(bare):
     assert config.has_langfuse
     assert PUBLIC == config.to_langfuse_kwargs()["public_key"]
     assert before == dict(os.environ)
+
+
+def test_the_env_file_is_read_past_a_mock_on_open(bare):
+    """A test of the host's that counts what its code opens does not see us."""
+    (bare / ".env").write_text("LANGFUSE_PUBLIC_KEY=pk-lf-read\n")
+    with mock.patch("builtins.open", mock.mock_open(read_data="LANGFUSE_PUBLIC_KEY=pk-lf-mock")) as opened:
+        assert TracingConfig().resolved().langfuse_public_key == "pk-lf-read"
+    opened.assert_not_called()
 
 
 @pytest.mark.parametrize("as_type", [str, Path])

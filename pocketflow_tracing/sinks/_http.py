@@ -82,7 +82,8 @@ def is_score(body: bytes) -> bool:
 @lru_cache(maxsize=1)
 def preload() -> None:
     """Have httpx import what it imports with its first client, and look up the SDK's version."""
-    with contextlib.suppress(OSError, ValueError, ImportError):  # bad settings are said when something is to be sent
+    # bad settings are said when something is to be sent
+    with contextlib.suppress(OSError, ValueError, ImportError, httpx.InvalidURL):
         httpx.Client().close()
     _sdk_version()
 

@@ -15,7 +15,7 @@ from .._time import jitter, monotonic, sleep
 from . import schema
 from .descriptors import Held, leak
 from .errors import StoreError, StoreUnusableError
-from .files import create_privately, identity, is_being_set_aside, logger, set_aside
+from .files import create_privately, identity, is_being_set_aside, is_text, logger, set_aside
 
 __all__ = ["Database", "check_ours"]
 
@@ -113,6 +113,8 @@ class Database:
             raise self._failed(error) from error
         broken = self._identity or identity(self.path)
         self._close()
+        if is_text(self.path):
+            raise StoreUnusableError(f"{self.path} is a text file of something else, not a trace store.")
         try:
             set_aside(self.path, broken)
             return self._transaction(work, deadline)
@@ -144,6 +146,8 @@ class Database:
         ):
             self._close()
         self.path = _elsewhere.get(self.path, self.path)
+        if self.path.exists() and not self.path.is_file():
+            raise StoreUnusableError(f"{self.path} is no file, so it cannot be a trace store.")
         while self._connection is None:
             create_privately(self.path)
             self._pid = os.getpid()

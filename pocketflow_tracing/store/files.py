@@ -11,9 +11,11 @@ from pathlib import Path
 
 from .._time import sleep, time_ns
 
-__all__ = ["create_privately", "identity", "is_being_set_aside", "set_aside"]
+__all__ = ["create_privately", "identity", "is_being_set_aside", "is_text", "set_aside"]
 
 logger = logging.getLogger("pocketflow_tracing")
+
+_DATABASES = frozenset({".db", ".db3", ".sqlite", ".sqlite3"})
 
 _STALE_S = 10.0
 """A mark of a process that is setting the file aside counts no longer after this time: the process died."""
@@ -41,6 +43,20 @@ def identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def is_text(path: Path) -> bool:
+    """Return whether a file that is no database, not by its name either, holds text: it is no damaged store, but somebody's."""
+    if path.suffix in _DATABASES:
+        return False
+    try:
+        with path.open("rb") as file:
+            begin = file.read(4096)
+    except OSError:
+        return False
+    with contextlib.suppress(UnicodeDecodeError):
+        return all(character.isprintable() or character.isspace() for character in begin[:-3].decode())
+    return False
 
 
 def set_aside(path: Path, broken: tuple[int, int] | None) -> Path | None:

@@ -18,7 +18,7 @@ from collector import Collector, Mode
 
 from pocketflow_tracing import TracingConfig
 from pocketflow_tracing.sinks._channel import _MOST_READ, Channel
-from pocketflow_tracing.sinks._http import SCORES_PATH, post
+from pocketflow_tracing.sinks._http import SCORES_PATH, post, preload
 from pocketflow_tracing.sinks.langfuse import probe
 
 SCORE = b'{"traceId": "t", "name": "n", "value": 1}'
@@ -269,11 +269,18 @@ def test_an_own_certificate_authority(name, authority, monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("SSL_CERT_FILE", "/no/such/file"), ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no"), ("HTTPS_PROXY", "nonsense://x")],
+    [
+        ("SSL_CERT_FILE", "/no/such/file"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no"),
+        ("HTTPS_PROXY", "nonsense://x"),
+        ("NO_PROXY", "[::bad"),
+    ],
 )
 def test_bad_settings_are_named(name, value, monkeypatch):
-    """A certificate file or proxy that cannot be used is a reason to wait that names the settings."""
+    """A certificate file or proxy that cannot be used is a reason to wait that names the settings, and stops nothing else."""
     monkeypatch.setenv(name, value)
+    preload.cache_clear()
+    preload()
     answer = probe(config_for(9))
     assert not answer.ok
     assert name.replace("OTLP_CERT", "OTLP_TRACES_CERT") in answer.detail

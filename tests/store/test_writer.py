@@ -147,6 +147,27 @@ def test_a_corrupt_file_is_set_aside(writer, path, caplog):
     assert [True] == [str(aside) in record.message for record in caplog.records]
 
 
+@pytest.mark.parametrize("name", ["notes.txt", "config.yaml", "traces"])
+def test_a_text_of_somebody_is_left_alone(name, tmp_path):
+    """A store setting that names a text file by mistake takes nothing away."""
+    path = tmp_path / name
+    path.write_text("mine: größer\n" * 500)
+    writer = StoreWriter(path)
+    with pytest.raises(StoreUnusableError, match="text file"):
+        write(writer, small_run())
+    assert [name] == [found.name for found in tmp_path.iterdir()]
+    assert path.read_text() == "mine: größer\n" * 500
+
+
+def test_a_device_is_no_store(tmp_path):
+    """`/dev/null` would get a journal beside it."""
+    path = tmp_path / "null"
+    path.symlink_to("/dev/null")
+    with pytest.raises(StoreUnusableError, match="no file"):
+        write(StoreWriter(path), small_run())
+    assert ["null"] == [found.name for found in tmp_path.iterdir()]
+
+
 def test_a_file_that_breaks_while_open_is_set_aside(writer, path):
     """Pages destroyed under an open connection: the batch lands in a new file."""
     for number in range(30):
