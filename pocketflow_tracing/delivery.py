@@ -278,6 +278,7 @@ class Delivery:
                 return
             if not self.shutdown() and self.queue:
                 _log.logger.warning("pocketflow-tracing: %d records were not delivered at exit", len(self.queue))
+                self.queue.reset()
 
     def _after_fork(self) -> None:
         self._reset()
