@@ -24,7 +24,8 @@ _KEYS_SHOWN = 40
 class Retry:
     """The scope of PocketFlow's retry loop around one exec.
 
-    It numbers the attempts, and knows in the end whether a failed one was saved.
+    It numbers the attempts, and knows in the end whether a failed one was saved. The loop itself runs no code of the user's:
+    the scope is handed on to those of the calls in it, and is never the current one.
 
     Args:
         frame: the node's span, or that of its batch, whose items are numbered in the order in which they begin (which is
@@ -32,9 +33,10 @@ class Retry:
         node: whose exec it is.
     """
 
-    __slots__ = ("attempts", "failures", "item", "max_attempts", "span", "token")
+    __slots__ = ("attempts", "failures", "frame", "item", "max_attempts", "span")
 
     def __init__(self, frame: Any, node: Any) -> None:
+        self.frame = frame
         self.span: Span | None = None
         self.attempts = 0
         self.failures: list[Span] | None = None
@@ -50,17 +52,9 @@ class Retry:
         except Exception as error:
             if is_to_leave(error, frame):
                 raise
-        self.token: Token[Any] | None = current.set(self)
 
     def done(self, result: Any, error: BaseException | None = None) -> Any:
-        """Tell the node and the failed attempts how it ended; the context goes back first."""
-        token, self.token = self.token, None
-        try:
-            if token is not None:
-                current.reset(token)
-        except ValueError as misplaced:  # see `restore`
-            if is_hosts(misplaced):
-                raise
+        """Tell the node and the failed attempts how it ended."""
         failures, self.failures = self.failures, None
         if failures:
             try:
@@ -257,8 +251,8 @@ def _input(phase: str, args: tuple[Any, ...], snapshot: Callable[[Any], Any]) ->
     return {"shared": [*keys, f"… {more:,} more keys"] if more > 0 else keys}
 
 
-Opener = Callable[[Any, tuple[Any, ...]], Phase | Inside | Nothing]
-"""(node, the call's arguments) -> the scope of the call."""
+Opener = Callable[[Any, tuple[Any, ...], Any], Phase | Inside | Nothing]
+"""(node, the call's arguments, the scope of the function that makes it) -> the scope of the call."""
 
 
 def phase_opener(method: str) -> Opener:
@@ -271,15 +265,15 @@ def phase_opener(method: str) -> Opener:
     setting = phase if phase in {"prep", "post"} else "exec"
     special = phase == "exec_fallback"
 
-    def open_phase(node: Any, args: tuple[Any, ...]) -> Phase | Inside | Nothing:
-        frame = current.get()
+    def open_phase(node: Any, args: tuple[Any, ...], within: Any) -> Phase | Inside | Nothing:
+        frame = within.frame if type(within) is Retry else current.get()
         if frame is None or frame is UNTRACED:
             return NOTHING
         retry: Retry | None
         above: Any
         try:
-            if type(frame) is Retry:
-                retry, above = frame, frame.span
+            if type(within) is Retry:
+                retry, above = within, within.span
             elif issubclass(type(node), Flow) and is_pocketflows(node, method):
                 return NOTHING  # a flow that defines no prep or post of its own shows its nodes only
             else:
@@ -295,7 +289,7 @@ def phase_opener(method: str) -> Opener:
     return open_phase
 
 
-def open_whole_exec(node: Any, args: tuple[Any, ...]) -> Phase | Inside | Nothing:
+def open_whole_exec(node: Any, args: tuple[Any, ...], _within: Any) -> Phase | Inside | Nothing:
     """Open the scope of `_exec`, which is a phase where it is more than PocketFlow's loop around one exec."""
     frame = current.get()
     if frame is None or frame is UNTRACED:

@@ -8,7 +8,7 @@ its own source, in which the statement
 
 reads
 
-    scope = open_exec(self, (prep_res,))
+    scope = open_exec(self, (prep_res,), whole)
     try:
         return scope.done(self.exec(prep_res))
     except BaseException as error:
@@ -60,8 +60,11 @@ if True:
         raise
 """
 
-Openers = Mapping[str, Callable[[Any, tuple[Any, ...]], Any]]
-"""Method name -> (object, arguments) -> a scope with `done(result)` and `failed(error)`."""
+Openers = Mapping[str, Callable[..., Any]]
+"""Method name -> (object, arguments) -> a scope with `done(result)` and `failed(error)`.
+
+Openers of calls have a third argument: the scope of the whole function that makes the call, None where it has none.
+"""
 
 _NESTING = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
@@ -69,8 +72,9 @@ _NESTING = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorEx
 class _Calls(ast.NodeTransformer):
     """Puts scopes around the calls of hooked methods on a variable (`self`, `curr`); calls on `super()` stay as they are."""
 
-    def __init__(self, openers: Openers) -> None:
+    def __init__(self, openers: Openers, *, within: ast.expr) -> None:
         self._openers = openers
+        self._within = within
         self.scoped = 0
 
     def _statement(self, node: Any) -> ast.stmt | list[ast.stmt]:
@@ -88,6 +92,7 @@ class _Calls(ast.NodeTransformer):
             return node  # type: ignore[no-any-return]  # not awaited on the spot: it will run we know not when
         self.scoped += 1
         opening, attempt = _scoped(_SCOPE, _OPEN + call.func.attr, call.func.value, _given(call))
+        opening.value.args.append(copy.copy(self._within))
         _put(node, whole, _done(_SCOPE, whole))
         attempt.body = [node]
         _locate([opening, attempt], node, {id(node), *map(id, below)})
@@ -112,9 +117,10 @@ class _Functions(ast.NodeTransformer):
 
     def _function(self, node: Any) -> Any:
         plain = copy.deepcopy(node.body)
-        calls = _Calls(self._openers)
+        enters = self._enters(node)
+        calls = _Calls(self._openers, within=ast.Name(_WHOLE, ast.Load()) if enters else ast.Constant(None))
         calls.generic_visit(node)
-        if not calls.scoped or not self._enters(node):
+        if not calls.scoped or not enters:
             return node
         body = _Returns().generic_visit(ast.Module(node.body, [])).body  # type: ignore[attr-defined]
         first, *given = [ast.Name(argument.arg, ast.Load()) for argument in node.args.args]

@@ -312,7 +312,7 @@ def open_below(frame: Any, node: Any, shared: Any) -> Visit | Nothing:
     return scope
 
 
-def open_visit(node: Any, args: tuple[Any, ...]) -> Visit | Nothing:
+def open_visit(node: Any, args: tuple[Any, ...], _within: Any) -> Visit | Nothing:
     """Open the scope of PocketFlow's call of a visit, unless `run` has opened it already."""
     frame = current.get()
     if frame is None or frame is UNTRACED or (type(frame) is Visit and frame.node is node):
@@ -333,7 +333,7 @@ def open_pass(flow: Visit, params: Any) -> Pass | Nothing:
     return scope
 
 
-def open_route(_flow: Any, args: tuple[Any, ...]) -> Route | Nothing:
+def open_route(_flow: Any, args: tuple[Any, ...], _within: Any) -> Route | Nothing:
     """Open the scope of PocketFlow's question for a successor."""
     frame = current.get()
     if frame is None or frame is UNTRACED:
