@@ -15,7 +15,8 @@ counts as one.
 
 from __future__ import annotations
 
-from operator import is_
+from itertools import compress
+from operator import is_, is_not
 from typing import Any
 
 from .records import Json
@@ -54,23 +55,17 @@ def _alike(one: Any, other: Any) -> bool:
     """
     ones, others = one, other
     if type(one) is dict:
-        ones, others = one.values(), other.values() if [*one] == [*other] else map(other.__getitem__, one)
-    for value, beside in zip(ones, others, strict=True):
-        if value is beside:
-            continue
+        ones, others = one.values(), other.values() if [*one] == [*other] else [other[key] for key in one]
+    for value, beside in compress(zip(ones, others, strict=True), map(is_not, ones, others)):
         kind = type(value)
         if kind is not type(beside):
             return False
-        if kind is dict:
-            if [*value] == [*beside] and all(map(is_, value.values(), beside.values())):
-                continue
-        elif kind in _DISTINCT:
+        if kind is dict and [*value] == [*beside] and all(map(is_, value.values(), beside.values())):
             continue
-        elif kind is float:
+        if kind is float:
             if value == 0.0 and str(value) != str(beside):
                 return False
-            continue
-        if not _alike(value, beside):
+        elif kind not in _DISTINCT and not _alike(value, beside):
             return False
     return True
 

@@ -82,11 +82,12 @@ def is_hosts(error: BaseException) -> bool:
     if type(error) is RecursionError:  # at the limit there is no room to ask
         return False
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    handlers = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
-    if any(frame.f_code in handlers for frame in frames):
-        return True
-    if any(_was_given(handler, interrupted) for interrupted, handler in itertools.pairwise(frames)):
-        return True
+    if not all(frame.f_code.co_filename.startswith(_PACKAGE) for frame in frames):  # to ask all signals takes 60 µs
+        handlers = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
+        if any(frame.f_code in handlers for frame in frames):
+            return True
+        if any(_was_given(handler, interrupted) for interrupted, handler in itertools.pairwise(frames)):
+            return True
     is_strange = type(error).__module__ != "builtins" or type(error) is TimeoutError
     is_strange = is_strange or not (error.args or isinstance(error, _WITHOUT_WORDS))
     return is_strange and bool(frames) and frames[-1].f_code.co_filename.startswith(_PACKAGE)

@@ -262,13 +262,23 @@ def _has_text_keys(rows: Iterable[tuple[Any, Any]]) -> bool:
 
 def _fill_list(copy: list[Any], walk: Walk, depth: int, position: int = 0) -> None:
     """Replace the elements of a fresh list, whose first stands at a position, by their snapshots."""
+    longest = walk.longest
+    for item in copy:  # most lists hold texts and numbers; a loop that only looks takes two thirds of the time
+        t = type(item)
+        if t is str:
+            if len(item) > longest:
+                break
+        elif t is not int and t is not float and item is not None and t is not bool:
+            break
+    else:
+        return
     depth += 1
     for index, item in enumerate(copy):
         t = type(item)
         if t is str:
-            if len(item) <= walk.longest:
+            if len(item) <= longest:
                 continue
-        elif t is int or item is None or t is float or t is bool or (t is bytes and len(item) <= walk.longest):
+        elif t is int or item is None or t is float or t is bool or (t is bytes and len(item) <= longest):
             continue
         walk.at = position + index
         copy[index] = _read_dict(item, walk, depth) if t is dict else read(item, walk, depth)
@@ -295,7 +305,7 @@ def _read_long(value: str | bytes, walk: Walk) -> Snapshot:
     ):
         return value
     half = walk.max_text // 2 + MARGIN
-    return Long(value[:half], value[-half:], size, hash(value[:: size // _SAMPLES]))
+    return Long(value[:half], value[-half:], size, hash(value[:: size // _SAMPLES or 1]))
 
 
 _SAMPLES = 1 << 12

@@ -164,6 +164,9 @@ class Delivery:
             if self._in_start or (self._thread is not None and self._thread.is_alive()):
                 return
             self._in_start = True
+            self._wake = (
+                Wake()
+            )  # beside its thread: both are of gevent's kind, or neither, whenever that comes into a program
             try:
                 self._thread = start_thread(self._work, "pocketflow-tracing")
             finally:

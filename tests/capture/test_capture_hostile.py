@@ -546,6 +546,15 @@ def test_of_a_long_text_only_the_ends_are_kept_until_it_is_shown(text):
         assert json.dumps(render(text, RULES))[1:-1] in shown
 
 
+@pytest.mark.parametrize("size", [81, 400, 4095, 4096, 5000])
+def test_a_text_that_is_long_by_a_small_limit(size):
+    limits = Limits(max_text=20)
+    for text in ("x" * size, b"x" * size):
+        shown = render(snapshot([1, text], limits), Rules(limits=limits))
+        assert shown[0] == 1
+        assert shown[1] == render(text, Rules(limits=limits))
+
+
 def test_a_change_in_the_middle_of_a_long_text_is_seen():
     text = "x" * 1_000_000
     assert snapshot(text) == snapshot("x" * 999_999 + "x")
