@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ._state import key_text
+from .capture_kinds import key_text
 
 
 class Looking(Protocol):

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import _kinds, _log
 from ._guard import Seam
-from ._state import key_text
 from .capture import snapshot
-from .capture_kinds import mro_of
+from .capture_kinds import key_text, mro_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -46,7 +46,9 @@ class Pipeline:
         self.post = config.trace_post
         self.errors = config.trace_errors
         self.rules = rules_of(config)
-        self.capture = Capture(self.rules.limits, config.serializers, errors=config.trace_errors)
+        self.capture = Capture(
+            self.rules.limits, config.serializers, errors=config.trace_errors, is_secret=self.rules.redact.hits
+        )
         # names, ids and facts of our own: cleaned like every text, but not values that a user's mask or policy is about
         self.plain_rules = replace(self.rules, mask=None, policy={})
         self.attributes = {name: getattr(config, name) for name in _OF_A_RUN}

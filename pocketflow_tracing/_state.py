@@ -7,12 +7,11 @@ limit, the first and the last are watched, so that a visit costs the same howeve
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Any
 
 from ._changes import same
 from .capture import Capture, is_scalar
-from .capture_kinds import shape_of, taken
+from .capture_kinds import key_text, taken
 from .capture_types import Snapshot, weigh
 from .render_text import unused
 
@@ -25,33 +24,7 @@ VALUES = 3
 _LEAST = 16
 """Elements that each value has, however many there are."""
 
-_MAX_PARTS = 10
-"""Of a tuple that is written out."""
-
-_MAX_BITS = 2000
-"""Of an int that is written out; Python itself refuses to write very long ones."""
-
 _MISSING = object()
-
-
-def key_text(key: Any) -> str:
-    """The text that stands for a dict key: strings as they are, other scalars as Python writes them, else the type.
-
-    No method of the key's own is called.
-    """
-    if type(key) is str:
-        return key
-    if is_scalar(key):
-        return repr(key) if not (type(key) is int and key.bit_length() > _MAX_BITS) else "<int>"
-    if type(key) is tuple and len(key) <= _MAX_PARTS:
-        parts = [repr(part) if type(part) is str else key_text(part) for part in key]
-        return f"({', '.join(parts)}{',' * (len(key) == 1)})"
-    shape = shape_of(type(key))
-    if issubclass(type(key), Enum):
-        return f"{shape.name}.{shape.instance_dict(key).get('_name_')}"
-    if issubclass(type(key), str):
-        return str.__str__(key)
-    return f"<{shape.name}>"
 
 
 class SharedState:

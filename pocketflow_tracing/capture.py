@@ -10,7 +10,7 @@ reader sees that a change of it is seen in all of them, and a record says the ch
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import (  # noqa: F401 - each registers its readers
@@ -58,9 +58,10 @@ class Capture:
             nearest base. They run on the caller's path, because the object changes later. Exact builtins (None, bool,
             int, float, str, bytes, list, tuple, dict) are never passed to them.
         errors: whether errors that stand among values are shown with their messages.
+        is_secret: whether what stands under a name is not shown.
     """
 
-    __slots__ = ("_errors", "_longest", "_serializers", "limits")
+    __slots__ = ("_errors", "_is_secret", "_longest", "_serializers", "limits")
 
     def __init__(
         self,
@@ -68,10 +69,12 @@ class Capture:
         serializers: Mapping[type, Serializer] | None = None,
         *,
         errors: bool = True,
+        is_secret: Callable[[str], bool] | None = None,
     ) -> None:
         self.limits = limits
         self._longest = limits.longest_text
         self._errors = errors
+        self._is_secret = is_secret
         # Pairs, not a dict: looking a class up would run its metaclass's __hash__.
         self._serializers = tuple((serializers or {}).items())
 
@@ -83,7 +86,7 @@ class Capture:
                 return value
         elif t is int or value is None or t is float or t is bool:
             return value
-        return _read_top(value, Walk(self.limits, self._serializers, self._errors))
+        return _read_top(value, Walk(self.limits, self._serializers, self._errors, self._is_secret))
 
     def measured(self, value: object, elements: int) -> tuple[Snapshot, int]:
         """Take a picture of a value within so many elements.
@@ -91,7 +94,7 @@ class Capture:
         Returns:
             The picture, and how many elements it took.
         """
-        walk = Walk(self.limits, self._serializers, self._errors)
+        walk = Walk(self.limits, self._serializers, self._errors, self._is_secret)
         walk.left = elements
         return _read_top(value, walk), elements - walk.left
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable
+from enum import Enum
 from itertools import chain, islice
 from types import GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ __all__ = [
     "attributes_of",
     "bases_of",
     "is_genuine",
+    "is_scalar",
+    "key_text",
     "kind",
     "module_named",
     "mro_of",
@@ -244,3 +247,36 @@ def _read_object(value: object, shape: Shape, walk: Walk, depth: int) -> Snapsho
     if cut and type(shown) is Tagged:
         shown.fields[CUT_KEY] = Cut(cut)
     return shown
+
+
+_MAX_BITS = 2000
+"""Of an int that is written out; Python itself refuses to write very long ones."""
+
+_MAX_PARTS, _LONGEST_PART = 10, 200
+"""Of a tuple that is written out, and the characters of a text in it."""
+
+
+def is_scalar(value: object) -> bool:
+    """Tell whether a value is an exact None, bool, int, float, str or bytes: immutable, and its own snapshot."""
+    t = type(value)
+    return t is str or t is int or value is None or t is float or t is bool or t is bytes
+
+
+def key_text(key: Any) -> str:
+    """The text that stands for a dict key: strings as they are, other scalars as Python writes them, else the type.
+
+    No method of the key's own is called.
+    """
+    if type(key) is str:
+        return key
+    if is_scalar(key):
+        return repr(key) if not (type(key) is int and key.bit_length() > _MAX_BITS) else "<int>"
+    if type(key) is tuple and len(key) <= _MAX_PARTS:
+        parts = [repr(part[:_LONGEST_PART]) if type(part) is str else key_text(part) for part in key]
+        return f"({', '.join(parts)}{',' * (len(key) == 1)})"
+    shape = shape_of(type(key))
+    if issubclass(type(key), Enum):
+        return f"{shape.name}.{shape.instance_dict(key).get('_name_')}"
+    if issubclass(type(key), str):
+        return str.__str__(key)
+    return f"<{shape.name}>"

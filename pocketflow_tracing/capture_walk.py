@@ -8,7 +8,7 @@ from typing import Any
 
 from . import _media
 from ._guard import is_hosts
-from .capture_kinds import mro_of, name_of, shape_of, taken
+from .capture_kinds import is_scalar, key_text, mro_of, name_of, shape_of, taken
 from .capture_types import CUT_KEY, MARGIN, Again, Cut, Elided, Ends, Limits, Long, Note, Pairs, Snapshot, Tagged
 
 __all__ = ["Serializer", "Walk", "is_scalar", "read"]
@@ -16,14 +16,14 @@ __all__ = ["Serializer", "Walk", "is_scalar", "read"]
 Serializer = Callable[[Any], Any]
 
 
-def is_scalar(value: object) -> bool:
-    """Tell whether a value is an exact None, bool, int, float, str or bytes: immutable, and its own snapshot."""
-    t = type(value)
-    return t is str or t is int or value is None or t is float or t is bool or t is bytes
+_Entered = tuple[object, Any, "str | int | None", int]
+"""An object that is or was read: itself, the one around it in the same form, its key or position in that, and the depth."""
 
 
-_Entered = tuple[object, Any, "str | int | None"]
-"""An object that is or was read: itself, the one around it in the same form, and its key or position in that."""
+_NEAR_THE_END = 3
+"""Levels before the last in which containers are mostly not entered."""
+
+_LONG_KEY = 1 << 64
 
 
 class Walk:
@@ -33,12 +33,14 @@ class Walk:
         limits: the budget at the start.
         serializers: the user's functions by class.
         errors: whether errors are shown with their messages.
+        is_secret: whether what stands under a name is not shown.
     """
 
     __slots__ = (
         "at",
         "errors",
         "inside",
+        "is_secret",
         "left",
         "longest",
         "max_depth",
@@ -49,8 +51,15 @@ class Walk:
         "serializers",
     )
 
-    def __init__(self, limits: Limits, serializers: tuple[tuple[type, Serializer], ...], errors: bool = True) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        serializers: tuple[tuple[type, Serializer], ...],
+        errors: bool = True,
+        is_secret: Callable[[str], bool] | None = None,
+    ) -> None:
         self.errors = errors
+        self.is_secret = is_secret
         self.left = limits.max_elements
         self.max_items = limits.max_items
         self.max_depth = limits.max_depth
@@ -68,12 +77,13 @@ class Walk:
             return value
         return read(value, self, depth)
 
-    def enter(self, owner: object, name: str, *, by_reference: bool = True) -> Snapshot:
+    def enter(self, owner: object, name: str, depth: int, *, by_reference: bool = True) -> Snapshot:
         """Go into an object, which `leave` ends.
 
         Args:
             owner: the object.
             name: of its type.
+            depth: of the object.
             by_reference: whether it is to be read in one place only; not what cannot change and means its value.
 
         Returns:
@@ -81,17 +91,28 @@ class Walk:
         """
         seen = self.seen.get(id(owner))
         if seen is None:
-            self.inside = self.seen[id(owner)] = (owner, self.inside, self.at)
+            self.inside = self.seen[id(owner)] = (owner, self.inside, self.at, depth)
             return None
         around = self.inside
         while around is not None:
             if around[0] is owner:
                 return Note(f"<cycle: {name}>")
             around = around[1]
+        self.inside = entered = (owner, self.inside, self.at, depth)
         if by_reference:
-            return Again(name, _place(seen))
-        self.inside = (owner, self.inside, self.at)
+            place = _place(seen)
+            if not self._is_withheld(place, seen[3], depth):
+                self.inside = entered[1]
+                return Again(name, place)
+            self.seen[id(owner)] = entered
         return None
+
+    def _is_withheld(self, place: tuple[str | int, ...], depth: int, depth_here: int) -> bool:
+        """Whether little is shown of an object in another place, for that is secret by its name or near the last level."""
+        if depth_here < depth > self.max_depth - _NEAR_THE_END:
+            return True
+        is_secret = self.is_secret
+        return is_secret is not None and any(type(part) is str and is_secret(part) for part in place)
 
     def leave(self) -> None:
         """Come out of the object that was entered last."""
@@ -105,7 +126,7 @@ class Walk:
         count = len(fields)
         if depth >= self.max_depth or (count and self.left <= 0):
             return Elided(name, count)
-        stands_for_it = self.enter(owner, name, by_reference=by_reference)
+        stands_for_it = self.enter(owner, name, depth, by_reference=by_reference)
         if stands_for_it is not None:
             return stands_for_it
         keep = min(self.max_items, self.left)
@@ -120,7 +141,7 @@ class Walk:
 
     def items(self, ends: Ends, owner: object, name: str, depth: int, *, by_reference: bool = True) -> Snapshot:
         """Read a container's elements, in a fresh list, into a list."""
-        stands_for_it = self.enter(owner, name, by_reference=by_reference)
+        stands_for_it = self.enter(owner, name, depth, by_reference=by_reference)
         if stands_for_it is not None:
             return stands_for_it
         head, cut, tail = ends
@@ -147,7 +168,7 @@ class Walk:
 
     def rows(self, ends: Ends, owner: object, name: str, depth: int) -> Snapshot:
         """Read a mapping's (key, value) rows."""
-        stands_for_it = self.enter(owner, name)
+        stands_for_it = self.enter(owner, name, depth)
         if stands_for_it is not None:
             return stands_for_it
         head, cut, tail = ends
@@ -170,7 +191,7 @@ class Walk:
             if rows is ends.tail and ends.cut:
                 pairs.append(Cut(ends.cut))
             for key, item in rows:
-                self.at = key if type(key) is str else len(pairs)
+                self.at = key if type(key) is int and abs(key) < _LONG_KEY else key_text(key)
                 pairs.append([self.value(key, depth), self.value(item, depth)])
         return Pairs(name, pairs)
 
@@ -208,7 +229,7 @@ def _read_dict(value: dict[Any, Any], walk: Walk, depth: int) -> Snapshot:
         if is_hosts(error):
             raise
         return walk.mapping(value, "dict", depth)
-    stands_for_it = walk.enter(value, "dict")
+    stands_for_it = walk.enter(value, "dict", depth)
     if stands_for_it is not None:
         return stands_for_it
     copy = value.copy()
@@ -346,7 +367,7 @@ def _serialized(value: object, serialize: Serializer, walk: Walk, depth: int) ->
     name = name_of(type(value))
     if depth >= walk.max_depth:
         return Elided(name)
-    cycle = walk.enter(value, name, by_reference=False)
+    cycle = walk.enter(value, name, depth, by_reference=False)
     if cycle is not None:
         return cycle
     try:

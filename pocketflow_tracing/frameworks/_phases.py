@@ -11,8 +11,8 @@ from pocketflow import BatchNode, Flow
 from .. import _otel
 from .._guard import is_hosts
 from .._ids import source
-from .._state import SharedState, key_text
-from ..capture_kinds import taken
+from .._state import SharedState
+from ..capture_kinds import key_text, taken
 from ..capture_types import weigh
 from ..recorder import UNTRACED, Branch, Span, current, span_of
 from ._look import is_pocketflows, peek

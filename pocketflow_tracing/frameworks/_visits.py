@@ -10,7 +10,8 @@ from .. import _otel
 from .._guard import is_hosts
 from .._options import Options, mark_of
 from .._runs import open_run
-from .._state import SharedState, key_text
+from .._state import SharedState
+from ..capture_kinds import key_text
 from ..recorder import UNTRACED, Branch, Run, Span, current, span_of
 from . import _look
 from ._look import class_name, peek

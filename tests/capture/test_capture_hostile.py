@@ -280,7 +280,12 @@ def test_an_object_in_several_places_is_read_in_the_first_and_the_others_say_whe
     }
     assert render(snapshot([row] * 3), RULES) == [[0], "<same list as [0]>", "<same list as [0]>"]
     assert render(snapshot(dict.fromkeys("ab", row)), RULES) == {"a": [0], "b": "<same list as a>"}
-    assert render(snapshot({1: [row, row]}), RULES) == {"1": [[0], "<same list as [0][0]>"]}
+    assert render(snapshot({1: [row, row]}), RULES) == {"1": [[0], "<same list as [1][0]>"]}
+    assert render(snapshot({3: row, ("a", 1): row, None: row}), RULES) == {
+        "3": [0],
+        "('a', 1)": "<same list as [3]>",
+        "None": "<same list as [3]>",
+    }
     many = [[index] for index in range(300)]
     many[-1] = many[-2]
     assert render(snapshot(many), RULES)[-2:] == [[298], "<same list as [298]>"]
@@ -346,10 +351,26 @@ def test_what_was_read_of_an_object_that_cannot_be_shown_is_read_where_it_stands
     assert render(snapshot([Unreadable(), inner, inner]), RULES) == [unreadable, [1], "<same list as [1]>"]
 
 
-def test_the_place_of_a_secret_is_named_and_its_value_is_not():
+def test_what_stands_under_a_secret_name_is_read_where_it_stands_next():
+    """A mark that leads to where nothing is shown would say nothing."""
     login = {"user": "me", "key": "sk-live-0123456789abcdef0123"}
-    shown = render(snapshot({"password": login, "account": login}), RULES)
-    assert shown == {"password": "[redacted]", "account": "<same dict as password>"}
+    capture = Capture(is_secret=RULES.redact.hits)
+    shown = render(capture.snapshot({"password": [login], "account": login, "again": login}), RULES)
+    assert shown == {
+        "password": "[redacted]",
+        "account": {"user": "me", "key": "[redacted]"},
+        "again": "<same dict as account>",
+    }
+
+
+def test_what_was_read_near_the_last_level_is_read_again_further_up():
+    config = {"rows": [[1, 2], [3]]}
+    deep: dict = {"config": config}
+    for _ in range(9):
+        deep = {"below": deep}
+    shown = render(snapshot({"deep": deep, "top": config, "more": config}), RULES)
+    assert shown["top"] == config
+    assert shown["more"] == "<same dict as top>"
 
 
 def test_depth_ends_with_a_mark():
