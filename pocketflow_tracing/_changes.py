@@ -20,6 +20,7 @@ from operator import is_, is_not
 from typing import Any
 
 from .records import Json
+from .render_text import agreeing
 
 __all__ = ["apply", "difference", "same"]
 
@@ -212,24 +213,12 @@ class _Search:
 
     def texts(self, old: str, new: str, path: Path) -> None:
         most = min(len(old), len(new))
-        begin = _agreeing(most, lambda size: old[:size] == new[:size])
-        end = _agreeing(most - begin, lambda size: not size or old[-size:] == new[-size:])
+        begin = agreeing(most, lambda size: old[:size] == new[:size])
+        end = agreeing(most - begin, lambda size: not size or old[-size:] == new[-size:])
         if 2 * (begin + end) < most:
             self.add(path, old=old, new=new)
         else:
             self.add(path, at=begin, removed=len(old) - begin - end, added=new[begin : len(new) - end])
-
-
-def _agreeing(most: int, agree: Any) -> int:
-    """The largest size, up to `most`, at which two texts agree: by halving, for comparing slices is fast."""
-    least = 0
-    while least < most:
-        middle = (least + most + 1) // 2
-        if agree(middle):
-            least = middle
-        else:
-            most = middle - 1
-    return least
 
 
 def _weight(value: Json, enough: int) -> int:

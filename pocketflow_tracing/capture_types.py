@@ -31,8 +31,8 @@ __all__ = [
 Snapshot = Any
 """What `snapshot` returns; see the module's docstring."""
 
-MARGIN = 4096
-"""Characters beyond a cut that mask and scan also see, so that a secret on the edge is whole for them."""
+MARGIN = 8400
+"""Characters beyond a cut that mask and scan also see, so that a secret on the edge is whole for them, with its name."""
 
 CUT_KEY = "…"
 """The key under which a dict says how many of its entries are not shown."""

@@ -41,7 +41,7 @@ _SHAPES = (
     ("ASIA", r"ASIA[A-Z0-9]{16}"),
     ("AIza", r"AIza[\w-]{30,60}"),
     ("xox", r"xox[abeoprs]-[\w-]{10,300}"),
-    ("eyJ", r"eyJ(?<![\w-]eyJ)[\w-]{8,4000}\.[\w-]{8,8000}(?:\.[\w-]{0,4000})?"),  # JWT; tried once a word
+    ("eyJ", r"eyJ(?<![\w-]eyJ)[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"),  # JWT; tried once a word
     (
         "PRIVATE KEY-----",
         r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?:(?!-----)[\s\S]){0,20000}(?:-----END [A-Z ]{0,40}-----)?",
@@ -53,16 +53,18 @@ _UNDERSCORE_SHAPES = tuple(
 )
 _URL_PASSWORD = r"://([^\s:/?#@\"']{0,200}):([^\s/?#\"']{1,300})@"  # noqa: S105 - it finds them
 
-_BEARER = r"\b(Bearer|Basic)(\s{1,8})(?=[\w.~+/=-]{0,80}[\d=]|[\w.~+/=-]{16})[\w.~+/=-]{6,8000}"
+_BEARER = r"\b(Bearer|Basic)(\s{1,8})(?=[\w.~+/=-]{0,80}[\d=]|[\w.~+/=-]{16})[\w.~+/=-]{6,}"
 _NAME = (
     r"(?<![\w.-])((?:(?:api|access|secret|private|auth)[ ])?[A-Za-z][\w.-]{0,80})"  # its start is tried once per word
     r"(\\{0,3}[\"']?\s{0,4}(?:=>|=|:(?!//))\s{0,4})"
 )
 _QUOTE = r"[bru]?(\\{0,3}[\"'])"
-_PLAIN_VALUE = r"(?!\[redacted\])[^\s,;&\"'()\[\]{}]{1,4000}"
-_HEADER_VALUE = r"[^\n\"']{1,8000}"
+_PLAIN_VALUE = r"(?!\[redacted\])[^\s,;&\"'()\[\]{}]+"
+_HEADER_VALUE = r"[^\n\"']{1,8000}[^\s\"']*"
 _LINE_NAMES = ("authorization", "authorisation", "cookie")
 _LONGEST_VALUE = 8000
+"""Characters of a secret in quotes or brackets that are never closed, beside the word that stands there."""
+_REST_OF_WORD = r"[^\s\"']*"
 
 
 def scan(text: str) -> str:
@@ -88,10 +90,10 @@ _HEADER = r":(?<=[yYnNeEtThHdD]:)(?<=(?i:-key|oken|tion|okie|cret|auth|word):)\s
 _HEADER_NAME = r"(?i)(?<![\w-])(?:x-[\w-]{1,80}|api-key|(?:proxy-)?authori[sz]ation|(?:set-)?cookie)\Z"
 _HEADER_START = r"(?:[A-Za-z]{2,20} [^\s\"']{6}|[^\s\"'\\]{8}|[^\s=;\"']{1,80}=)"
 """How the value of a header begins: with a scheme and a credential, a long word, or a cookie."""
-_QUERY_VALUE = r"[^&\s\"'#<>()\[\]{}\\]{1,4000}"
-_LINE_VALUE = r"[^\s\"']{1,4000}"
-_SCALAR = r"(?!null\b|None\b|true\b|false\b|True\b|False\b)[\w.+-]{1,400}"
-_CREDENTIAL = r"Bearer [\w.~+/=-]{0,4}(?=[\w.~+/=-]{0,80}\d|[\w.~+/=-]{20})[\w.~+/=-]{6,8000}"
+_QUERY_VALUE = r"[^&\s\"'#<>()\[\]{}\\]+"
+_LINE_VALUE = r"[^\s\"']+"
+_SCALAR = r"(?!null\b|None\b|true\b|false\b|True\b|False\b)[\w.+-]+"
+_CREDENTIAL = r"Bearer [\w.~+/=-]{0,4}(?=[\w.~+/=-]{0,80}\d|[\w.~+/=-]{20})[\w.~+/=-]{6,}"
 _LONGEST_PARAMETER = 80
 
 
@@ -167,7 +169,7 @@ def _end_of_header(text: str, name_end: int, start: int, hits: Hits) -> int:
 
 
 def _end(text: str, start: int, pattern: str) -> int:
-    found = _compiled(pattern).match(text, start)
+    found = _compiled(pattern).match(text, min(start, len(text)))
     return -1 if found is None else found.end()
 
 
@@ -208,7 +210,7 @@ def _value_end(text: str, start: int, plain: str) -> tuple[int, bool]:
     quote = _compiled(_QUOTE).match(text, start)
     if quote is not None:
         end = text.find(quote[1], quote.end(), quote.end() + _LONGEST_VALUE)
-        return (end if end >= 0 else min(len(text), quote.end() + _LONGEST_VALUE)), True
+        return (end if end >= 0 else _end(text, quote.end() + _LONGEST_VALUE, _REST_OF_WORD)), True
     if text[start : start + 1] in {"{", "["} and not text.startswith(REPLACEMENT, start):
         return _closing(text, start), False
     return max(_end(text, start, plain), start), False
@@ -221,4 +223,4 @@ def _closing(text: str, start: int) -> int:
         depth += 1 if bracket[0] in "[{" else -1
         if not depth:
             return bracket.end()
-    return min(len(text), start + _LONGEST_VALUE)
+    return _end(text, start + _LONGEST_VALUE, _REST_OF_WORD)

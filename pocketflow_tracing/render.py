@@ -18,7 +18,7 @@ from .records import Json
 from .redaction import Redactor, Rules
 from .redaction_text import REPLACEMENT, scan, scan_value
 from .render_marks import SHORT_KEY, TYPE_KEY, is_short_scalar, mark, shown_name, summary
-from .render_text import LONGEST_KEY, clean, not_finite, short, size_of, unused
+from .render_text import LONGEST_KEY, agreeing, clean, not_finite, short, size_of, unused
 
 __all__ = ["MARGIN", "SHORT_KEY", "TYPE_KEY", "Asides", "apply_mask", "render", "render_summary"]
 
@@ -278,14 +278,25 @@ class _Rendering:
         return shown if self.mask is None else self.masked(shown, path)
 
     def ends(self, begin: str, end: str, size: int, limit: int, path: Path) -> Json:
-        """Show the beginning and the end of a text of a size, out of texts that begin and end like it."""
+        """Show the beginning and the end of a text of a size, out of texts that begin and end like it.
+
+        What is redacted has another length, so the cut is found by cleaning twice, with the margin and without: what both
+        agree on comes from this side of the cut, and is free of a secret that the cut or the margin's own edge divides.
+        """
         half = limit // 2
         self.text_left -= limit
-        head = self.cleaned(begin[: half + MARGIN], path)
-        tail = self.cleaned(end[max(len(end) - half - MARGIN, half if end is begin else 0) :], path)
-        if type(head) is not str or type(tail) is not str:
-            return head
-        return f"{head[:half]} … {size_of(size - 2 * half)} more … {tail[-half:] if half else ''}"
+        head, near_head = self.cleaned(begin[:half], path), self.cleaned(begin[: half + MARGIN], path)
+        tail = self.cleaned(end[-half:] if half else "", path)
+        near_tail = self.cleaned(end[max(len(end) - half - MARGIN, half if end is begin else 0) :], path)
+        for shown in (head, near_head, tail, near_tail):
+            if type(shown) is not str:
+                return shown
+        agreed = agreeing(min(len(head), len(near_head)), lambda count: head[:count] == near_head[:count])
+        agreed_end = agreeing(
+            min(len(tail), len(near_tail)), lambda count: not count or tail[-count:] == near_tail[-count:]
+        )
+        left_out = size_of(size - 2 * half)
+        return f"{head[:agreed]} … {left_out} more … {tail[len(tail) - agreed_end :]}"
 
     def cleaned(self, text: str, path: Path) -> Json:
         if self.scan and len(text) > 7:  # no secret is shorter

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 
-__all__ = ["LONGEST_KEY", "clean", "not_finite", "short", "size_of", "unused"]
+__all__ = ["LONGEST_KEY", "agreeing", "clean", "not_finite", "short", "size_of", "unused"]
 
 LONGEST_KEY = 200
 """Characters of a key that are shown."""
@@ -56,3 +56,15 @@ def unused(key: str, shown: Container[str]) -> str:
     while f"{key} ({number})" in shown:
         number += 1
     return f"{key} ({number})"
+
+
+def agreeing(most: int, agree: Callable[[int], bool]) -> int:
+    """The largest size, up to `most`, at which two texts agree: by halving, for comparing slices is fast."""
+    least = 0
+    while least < most:
+        middle = (least + most + 1) // 2
+        if agree(middle):
+            least = middle
+        else:
+            most = middle - 1
+    return least

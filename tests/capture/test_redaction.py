@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import random
 import time
 import timeit
 
 import pytest
 
 from pocketflow_tracing.capture import Capture, describe_exception, snapshot
+from pocketflow_tracing.capture_types import Limits
 from pocketflow_tracing.redaction import Redactor, Rules, redact_text
 from pocketflow_tracing.redaction_text import scan
 from pocketflow_tracing.render import render
@@ -342,3 +344,33 @@ def test_no_text_is_tried_over_and_over(piece):
         return min(timeit.repeat(lambda: scan(value), number=1, repeat=5, timer=time.thread_time))
 
     assert seconds(text) < 40 * seconds(prose) + 0.005
+
+
+@pytest.mark.parametrize("length", [40, 900, 5000])
+@pytest.mark.parametrize(
+    "form", ['{{"status": 200, "session_token": "{}"}}\n', "\nAPI_KEY={}\n", "GET /?a=1&token={} \n", " sk-{:.250} ", " eyJ{0}.{0}.{0} "]
+)  # fmt: skip
+def test_a_secret_on_the_edge_of_a_cut_is_not_shown(form, length):
+    """Wherever the cut of a long text falls, also where redaction makes what is before it shorter."""
+    chance = random.Random(length)
+    limits = Limits(max_text=20_000)
+    for shift in range(12):
+        secrets, parts = [], ["a line of prose, some words of it\n" * shift]
+        while sum(map(len, parts)) < 90_000:
+            secrets.append("".join(chance.choices("abcdefghijkmnpqrstuvwxyz0123456789", k=length)))
+            parts += [form.format(secrets[-1]), "words " * (shift * 7)]
+        text = "".join(parts)
+        for value in (text, snapshot(text, limits)):
+            shown = render(value, Rules(limits=limits))
+            for secret in secrets:
+                for at in range(0, min(length, 250) - 10, 6):
+                    assert secret[at : at + 10] not in shown
+
+
+@pytest.mark.parametrize(
+    "form", ["API_KEY={}", "GET /?token={}", '"password": "{}"', "Cookie: sid={}", "eyJ{0}.{0}.{0}"]
+)
+def test_a_secret_of_any_length_is_replaced_whole(form):
+    secret = "".join(random.Random(1).choices("abcdefghijkmnpqrstuvwxyz0123456789", k=12_000))
+    shown = render(form.format(secret), Rules())
+    assert not any(secret[at : at + 10] in shown for at in range(0, 12_000, 100))
