@@ -113,6 +113,6 @@ def _code_of(handler: Any) -> Any:
 
 
 def _place(error: BaseException, *, theirs: bool) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if frame.filename.startswith(_PACKAGE) and not theirs] or list(frames)
-    return f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "an unknown place"
+    places = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    ours = [place for place in places if place[0].startswith(_PACKAGE) and not theirs] or places
+    return f"{Path(ours[-1][0]).name}:{ours[-1][1]}" if ours else "an unknown place"

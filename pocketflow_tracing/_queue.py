@@ -22,6 +22,19 @@ NOT_KEPT = Note("<not kept: more was recorded than can be delivered>")
 __all__ = ["Begun", "Marker", "SpanQueue"]
 
 
+def _without_values(state: dict[str, Any]) -> dict[str, Any]:
+    """What a visit did to `shared`, by its keys alone."""
+    bare = dict(state)
+    for kind in ("full", "added"):
+        if kind in bare:
+            bare[kind] = dict.fromkeys(bare[kind], NOT_KEPT)
+    if "changed" in bare:
+        bare["changed"] = dict.fromkeys(bare["changed"], (None, NOT_KEPT))
+    if "end" in bare:
+        bare["end"] = _without_values(bare["end"])
+    return bare
+
+
 class Marker:
     """Stands in the queue behind everything recorded before a flush.
 
@@ -190,7 +203,8 @@ class SpanQueue:
         """Let the values of a span go: it stays in its place, and says that they are not there."""
         span.input = span.output = NOT_KEPT
         if span.state is not None:
-            span.state = None
+            span.state = _without_values(span.state)
+        self.dropped += 1
         self._bytes -= min(self._bytes, span.weight)
         span.run.weight -= span.weight
         span.weight = 0

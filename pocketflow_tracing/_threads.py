@@ -9,14 +9,21 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from opentelemetry import context as otel_context
+
 __all__ = ["Wake", "start_thread"]
+
+_SUPPRESSING = (
+    otel_context._SUPPRESS_INSTRUMENTATION_KEY,  # noqa: SLF001 - what every OpenTelemetry exporter sets
+    otel_context._SUPPRESS_HTTP_INSTRUMENTATION_KEY,  # noqa: SLF001 - as above
+)
 
 _OF_THE_THREAD = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS"}
 """Signals that a thread gets for what it does itself."""
 
 
 def start_thread(target: Callable[..., Any], name: str, *args: Any) -> threading.Thread | None:
-    """Start a daemon thread that takes no signals.
+    """Start a daemon thread that takes no signals, and of whose requests OpenTelemetry's instrumentations record nothing.
 
     A process that blocks a signal to wait for it (`sigwait`, `signalfd`) would else find it delivered to this thread, by
     whose default action the process ends.
@@ -29,7 +36,7 @@ def start_thread(target: Callable[..., Any], name: str, *args: Any) -> threading
     Returns:
         The thread; None where none can be started any more, because the interpreter shuts down.
     """
-    thread = threading.Thread(target=target, args=args, name=name, daemon=True)
+    thread = threading.Thread(target=_unseen, args=(target, *args), name=name, daemon=True)
     if not hasattr(signal, "pthread_sigmask"):
         return _started(thread)
     theirs = {number for number in signal.valid_signals() if getattr(number, "name", "") not in _OF_THE_THREAD}
@@ -38,6 +45,14 @@ def start_thread(target: Callable[..., Any], name: str, *args: Any) -> threading
         return _started(thread)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _unseen(target: Callable[..., Any], *args: Any) -> None:
+    context = otel_context.get_current()
+    for key in _SUPPRESSING:
+        context = otel_context.set_value(key, True, context)
+    otel_context.attach(context)
+    target(*args)
 
 
 def _started(thread: threading.Thread) -> threading.Thread | None:

@@ -150,6 +150,11 @@ class Delivery:
         self._urgent = True
         self.queue.put_other(marker)
         self._rouse()
+        if self._thread is None:  # no thread can be started any more, because the interpreter shuts down
+            with _WORKING:
+                while self.queue and monotonic() < marker.deadline and not self._round():
+                    pass
+            timeout = 0.0
         reached = marker.reached.wait(timeout)
         return reached and marker.delivered
 

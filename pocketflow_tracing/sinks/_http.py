@@ -12,6 +12,8 @@ from importlib.metadata import version
 from typing import Literal
 
 import httpx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from .._time import time_ns
 from .._version import __version__
@@ -108,7 +110,7 @@ def _judge(reply: Reply, config: TracingConfig) -> Answer:
     code = reply.status
     host = shown_host(config)
     if 200 <= code < 300:
-        return Answer("accepted")
+        return _judge_success(reply, host)
     if code in {401, 403}:
         return Answer(
             "unauthorized",
@@ -126,6 +128,25 @@ def _judge(reply: Reply, config: TracingConfig) -> Answer:
     return Answer("refused", f"{host} refused the spans ({code})", words=_words(reply.body))
 
 
+def _judge_success(reply: Reply, host: str) -> Answer:
+    """What an answer that begins well comes to: some server on the way may have given it, or it takes a part only."""
+    kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "text/html":
+        return Answer("later", f"{host} answers with a web page, as a login would; check LANGFUSE_BASE_URL")
+    rejected, words = 0, ""
+    if kind == "application/x-protobuf":
+        with contextlib.suppress(DecodeError):
+            partial = ExportTraceServiceResponse.FromString(reply.body).partial_success
+            rejected, words = partial.rejected_spans, partial.error_message
+    elif kind == "application/json":
+        with contextlib.suppress(ValueError, RecursionError, AttributeError, TypeError):
+            said = json.loads(reply.body).get("partialSuccess") or {}
+            rejected, words = int(said.get("rejectedSpans") or 0), str(said.get("errorMessage") or "")
+    if rejected:
+        return Answer("refused", f"{host} refused {rejected:,} of the spans", words=_one_line(words))
+    return Answer("accepted")
+
+
 def _words(body: bytes) -> str:
     """What a server says in its answer, in one line: the message in its JSON, else its text."""
     text = body.decode("utf-8", "replace")
@@ -133,6 +154,10 @@ def _words(body: bytes) -> str:
         said = json.loads(text)
         if isinstance(said, dict):
             text = str(said.get("message") or said.get("error") or text)
+    return _one_line(text)
+
+
+def _one_line(text: str) -> str:
     return scan(" ".join("".join(c if c.isprintable() else " " for c in text).split()))[:_MOST_SAID]
 
 

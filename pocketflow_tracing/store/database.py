@@ -238,7 +238,8 @@ def check_ours(connection: sqlite3.Connection, path: Path) -> int:
 def _connect(path: Path, deadline: float) -> sqlite3.Connection:
     # isolation_level=None: transactions are ours. The worker writes, whichever thread shuts down closes. SQLite does not
     # wait by itself: the caller's patience is kept to, and a fork is not held up.
-    connection = sqlite3.connect(path, timeout=0.0, isolation_level=None, check_same_thread=False)
+    # The class and not `sqlite3.connect`, which tools that watch a program replace: our statements are not the program's.
+    connection = sqlite3.Connection(path, timeout=0.0, isolation_level=None, check_same_thread=False)
     try:
         version = _patiently(lambda: _version(connection, path), deadline)
         if version == 0:

@@ -159,6 +159,47 @@ def test_large_values_do_not_fill_the_memory(runs, size, tmp_path):
         assert len(spans) == 1 + 300 * 4
         withheld = [span for span in spans if span.output == "<not kept: more was recorded than can be delivered>"]
         assert len(withheld) > 100
+        assert report["flushed"] is False
+        assert store.figures()["dropped"] >= len(withheld)
+
+
+def test_the_state_of_a_run_that_was_not_kept_is_unknown_and_never_wrong(tmp_path):
+    """Where values were let go, what a visit changed has no value; what was kept later is right."""
+    report, _ = _run(
+        """
+        class Change(Node):
+            def post(self, shared, prep_res, exec_res):
+                turn = shared["turn"] = shared["turn"] + 1
+                shared["text"] = str(turn) * 50_000
+                shared["list"].append(turn)
+                shared[f"k{turn % 7}"] = turn
+                shared.pop(f"k{turn * 3 % 7}", None)
+                if turn == 250:
+                    gate.set()  # from here on there is room again
+                    flush(60)
+                return "again" if turn < 300 else "done"
+        change = Change()
+        change - "again" >> change
+        change - "done" >> Node()
+        shared = {"turn": 0, "list": []}
+        trace_flow(Flow(start=change)).run(shared)
+        print(json.dumps({"flushed": flush(60), "shared": {**shared, "text": None}}))
+        """,
+        tmp_path,
+        POCKETFLOW_TRACE_QUEUE_MB="1",
+    )
+    store = Store(tmp_path / ".pocketflow" / "traces.db")
+    run_id = store.run("last").run_id
+    steps = [span.state for span in store.spans(run_id) if span.state]
+    assert len(steps) >= 300
+    for step in steps:
+        rebuilt = store.state_at(run_id, step["seq"])
+        turn = rebuilt.get("turn")
+        assert turn in (step["seq"] - 1, "<not kept: more was recorded than can be delivered>")
+    final = store.state_at(run_id, steps[-1]["seq"])
+    for key, value in report["shared"].items():
+        assert final[key] == value or "not kept" in str(final[key]) or key in {"list", "text"}
+    assert final.keys() == report["shared"].keys()
 
 
 def test_nothing_of_ours_grows_over_ten_thousand_runs(tmp_path):

@@ -279,3 +279,28 @@ def test_a_run_while_the_interpreter_is_taken_down(first, tmp_path):
     )
     assert traced.returncode == untraced.returncode == 0
     assert traced.stdout == untraced.stdout == "ended\n"
+
+
+@pytest.mark.parametrize("first", ["before", "after"])
+def test_a_run_when_no_thread_can_be_started_any_more(first, tmp_path):
+    """Python 3.12 starts none once the main thread has ended: what a thread that lives on records is written at exit."""
+    code = (
+        "import threading\n"
+        "from pocketflow import Flow, Node\n"
+        "import pocketflow_tracing\n"
+        "pocketflow_tracing.instrument()\n"
+        "def late():\n"
+        "    threading.main_thread().join()\n"
+        "    Flow(start=Node()).run({'late': 1})\n"
+        f"{'Flow(start=Node()).run({})' if first == 'before' else ''}\n"
+        "threading.Thread(target=late).start()\n"
+    )
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment(None), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert "not delivered" not in done.stderr
+    runs = list(Store(tmp_path / ".pocketflow" / "traces.db").runs())
+    assert len(runs) == (2 if first == "before" else 1)
+    assert time.monotonic() - began < 10

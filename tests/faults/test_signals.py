@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import sys
 
 import pytest
+from opentelemetry import context as otel_context
+
+from pocketflow_tracing._threads import start_thread
+from pocketflow_tracing.store.database import Database
+
+SUPPRESSING = (otel_context._SUPPRESS_INSTRUMENTATION_KEY, otel_context._SUPPRESS_HTTP_INSTRUMENTATION_KEY)
 
 pytestmark = [
     pytest.mark.faults,
@@ -93,3 +100,21 @@ def test_a_host_that_waits_for_its_signals(python):
         """,
     )
     assert "SIGTERM" in done.stdout
+
+
+def test_instrumentations_record_nothing_of_our_threads():
+    """What we send and write is no part of the program: OpenTelemetry's instrumentations see the exporters' own mark."""
+    seen = []
+    thread = start_thread(
+        lambda: seen.append([otel_context.get_value(key) for key in SUPPRESSING]),
+        "test",
+    )
+    thread.join()
+    assert seen == [[True, True]]
+    assert otel_context.get_value(SUPPRESSING[0]) is None
+
+
+def test_the_store_is_opened_past_what_watches_sqlite(tmp_path, monkeypatch):
+    """ddtrace and others put their own in the place of `sqlite3.connect`."""
+    monkeypatch.setattr(sqlite3, "connect", None)
+    Database(tmp_path / "traces.db").transaction(lambda _: None)

@@ -15,10 +15,14 @@ import tracemalloc
 import httpx
 import pytest
 from collector import Collector, Mode
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceResponse,
+)
 
 from pocketflow_tracing import TracingConfig
-from pocketflow_tracing.sinks._channel import _MOST_READ, Channel
-from pocketflow_tracing.sinks._http import SCORES_PATH, post, preload
+from pocketflow_tracing.sinks._channel import _MOST_READ, Channel, Reply
+from pocketflow_tracing.sinks._http import SCORES_PATH, _judge, post, preload
 from pocketflow_tracing.sinks.langfuse import probe
 
 SCORE = b'{"traceId": "t", "name": "n", "value": 1}'
@@ -357,3 +361,50 @@ def test_a_trickling_server_does_not_hold_the_doctor():
         answer = probe(config_for(collector.port, timeout=0.2))
         assert not answer.ok
         assert time.monotonic() - began < 10
+
+
+def answered(content_type, body):
+    return _judge(Reply(200, httpx.Headers({"content-type": content_type}), body), config_for(9))
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/json", b"{}"),
+        ("application/json", b"[]"),
+        ("application/json", b"no json"),
+        ("application/json", b'{"partialSuccess": {"errorMessage": "a warning"}}'),
+        ("application/x-protobuf", b""),
+        ("application/x-protobuf", b"\xff no message"),
+        ("text/plain", b"OK"),
+        ("", b""),
+    ],
+)
+def test_an_answer_of_200_is_a_delivery(content_type, body):
+    """Whatever else it says, if it does not say that something was left out."""
+    assert answered(content_type, body).outcome == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/json; charset=utf-8", b'{"partialSuccess": {"rejectedSpans": "5", "errorMessage": "too old"}}'),
+        (
+            "application/x-protobuf",
+            ExportTraceServiceResponse(
+                partial_success=ExportTracePartialSuccess(rejected_spans=5, error_message="too old")
+            ).SerializeToString(),
+        ),
+    ],
+)
+def test_a_partial_success_is_no_delivery(content_type, body):
+    """The spans that a server took out of a batch are found by sending its halves, and set aside with its words."""
+    answer = answered(content_type, body)
+    assert (answer.outcome, answer.words) == ("refused", "too old")
+    assert "5 of the spans" in answer.reason
+
+
+def test_a_login_page_is_no_delivery():
+    answer = answered("text/html; charset=utf-8", b"<html>please log in")
+    assert answer.outcome == "later"
+    assert "LANGFUSE_BASE_URL" in answer.reason

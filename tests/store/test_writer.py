@@ -234,7 +234,7 @@ def test_a_file_system_without_shared_memory(writer, path, monkeypatch):
     def without_wal(database, **kwargs):
         return real(f"file:{database}?vfs=unix-dotfile", uri=True, **kwargs)
 
-    monkeypatch.setattr(database.sqlite3, "connect", without_wal)
+    monkeypatch.setattr(database.sqlite3, "Connection", without_wal)
     write(writer, small_run())
     writer.close()
     raw = real(path)
