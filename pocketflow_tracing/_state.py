@@ -113,7 +113,8 @@ class SharedState:
         elif (
             text.startswith("<") and len(self._texts) < 4 * MAX_KEYS
         ):  # one of those that are told apart by what they are
-            text = unused(text, {known for _, known in self._texts.values()})
+            names = {known for _, known in self._texts.values()}
+            text = unused(text, names | {text} if dict.__contains__(self.shared, text) else names)
             self._texts[id(key)] = (key, text)
         return text
 
@@ -150,6 +151,7 @@ class SharedState:
                 continue
             else:
                 changed[text] = (old, new)
+                self.weight += weigh(old)
             pictures[text] = new
             self.weight += weigh(new)
         result: dict[str, Any] = {}

@@ -132,18 +132,21 @@ class Ends(NamedTuple):
 
 REDACTED = Note("[redacted]")
 
-_LIGHT = frozenset({type(None), bool, int, float})
 
-
-def weigh(value: Snapshot, depth: int = 4) -> int:
+def weigh(value: Snapshot) -> int:
     """Estimate the bytes that a snapshot keeps alive: its texts and bytes, and 64 for each entry; 0 for a number by itself."""
     kind = type(value)
-    if kind in _LIGHT:
-        return 0
     if kind is str or kind is bytes:
         return len(value) + 64
+    if kind is int or value is None or kind is float or kind is bool:
+        return 0
     weight = 64
-    if depth:
-        for item in value.values() if kind is dict else value:
-            weight += weigh(item, depth - 1) or 64
+    for item in value.values() if kind is dict else value:
+        t = type(item)
+        if t is str or t is bytes:
+            weight += len(item) + 64
+        elif t is int or item is None or t is float or t is bool:
+            weight += 64
+        else:
+            weight += weigh(item)
     return weight

@@ -18,7 +18,7 @@ from .records import Json
 from .redaction import Redactor, Rules
 from .redaction_text import REPLACEMENT, scan, scan_value
 from .render_marks import SHORT_KEY, TYPE_KEY, is_short_scalar, mark, shown_name, summary
-from .render_text import LONGEST_KEY, agreeing, clean, not_finite, short, size_of, unused
+from .render_text import LONGEST_KEY, MOST_BITS, agreeing, clean, is_json, not_finite, short, size_of, unused
 
 __all__ = ["MARGIN", "SHORT_KEY", "TYPE_KEY", "Asides", "apply_mask", "render", "render_summary"]
 
@@ -29,7 +29,6 @@ _LEAST_TEXT = 200
 _PREVIEW = 64
 _ENTRY_WEIGHT = 16
 """About the bytes that an entry of a container takes beside its text."""
-_MOST_BITS = 2000  # about 600 digits: below the least limit that Python can be given for int → str
 
 Path = tuple[str | int, ...]
 
@@ -133,7 +132,7 @@ class _Rendering:
         shown: Json
         if t is int:
             bits = value.bit_length()
-            shown = value if bits <= _MOST_BITS else {TYPE_KEY: "int", "digits": int(bits * 0.30103) + 1}
+            shown = value if bits <= MOST_BITS else {TYPE_KEY: "int", "digits": int(bits * 0.30103) + 1}
         elif value is None or t is bool:
             shown = value
         elif t is float:
@@ -217,7 +216,7 @@ class _Rendering:
     def key(self, key: Snapshot) -> str:
         """Write a key that is no string: as Python writes it, or as compact JSON."""
         t = type(key)
-        if key is None or t is bool or t is float or (t is int and key.bit_length() <= _MOST_BITS):
+        if key is None or t is bool or t is float or (t is int and key.bit_length() <= MOST_BITS):
             return repr(key)
         if t is bytes:
             return repr(key[:LONGEST_KEY])
@@ -313,7 +312,7 @@ class _Rendering:
             result = mask(shown, path)
         except BaseException:  # noqa: BLE001 - the promise: however the mask fails, the value is withheld and the rest goes on
             return WITHHELD
-        if result is shown:
+        if result is shown and is_json(shown):  # it may have been changed in its place, to anything
             return shown
         rules = self.rules
         return _Rendering(Rules(rules.redact, limits=rules.limits, scan_text=rules.scan_text)).value(

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container
+from math import isfinite
+from typing import Any
 
-__all__ = ["LONGEST_KEY", "agreeing", "clean", "not_finite", "short", "size_of", "unused"]
+__all__ = ["LONGEST_KEY", "MOST_BITS", "agreeing", "clean", "is_json", "not_finite", "short", "size_of", "unused"]
+
+MOST_BITS = 2000
+"""Of an int that is written out, about 600 digits: below the least limit that Python can be given for it."""
 
 LONGEST_KEY = 200
 """Characters of a key that are shown."""
@@ -46,6 +51,21 @@ def size_of(characters: int) -> str:
 def not_finite(value: float) -> str:
     """Name a float that JSON has no number for."""
     return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # noqa: PLR0124 - that is what NaN is
+
+
+def is_json(value: Any, depth: int = 100) -> bool:
+    """Whether a value can stand in a record as it is: data of JSON, of text that can be encoded and of so many levels."""
+    t = type(value)
+    if t is dict:
+        parts = value.items()
+        return depth > 0 and all(type(key) is str and is_json(key) and is_json(part, depth - 1) for key, part in parts)
+    if t is list:
+        return depth > 0 and all(is_json(part, depth - 1) for part in value)
+    if t is str:
+        return bool(clean(value) == value)
+    if t is float:
+        return isfinite(value)
+    return value is None or t is bool or (t is int and value.bit_length() <= MOST_BITS)
 
 
 def unused(key: str, shown: Container[str]) -> str:

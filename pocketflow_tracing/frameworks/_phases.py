@@ -19,6 +19,7 @@ from ._look import is_pocketflows, peek
 from ._scopes import ENDING, NOTHING, SCOPE, Nothing, Scope, is_to_leave, restore
 
 _KEYS_SHOWN = 40
+_SMALL = 4096
 
 
 class Retry:
@@ -162,7 +163,11 @@ class Phase(Scope, Span):
         if (
             args and pipeline.inputs and (phase == "prep" or pipeline.outputs)
         ):  # of exec and post they are others' outputs
-            self.input = _input(phase, args, pipeline.capture.snapshot)
+            given = self.input = _input(phase, args, pipeline.capture.snapshot)
+            if phase != "prep":  # small texts are outputs of others, and weigh there
+                for part in given.values() if phase == "post" and type(given) is dict else (given,):
+                    if type(part) is not int and part is not None and (type(part) is not str or len(part) > _SMALL):
+                        self.weight += weigh(part)
         try:
             self.attached = _otel.attach(run.trace_id, self.span_id)
             self.token = current.set(self)
@@ -201,7 +206,7 @@ class Phase(Scope, Span):
             pipeline = run.pipeline
             if result is not None and pipeline.outputs:
                 output = self.output = pipeline.capture.snapshot(result)
-                self.weight = weigh(output)
+                self.weight += weigh(output)
             self.complete = True
             run.spans += 1
             pipeline.enqueue(self)
@@ -228,7 +233,7 @@ class Phase(Scope, Span):
                 pipeline = self.run.pipeline
                 if pipeline.outputs:
                     output = self.output = pipeline.capture.snapshot(result)
-                    self.weight = weigh(output)  # inputs mostly refer to the same texts
+                    self.weight += weigh(output)
         finally:
             if failed and retry is not None:
                 if retry.failures is None:

@@ -34,7 +34,7 @@ _registry = threading.RLock()
 _FORK_PATIENCE = 1.0
 """Seconds that a fork waits for transactions to end."""
 
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.1
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.02
 """Seconds between two tries while another process holds the file."""
 
 _FREE_PAGES = 256

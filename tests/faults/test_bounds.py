@@ -28,6 +28,19 @@ class Ask(Node):
         shared["left"] = shared.get("left", 0) - 1
         return "again" if shared["left"] > 0 else "done"
 
+class Part:
+    def __init__(self, **parts):
+        self.__dict__.update(parts)
+
+class Completes(Ask):  # an answer of the form that LLM clients give
+    def prep(self, shared):
+        return [{"role": "user", "content": [{"type": "text", "text": {"value": shared["question"]}}]}]
+    def exec(self, messages):
+        text = messages[0]["content"][0]["text"]["value"] + "?"
+        return Part(choices=[Part(message=Part(content=[Part(text=text)]))])
+    def post(self, shared, messages, answer):
+        pass
+
 ask = Ask()
 ask - "again" >> ask
 flow = trace_flow(Flow(start=ask), flow_name="Drill")
@@ -129,8 +142,9 @@ def test_a_queue_in_bytes_holds_too(tmp_path):
     [
         'for number in range(300): flow.run({"question": str(number) + "x" * size})',
         'flow.run({"question": "x" * size, "left": 300})',
+        'for number in range(300): trace_flow(Flow(start=Completes())).run({"question": str(number) + "x" * size})',
     ],
-    ids=["many runs", "one run"],
+    ids=["many runs", "one run", "deep"],
 )
 @pytest.mark.parametrize("size", [200_000, 2_000_000])
 def test_large_values_do_not_fill_the_memory(runs, size, tmp_path):

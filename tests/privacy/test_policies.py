@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import itertools
 import json
 from typing import Any
@@ -12,6 +13,9 @@ import pytest
 from pocketflow import BatchNode, Flow, Node
 
 from pocketflow_tracing import add_metadata, trace_flow
+from pocketflow_tracing.capture import snapshot
+from pocketflow_tracing.redaction import Rules
+from pocketflow_tracing.render import render
 
 
 @dataclasses.dataclass
@@ -128,6 +132,37 @@ class Keeps(Fails):
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
         shared["errors"] = [exec_res]
+
+
+class Thing:
+    pass
+
+
+@pytest.mark.parametrize(
+    "put", [dt.date(2026, 1, 1), {1}, Thing(), float("nan"), "\ud800", 10**5000], ids=lambda value: type(value).__name__
+)
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_mask_that_changes_a_value_in_its_place(put, deep):
+    """Whatever it puts there is read like any value: the record can be written, and so can those of other flows."""
+
+    def mask(value, path):
+        if type(value) is dict:
+            value["put"] = [{"a": put}] if deep else put
+        return value
+
+    shown = render(snapshot({"a": {"b": 1}}), Rules(mask=mask))
+    json.dumps(shown, allow_nan=False).encode()
+    assert shown["a"]["b"] == 1
+    assert "put" in shown["a"]
+
+
+def test_a_mask_that_makes_a_cycle():
+    def mask(value, path):
+        if type(value) is dict:
+            value["self"] = value
+        return value
+
+    json.dumps(render(snapshot({"a": {"b": 1}}), Rules(mask=mask)), allow_nan=False)
 
 
 def test_without_errors_an_error_among_values_has_no_message():

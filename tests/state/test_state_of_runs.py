@@ -361,7 +361,7 @@ def test_keys_of_any_kind_are_told_apart(tmp_path):
     """Each has a name of its own, by which it is redacted too, and changes of its own."""
     one, other = Opaque(), Opaque()
     shared: dict[Any, Any] = {
-        Key.API_KEY: "a secret", Key.ANSWER: 0, Word("password"): "a secret", Word("note"): "x", one: 1, other: 2,
+        Key.API_KEY: "a secret", Key.ANSWER: 0, Word("password"): "a secret", Word("note"): "x", "<Opaque>": 0, one: 1, other: 2,
         ("a", 1): "x", ("a", "1"): "y", (): "z",
     }  # fmt: skip
 
@@ -378,10 +378,10 @@ def test_keys_of_any_kind_are_told_apart(tmp_path):
     run_id = store.run("last").run_id
     full, *changes = [span.state for span in store.spans(run_id) if span.state]
     assert full["full"] == {
-        "Key.API_KEY": "[redacted]", "Key.ANSWER": 0, "password": "[redacted]", "note": "x", "<Opaque>": 1,
-        "<Opaque> (2)": 2, "('a', 1)": "x", "('a', '1')": "y", "()": "z",
+        "Key.API_KEY": "[redacted]", "Key.ANSWER": 0, "password": "[redacted]", "note": "x", "<Opaque>": 0,
+        "<Opaque> (2)": 1, "<Opaque> (3)": 2, "('a', 1)": "x", "('a', '1')": "y", "()": "z",
     }  # fmt: skip
-    assert set(changes[-1]["changed"]) == {"Key.ANSWER", "('a', 1)", "<Opaque> (2)", "turn"}
+    assert set(changes[-1]["changed"]) == {"Key.ANSWER", "('a', 1)", "<Opaque> (3)", "turn"}
     assert set(changes[0].get("changed", {})) <= {"turn"}
 
 
