@@ -34,7 +34,7 @@ class Part:
 
 class Completes(Ask):  # an answer of the form that LLM clients give
     def prep(self, shared):
-        return [{"role": "user", "content": [{"type": "text", "text": {"value": shared["question"]}}]}]
+        return [{"role": "user", "content": [{"type": "text", "text": {"value": shared["question"] + "x" * size}}]}]
     def exec(self, messages):
         text = messages[0]["content"][0]["text"]["value"] + "?"
         return Part(choices=[Part(message=Part(content=[Part(text=text)]))])
@@ -142,7 +142,7 @@ def test_a_queue_in_bytes_holds_too(tmp_path):
     [
         'for number in range(300): flow.run({"question": str(number) + "x" * size})',
         'flow.run({"question": "x" * size, "left": 300})',
-        'for number in range(300): trace_flow(Flow(start=Completes())).run({"question": str(number) + "x" * size})',
+        'for number in range(300): trace_flow(Flow(start=Completes())).run({"question": str(number)})',
     ],
     ids=["many runs", "one run", "deep"],
 )
