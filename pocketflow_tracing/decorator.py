@@ -246,11 +246,12 @@ class FunctionRun:
                 return
             run = opened
         span = self.span = Branch(run, parent, "function", name)
+        if parent is None:
+            run.root = span
         if run.pipeline.inputs:
             span.input = run.pipeline.capture.snapshot(self._arguments())
         base = None
         if parent is None:
-            run.root = span
             base = _otel.run_context(run.trace_id, run.name, run.attributes)
         self.attached = _otel.attach(run.trace_id, span.span_id, base=base)
         self.token = current.set(span)

@@ -265,6 +265,8 @@ class Delivery:
                     spans.append(record)
                     if done:
                         finished.append(record)
+                continue
+            self._dropped += 1  # no record could be made of it
         for sink, runs, spans, finished in by_sink.values():
             with _WORKING:
                 sink.accept([run_record(run) for run in runs.values()], spans, finished)

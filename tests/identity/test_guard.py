@@ -8,6 +8,7 @@ import cases
 import kit
 import pytest
 from kit import World, observe
+from pocketflow import Flow, Node
 
 from pocketflow_tracing import (
     _graph,
@@ -37,6 +38,7 @@ ON_THE_PATH = [
     (recorder.Run, "__init__"),
     (recorder, "describe_exception"),
     (capture.Capture, "snapshot"),
+    (capture.Capture, "measured"),
     *[(_graph.Graph, name) for name in ("__init__", "root_flow", "add_flow", "locate", "_walk")],
     (_graph.FlowPicture, "add"),
     *[(_state.SharedState, name) for name in ("__init__", "can_picture", "full", "picture", "changes", "_watched")],
@@ -318,3 +320,15 @@ def test_hooks_that_cannot_be_put_on(monkeypatch, caplog):
         broken(patch, (framework, "twins"), lambda n: True)
         assert not list(kit.first_difference(observe(cases.a_nested_flow, "instrument"), untraced))
         assert not framework.is_installed()
+
+
+def test_a_record_that_cannot_be_made_is_no_delivery(records, monkeypatch):
+    """It is lost, so `flush` does not say that everything was accepted; the next one is about what came since."""
+    kit.use(records)
+    monkeypatch.setattr(_span_records.Values, "input", lambda _: 1 / 0)
+    trace_flow(Flow(start=Node())).run({})
+    assert not delivery.flush(10)
+    monkeypatch.undo()
+    kit.use(records)
+    trace_flow(Flow(start=Node())).run({})
+    assert delivery.flush(10)
