@@ -193,8 +193,9 @@ def attach(trace_id: int, span_id: int, *, base: Context | None = None) -> Token
     """Make our span the current one for OpenTelemetry; the result goes to `detach`."""
     here = _new_here(_Here)  # past an __init__ that would want the context now
     around = _get()
-    context = Context(base or around)
-    here._trace_id, here._span_id, here._outside = trace_id, span_id, base or around  # noqa: SLF001 - our own class
+    outside = base or around
+    here._trace_id, here._span_id, here._outside = trace_id, span_id, outside  # noqa: SLF001 - our own class
+    context = Context(outside)
     _put(context, _SPAN_KEY, here)  # it is nobody else's yet
     try:
         token: Token[Context] = _set(context)

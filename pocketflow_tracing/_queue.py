@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _log
 from ._threads import Wake
-from .capture_types import Note
+from .capture_types import Note, weigh
 
 if TYPE_CHECKING:
     from .recorder import Run, Span
@@ -68,7 +68,7 @@ class SpanQueue:
     def __init__(self, rouse: Callable[[], None]) -> None:
         self._rouse = rouse
         self.most_spans = 100_000  # that may wait
-        self.most_bytes = 128 * 1024 * 1024  # that they may take, estimated
+        self.bound_bytes(128 * 1024 * 1024)
         self.reset()
 
     def reset(self) -> None:
@@ -82,6 +82,11 @@ class SpanQueue:
         self._begun = 0  # entries of spans that have begun, about
         self._bytes = 0
 
+    def bound_bytes(self, most: int) -> None:
+        """Set how many bytes the values of what waits may take, estimated."""
+        self.most_bytes = most
+        self.few_bytes = most // 4  # up to which nobody need hurry
+
     def __len__(self) -> int:
         return len(self._items)
 
@@ -89,19 +94,31 @@ class SpanQueue:
         """Append a complete span, and make room when there are too many or too large ones."""
         items = self._items
         items.append(span)
-        if span.weight:
-            self._bytes += span.weight
-            span.run.weight += span.weight
-            if self._bytes > self.most_bytes // 4:  # no time to let a batch gather
-                self._rouse()
-            if self._bytes > self.most_bytes:
-                self._make_room()
-                if self._bytes > self.most_bytes:
-                    self._strip(span)
+        weight = span.weight
+        if weight:
+            self._bytes += weight
+            span.run.weight += weight
+        if self._bytes > self.few_bytes:
+            self._press(span)
         if len(items) > self.most_spans:
             self._make_room()
         if self.idle:
             self._rouse()
+
+    def _press(self, span: Span) -> None:
+        """Do something about the bytes that wait: no time to let a batch gather, or no room for what came last.
+
+        Inputs are weighed only now: they are outputs of spans just before, which weigh there as long as they wait.
+        """
+        self._rouse()
+        weight = weigh(span.input)
+        span.weight += weight
+        span.run.weight += weight
+        self._bytes += weight
+        if self._bytes > self.most_bytes:
+            self._make_room()
+            if self._bytes > self.most_bytes:
+                self._strip(span)
 
     def put_begun(self, span: Span) -> None:
         """Append a span that is not complete."""

@@ -81,7 +81,7 @@ class SharedState:
         go: changes that no node made.
         """
         measured, each, most = self._capture.measured, self._each, self._capture.limits.max_elements * VALUES
-        longest = self._capture.limits.longest_text
+        longest = self._capture.longest
         pictures: list[Snapshot] = []
         taken = 0
         for _, value in rows:

@@ -61,7 +61,7 @@ class Capture:
         is_secret: whether what stands under a name is not shown.
     """
 
-    __slots__ = ("_errors", "_is_secret", "_longest", "_serializers", "limits")
+    __slots__ = ("_errors", "_is_secret", "_serializers", "limits", "longest")
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Capture:
         is_secret: Callable[[str], bool] | None = None,
     ) -> None:
         self.limits = limits
-        self._longest = limits.longest_text
+        self.longest = limits.longest_text
         self._errors = errors
         self._is_secret = is_secret
         # Pairs, not a dict: looking a class up would run its metaclass's __hash__.
@@ -82,7 +82,7 @@ class Capture:
         """Take a picture of a value, as the function `snapshot` does."""
         t = type(value)
         if t is str:
-            if len(value) <= self._longest:
+            if len(value) <= self.longest:
                 return value
         elif t is int or value is None or t is float or t is bool:
             return value

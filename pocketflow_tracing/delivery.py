@@ -117,7 +117,8 @@ class Delivery:
         """
         self.interval = interval
         self.shutdown_timeout = shutdown_timeout
-        self.queue.most_spans, self.queue.most_bytes = queue_size, queue_bytes
+        self.queue.most_spans = queue_size
+        self.queue.bound_bytes(queue_bytes)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything recorded before the call has been delivered.

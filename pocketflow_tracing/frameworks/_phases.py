@@ -19,7 +19,6 @@ from ._look import is_pocketflows, peek
 from ._scopes import ENDING, NOTHING, SCOPE, Nothing, Scope, is_to_leave, restore
 
 _KEYS_SHOWN = 40
-_SMALL = 4096
 
 
 class Retry:
@@ -163,11 +162,7 @@ class Phase(Scope, Span):
         if (
             args and pipeline.inputs and (phase == "prep" or pipeline.outputs)
         ):  # of exec and post they are others' outputs
-            given = self.input = _input(phase, args, pipeline.capture.snapshot)
-            if phase != "prep":  # small texts are outputs of others, and weigh there
-                for part in given.values() if phase == "post" and type(given) is dict else (given,):
-                    if type(part) is not int and part is not None and (type(part) is not str or len(part) > _SMALL):
-                        self.weight += weigh(part)
+            self.input = _input(phase, args, pipeline.capture.snapshot)
         try:
             self.attached = _otel.attach(run.trace_id, self.span_id)
             self.token = current.set(self)
@@ -206,7 +201,7 @@ class Phase(Scope, Span):
             pipeline = run.pipeline
             if result is not None and pipeline.outputs:
                 output = self.output = pipeline.capture.snapshot(result)
-                self.weight += weigh(output)
+                self.weight = weigh(output)
             self.complete = True
             run.spans += 1
             pipeline.enqueue(self)
@@ -233,7 +228,7 @@ class Phase(Scope, Span):
                 pipeline = self.run.pipeline
                 if pipeline.outputs:
                     output = self.output = pipeline.capture.snapshot(result)
-                    self.weight += weigh(output)
+                    self.weight = weigh(output)
         finally:
             if failed and retry is not None:
                 if retry.failures is None:
@@ -251,8 +246,10 @@ def _input(phase: str, args: tuple[Any, ...], snapshot: Callable[[Any], Any]) ->
     given = args[0]
     if phase != "prep" or not SharedState.can_picture(given):
         return snapshot(given)
-    keys = [key if type(key) is str else key_text(key) for key in taken(iter, dict.keys(given), _KEYS_SHOWN)]
-    more = dict.__len__(given) - len(keys)
+    count = dict.__len__(given)
+    first = [*dict.keys(given)] if count <= _KEYS_SHOWN else taken(iter, dict.keys(given), _KEYS_SHOWN)
+    keys = [key if type(key) is str else key_text(key) for key in first]
+    more = count - len(keys)
     return {"shared": [*keys, f"… {more:,} more keys"] if more > 0 else keys}
 
 
@@ -271,18 +268,22 @@ def phase_opener(method: str) -> Opener:
     special = phase == "exec_fallback"
 
     def open_phase(node: Any, args: tuple[Any, ...], within: Any) -> Phase | Inside | Nothing:
-        frame = within.frame if type(within) is Retry else current.get()
-        if frame is None or frame is UNTRACED:
-            return NOTHING
         retry: Retry | None
         above: Any
+        if type(within) is Retry:
+            retry, above, frame = within, within.span, within.frame
+        else:
+            retry = above = None
+            frame = current.get()
+            if frame is None or frame is UNTRACED:
+                return NOTHING
         try:
-            if type(within) is Retry:
-                retry, above = within, within.span
+            if retry is not None:
+                pass
             elif issubclass(type(node), Flow) and is_pocketflows(node, method):
                 return NOTHING  # a flow that defines no prep or post of its own shows its nodes only
             else:
-                retry, above = None, frame if isinstance(frame, Span) else frame.span
+                above = frame if isinstance(frame, Span) else frame.span
             if getattr(above.run.pipeline, setting):
                 return Phase(above, retry, node, phase, args, special)
             return Inside(above, retry, phase)
