@@ -18,7 +18,7 @@ from .render_text import unused
 MAX_KEYS = 128
 """Keys of `shared` that are watched: the first half and the last half of them."""
 
-VALUES = 3
+VALUES = 2
 """Of so many values the elements are read at each visit, if `shared` holds more that are large; else each has its own limit."""
 
 _LEAST = 16
@@ -36,7 +36,7 @@ class SharedState:
         number: tells the shared objects of one run apart, the first is 0.
     """
 
-    __slots__ = ("_capture", "_each", "_keys", "_pictures", "_texts", "number", "shared", "weight")
+    __slots__ = ("_capture", "_each", "_keys", "_long", "_pictures", "_texts", "number", "shared", "weight")
 
     def __init__(self, shared: Any, capture: Capture, number: int = 0) -> None:
         self.shared = shared
@@ -48,6 +48,7 @@ class SharedState:
         self._capture = capture
         self._each = capture.limits.max_elements
         self._pictures: dict[str, Any] = {}
+        self._long: set[str] = set()  # keys in whose pictures there are long texts
         self.weight = 0  # estimated bytes of what `full` or `changes` found last
 
     @staticmethod
@@ -66,31 +67,40 @@ class SharedState:
     def full(self) -> dict[str, Any]:
         """Take the whole picture: {key: snapshot}."""
         rows = self._watched()
-        pictures = self._taken(rows)
-        self._pictures = {
-            key if type(key) is str else self._text(key): picture
-            for (key, _), picture in zip(rows, pictures, strict=True)
-        }
-        self.weight = weigh(self._pictures)
-        return dict(self._pictures)
+        for (key, _), picture in zip(rows, self._taken(rows), strict=True):
+            self._keep(key if type(key) is str else self._text(key), picture)
+        shown = self.picture()
+        self.weight = weigh(shown)
+        return shown
 
-    def _taken(self, rows: list[tuple[Any, Any]]) -> list[Snapshot]:
-        """Take the pictures of values; where they are too large together, all get less from now on.
+    def _keep(self, text: str, picture: tuple[Snapshot, bool]) -> None:
+        self._pictures[text], has_long = picture
+        if has_long:
+            self._long.add(text)
+        else:
+            self._long.discard(text)
 
-        A budget that each visit spent anew, key by key, would show the same values larger or smaller as others come and
-        go: changes that no node made.
+    def _shown(self, text: str) -> Snapshot:
+        picture = self._pictures[text]
+        return self._capture.shortened(picture) if text in self._long else picture
+
+    def _taken(self, rows: list[tuple[Any, Any]]) -> list[tuple[Snapshot, bool]]:
+        """Take the pictures of values, and say of each whether it has long texts, to which it refers as long as it is kept.
+
+        Where the values are too large together, all get less from now on: a budget that each visit spent anew, key by key, would
+        show the same values larger or smaller as others come and go, which are changes that no node made.
         """
-        measured, each, most = self._capture.measured, self._each, self._capture.limits.max_elements * VALUES
+        whole, each, most = self._capture.whole, self._each, self._capture.limits.max_elements * VALUES
         longest = self._capture.longest
-        pictures: list[Snapshot] = []
+        pictures: list[tuple[Snapshot, bool]] = []
         taken = 0
         for _, value in rows:
             t = type(value)
             if t is int or value is None or t is float or t is bool or (t is str and len(value) <= longest):
-                pictures.append(value)
+                pictures.append((value, False))
                 continue
-            picture, elements = measured(value, each)
-            pictures.append(picture)
+            picture, elements, has_long = whole(value, each)
+            pictures.append((picture, has_long))
             taken += elements
             if taken > most and each > _LEAST:
                 large = sum(not is_scalar(value) for _, value in rows)
@@ -120,7 +130,7 @@ class SharedState:
 
     def picture(self) -> dict[str, Any]:
         """The last picture taken, {key: snapshot}."""
-        return dict(self._pictures)
+        return {text: self._shown(text) for text in self._pictures} if self._long else dict(self._pictures)
 
     def changes(self) -> dict[str, Any] | None:
         """What differs from the last picture, which is brought up to date.
@@ -143,17 +153,18 @@ class SharedState:
         for (key, value), new in zip(rows, self._taken(rows), strict=True):
             text = key if type(key) is str else self._text(key)
             old = known(text, _MISSING)
-            if old is value:
-                continue  # a key that is no string
-            if old is _MISSING:
-                added[text] = new
-            elif same(old, new):
+            if old is value or (old is not _MISSING and same(old, new[0])):  # the first is of a key that is no string
                 continue
+            if old is _MISSING:
+                self._keep(text, new)
+                shown = added[text] = self._shown(text)
             else:
-                changed[text] = (old, new)
-                self.weight += weigh(old)
-            pictures[text] = new
-            self.weight += weigh(new)
+                before = self._shown(text)
+                self._keep(text, new)
+                shown = self._shown(text)
+                changed[text] = (before, shown)
+                self.weight += weigh(before)
+            self.weight += weigh(shown)
         result: dict[str, Any] = {}
         if added:
             result["added"] = added
@@ -172,6 +183,7 @@ class SharedState:
         for text in gone:
             (unwatched if dict.__contains__(self.shared, self._keys.get(text, text)) else removed).append(text)
             del self._pictures[text]
+            self._long.discard(text)
             self._keys.pop(text, None)
             if text.startswith("<"):
                 self._texts = {at: known for at, known in self._texts.items() if known[1] != text}

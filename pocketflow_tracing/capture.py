@@ -25,7 +25,7 @@ from ._guard import is_hosts
 from .capture_errors import ErrorSnapshot, describe_exception
 from .capture_kinds import name_of
 from .capture_types import DEFAULT_LIMITS, Limits, Note, Snapshot
-from .capture_walk import Serializer, Walk, is_scalar, read
+from .capture_walk import Serializer, Walk, is_scalar, read, shortened
 
 __all__ = ["Capture", "ErrorSnapshot", "Limits", "Snapshot", "describe_exception", "is_scalar", "snapshot"]
 
@@ -86,17 +86,26 @@ class Capture:
                 return value
         elif t is int or value is None or t is float or t is bool:
             return value
-        return _read_top(value, Walk(self.limits, self._serializers, self._errors, self._is_secret))
+        return _read_top(value, self._walk())
 
-    def measured(self, value: object, elements: int) -> tuple[Snapshot, int]:
-        """Take a picture of a value within so many elements.
+    def whole(self, value: object, elements: int) -> tuple[Snapshot, int, bool]:
+        """Take a picture of a value within so many elements, that refers to long texts as they are.
 
         Returns:
-            The picture, and how many elements it took.
+            The picture, how many elements it took, and whether it has long texts: it is then for comparing only, and what is
+            handed on is what `shortened` makes of it.
         """
-        walk = Walk(self.limits, self._serializers, self._errors, self._is_secret)
+        walk = self._walk()
         walk.left = elements
-        return _read_top(value, walk), elements - walk.left
+        walk.whole = True
+        return _read_top(value, walk), elements - walk.left, walk.has_long
+
+    def shortened(self, picture: Snapshot) -> Snapshot:
+        """A picture without what long texts hold beyond their ends."""
+        return shortened(picture, self._walk())
+
+    def _walk(self) -> Walk:
+        return Walk(self.limits, self._serializers, self._errors, self._is_secret)
 
 
 def _read_top(value: object, walk: Walk) -> Snapshot:

@@ -108,12 +108,11 @@ class Again(NamedTuple):
 
 
 class Long(NamedTuple):
-    """The ends of a long text or bytes, how long it is, and a hash of samples: what stands for it until the worker cuts it."""
+    """The ends of a long text or bytes, and how long it is: what stands for it until the worker cuts it."""
 
     begin: str | bytes
     end: str | bytes
     size: int
-    samples: int
 
 
 class Note(NamedTuple):

@@ -38,7 +38,7 @@ ON_THE_PATH = [
     (recorder.Run, "__init__"),
     (recorder, "describe_exception"),
     (capture.Capture, "snapshot"),
-    (capture.Capture, "measured"),
+    (capture.Capture, "whole"),
     *[(_graph.Graph, name) for name in ("__init__", "root_flow", "add_flow", "locate", "_walk")],
     (_graph.FlowPicture, "add"),
     *[(_state.SharedState, name) for name in ("__init__", "can_picture", "full", "picture", "changes", "_watched")],
