@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import contextvars
 import signal
 import sys
 import threading
@@ -48,6 +49,11 @@ def start_thread(target: Callable[..., Any], name: str, *args: Any) -> threading
 
 
 def _unseen(target: Callable[..., Any], *args: Any) -> None:
+    # a context of its own: some tools hand on to every thread what was current where it was started
+    contextvars.Context().run(_suppressed, target, *args)
+
+
+def _suppressed(target: Callable[..., Any], *args: Any) -> None:
     context = otel_context.get_current()
     for key in _SUPPRESSING:
         context = otel_context.set_value(key, True, context)

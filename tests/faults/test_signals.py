@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextvars
 import signal
 import sqlite3
 import sys
+import threading
 
 import pytest
 from opentelemetry import context as otel_context
@@ -111,7 +113,21 @@ def test_instrumentations_record_nothing_of_our_threads():
     )
     thread.join()
     assert seen == [[True, True]]
-    assert otel_context.get_value(SUPPRESSING[0]) is None
+
+
+def test_our_threads_take_over_no_context(monkeypatch):
+    """Sentry hands its transaction on to every thread that is started, and its headers would go with our requests."""
+    variable = contextvars.ContextVar("transaction", default=None)
+    run = threading.Thread.run
+
+    def handed_on(thread):
+        variable.set("theirs")
+        run(thread)
+
+    monkeypatch.setattr(threading.Thread, "run", handed_on)
+    seen = []
+    start_thread(lambda: seen.append(variable.get()), "test").join()
+    assert seen == [None]
 
 
 def test_the_store_is_opened_past_what_watches_sqlite(tmp_path, monkeypatch):
