@@ -44,7 +44,7 @@ class Seam:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        if error is None or not isinstance(error, Exception) or is_hosts(error):
+        if error is None or not isinstance(error, Exception) or is_hosts(error, theirs=self.theirs):
             return False
         self.absorb(error)
         return True
@@ -72,12 +72,16 @@ class Seam:
         )
 
 
-def is_hosts(error: BaseException) -> bool:
+def is_hosts(error: BaseException, *, theirs: bool = False) -> bool:
     """Whether an exception that appeared in our code is the host's: of a time limit or a debugger that struck there.
 
     A signal handler of the host's stands in its traceback: it is a handler now, or it was called as one, with the frame that
     was interrupted; so is a trace function. What another thread has set (`PyThreadState_SetAsyncExc`) comes out of nowhere, and
     is of a class that nothing of ours raises or has nothing to say, which Python's own errors have.
+
+    Args:
+        error: the exception.
+        theirs: whether it came out of a function of the user's that we call, which may raise anything, also from C.
     """
     if type(error) is RecursionError:  # at the limit there is no room to ask
         return False
@@ -88,6 +92,8 @@ def is_hosts(error: BaseException) -> bool:
             return True
         if any(_was_given(handler, interrupted) for interrupted, handler in itertools.pairwise(frames)):
             return True
+    if theirs:
+        return False
     is_strange = type(error).__module__ != "builtins" or type(error) is TimeoutError
     is_strange = is_strange or not (error.args or isinstance(error, _WITHOUT_WORDS))
     return is_strange and bool(frames) and frames[-1].f_code.co_filename.startswith(_PACKAGE)

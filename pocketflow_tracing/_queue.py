@@ -163,6 +163,8 @@ class SpanQueue:
                 batch.append(item)
             while self._complete and self._complete[0].seen:
                 self._complete.popleft()
+            if not items:
+                self._bytes = 0  # an estimate, of several threads without a lock
         return batch, marker
 
     @property
@@ -255,5 +257,7 @@ class SpanQueue:
         if callable(item) or type(item) in {Marker, Begun} or item.parent is None or item.kind in {"flow", "node"}:
             self._items.append(item)  # what holds the tree together stays
         else:
+            self._bytes -= min(self._bytes, item.weight)
+            item.run.weight -= item.weight
             item.run.lost += 1
             self.dropped += 1

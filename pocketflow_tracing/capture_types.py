@@ -108,11 +108,12 @@ class Again(NamedTuple):
 
 
 class Long(NamedTuple):
-    """The ends of a long text or bytes, and how long it is: what stands for it until the worker cuts it."""
+    """The ends of a long text or bytes, how long it is, and how many characters of it may be shown: the rest is margin."""
 
     begin: str | bytes
     end: str | bytes
     size: int
+    shown: int
 
 
 class Note(NamedTuple):

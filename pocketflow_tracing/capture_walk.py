@@ -357,10 +357,12 @@ def _is_sent(value: str | bytes, walk: Walk) -> bool:
 
 
 def _ends_of(value: str | bytes, walk: Walk) -> Long:
+    if isinstance(value, bytes) or _media.mime_of_text(value) is not None:  # its type, size and first bytes are shown
+        return Long(value[:MARGIN], value[:0], len(value), 0)
     shown = min(walk.max_text, max(walk.text_left, _LEAST_TEXT))
     walk.text_left -= shown
     half = shown // 2 + MARGIN
-    return Long(value[:half], value[-half:], len(value))
+    return Long(value[:half], value[-half:], len(value), shown)
 
 
 _LEAST_TEXT = 200
@@ -410,7 +412,7 @@ def _serialized(value: object, serialize: Serializer, walk: Walk, depth: int) ->
     try:
         result = serialize(value)
     except Exception as error:  # the user's function fails for itself, not for the run
-        if is_hosts(error):
+        if is_hosts(error, theirs=True):
             raise
         walk.leave()
         return Note(f"<serializer failed: {name_of(type(error))}>")

@@ -273,7 +273,8 @@ class _Rendering:
         elif (mime := _media.mime_of_text(begin)) is not None:
             shown = _media.summary(mime, _media.size_of_text(begin, size))
         else:
-            return self.ends(begin, str(end), size, min(self.max_text, max(self.text_left, _LEAST_TEXT)), path)
+            limit = min(self.max_text, max(self.text_left, _LEAST_TEXT), value.shown)
+            return self.ends(begin, str(end), size, limit, path)
         return shown if self.mask is None else self.masked(shown, path)
 
     def ends(self, begin: str, end: str, size: int, limit: int, path: Path) -> Json:

@@ -374,3 +374,14 @@ def test_a_secret_of_any_length_is_replaced_whole(form):
     secret = "".join(random.Random(1).choices("abcdefghijkmnpqrstuvwxyz0123456789", k=12_000))
     shown = render(form.format(secret), Rules())
     assert not any(secret[at : at + 10] in shown for at in range(0, 12_000, 100))
+
+
+@pytest.mark.parametrize("others", [bytes(300_000), b"\x89PNG\r\n\x1a\n" + bytes(300_000), "prose " * 60_000])
+def test_the_edge_of_a_text_that_others_left_little_of(others):
+    """Where more may be shown by its place than was kept of it, what is shown ends before the margin."""
+    chance = random.Random(7)
+    secrets = ["".join(chance.choices("abcdefghijkmnpqrstuvwxyz0123456789", k=900)) for _ in range(330)]
+    log = "".join(f'{{"status": 200, "session_token": "{secret}"}}\n' for secret in secrets)
+    for rules in (Rules(), Rules(policy={"others": "hide"})):
+        shown = json.dumps(render(snapshot({"others": [others] * 18, "log": log}), rules))
+        assert not any(secret[at : at + 40] in shown for secret in secrets for at in range(0, 860, 20))

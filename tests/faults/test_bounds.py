@@ -177,6 +177,25 @@ def test_large_values_do_not_fill_the_memory(runs, size, tmp_path):
         assert store.figures()["dropped"] >= len(withheld)
 
 
+def test_the_bound_in_bytes_is_free_again_when_the_queue_is_empty(tmp_path):
+    """Whatever was let go on the way, the runs after a flood are kept whole."""
+    report, _ = _run(
+        """
+        flow.run({"question": "x" * 8000, "left": 2000})
+        gate.set()
+        flush(60)
+        flow.run({"question": "after"})
+        print(json.dumps({"flushed": flush(60), "bytes": delivery.queue._bytes}))
+        """,
+        tmp_path,
+        POCKETFLOW_TRACE_QUEUE_MB="16",
+        POCKETFLOW_TRACE_QUEUE_SIZE="1000",
+    )
+    assert report == {"flushed": True, "bytes": 0}
+    store = Store(tmp_path / ".pocketflow" / "traces.db")
+    assert {"after", "after?"} <= {span.output for span in store.spans(store.run("last").run_id) if span.kind != "flow"}
+
+
 def test_the_state_of_a_run_that_was_not_kept_is_unknown_and_never_wrong(tmp_path):
     """Where values were let go, what a visit changed has no value; what was kept later is right."""
     report, _ = _run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import decimal
 import functools
 import signal
 import sys
@@ -234,6 +235,12 @@ def test_an_error_of_our_own_is_told_without_asking_every_signal(monkeypatch):
     released.release()
     shown = capture.snapshot([released] * 3)
     assert all(item.fields == {"unreadable": "ValueError"} for item in shown)
+
+
+def test_what_a_function_of_the_users_raises_from_c_is_no_time_limit():
+    """A serializer may be a function of a library that raises the library's own errors, without a frame of its own."""
+    config = TracingConfig(serializers={decimal.Decimal: decimal.Decimal.normalize})
+    trace_flow(Flow(start=Node()), config=config).run({"number": decimal.Decimal("sNaN")})
 
 
 def throw(error):
