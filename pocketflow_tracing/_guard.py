@@ -7,6 +7,7 @@ a `Seam`. It absorbs `Exception` only: KeyboardInterrupt and its kin belong to t
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import signal
 import traceback
@@ -101,7 +102,10 @@ def is_hosts(error: BaseException, *, theirs: bool = False) -> bool:
 
 def _was_given(frame: FrameType, interrupted: FrameType) -> bool:
     """Whether a function was called with the frame in which it was called, as a signal handler or a trace function is."""
-    for value in [*frame.f_locals.values()]:
+    code = frame.f_code
+    count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & inspect.CO_VARARGS)
+    given = frame.f_locals
+    for value in [given.get(name) for name in code.co_varnames[:count]]:
         for part in value if type(value) is tuple else (value,):
             # of a trace function that is told of a call, the frame that was just made
             if type(part) is FrameType and (part is interrupted or part.f_back is interrupted):

@@ -102,6 +102,9 @@ class _Here(NonRecordingSpan):
     def update_name(self, name: str) -> None:
         self._around().update_name(name)
 
+    def __reduce__(self) -> tuple[Any, ...]:  # a copy says where it was made, and is nobody's current span
+        return NonRecordingSpan, (self.get_span_context(),)
+
     def __repr__(self) -> str:
         return f"NonRecordingSpan({self.get_span_context()!r})"
 

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _log
 from ._threads import Wake
-from .capture_types import Note, weigh
+from .capture_types import Note, large_texts, weigh
 
 if TYPE_CHECKING:
     from .recorder import Run, Span
 
 NOT_KEPT = Note("<not kept: more was recorded than can be delivered>")
+
+_HEAVY = 64 * 1024
+_MOST_HEAVY = 10_000
 
 __all__ = ["Begun", "Marker", "SpanQueue"]
 
@@ -81,6 +84,7 @@ class SpanQueue:
         self._ghosts = 0  # spans in the queue whose run was dropped
         self._begun = 0  # entries of spans that have begun, about
         self._bytes = 0
+        self._came = self._left = 0  # spans that weigh something, so far: those with a number between the two wait
 
     def bound_bytes(self, most: int) -> None:
         """Set how many bytes the values of what waits may take, estimated."""
@@ -96,6 +100,9 @@ class SpanQueue:
         items.append(span)
         weight = span.weight
         if weight:
+            if weight > _HEAVY:
+                weight = span.weight = self._charge(span, (span.output, span.state))
+            self._came += 1
             self._bytes += weight
             span.run.weight += weight
         if self._bytes > self.few_bytes:
@@ -111,7 +118,7 @@ class SpanQueue:
         Inputs are weighed only now: they are outputs of spans just before, which weigh there as long as they wait.
         """
         self._rouse()
-        weight = weigh(span.input)
+        weight = self._charge(span, (span.input,))
         span.weight += weight
         span.run.weight += weight
         self._bytes += weight
@@ -119,6 +126,19 @@ class SpanQueue:
             self._make_room()
             if self._bytes > self.most_bytes:
                 self._strip(span)
+
+    def _charge(self, span: Span, values: tuple[Any, ...]) -> int:
+        """The bytes of values, without large texts that a span of the same run, which still waits, was charged with."""
+        heavy = span.run.heavy
+        if len(heavy) > _MOST_HEAVY:
+            heavy.clear()
+        again = 0
+        for text in large_texts(values):
+            if heavy.get(id(text), 0) > self._left:
+                again += len(text)
+            else:
+                heavy[id(text)] = self._came + 1
+        return weigh(list(values)) - again
 
     def put_begun(self, span: Span) -> None:
         """Append a span that is not complete."""
@@ -158,12 +178,14 @@ class SpanQueue:
                         self._pass_over(item)
                         continue
                     item.run.seen = True
+                    self._left += item.weight > 0
                     self._bytes -= min(self._bytes, item.weight)
                     item.weight = 0
                 batch.append(item)
             while self._complete and self._complete[0].seen:
                 self._complete.popleft()
             if not items:
+                self._left = self._came
                 self._bytes = 0  # an estimate, of several threads without a lock
         return batch, marker
 
@@ -220,6 +242,9 @@ class SpanQueue:
 
     def _strip(self, span: Span) -> None:
         """Let the values of a span go: it stays in its place, and says that they are not there."""
+        for text in large_texts((span.input, span.output, span.state)):
+            span.run.heavy.pop(id(text), None)  # others that refer to it are charged with it now
+        self._came -= span.weight > 0
         span.input = span.output = NOT_KEPT
         if span.state is not None:
             span.state = _without_values(span.state)

@@ -252,8 +252,8 @@ def _read_object(value: object, shape: Shape, walk: Walk, depth: int) -> Snapsho
 _MAX_BITS = 2000
 """Of an int that is written out; Python itself refuses to write very long ones."""
 
-_MAX_PARTS, _LONGEST_PART = 10, 200
-"""Of a tuple that is written out, and the characters of a text in it."""
+_MAX_PARTS, _MAX_LEVELS, _LONGEST_PART = 10, 2, 200
+"""Of a tuple that is written out: its parts, the levels of tuples in it, the characters of a text."""
 
 
 def is_scalar(value: object) -> bool:
@@ -262,21 +262,24 @@ def is_scalar(value: object) -> bool:
     return t is str or t is int or value is None or t is float or t is bool or t is bytes
 
 
-def key_text(key: Any) -> str:
+def key_text(key: Any, depth: int = 0) -> str:
     """The text that stands for a dict key: strings as they are, other scalars as Python writes them, else the type.
 
-    No method of the key's own is called.
+    No method of the key's own is called; of what is long or deep only a beginning is written.
     """
-    if type(key) is str:
-        return key
+    t = type(key)
+    if t is str:
+        return repr(key[:_LONGEST_PART]) if depth else key
+    if t is bytes:
+        return repr(key[:_LONGEST_PART])
     if is_scalar(key):
-        return repr(key) if not (type(key) is int and key.bit_length() > _MAX_BITS) else "<int>"
-    if type(key) is tuple and len(key) <= _MAX_PARTS:
-        parts = [repr(part[:_LONGEST_PART]) if type(part) is str else key_text(part) for part in key]
-        return f"({', '.join(parts)}{',' * (len(key) == 1)})"
-    shape = shape_of(type(key))
-    if issubclass(type(key), Enum):
+        return repr(key) if not (t is int and key.bit_length() > _MAX_BITS) else "<int>"
+    if t is tuple and len(key) <= _MAX_PARTS and depth < _MAX_LEVELS:
+        return f"({', '.join([key_text(part, depth + 1) for part in key])}{',' * (len(key) == 1)})"
+    shape = shape_of(t)
+    if issubclass(t, Enum):
         return f"{shape.name}.{shape.instance_dict(key).get('_name_')}"
-    if issubclass(type(key), str):
-        return str.__str__(key)
+    if issubclass(t, str):
+        text = str.__getitem__(key, slice(0, _LONGEST_PART)) if depth else str.__str__(key)
+        return repr(text) if depth else text
     return f"<{shape.name}>"

@@ -7,12 +7,14 @@ user's tuple becomes a list: a plain tuple never stands in a snapshot, and the m
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 __all__ = [
     "CUT_KEY",
     "DEFAULT_LIMITS",
+    "LARGE",
     "MARGIN",
     "REDACTED",
     "Again",
@@ -25,6 +27,7 @@ __all__ = [
     "Pairs",
     "Snapshot",
     "Tagged",
+    "large_texts",
     "weigh",
 ]
 
@@ -150,3 +153,20 @@ def weigh(value: Snapshot) -> int:
         else:
             weight += weigh(item)
     return weight
+
+
+LARGE = 4096
+"""Characters or bytes from which a text is large."""
+
+
+def large_texts(values: Iterable[Snapshot]) -> Iterator[str | bytes]:
+    """The large texts and bytes in snapshots."""
+    for value in values:
+        t = type(value)
+        if t is str or t is bytes:
+            if len(value) >= LARGE:
+                yield value
+        elif t is dict:
+            yield from large_texts(value.values())
+        elif isinstance(value, (list, tuple)):
+            yield from large_texts(value)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .capture_types import CUT_KEY, Again, Cut, Elided, Long, Note, Pairs, Snapshot, Tagged
+from .capture_types import CUT_KEY, MARGIN, Again, Cut, Elided, Long, Note, Pairs, Snapshot, Tagged
 from .records import Json
 from .redaction_text import scan
-from .render_text import clean, short
+from .render_text import LONGEST_KEY, clean, short
 
 __all__ = ["SHORT_KEY", "TYPE_KEY", "is_short_scalar", "mark", "shown_name", "summary"]
 
@@ -34,9 +34,14 @@ def mark(value: Snapshot) -> str:
     return clean(value.text) if type(value) is Note else "<unknown>"
 
 
+def _name(key: str) -> str:
+    near = scan(key[: LONGEST_KEY + MARGIN])
+    return clean(short(near, rest=len(key) - LONGEST_KEY - MARGIN))
+
+
 def _place(path: tuple[str | int, ...]) -> str:
     """Write a path as one follows it: documents[3].title."""
-    parts = [f".{shown_name(short(part))}" if isinstance(part, str) else f"[{part}]" for part in path]
+    parts = [f".{_name(part)}" if isinstance(part, str) else f"[{part}]" for part in path]
     return "".join(parts).removeprefix(".")
 
 

@@ -139,10 +139,10 @@ def _judge_success(reply: Reply, host: str) -> Answer:
             partial = ExportTraceServiceResponse.FromString(reply.body).partial_success
             rejected, words = partial.rejected_spans, partial.error_message
     elif kind == "application/json":
-        with contextlib.suppress(ValueError, RecursionError, AttributeError, TypeError):
+        with contextlib.suppress(ArithmeticError, ValueError, RecursionError, AttributeError, TypeError):
             said = json.loads(reply.body).get("partialSuccess") or {}
             rejected, words = int(said.get("rejectedSpans") or 0), str(said.get("errorMessage") or "")
-    if rejected:
+    if rejected > 0:
         return Answer("refused", f"{host} refused {rejected:,} of the spans", words=_one_line(words))
     return Answer("accepted")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import logging
 import os
@@ -55,7 +56,8 @@ def is_text(path: Path) -> bool:
     except OSError:
         return False
     with contextlib.suppress(UnicodeDecodeError):
-        return all(character.isprintable() or character.isspace() for character in begin[:-3].decode())
+        text = codecs.getincrementaldecoder("utf-8")().decode(begin)  # the last character may be cut
+        return all(character.isprintable() or character.isspace() or character == "\x1b" for character in text)
     return False
 
 

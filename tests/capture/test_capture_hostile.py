@@ -31,7 +31,7 @@ import polars as pl
 import pytest
 
 from pocketflow_tracing.capture import Capture, Limits, describe_exception, snapshot
-from pocketflow_tracing.capture_kinds import shape_of
+from pocketflow_tracing.capture_kinds import key_text, shape_of
 from pocketflow_tracing.redaction import Rules
 from pocketflow_tracing.render import render
 from pocketflow_tracing.render_errors import render_exception
@@ -673,3 +673,20 @@ def test_names_of_classes_may_be_hostile_too():
 def test_a_class_that_only_calls_itself_a_library_class_is_read_as_an_object():
     fake = type("ndarray", (), {"__module__": "numpy", "dtype": property(lambda self: 1 / 0)})
     assert render(snapshot(fake()), RULES) == {"__type__": "ndarray"}
+
+
+def test_keys_are_written_with_a_bound():
+    """A tuple of tuples that refer to one, a long text or bytes as a key: what is written of it is short, and soon made."""
+    key: tuple = (1,)
+    for _ in range(30):
+        key = (key, key)
+    for part in (key, b"k" * 1_000_000, ("k" * 1_000_000,)):
+        assert len(key_text(part)) < 1000
+    assert key_text(("a", (1, 2))) == "('a', (1, 2))"
+
+
+def test_a_secret_in_a_long_key_shows_in_no_path():
+    key = "k" * 190 + " postgres://bob:HUNTER2HUNTER2@host/db"
+    row = [1]
+    shown = render(snapshot({key: row, "again": row}), RULES)
+    assert "HUNTER2" not in json.dumps(shown)

@@ -262,3 +262,28 @@ def test_nothing_of_ours_grows_over_ten_thousand_runs(tmp_path):
     assert last["threads"] == first["threads"]
     assert last["files"] == first["files"]
     assert last["objects"] <= first["objects"] + 20
+
+
+def test_a_text_that_many_spans_refer_to_counts_once(tmp_path):
+    """Documents that are handed on from node to node take the memory that they take."""
+    report, _ = _run(
+        """
+        class Hands(Node):
+            def prep(self, shared):
+                return shared["documents"]
+            def exec(self, documents):
+                return documents
+            def post(self, shared, documents, same):
+                shared["turn"] += 1
+                return "again" if shared["turn"] < 100 else "done"
+        hands = Hands()
+        hands - "again" >> hands
+        hands - "done" >> Node()
+        trace_flow(Flow(start=hands)).run({"turn": 0, "documents": [str(n) + "x" * 50_000 for n in range(20)]})
+        gate.set()
+        print(json.dumps({"flushed": flush(60)}))
+        """,
+        tmp_path,
+        POCKETFLOW_TRACE_QUEUE_MB="8",
+    )
+    assert report == {"flushed": True}

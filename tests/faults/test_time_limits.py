@@ -242,6 +242,13 @@ def test_what_a_function_of_the_users_raises_from_c_is_no_time_limit():
     config = TracingConfig(serializers={decimal.Decimal: decimal.Decimal.normalize})
     trace_flow(Flow(start=Node()), config=config).run({"number": decimal.Decimal("sNaN")})
 
+    def looks(_):
+        caller = sys._getframe(1)
+        raise ValueError(caller.f_code.co_name)
+
+    config = TracingConfig(serializers={decimal.Decimal: looks})
+    trace_flow(Flow(start=Node()), config=config).run({"number": decimal.Decimal(1)})
+
 
 def throw(error):
     raise error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 
 import pytest
 from generating import Calls, CallsAsync, decoded, expected, run
@@ -240,3 +242,20 @@ def test_the_current_span_reads_as_the_span_around():
     del seen[:]
     trace_flow(Flow(start=Reads())).run({})
     assert seen == [(False, None, None)]
+
+
+def test_the_current_span_can_be_copied_and_pickled():
+    """As the one of the API can that stands there untraced."""
+    seen = []
+
+    class Copies(Node):
+        def exec(self, prep_res):
+            span = trace.get_current_span()
+            seen.extend([copy.copy(span), copy.deepcopy(span), pickle.loads(pickle.dumps(span))])
+            return span.get_span_context()
+
+        def post(self, shared, prep_res, exec_res):
+            assert [span.get_span_context() for span in seen] == [exec_res] * 3
+
+    trace_flow(Flow(start=Copies())).run({})
+    assert {type(span) for span in seen} == {trace.NonRecordingSpan}

@@ -374,6 +374,8 @@ def answered(content_type, body):
         ("application/json", b"[]"),
         ("application/json", b"no json"),
         ("application/json", b'{"partialSuccess": {"errorMessage": "a warning"}}'),
+        ("application/json", b'{"partialSuccess": {"rejectedSpans": 1e999}}'),
+        ("application/json", b'{"partialSuccess": {"rejectedSpans": -1}}'),
         ("application/x-protobuf", b""),
         ("application/x-protobuf", b"\xff no message"),
         ("text/plain", b"OK"),

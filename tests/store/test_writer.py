@@ -147,16 +147,17 @@ def test_a_corrupt_file_is_set_aside(writer, path, caplog):
     assert [True] == [str(aside) in record.message for record in caplog.records]
 
 
+@pytest.mark.parametrize("text", ["mine: größer\n", "é", "你好世界\n", "\x1b[1m a log\x1b[0m\n"])
 @pytest.mark.parametrize("name", ["notes.txt", "config.yaml", "traces"])
-def test_a_text_of_somebody_is_left_alone(name, tmp_path):
+def test_a_text_of_somebody_is_left_alone(name, text, tmp_path):
     """A store setting that names a text file by mistake takes nothing away."""
     path = tmp_path / name
-    path.write_text("mine: größer\n" * 500)
+    path.write_text(text * 500, encoding="utf-8")
     writer = StoreWriter(path)
     with pytest.raises(StoreUnusableError, match="text file"):
         write(writer, small_run())
     assert [name] == [found.name for found in tmp_path.iterdir()]
-    assert path.read_text() == "mine: größer\n" * 500
+    assert path.read_text(encoding="utf-8") == text * 500
 
 
 def test_a_device_is_no_store(tmp_path):
