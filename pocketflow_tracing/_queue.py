@@ -84,6 +84,7 @@ class SpanQueue:
         self._ghosts = 0  # spans in the queue whose run was dropped
         self._begun = 0  # entries of spans that have begun, about
         self._bytes = 0
+        self._heavy: dict[int, int] = {}  # large texts by id: the number of the span that was charged with each
         self._came = self._left = 0  # spans that weigh something, so far: those with a number between the two wait
 
     def bound_bytes(self, most: int) -> None:
@@ -101,7 +102,7 @@ class SpanQueue:
         weight = span.weight
         if weight:
             if weight > _HEAVY:
-                weight = span.weight = self._charge(span, (span.output, span.state))
+                weight = span.weight = self._charge(span.output if span.state is None else span.state, weight)
             self._came += 1
             self._bytes += weight
             span.run.weight += weight
@@ -118,7 +119,7 @@ class SpanQueue:
         Inputs are weighed only now: they are outputs of spans just before, which weigh there as long as they wait.
         """
         self._rouse()
-        weight = self._charge(span, (span.input,))
+        weight = self._charge(span.input, weigh(span.input))
         span.weight += weight
         span.run.weight += weight
         self._bytes += weight
@@ -127,18 +128,18 @@ class SpanQueue:
             if self._bytes > self.most_bytes:
                 self._strip(span)
 
-    def _charge(self, span: Span, values: tuple[Any, ...]) -> int:
-        """The bytes of values, without large texts that a span of the same run, which still waits, was charged with."""
-        heavy = span.run.heavy
+    def _charge(self, value: Any, weight: int) -> int:
+        """The weight of a value, without large texts that a span which still waits was charged with."""
+        heavy = self._heavy
         if len(heavy) > _MOST_HEAVY:
             heavy.clear()
         again = 0
-        for text in large_texts(values):
+        for text in large_texts(value):
             if heavy.get(id(text), 0) > self._left:
                 again += len(text)
             else:
                 heavy[id(text)] = self._came + 1
-        return weigh(list(values)) - again
+        return max(weight - again, 1)
 
     def put_begun(self, span: Span) -> None:
         """Append a span that is not complete."""
@@ -242,9 +243,7 @@ class SpanQueue:
 
     def _strip(self, span: Span) -> None:
         """Let the values of a span go: it stays in its place, and says that they are not there."""
-        for text in large_texts((span.input, span.output, span.state)):
-            span.run.heavy.pop(id(text), None)  # others that refer to it are charged with it now
-        self._came -= span.weight > 0
+        self._discharge(span)
         span.input = span.output = NOT_KEPT
         if span.state is not None:
             span.state = _without_values(span.state)
@@ -252,6 +251,13 @@ class SpanQueue:
         self._bytes -= min(self._bytes, span.weight)
         span.run.weight -= span.weight
         span.weight = 0
+
+    def _discharge(self, span: Span) -> None:
+        """Let others be charged with the large texts of a span that goes out of turn."""
+        self._left += span.weight > 0
+        if span.weight > _HEAVY:
+            for text in large_texts([span.input, span.output, span.state]):
+                self._heavy.pop(id(text), None)
 
     def _remove_ghosts(self) -> None:
         # only when the worker stands still: it takes some 30 ms for 100,000 spans
@@ -274,6 +280,7 @@ class SpanQueue:
         self._ghosts -= 1 if self._ghosts else 0
         if item.complete and not item.delivered:
             item.delivered = True
+            self._discharge(item)
             self._bytes -= min(self._bytes, item.weight)
             self.dropped += 1
 
@@ -282,6 +289,7 @@ class SpanQueue:
         if callable(item) or type(item) in {Marker, Begun} or item.parent is None or item.kind in {"flow", "node"}:
             self._items.append(item)  # what holds the tree together stays
         else:
+            self._discharge(item)
             self._bytes -= min(self._bytes, item.weight)
             item.run.weight -= item.weight
             item.run.lost += 1

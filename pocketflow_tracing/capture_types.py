@@ -7,7 +7,6 @@ user's tuple becomes a list: a plain tuple never stands in a snapshot, and the m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -159,14 +158,15 @@ LARGE = 4096
 """Characters or bytes from which a text is large."""
 
 
-def large_texts(values: Iterable[Snapshot]) -> Iterator[str | bytes]:
-    """The large texts and bytes in snapshots."""
-    for value in values:
-        t = type(value)
-        if t is str or t is bytes:
-            if len(value) >= LARGE:
-                yield value
-        elif t is dict:
-            yield from large_texts(value.values())
-        elif isinstance(value, (list, tuple)):
-            yield from large_texts(value)
+def large_texts(value: Snapshot, found: list[str | bytes] | None = None) -> list[str | bytes]:
+    """The large texts and bytes in a snapshot; added to a list, if one is given."""
+    found = [] if found is None else found
+    t = type(value)
+    for part in value.values() if t is dict else value if isinstance(value, (list, tuple)) else (value,):
+        kind = type(part)
+        if kind is str or kind is bytes:
+            if len(part) >= LARGE:
+                found.append(part)
+        elif kind is dict or isinstance(part, (list, tuple)):
+            large_texts(part, found)
+    return found

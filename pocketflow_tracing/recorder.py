@@ -47,7 +47,7 @@ class Run:
     """
 
     __slots__ = (
-        "attributes", "dropped", "graph", "heavy", "ids", "is_app_root", "lost", "name", "offset", "parent_id", "pictured",
+        "attributes", "dropped", "graph", "ids", "is_app_root", "lost", "name", "offset", "parent_id", "pictured",
         "pipeline", "recorded", "root", "seen", "spans", "state_seq", "states", "trace_id", "visits", "weight",
     )  # fmt: skip
 
@@ -78,7 +78,6 @@ class Run:
         self.seen = False  # whether the worker has begun to deliver it
         self.dropped = False  # whether the queue's bounds let it go
         self.weight = 0  # estimated bytes of its complete spans
-        self.heavy: dict[int, int] = {}  # large texts by id, and when they came, see `SpanQueue`
         self.lost = 0  # spans that the queue's bounds took out of it
         self.is_app_root = True  # False inside a span that Langfuse shows as the root already
 
