@@ -32,7 +32,9 @@ class Kernel:
 
     def begin(self, code):
         """Have a cell run; the id of the request."""
-        return self.client.execute(code)
+        return self.client.execute(
+            code, stop_on_error=False
+        )  # else the kernel refuses cells for a moment after an error
 
     def end(self, request):
         """Wait for the cell's end: "ok" or the name of its error."""
