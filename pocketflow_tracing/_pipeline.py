@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import threading
 from dataclasses import replace
 from types import ModuleType
@@ -151,7 +153,8 @@ def preload() -> None:
 
 
 def _langfuse_sink() -> ModuleType:
-    with chance_as_it_was():  # httpx imports rich where it finds it, which draws a number
+    # httpx imports rich where it finds it, which draws a number; later on other threads may be drawing
+    with contextlib.nullcontext() if "httpx" in sys.modules else chance_as_it_was():
         from .sinks import langfuse  # noqa: PLC0415 - httpx and the protobuf messages only where Langfuse is used
     return langfuse
 

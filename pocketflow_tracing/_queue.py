@@ -17,12 +17,16 @@ from .capture_types import Note, large_texts, weigh
 if TYPE_CHECKING:
     from .recorder import Run, Span
 
+__all__ = ["Begun", "Marker", "SpanQueue"]
+
 NOT_KEPT = Note("<not kept: more was recorded than can be delivered>")
+"""Stands where the values of a span were let go."""
 
 _HEAVY = 64 * 1024
-_MOST_HEAVY = 10_000
+"""Bytes from which it is looked at whether a span's texts have been charged already."""
 
-__all__ = ["Begun", "Marker", "SpanQueue"]
+_MOST_HEAVY = 10_000
+"""Large texts that are remembered."""
 
 
 def _without_values(state: dict[str, Any]) -> dict[str, Any]:

@@ -120,9 +120,8 @@ class SharedState:
             text = f"{text} ({type(key).__name__})" if dict.__contains__(self.shared, text) else text
             if len(self._keys) < 4 * MAX_KEYS:
                 self._keys[text] = key
-        elif (
-            text.startswith("<") and len(self._texts) < 4 * MAX_KEYS
-        ):  # one of those that are told apart by what they are
+        elif text.startswith("<") and len(self._texts) < 4 * MAX_KEYS:
+            # only the type can be said, so they are numbered
             names = {known for _, known in self._texts.values()}
             text = unused(text, names | {text} if dict.__contains__(self.shared, text) else names)
             self._texts[id(key)] = (key, text)

@@ -1,8 +1,8 @@
 """Pictures of any value, taken on the caller's path in microseconds.
 
 Nothing of the user's runs while a value is read: containers are read with the methods of the builtin classes, classes
-through the descriptors of `type`, fields out of instance dicts and slots. Texts and bytes are shared by reference;
-cutting, encoding and masking happen on the worker, in `render`.
+through the descriptors of `type`, fields out of instance dicts and slots. Texts and bytes are shared by reference, long
+ones by their ends; cutting, encoding and masking happen on the worker, in `render`.
 
 An object that stands in several places of one value is read in the first of them; the others say where that is. So a
 reader sees that a change of it is seen in all of them, and a record says the change once.
@@ -23,9 +23,11 @@ from . import (  # noqa: F401 - each registers its readers
 )
 from ._guard import is_hosts
 from .capture_errors import ErrorSnapshot, describe_exception
-from .capture_kinds import name_of
+from .capture_kinds import is_scalar, name_of
+from .capture_objects import Serializer
+from .capture_texts import shortened
 from .capture_types import DEFAULT_LIMITS, Limits, Note, Snapshot
-from .capture_walk import Serializer, Walk, is_scalar, read, shortened
+from .capture_walk import Walk, read
 
 __all__ = ["Capture", "ErrorSnapshot", "Limits", "Snapshot", "describe_exception", "is_scalar", "snapshot"]
 

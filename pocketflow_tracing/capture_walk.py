@@ -6,15 +6,13 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
-from . import _media
 from ._guard import is_hosts
-from .capture_kinds import is_scalar, key_text, mro_of, name_of, shape_of, taken
-from .capture_types import CUT_KEY, MARGIN, Again, Cut, Elided, Ends, Limits, Long, Note, Pairs, Snapshot, Tagged
+from .capture_kinds import key_text, name_of, taken
+from .capture_objects import Serializer, read_other
+from .capture_texts import read_text
+from .capture_types import CUT_KEY, Again, Cut, Elided, Ends, Limits, Note, Pairs, Snapshot, Tagged
 
-__all__ = ["Serializer", "Walk", "is_scalar", "read", "shortened"]
-
-Serializer = Callable[[Any], Any]
-
+__all__ = ["Walk", "read"]
 
 _Entered = tuple[object, Any, "str | int | None", int]
 """An object that is or was read: itself, the one around it in the same form, its key or position in that, and the depth."""
@@ -79,7 +77,8 @@ class Walk:
 
     def value(self, value: Any, depth: int) -> Snapshot:
         """Read a part of a value."""
-        if is_scalar(value) and not (type(value) in _TEXTS and len(value) > self.longest):
+        t = type(value)
+        if t is int or value is None or t is float or t is bool:
             return value
         return read(value, self, depth)
 
@@ -210,23 +209,22 @@ class Walk:
 
 
 def read(value: Any, walk: Walk, depth: int) -> Snapshot:
-    """Read a value that is no scalar, or a text or bytes longer than what is shown of any."""
+    """Read a value that is no number: a container, a text, bytes or another object."""
     t = type(value)
     if t is dict:
         return _read_dict(value, walk, depth)
     if t is list or t is tuple:
         return _read_list(value, walk, depth)
     if t is str or t is bytes:
-        return _read_long(value, walk)
-    return _read_other(value, walk, depth)
+        return read_text(value, walk)
+    return read_other(value, walk, depth)
 
 
 def _read_dict(value: dict[Any, Any], walk: Walk, depth: int) -> Snapshot:
     count = len(value)
     if count > walk.max_items or count > walk.left or depth >= walk.max_depth:
         return walk.mapping(value, "dict", depth)
-    # Keys first: copying a dict with other keys could compare two of them. Then dict.copy and a loop that only looks:
-    # 0.34 µs for five scalars, as against 0.39 for a loop that stores and 0.77 for set(map(type, …)).
+    # Keys first: copying a dict with other keys could compare two of them.
     try:
         for key in value:
             if type(key) is not str:
@@ -238,17 +236,8 @@ def _read_dict(value: dict[Any, Any], walk: Walk, depth: int) -> Snapshot:
     stands_for_it = walk.enter(value, "dict", depth)
     if stands_for_it is not None:
         return stands_for_it
-    copy = value.copy()
     walk.left -= count
-    for item in copy.values():
-        t = type(item)
-        if t is str:
-            if len(item) <= walk.longest:
-                continue
-        elif t is int or item is None or t is float or t is bool or (t is bytes and len(item) <= walk.longest):
-            continue
-        _fill_dict(copy, walk, depth)
-        break
+    copy = _fill_dict(value.copy(), walk, depth)
     walk.leave()
     return copy
 
@@ -320,103 +309,3 @@ def _place(entered: _Entered) -> tuple[str | int, ...]:
             path.append(at[2])
         at = at[1]
     return tuple(reversed(path))
-
-
-def _read_long(value: str | bytes, walk: Walk) -> Snapshot:
-    """Keep the ends of a long text or bytes: waiting for the worker, thousands of whole ones would fill the memory."""
-    if len(value) <= walk.longest:
-        return value
-    if walk.whole:
-        walk.has_long = True
-        return value
-    walk.left -= _PRICE_OF_LONG
-    return shortened(value, walk)
-
-
-def shortened(picture: Snapshot, walk: Walk) -> Snapshot:
-    """A picture with the ends of its long texts and bytes in their place; what a walk that kept them whole has read."""
-    t = type(picture)
-    if t is str or t is bytes:
-        return picture if len(picture) <= walk.longest or _is_sent(picture, walk) else _ends_of(picture, walk)
-    if t is dict:
-        return {key: shortened(part, walk) for key, part in picture.items()}
-    if t is list:
-        return [shortened(part, walk) for part in picture]
-    if t is Tagged:
-        return Tagged(picture.type_name, shortened(picture.fields, walk))
-    if t is Pairs:
-        return Pairs(picture.type_name, shortened(picture.rows, walk))
-    return picture
-
-
-def _is_sent(value: str | bytes, walk: Walk) -> bool:
-    """Whether this is a medium that goes to Langfuse whole."""
-    if len(value) > walk.max_medium:
-        return False
-    return (_media.mime_of_bytes(value) if isinstance(value, bytes) else _media.mime_of_text(value)) is not None
-
-
-def _ends_of(value: str | bytes, walk: Walk) -> Long:
-    if isinstance(value, bytes) or _media.mime_of_text(value) is not None:  # its type, size and first bytes are shown
-        return Long(value[:MARGIN], value[:0], len(value), 0)
-    shown = min(walk.max_text, max(walk.text_left, _LEAST_TEXT))
-    walk.text_left -= shown
-    half = shown // 2 + MARGIN
-    return Long(value[:half], value[-half:], len(value), shown)
-
-
-_LEAST_TEXT = 200
-"""Characters that are shown of a text when the others of its value have taken all."""
-
-_PRICE_OF_LONG = 20
-"""Elements that a long text costs: two slices of 40 kB take 5 µs."""
-
-_TEXTS = frozenset({str, bytes})
-
-
-_PRICE = 4
-"""Elements that any other object costs beside its own: to read a date, a path or a set takes five to ten times what an
-entry of a dict takes (0.25 µs)."""
-
-
-def _read_other(value: object, walk: Walk, depth: int) -> Snapshot:
-    t = type(value)
-    if walk.left <= 0 and depth:
-        return Elided(name_of(t))
-    walk.left -= _PRICE
-    inside, known = walk.inside, len(walk.seen)
-    try:
-        if walk.serializers:
-            for cls in mro_of(t):
-                for wanted, serialize in walk.serializers:
-                    if wanted is cls:
-                        return _serialized(value, serialize, walk, depth)
-        shape = shape_of(t)
-        return shape.read(value, shape, walk, depth)
-    except Exception as error:  # one unreadable object must not cost the rest of the picture
-        if is_hosts(error):
-            raise
-        walk.inside = inside
-        while len(walk.seen) > known:  # what was read of it is not shown
-            walk.seen.popitem()
-        return Tagged(name_of(t), {"unreadable": name_of(type(error))})
-
-
-def _serialized(value: object, serialize: Serializer, walk: Walk, depth: int) -> Snapshot:
-    name = name_of(type(value))
-    if depth >= walk.max_depth:
-        return Elided(name)
-    cycle = walk.enter(value, name, depth, by_reference=False)
-    if cycle is not None:
-        return cycle
-    try:
-        result = serialize(value)
-    except Exception as error:  # the user's function fails for itself, not for the run
-        if is_hosts(error, theirs=True):
-            raise
-        walk.leave()
-        return Note(f"<serializer failed: {name_of(type(error))}>")
-    walk.at = None  # what it returned stands where the object does
-    shown = walk.value(result, depth + 1)
-    walk.leave()
-    return shown

@@ -86,6 +86,7 @@ class Delivery:
         self._starting = threading.RLock()
         self._in_start = False  # a flow may run in a signal handler, in the middle of it
         self._thread: threading.Thread | None = None
+        self._threadless = False  # none can be started any more: the interpreter shuts down
         self._dropped = 0  # spans since the last flush
 
     def add_sink(self, sink: Sink) -> None:
@@ -151,7 +152,7 @@ class Delivery:
         self._urgent = True
         self.queue.put_other(marker)
         self._rouse()
-        if self._thread is None:  # no thread can be started any more, because the interpreter shuts down
+        if self._threadless:
             with _WORKING:
                 while self.queue and monotonic() < marker.deadline and not self._round():
                     pass
@@ -172,11 +173,12 @@ class Delivery:
             self._in_start = True
             self._wake = (
                 Wake()
-            )  # beside its thread: both are of gevent's kind, or neither, whenever that comes into a program
+            )  # beside its thread: both are of gevent's kind or neither, whenever that comes into a program
             try:
                 self._thread = start_thread(self._work, "pocketflow-tracing")
             finally:
                 self._in_start = False
+            self._threadless = self._thread is None
             if self._thread is None:
                 return
             for sink in self._sinks:

@@ -278,11 +278,9 @@ def phase_opener(method: str) -> Opener:
             if frame is None or frame is UNTRACED:
                 return NOTHING
         try:
-            if retry is not None:
-                pass
-            elif issubclass(type(node), Flow) and is_pocketflows(node, method):
-                return NOTHING  # a flow that defines no prep or post of its own shows its nodes only
-            else:
+            if retry is None:
+                if issubclass(type(node), Flow) and is_pocketflows(node, method):
+                    return NOTHING  # a flow that defines no prep or post of its own shows its nodes only
                 above = frame if isinstance(frame, Span) else frame.span
             if getattr(above.run.pipeline, setting):
                 return Phase(above, retry, node, phase, args, special)

@@ -155,12 +155,8 @@ def _new_client(timeout: float) -> httpx.Client:
             verify = httpx.create_ssl_context()
             verify.load_verify_locations(certificates)
         return httpx.Client(timeout=httpx.Timeout(timeout), follow_redirects=False, verify=verify)
-    except (
-        OSError,
-        ValueError,
-        ImportError,
-        httpx.InvalidURL,
-    ) as error:  # a SOCKS proxy without its package, a bad NO_PROXY
+    # ImportError: a SOCKS proxy without its package; InvalidURL: NO_PROXY
+    except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
         raise ChannelError(
             f"the proxy or certificate settings cannot be used ({type(error).__name__}); check HTTPS_PROXY, HTTP_PROXY,"
             f" ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR and {_CERTIFICATES[0]}"
