@@ -8,7 +8,7 @@ from .. import _log
 from .._span_records import process_id
 from .._time import monotonic, time_ns
 from ..config import TracingConfig
-from ..store import Outbox, OutboxBatch, StoreError, StoreWriter
+from ..store import Outbox, OutboxBatch, StoreBusyError, StoreError, StoreWriter
 from ._batch import Batch, traces_of, without
 from ._http import shown_host
 
@@ -56,7 +56,7 @@ class Kept:
         try:
             claimed = self._outbox.claim(process_id(), time_ns(), endpoint=self._endpoint, public_key=self._key)
         except StoreError as error:
-            _log.warn_once(str(error))
+            _say(error)
             return None
         return Batch(claimed[0].body, claimed[0].spans, claimed[0].id, monotonic()) if claimed else None
 
@@ -75,7 +75,7 @@ class Kept:
             try:
                 self._keep(batch, reason, time_ns() + int(ahead * 1e9))
             except StoreError as error:
-                _log.warn_once(str(error))
+                _say(error)
                 return False
         if self.dropped and not self._said:
             self._said = True
@@ -113,7 +113,7 @@ class Kept:
             try:
                 self._outbox.done([batch.kept], delivered)
             except StoreError as error:
-                _log.warn_once(str(error))
+                _say(error)
 
     def set_aside(self, batch: Batch, reason: str) -> None:
         """Keep a batch that the server will never take, for the user to look at."""
@@ -124,7 +124,7 @@ class Kept:
         try:
             self._outbox.refuse(batch.kept, reason)
         except StoreError as error:
-            _log.warn_once(str(error))
+            _say(error)
 
     def waits(self) -> bool:
         """Whether anything is left to be sent."""
@@ -155,3 +155,8 @@ class Kept:
         self._outbox.patience_s = _PATIENCE
         if self._said:
             _log.logger.warning("pocketflow-tracing: the outbox's limits have cost %d spans of old runs", self.dropped)
+
+
+def _say(error: StoreError) -> None:
+    if not isinstance(error, StoreBusyError):  # that passes; what was not written is still in memory, or sent twice
+        _log.warn_once(str(error))

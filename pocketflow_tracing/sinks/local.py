@@ -12,7 +12,7 @@ from .._time import monotonic, time_ns
 from ..config import TracingConfig
 from ..delivery import delivery
 from ..records import RunRecord, SpanRecord
-from ..store import StoreError, StoreUnusableError, StoreWriter
+from ..store import StoreBusyError, StoreError, StoreUnusableError, StoreWriter
 
 __all__ = ["LocalSink", "open_sink"]
 
@@ -126,7 +126,8 @@ class LocalSink:
             self._kept = []
             _log.warn_once(f"{error} Runs are not recorded there.")
         except StoreError as error:
-            _log.warn_once(f"{error} What is recorded is kept in memory and tried again.")
+            if not isinstance(error, StoreBusyError):
+                _log.warn_once(f"{error} What is recorded is kept in memory and tried again.")
             while len(self._kept) > 1 and sum(len(spans) for _, spans in self._kept) > _MAX_KEPT:
                 self.dropped += len(self._kept.pop(0)[1])
 

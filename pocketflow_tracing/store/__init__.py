@@ -5,7 +5,7 @@ Nobody outside this package sees SQL. It imports the standard library and the re
 
 from __future__ import annotations
 
-from .errors import AmbiguousRunError, RunNotFoundError, StoreError, StoreUnusableError
+from .errors import AmbiguousRunError, RunNotFoundError, StoreBusyError, StoreError, StoreUnusableError
 from .outbox import MOST_GONE, Outbox, OutboxBatch
 from .outbox_counts import OutboxCounts
 from .reader import Store
@@ -28,6 +28,7 @@ __all__ = [
     "SpanNode",
     "SpanRow",
     "Store",
+    "StoreBusyError",
     "StoreError",
     "StoreUnusableError",
     "StoreWriter",

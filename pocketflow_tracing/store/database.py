@@ -14,7 +14,7 @@ from typing import TypeVar
 from .._time import jitter, monotonic, sleep
 from . import schema
 from .descriptors import Held, leak
-from .errors import StoreError, StoreUnusableError
+from .errors import StoreBusyError, StoreError, StoreUnusableError
 from .files import create_privately, identity, is_being_set_aside, is_text, logger, set_aside
 
 __all__ = ["Database", "check_ours"]
@@ -37,12 +37,15 @@ _FORK_PATIENCE = 1.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.02
 """Seconds between two tries while another process holds the file."""
 
+_BUSY_SECONDS = 30.0
+"""How long others may write, call after call, before a store counts as one that cannot be written."""
+
 _FREE_PAGES = 256
 """Free pages that stay in the file: the next batches use them."""
 
 
 class _BusyError(Exception):
-    """Another process is writing; nothing was begun."""
+    """Another process is writing; nothing was begun, or it was taken back."""
 
 
 class Database:
@@ -61,6 +64,7 @@ class Database:
         self._pid = 0
         self._held = Held()
         self._lock = threading.Lock()
+        self._busy_since: float | None = None  # the first of the calls in a row that found no moment to write
         with _registry:
             _databases.add(self)
 
@@ -75,17 +79,23 @@ class Database:
             work: is called with the connection; it may be called again after a broken file was set aside.
 
         Raises:
+            StoreBusyError: other processes were writing all the time.
             StoreError: the file cannot be written now.
             StoreUnusableError: the file is a newer version's or another program's.
         """
-        deadline, pause = monotonic() + self.patience_s, _SHORTEST_PAUSE
+        began, pause = monotonic(), _SHORTEST_PAUSE
+        deadline = began + self.patience_s
         while True:
             with self._lock:
                 try:
-                    return self._transaction_or_new_file(work, deadline)
+                    result = self._transaction_or_new_file(work, deadline)
                 except _BusyError as error:
+                    self._busy_since = began if self._busy_since is None else self._busy_since
                     if monotonic() >= deadline:
                         raise self._failed(error) from error
+                else:
+                    self._busy_since = None
+                    return result
             # Without the lock: nothing has begun, and a fork need not wait for the other process too.
             pause = _paused(pause)
 
@@ -209,6 +219,8 @@ class Database:
     def _failed(self, error: Exception) -> StoreError:
         # A connection that failed may hold on to what made it fail; the next transaction starts afresh.
         self._close()
+        if self._busy_since is not None and monotonic() - self._busy_since < _BUSY_SECONDS:
+            return StoreBusyError(f"The trace store {self.path} is being written by other processes.")
         return StoreError(f"The trace store {self.path} cannot be written: {str(error).rstrip('.')}.")
 
 
@@ -296,8 +308,10 @@ def _patiently(action: Callable[[], T], deadline: float) -> T:
         try:
             return action()
         except sqlite3.OperationalError as error:
-            if not _is_busy(error) or monotonic() >= deadline:
+            if not _is_busy(error):
                 raise
+            if monotonic() >= deadline:
+                raise _BusyError(str(error)) from error
         pause = _paused(pause)
 
 

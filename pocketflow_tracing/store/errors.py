@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["AmbiguousRunError", "RunNotFoundError", "StoreError", "StoreUnusableError"]
+__all__ = ["AmbiguousRunError", "RunNotFoundError", "StoreBusyError", "StoreError", "StoreUnusableError"]
 
 
 class StoreError(Exception):
     """The store could not do what was asked; the message is a plain sentence. Trying again later may help."""
+
+
+class StoreBusyError(StoreError):
+    """Other processes were writing all the time: nothing is wrong, unless it goes on."""
 
 
 class StoreUnusableError(StoreError):
