@@ -35,9 +35,12 @@ def start_thread(target: Callable[..., Any], name: str, *args: Any) -> threading
         args: of the target.
 
     Returns:
-        The thread; None where none can be started any more, because the interpreter shuts down.
+        The thread; None where none can be started: the interpreter shuts down, or is one that allows no daemon threads.
     """
-    thread = threading.Thread(target=_unseen, args=(target, *args), name=name, daemon=True)
+    try:
+        thread = threading.Thread(target=_unseen, args=(target, *args), name=name, daemon=True)
+    except RuntimeError:  # an isolated sub-interpreter (Python 3.12)
+        return None
     if not hasattr(signal, "pthread_sigmask"):
         return _started(thread)
     theirs = {number for number in signal.valid_signals() if getattr(number, "name", "") not in _OF_THE_THREAD}

@@ -140,12 +140,16 @@ def _without_named(text: str, separator: str, end_of: Callable[[str, int, int, H
 
 
 def _end_of_parameter(text: str, name_end: int, start: int, hits: Hits) -> int:
-    """Where the value of a URL's parameter ends, or of a variable in capitals that begins a line."""
+    """Where the value of a URL's parameter ends, of a command's option, or of a variable in capitals that begins a line."""
     least = max(name_end - _LONGEST_PARAMETER, 0)
     mark = max(text.rfind("?", least, name_end), text.rfind("&", least, name_end))
     name = text[mark + 1 : name_end] if mark >= 0 else ""
     if name.isascii() and name.replace("_", "").replace("-", "").replace(".", "").isalnum():
         return _end(text, start, _QUERY_VALUE) if hits(name) else -1
+    dashes = text.rfind("--", least, name_end)
+    option = text[dashes + 2 : name_end] if dashes >= 0 else ""
+    if option.replace("-", "").isidentifier() and hits(option):
+        return _value_end(text, start, _LINE_VALUE)[0]
     line = max(text.rfind("\n", least, name_end) + 1, least)
     name = text[line:name_end].removeprefix("export ")
     if (name.isupper() or (not line and " " not in text)) and name.isidentifier() and hits(name):

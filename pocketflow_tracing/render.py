@@ -13,7 +13,7 @@ from math import isfinite
 from . import _media
 from .capture import snapshot
 from .capture_builtins import preview
-from .capture_types import CUT_KEY, MARGIN, Cut, Long, Pairs, Snapshot, Tagged
+from .capture_types import CUT_KEY, MARGIN, Cut, Long, Note, Pairs, Snapshot, Tagged
 from .records import Json
 from .redaction import Redactor, Rules
 from .redaction_text import REPLACEMENT, scan, scan_value
@@ -185,6 +185,11 @@ class _Rendering:
         self.entries_seen += len(value)
         if len(value) == 2 and self.is_secrets_name(value[0]):  # a header or parameter as a pair
             return [self.value(value[0], (*path, 0)), None if value[1] is None else REPLACEMENT]
+        if secrets := [at + 1 for at, item in enumerate(value) if type(item) is str and self.is_secret_option(item)]:
+            value = list(value)  # the words of a command
+            for at in secrets:
+                if type(word := value[at] if at < len(value) else None) is str and not word.startswith("-"):
+                    value[at] = Note(REPLACEMENT)
         if self.pathless:
             return [self.value(item, ()) for item in value]
         index = 0
@@ -199,6 +204,9 @@ class _Rendering:
         if t is bytes:  # of a header as ASGI has it
             return len(value) < LONGEST_KEY and self.hits(value.decode("latin-1"))
         return t is str and self.hits(value)
+
+    def is_secret_option(self, word: str) -> bool:
+        return word[:1] == "-" and word[1:].replace("-", "").isidentifier() and self.hits(word)
 
     def pairs(self, value: Pairs, path: Path) -> Json:
         shown: dict[str, Json] = {} if value.type_name == "dict" else {TYPE_KEY: shown_name(value.type_name)}

@@ -51,6 +51,24 @@ def test_names_that_only_look_like_secrets_are_left(name):
     assert not Redactor().hits(name)
 
 
+COMMANDS = [
+    (["psql", "--password", "hunter2", "-U", "me"], ["psql", "--password", "[redacted]", "-U", "me"]),
+    (["x", "--api-key=hunter2", "-token", "a b"], ["x", "--api-key=[redacted]", "-token", "[redacted]"]),
+    (["x", "--password", "--verbose"], ["x", "--password", "--verbose"]),
+    (["x", "--password"], ["x", "--password"]),
+    (["x", "--max-tokens", "12", "- token", "y"], ["x", "--max-tokens", "12", "- token", "y"]),
+    ("mysql --user=me --password=hunter2 shop", "mysql --user=me --password=[redacted] shop"),
+    ('curl --api-key="hun ter" -d a=b', 'curl --api-key="[redacted]" -d a=b'),
+]
+
+
+@pytest.mark.parametrize(("command", "shown"), COMMANDS)
+def test_the_secret_options_of_a_command_are_hidden(command, shown):
+    """In its words the value is the next one, or stands behind the equals sign; with a mask and paths as without."""
+    assert render(snapshot(command), Rules()) == shown
+    assert render(snapshot(command), Rules(mask=lambda value, _: value)) == shown
+
+
 def test_the_list_is_extendable_and_replaceable():
     assert Redactor(("ssn", "*Iban*")).hits("user_iban_code")
     assert Redactor(("ssn",)).hits("SSN")

@@ -304,3 +304,39 @@ def test_a_run_when_no_thread_can_be_started_any_more(first, tmp_path):
     runs = list(Store(tmp_path / ".pocketflow" / "traces.db").runs())
     assert len(runs) == (2 if first == "before" else 1)
     assert time.monotonic() - began < 10
+
+
+SUB_INTERPRETER = """
+import sys
+
+program = '''
+from pocketflow import Flow, Node
+from pocketflow_tracing import trace_flow
+
+trace_flow(Flow(start=Node()), flow_name="Inside").run({})
+'''
+if sys.version_info >= (3, 13):
+    import _interpreters as interpreters
+else:
+    import _xxsubinterpreters as interpreters
+for _ in range(2):
+    # on 3.12 the isolated kind takes no module of PocketFlow's imports; a web server's (mod_wsgi) is of the other kind
+    inside = interpreters.create(isolated=False) if sys.version_info[:2] == (3, 12) else interpreters.create()
+    interpreters.run_string(inside, program)
+    interpreters.destroy(inside)
+"""
+
+
+def test_a_sub_interpreter_ends_and_its_runs_are_kept(tmp_path):
+    """Also the isolated kind (Python 3.13), in which no daemon thread can be started."""
+    done = subprocess.run(
+        [sys.executable, "-c", SUB_INTERPRETER],
+        cwd=tmp_path,
+        env={**environment(None), "POCKETFLOW_TRACE_STORE": str(tmp_path / "t.db")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [run.status for run in Store(tmp_path / "t.db").runs()] == ["success"] * 2
