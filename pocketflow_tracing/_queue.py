@@ -91,6 +91,20 @@ class SpanQueue:
         self._heavy: dict[int, int] = {}  # large texts by id: the number of the span that was charged with each
         self._came = self._left = 0  # spans that weigh something, so far: those with a number between the two wait
 
+    def give_up(self) -> int:
+        """Forget what waits, at the end of the process, and return how many items that were.
+
+        Ended runs are taken apart, or they would be left to the garbage collector, which needs a second for a full queue.
+        """
+        lost = len(self._items)
+        ended = self._complete
+        self.reset()
+        while ended:
+            run = ended.popleft()
+            if not run.seen:
+                run.give_up()
+        return lost
+
     def bound_bytes(self, most: int) -> None:
         """Set how many bytes the values of what waits may take, estimated."""
         self.most_bytes = most
@@ -284,6 +298,7 @@ class SpanQueue:
         self._ghosts -= 1 if self._ghosts else 0
         if item.complete and not item.delivered:
             item.delivered = True
+            item.run.let_go()
             self._discharge(item)
             self._bytes -= min(self._bytes, item.weight)
             self.dropped += 1

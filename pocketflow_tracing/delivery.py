@@ -31,6 +31,9 @@ _YIELD_SECONDS = 0.001
 _BATCH = 1000
 """Spans taken from the queue at a time: few enough that one transaction or request stays short."""
 
+_FORGETTING_SECONDS = 2e-6
+"""What it takes, within the deadline of an exit, to let go of an item that could not be delivered."""
+
 
 class Sink(Protocol):
     """Where records go. All methods but `describe` and `watch` are called on the worker (or, at exit, after it)."""
@@ -289,9 +292,9 @@ class Delivery:
         with _WORKING:
             if self._thread is None and not self.queue:
                 return
-            if not self.shutdown() and self.queue:
-                _log.logger.warning("pocketflow-tracing: %d records were not delivered at exit", len(self.queue))
-                self.queue.reset()
+            reserve = min(_FORGETTING_SECONDS * len(self.queue), self.shutdown_timeout / 2)
+            if not self.shutdown(self.shutdown_timeout - reserve) and self.queue:
+                _log.logger.warning("pocketflow-tracing: %d records were not delivered at exit", self.queue.give_up())
 
     def _after_fork(self) -> None:
         self._reset()

@@ -83,8 +83,13 @@ class Run:
 
     def let_go(self) -> None:
         """Forget the root span once it has been delivered, so that no collector is needed to free a run."""
+        if isinstance(self.root, Span) and self.root.delivered:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Forget the root span of a run that has ended, delivered or not."""
         root = self.root
-        if isinstance(root, Span) and root.delivered:
+        if isinstance(root, Span):
             self.root = RootFacts(
                 root.span_id,
                 root.start,

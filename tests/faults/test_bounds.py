@@ -287,3 +287,31 @@ def test_a_text_that_many_spans_refer_to_counts_once(tmp_path):
         POCKETFLOW_TRACE_QUEUE_MB="8",
     )
     assert report == {"flushed": True}
+
+
+@pytest.mark.parametrize("ending", ["drop", "give up"])
+def test_runs_that_are_not_delivered_are_freed_without_the_garbage_collector(tmp_path, ending):
+    """An interpreter that ends collects garbage: with a full queue of circles that took a second beyond the deadline."""
+    report, _ = _run(
+        f"""
+        import gc
+        from pocketflow_tracing.recorder import Span
+        def spans():
+            return sum(isinstance(thing, Span) for thing in gc.get_objects())
+        gc.disable()
+        for number in range(1000):
+            flow.run({{"question": str(number)}})
+        if {ending == "drop"}:
+            gate.set()
+            flush(30)
+        else:
+            held = spans()
+            assert held > 400, held
+            assert delivery.queue.give_up() >= 400
+        print(json.dumps({{"left": spans()}}))
+        gate.set()
+        """,
+        tmp_path,
+        POCKETFLOW_TRACE_QUEUE_SIZE="500",
+    )
+    assert report["left"] < 150  # the worker has a batch in hand

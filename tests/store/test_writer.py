@@ -12,7 +12,16 @@ import pytest
 import sample
 from sample import MS, START, agent_run, process_id, small_run
 
-from pocketflow_tracing.store import RunFilter, Store, StoreBusyError, StoreError, StoreUnusableError, StoreWriter, database, schema
+from pocketflow_tracing.store import (
+    RunFilter,
+    Store,
+    StoreBusyError,
+    StoreError,
+    StoreUnusableError,
+    StoreWriter,
+    database,
+    schema,
+)
 
 BEAT = (process_id(), START)
 
