@@ -192,8 +192,8 @@ def run_context(trace_id: int, name: str, attributes: Mapping[str, Any]) -> Cont
     return context
 
 
-def attach(trace_id: int, span_id: int, *, base: Context | None = None) -> Token[Context]:
-    """Make our span the current one for OpenTelemetry; the result goes to `detach`."""
+def attach(scope: Any, trace_id: int, span_id: int, *, base: Context | None = None) -> None:
+    """Make our span the current one for OpenTelemetry, and give the scope its token as `attached`, for `detach`."""
     here = _new_here(_Here)  # past an __init__ that would want the context now
     around = _get()
     outside = base or around
@@ -201,12 +201,12 @@ def attach(trace_id: int, span_id: int, *, base: Context | None = None) -> Token
     context = Context(outside)
     _put(context, _SPAN_KEY, here)  # it is nobody else's yet
     try:
-        token: Token[Context] = _set(context)
+        scope.attached = _set(context)
     except BaseException:  # a Ctrl-C after it was set
         if _get() is context:
             _set(around)
+            scope.attached = None
         raise
-    return token
 
 
 detach: Callable[[Token[Context]], None] = _reset

@@ -7,8 +7,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Token
 from itertools import islice
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from pocketflow import BaseNode
 
@@ -20,11 +19,8 @@ from ._runs import open_run
 from .config import TracingConfig
 from .frameworks import _look
 from .frameworks import pocketflow as framework
-from .frameworks._scopes import Untraced, restore
+from .frameworks._scopes import Untraced, become_current, restore
 from .recorder import UNTRACED, Branch, Run, current, span_of
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["instrument", "trace_flow", "uninstrument"]
 
@@ -183,9 +179,13 @@ def _function(function: Any, options: Options) -> Any:
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with FunctionRun(function, options, args, kwargs) as scope:
-            result = scope.result = function(*args, **kwargs)
-        return result
+        scope = FunctionRun(function, options, args, kwargs)
+        try:
+            scope.begin()
+            return scope.done(function(*args, **kwargs))
+        except BaseException as error:
+            scope.failed(error)
+            raise
 
     return wrapper
 
@@ -195,17 +195,22 @@ def _coroutine_function(function: Any, options: Options) -> Any:
 
     @functools.wraps(function)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with FunctionRun(function, options, args, kwargs) as scope:
-            result = scope.result = await function(*args, **kwargs)
-        return result
+        scope = FunctionRun(function, options, args, kwargs)
+        try:
+            scope.begin()
+            return scope.done(await function(*args, **kwargs))
+        except BaseException as error:
+            scope.failed(error)
+            raise
 
     return wrapper
 
 
 class FunctionRun:
-    """One call of a decorated function: a span around the flows that it runs, or a mark on the flows that it returns.
+    """The scope of a call of a decorated function: a span around the flows that it runs, or a mark on the flows that it returns.
 
-    Which of the two it is shows only when the call has ended; until a flow runs in it, nothing is sent.
+    Which of the two it is shows only when the call has ended; until a flow runs in it, nothing is sent. It changes nothing
+    when it is made: `begin`, `done` and `failed` stand inside one `try`, as those of PocketFlow's functions do.
     """
 
     def __init__(self, function: Any, options: Options, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -213,22 +218,34 @@ class FunctionRun:
         self.options = options
         self.args = args
         self.kwargs = kwargs
-        self.result: Any = None
         self.span: Branch | None = None
         self.token: Token[Any] | None = None
         self.attached: Any = None
+        self.untraced: Untraced | None = None
+        self.left = False
 
-    def __enter__(self) -> Self:
+    def begin(self) -> None:
+        """Become current, in a run of its own or in that around."""
         with _BEGINNING:
             self._begin()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        restore(self)
+    def done(self, result: Any, error: BaseException | None = None) -> Any:
+        """End with the result of the call, which is given back, or with the exception that left it."""
+        self._restore()
+        self.left = True
         with _ENDING:
-            self._finish(error)
+            self._finish(error, result)
+        return result
+
+    def failed(self, error: BaseException) -> None:
+        """End with an error, unless the call was done."""
+        if not self.left:
+            self.done(None, error)
+
+    def _restore(self) -> None:
+        restore(self)
+        if self.untraced is not None:
+            restore(self.untraced)
 
     def _begin(self) -> None:
         frame = current.get()
@@ -241,8 +258,8 @@ class FunctionRun:
         else:
             opened = open_run(self.options, name, self._shared(), _look)
             if not isinstance(opened, Run):
-                untraced = Untraced(opened.trace_id)
-                self.token, self.attached = untraced.token, untraced.attached
+                self.untraced = Untraced(opened.trace_id)
+                self.untraced.begin(())
                 return
             run = opened
         span = self.span = Branch(run, parent, "function", name)
@@ -253,11 +270,11 @@ class FunctionRun:
         base = None
         if parent is None:
             base = _otel.run_context(run.trace_id, run.name, run.attributes)
-        self.attached = _otel.attach(run.trace_id, span.span_id, base=base)
-        self.token = current.set(span)
+        _otel.attach(self, run.trace_id, span.span_id, base=base)
+        become_current(self, span)
 
-    def _finish(self, error: BaseException | None) -> None:
-        returned = [node for node in _members(self.result) if issubclass(type(node), BaseNode)]
+    def _finish(self, error: BaseException | None, result: Any) -> None:
+        returned = [node for node in _members(result) if issubclass(type(node), BaseNode)]
         for node in returned:
             if not _options.is_marked_itself(node):
                 framework.mark(node, self.options)
@@ -269,7 +286,7 @@ class FunctionRun:
         if returned and span.next_step == 1:
             return  # a factory: its own call is nobody's run
         if error is None and span.run.pipeline.outputs:
-            span.output = span.run.pipeline.capture.snapshot(self.result)
+            span.output = span.run.pipeline.capture.snapshot(result)
         span.stop(error)
         span.deliver()
 

@@ -53,6 +53,9 @@ class Retry:
             if is_to_leave(error, frame):
                 raise
 
+    def begin(self, _args: tuple[Any, ...]) -> None:
+        """Become nothing's current scope."""
+
     def done(self, result: Any, error: BaseException | None = None) -> Any:
         """Tell the node and the failed attempts how it ended."""
         failures, self.failures = self.failures, None
@@ -99,7 +102,7 @@ class Inside:
         if retry is not None and phase == "exec":
             retry.attempts += 1
         try:
-            self.attached = _otel.attach(span.run.trace_id, span.span_id)
+            _otel.attach(self, span.run.trace_id, span.span_id)
             self.token = current.set(self)
         except BaseException:
             restore(self)
@@ -164,7 +167,7 @@ class Phase(Scope, Span):
         ):  # of exec and post they are others' outputs
             self.input = _input(phase, args, pipeline.capture.snapshot)
         try:
-            self.attached = _otel.attach(run.trace_id, self.span_id)
+            _otel.attach(self, run.trace_id, self.span_id)
             self.token = current.set(self)
         except BaseException:
             restore(self)

@@ -27,11 +27,15 @@ twice: as it was, for when nothing is, and with scopes, inside a scope of its ow
         … the body as it was
     else:
         try:
+            whole.begin((prep_res,))
             … the body with scopes, `return x` as `return whole.done(x)`
             whole.done(None)
         except BaseException as error:
             whole.failed(error)
             raise
+
+(`enter` changes nothing, and `begin` does, inside: Python 3.10 looks for signals between a call and what becomes of its result,
+and a Ctrl-C there would leave a scope behind that nobody knows.)
 
 So a traced flow has not one frame more on its stack than an untraced one. The openers stand in the closure of each twin, not
 in PocketFlow's module: a flow that is running while the hooks are taken away runs on to its end.
@@ -63,7 +67,8 @@ if True:
 Openers = Mapping[str, Callable[..., Any]]
 """Method name -> (object, arguments) -> a scope with `done(result)` and `failed(error)`.
 
-Openers of calls have a third argument: the scope of the whole function that makes the call, None where it has none.
+Openers of calls have a third argument: the scope of the whole function that makes the call, None where it has none. Scopes of
+whole functions have `begin(arguments)`, too.
 """
 
 _NESTING = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -125,7 +130,9 @@ class _Functions(ast.NodeTransformer):
         body = _Returns().generic_visit(ast.Module(node.body, [])).body  # type: ignore[attr-defined]
         first, *given = [ast.Name(argument.arg, ast.Load()) for argument in node.args.args]
         entering, attempt = _scoped(_WHOLE, _ENTER + node.name, first, given)
-        attempt.body = [*body, ast.Expr(_done(_WHOLE, ast.Constant(None)))]
+        beginning = ast.Attribute(ast.Name(_WHOLE, ast.Load()), "begin", ast.Load())
+        begin = ast.Expr(ast.Call(beginning, [ast.Tuple([*given], ast.Load())], []))
+        attempt.body = [begin, *body, ast.Expr(_done(_WHOLE, ast.Constant(None)))]
         untraced = ast.Compare(ast.Name(_WHOLE, ast.Load()), [ast.Is()], [ast.Constant(None)])
         node.body = [entering, ast.If(untraced, plain, [attempt])]
         theirs = {id(part) for statement in (*plain, *body) for part in ast.walk(statement)}

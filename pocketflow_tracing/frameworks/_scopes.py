@@ -24,6 +24,10 @@ class Nothing:
     __slots__ = ()
 
     @staticmethod
+    def begin(_args: tuple[Any, ...]) -> None:
+        """Change nothing."""
+
+    @staticmethod
     def done(result: Any) -> Any:
         """Give the result back."""
         return result
@@ -39,8 +43,8 @@ NOTHING = Nothing()
 class Scope:
     """Makes a span the scope of the call that it records; a class of spans lists `SCOPE` among its slots.
 
-    It has begun when it is made; making it current, and what else belongs to its beginning, is up to the class, as is what
-    belongs to its end. This one keeps the context tidy and the errors in.
+    Making it current, and what else belongs to its beginning, is up to the class, as is what belongs to its end. This one
+    keeps the context tidy and the errors in.
     """
 
     __slots__ = ()
@@ -93,6 +97,21 @@ class Scope:
                 span.deliver()
 
 
+class Whole(Scope):
+    """The scope of a whole function of PocketFlow's, which begins after it was made."""
+
+    __slots__ = ()
+
+    def begin(self, args: tuple[Any, ...]) -> None:
+        """Become current, and note what the function was called with."""
+        become_current(self, self)
+        with BEGINNING:
+            self._begin(args)
+
+    def _begin(self, args: tuple[Any, ...]) -> None:
+        raise NotImplementedError
+
+
 SCOPE = ("attached", "left", "token")
 """What a scope has beside a span."""
 
@@ -106,14 +125,19 @@ class Untraced:
             left alone.
     """
 
-    __slots__ = ("attached", "token")
+    __slots__ = ("attached", "token", "trace_id")
 
     def __init__(self, trace_id: int | None) -> None:
+        self.trace_id = trace_id
         self.token: Token[Any] | None = None
         self.attached: Any = None
-        if trace_id is not None:
-            self.attached = _otel.attach(trace_id, 1, base=_otel.root_context(trace_id, ""))
-        self.token = current.set(UNTRACED)
+
+    def begin(self, _args: tuple[Any, ...]) -> None:
+        """Let nothing be traced from here on."""
+        if self.trace_id is not None:
+            with BEGINNING:
+                _otel.attach(self, self.trace_id, 1, base=_otel.root_context(self.trace_id, ""))
+        become_current(self, UNTRACED)
 
     def done(self, result: Any) -> Any:
         """End, and give the result back."""
@@ -123,6 +147,16 @@ class Untraced:
     def failed(self, _error: BaseException) -> None:
         """End."""
         restore(self)
+
+
+def become_current(scope: Any, frame: Any) -> None:
+    """Make a frame the current one until the scope ends."""
+    before = current.get()
+    try:
+        scope.token = current.set(frame)
+    except BaseException:  # a Ctrl-C after it was set
+        current.set(before)
+        raise
 
 
 def restore(scope: Any) -> None:

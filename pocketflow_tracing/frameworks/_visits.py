@@ -15,12 +15,12 @@ from ..capture_kinds import key_text
 from ..recorder import UNTRACED, Branch, Run, Span, current, span_of
 from . import _look
 from ._look import class_name, peek
-from ._scopes import ENDING, NOTHING, SCOPE, Nothing, Scope, Untraced, is_to_leave
+from ._scopes import ENDING, NOTHING, SCOPE, Nothing, Untraced, Whole, is_to_leave
 
 _FALSY = frozenset({str, int, float, bool, bytes, tuple, list, dict, set, frozenset})
 
 
-class Visit(Scope, Branch):
+class Visit(Whole, Branch):
     """One visit of a node or flow; the outermost one is the root of the run.
 
     Args:
@@ -56,13 +56,12 @@ class Visit(Scope, Branch):
         else:
             self.attributes = {"node": node_id, "class": class_name(type(node)), "visit": visit, "step": step}
 
-    def begin(self, shared: Any) -> None:
-        """Become current, and take the picture of what the visit finds."""
-        self.token = current.set(self)
+    def _begin(self, args: tuple[Any, ...]) -> None:
+        shared = args[0] if args else None
         run, parent = self.run, self.parent
         if parent is None:
             base = _otel.run_context(run.trace_id, run.name, run.attributes)
-            self.attached = _otel.attach(run.trace_id, self.span_id, base=base)
+            _otel.attach(self, run.trace_id, self.span_id, base=base)
         try:
             if run.pipeline.inputs and (params := peek(self.node, "params")):
                 self.attributes["params"] = run.pipeline.capture.snapshot(params)
@@ -141,7 +140,7 @@ class Visit(Scope, Branch):
             step["of"] = state.number
 
 
-class Pass(Scope, Branch):
+class Pass(Whole, Branch):
     """One parameter set of a batch flow, holding that pass's nodes.
 
     Args:
@@ -161,12 +160,10 @@ class Pass(Scope, Branch):
         self.flow_id = flow.flow_id
         self.next_step = flow.next_step
 
-    def begin(self, params: Any) -> None:
-        """Become current, and take the picture of the parameters."""
-        self.token = current.set(self)
+    def _begin(self, args: tuple[Any, ...]) -> None:
         try:
             if self.run.pipeline.inputs:
-                self.input = self.run.pipeline.capture.snapshot(params)
+                self.input = self.run.pipeline.capture.snapshot(args[1])
         finally:
             self.announce()
 
@@ -251,39 +248,33 @@ def _own_name(flow: Any) -> str | None:
 
 
 def open_root(node: Any, shared: Any, options: Options) -> Visit | Untraced:
-    """Open the scope of a run.
+    """Make the scope of a run, which has not begun.
 
     Args:
         node: the flow, or a node that is run on its own.
         shared: what it is run with.
         options: of the run.
     """
-    scope: Visit | Untraced | None = None
     try:
         name = class_name(type(node))
         run = open_run(options, name, shared, _look)
         if not isinstance(run, Run):
             return Untraced(run.trace_id)
         node_id = run.graph.root_flow(node, run.name) if issubclass(type(node), Flow) else run.name
-        scope = Visit(run, None, node, node_id, run.name, None)
-        scope.begin(shared)
+        return Visit(run, None, node, node_id, run.name, None)
     except BaseException as error:
         if is_to_leave(error, None):
             raise
-        # nothing of a run that could not be opened: its parts would come as runs of their own
-        return scope or Untraced(None)
-    return scope
+        return Untraced(None)  # nothing of a run that could not be opened: its parts would come as runs of their own
 
 
-def open_below(frame: Any, node: Any, shared: Any) -> Visit | Nothing:
-    """Open the scope of a visit inside a run.
+def open_below(frame: Any, node: Any) -> Visit | Nothing:
+    """Make the scope of a visit inside a run, which has not begun.
 
     Args:
         frame: what the call was made in.
         node: the node or flow.
-        shared: what it is run with.
     """
-    scope: Visit | None = None
     try:
         parent: Any = span_of(frame)
         run = parent.run
@@ -304,13 +295,11 @@ def open_below(frame: Any, node: Any, shared: Any) -> Visit | Nothing:
             node_id = name = (_own_name(node) if is_flow else None) or class_name(type(node))
             if is_flow:
                 node_id = run.graph.root_flow(node, name)
-        scope = Visit(run, parent, node, node_id, name, counter)
-        scope.begin(shared)
+        return Visit(run, parent, node, node_id, name, counter)
     except BaseException as error:
         if is_to_leave(error, frame):
             raise
-        return scope or NOTHING
-    return scope
+        return NOTHING
 
 
 def open_visit(node: Any, args: tuple[Any, ...], _within: Any) -> Visit | Nothing:
@@ -318,20 +307,23 @@ def open_visit(node: Any, args: tuple[Any, ...], _within: Any) -> Visit | Nothin
     frame = current.get()
     if frame is None or frame is UNTRACED or (type(frame) is Visit and frame.node is node):
         return NOTHING
-    return open_below(frame, node, args[0] if args else None)
-
-
-def open_pass(flow: Visit, params: Any) -> Pass | Nothing:
-    """Open the scope of one pass of a batch flow; passes begin in the order of their parameter sets, also under gather."""
-    scope: Pass | None = None
+    scope = open_below(frame, node)
     try:
-        scope = Pass(flow)
-        scope.begin(params)
+        scope.begin(args)
+    except BaseException as error:
+        if is_to_leave(error, frame):
+            raise
+    return scope
+
+
+def open_pass(flow: Visit) -> Pass | Nothing:
+    """Make the scope of one pass of a batch flow; passes begin in the order of their parameter sets, also under gather."""
+    try:
+        return Pass(flow)
     except BaseException as error:
         if is_to_leave(error, flow):
             raise
-        return scope or NOTHING
-    return scope
+        return NOTHING
 
 
 def open_route(_flow: Any, args: tuple[Any, ...], _within: Any) -> Route | Nothing:

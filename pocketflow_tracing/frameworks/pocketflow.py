@@ -131,14 +131,14 @@ def enter_visit(node: Any, args: tuple[Any, ...]) -> Visit | Untraced | Nothing 
         return None
     if type(frame) is Visit and frame.node is node:
         return NOTHING  # it has been opened already
-    return open_below(frame, node, args[0])
+    return open_below(frame, node)
 
 
 def enter_pass(flow: Any, args: tuple[Any, ...]) -> Pass | Visit | Untraced | Nothing | None:
     """The scope of `_orch`: one pass of a batch flow, else part of the flow's visit."""
     frame = current.get()
     if type(frame) is Visit and frame.node is flow and issubclass(type(flow), BatchFlow):
-        return open_pass(frame, args[1])
+        return open_pass(frame)
     return enter_visit(flow, args)
 
 

@@ -23,13 +23,14 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("kind", ["Exception", "KeyboardInterrupt"])
-def test_a_storm_of_time_limits(kind, python):
+@pytest.mark.parametrize("what", ["flow", "function", "sampled out"])
+def test_a_storm_of_time_limits(kind, what, python):
     """Each one leaves the flow as itself, and none leaves a context of ours behind."""
     done = python(
         f"""
         import random, signal
         from opentelemetry import trace
-        from pocketflow_tracing import current_trace_id
+        from pocketflow_tracing import current_trace_id, recorder
 
         class Limit({kind}):
             pass
@@ -40,22 +41,25 @@ def test_a_storm_of_time_limits(kind, python):
             raise Limit
 
         flow = make_flow()
-        flow.run({{"question": "warm"}})
+        run = trace_flow(lambda shared: flow.run(shared)) if {what == "function"} else flow.run
+        run({{"question": "warm"}})
         signal.signal(signal.SIGALRM, limit)
         seen = 0
         while len(struck) < 400:
             try:
                 signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.0015))
                 while True:
-                    flow.run({{"question": "why"}})
+                    run({{"question": "why"}})
             except Limit:
                 seen += 1
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
             assert current_trace_id() is None
             assert not trace.get_current_span().get_span_context().is_valid
+            assert recorder.current.get() is None
         assert seen == len(struck), (seen, len(struck))
         """,
+        LANGFUSE_SAMPLE_RATE="0" if what == "sampled out" else "1",
     )
     assert "Traceback" not in done.stderr
 

@@ -24,7 +24,7 @@ class OutOfTimeError(Exception):
 
 @pytest.mark.parametrize(
     "place",
-    [(_visits.Visit, "begin"), (recorder.Span, "__init__"), (_phases.Phase, "__init__"), (recorder.Span, "stop")],
+    [(_visits.Visit, "_begin"), (recorder.Span, "__init__"), (_phases.Phase, "__init__"), (recorder.Span, "stop")],
 )
 def test_an_exception_of_a_signal_handler_reaches_the_host(place, monkeypatch):
     """A handler that raises while we are recording ends the flow, as it would without us."""

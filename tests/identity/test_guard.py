@@ -53,7 +53,7 @@ ON_THE_PATH = [
     *[
         (scope, name)
         for scope in (_visits.Visit, _visits.Pass, _visits.Route, _phases.Phase, _phases.Inside)
-        for name in ("__init__", "begin", "finish")
+        for name in ("__init__", "_begin", "finish")
         if name in vars(scope)
     ],
     (_phases.Retry, "_settle"),
