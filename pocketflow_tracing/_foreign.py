@@ -34,6 +34,8 @@ def watch(*, stand_in: bool = False) -> None:
         stand_in: whether to provide a stand-in for a Langfuse client where there are no credentials.
     """
     with _WATCHING:
+        if not _sdk.imported():
+            _sdk.when_imported(_watch_with_stand_in if stand_in else watch)
         if stand_in:
             _sdk.local_client()
         providers = [trace.get_tracer_provider()]
@@ -45,6 +47,10 @@ def watch(*, stand_in: bool = False) -> None:
             if add is not None:  # a proxy provider has none: nothing records spans in this process
                 _watched.append(provider)
                 add(_make_processor())
+
+
+def _watch_with_stand_in() -> None:
+    watch(stand_in=True)
 
 
 def _make_processor() -> Any:

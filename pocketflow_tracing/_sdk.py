@@ -8,6 +8,7 @@ are as safe from outages as the spans around them. langfuse is never imported he
 from __future__ import annotations
 
 import atexit
+import importlib.util
 import json
 import sys
 import threading
@@ -34,7 +35,52 @@ def imported() -> bool:
     deadlock, and Python would then break the import of the program.
     """
     module = sys.modules.get("langfuse")
-    return module is not None and not getattr(module.__spec__, "_initializing", False)
+    return module is not None and (_importing.is_over or not getattr(module.__spec__, "_initializing", False))
+
+
+class _Importing:
+    """Stands on `sys.meta_path` from a run's start until the program imports langfuse, to have a client ready at once.
+
+    A node may import langfuse and use it in its next line. It takes itself away first, and leaves nothing on the module.
+    """
+
+    def __init__(self) -> None:
+        self.is_over = False  # langfuse is as good as imported: the last thing that its import does is to call us
+        self._waiting: list[Callable[[], None]] = []
+
+    def then(self, prepare: Callable[[], None]) -> None:
+        """Call `prepare` when langfuse has been imported, in the thread that imports it."""
+        if prepare not in self._waiting:
+            self._waiting.append(prepare)
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
+
+    def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> Any:
+        """What Python asks each finder for; ours finds what the others do."""
+        if name != "langfuse":
+            return None
+        with _CREATING:
+            sys.meta_path.remove(self)
+            spec = importlib.util.find_spec(name)
+            loader: Any = spec.loader if spec is not None else None
+            execute = loader.exec_module
+
+            def exec_module(module: Any) -> None:
+                del loader.exec_module
+                execute(module)
+                self.is_over = True
+                for prepare in self._waiting:
+                    with _CREATING:
+                        prepare()
+                self._waiting.clear()
+
+            loader.exec_module = exec_module
+            return spec
+        return None
+
+
+_importing = _Importing()
+when_imported = _importing.then
 
 
 def instances() -> dict[str, Any]:
@@ -59,6 +105,7 @@ class SdkClient:
         self._submit = submit
         self._lock = threading.RLock()
         self._exporter: Any = None  # of the client that we made
+        self._made: Any = None  # its resources
         self._joined: Any = None  # the program's tracer provider that our client listens to as well
 
     @property
@@ -92,6 +139,7 @@ class SdkClient:
         the config, and would lose what it cannot deliver.
         """
         if not imported():
+            when_imported(self.prepare)
             return
         with _CREATING:
             if self.resources is None:
@@ -99,9 +147,14 @@ class SdkClient:
             elif self._exporter is not None:
                 self._join()
 
-    def flush(self, deadline: float) -> bool:
-        """Have the client export what it holds, by a deadline of `time.monotonic`; scores included."""
-        resources = self.resources
+    def flush(self, deadline: float, *, ours: bool) -> bool:
+        """Have a client export what it holds, scores included.
+
+        Args:
+            deadline: of `time.monotonic`.
+            ours: the one that we made, which hands over to us; else the program's own, which has a server to wait for.
+        """
+        resources = self._made if ours else None if self.is_ours else self.resources
         if resources is None:
             return True
         with _FLUSHING:
@@ -129,7 +182,8 @@ class SdkClient:
                 _stand_back()
                 Langfuse(**arguments, span_exporter=self._exporter)
         if self.is_ours:
-            atexit.unregister(self.resources.shutdown)  # it would wait for a dead server
+            self._made = self.resources
+            atexit.unregister(self._made.shutdown)  # it would wait for a dead server
 
     def _join(self) -> None:
         # a provider that the program has set since: what instrumentations record there belongs to the project as well
@@ -169,7 +223,21 @@ class _Clients(dict[str, Any]):
 
     With several clients in its registry, the SDK's `get_client()` answers with none. So inside a run it sees the client
     of the run's project, if that is ours, and else the program's own clients; ours only where the program has none.
+
+    A client for a project of which we have made one is ours again, as the SDK has it, unless it says what may leave the
+    process: that one takes the place of ours.
     """
+
+    def __contains__(self, key: object) -> bool:
+        asking = sys._getframe(1)  # noqa: SLF001 - who asks: the SDK, before it makes a client, with all that it was given
+        known = self.get(str(key))
+        if known is None or asking.f_code.co_name != "__new__" or not _is_ours(known):
+            return dict.__contains__(self, key)
+        given = asking.f_locals
+        exporter = given.get("span_exporter")
+        if getattr(exporter, "of_pocketflow_tracing", False):
+            return True  # `get_client()`, which repeats what ours was made with
+        return exporter is None and not any(given.get(name) for name in _THEIR_OWN_SAY)
 
     def _seen(self) -> list[Any]:
         span = span_of(current.get())
@@ -186,6 +254,9 @@ class _Clients(dict[str, Any]):
 
     def values(self) -> list[Any]:  # type: ignore[override]
         return self._seen()
+
+
+_THEIR_OWN_SAY = ("mask", "mask_otel_spans", "should_export_span")
 
 
 def _is_ours(resources: Any) -> bool:

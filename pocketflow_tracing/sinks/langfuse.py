@@ -95,14 +95,17 @@ class LangfuseSink:
 
     def flush(self, deadline: float) -> bool:
         """Deliver everything, the SDK client's own spans included."""
-        # our client exports into the sender; the user's own has a server to wait for
-        steps = [self._client.flush, self._sender.flush]
-        done = [step(deadline) for step in (steps if self._client.is_ours else reversed(steps))]
-        return self._media.flush(deadline) and all(done)
+        done = [
+            self._client.flush(deadline, ours=True),
+            self._sender.flush(deadline),
+            self._client.flush(deadline, ours=False),
+            self._media.flush(deadline),
+        ]
+        return all(done)
 
     def close(self, deadline: float) -> bool:
         """Deliver what the deadline allows and keep the rest in the outbox; the user's own client ends by itself."""
-        flushed = self._client.flush(deadline) if self._client.is_ours else True
+        flushed = self._client.flush(deadline, ours=True)
         sent = self._sender.close(deadline)
         return self._media.close(deadline) and sent and flushed
 

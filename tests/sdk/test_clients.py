@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -16,6 +19,7 @@ from pocketflow import Flow, Node
 from sdk_state import client_of, forget
 
 from pocketflow_tracing import TracingConfig, add_metadata, flush, shutdown, trace_flow
+from pocketflow_tracing.store import Store
 
 
 class Tells(Node):
@@ -65,6 +69,75 @@ def test_a_mask_that_gives_something_else(keys, collector):
         for span in collector.spans()
         if "langfuse.observation.output" in span.attributes
     }
+
+
+def test_a_mask_that_comes_late(keys, collector):
+    """A client with a mask that the program makes in a run takes the place of ours; one without shares ours."""
+
+    class Late(Node):
+        def exec(self, prep_res):
+            bare = Langfuse()
+            assert bare._resources.span_exporter.of_pocketflow_tracing
+            generate("canary before")
+            masked = Langfuse(mask=lambda *, data, **kwargs: cover(data))
+            assert masked._resources.span_exporter is None
+            assert get_client()._resources is masked._resources
+            generate("canary after")
+            return "canary in exec"
+
+    trace_flow(Flow(start=Late())).run({})
+    get_client().flush()
+    assert flush(10)
+    first, second = (span for span in collector.spans() if span.name == "generation")
+    assert "canary before" in repr(first)
+    assert "*** after" in repr(second)
+    assert "*** in exec" in repr(next(span for span in collector.spans() if span.name == "Late.exec"))
+
+
+LAZY = """
+import sys
+from pocketflow import Flow, Node
+from pocketflow_tracing import flush, trace_flow
+
+class Lazy(Node):
+    def exec(self, prep_res):
+        from langfuse import observe
+
+        @observe(as_type="generation", name="lazy")
+        def generate(prompt, api_key):
+            return prompt
+
+        return generate("a question", api_key="the canary")
+
+before = list(sys.meta_path)
+flow = trace_flow(Flow(start=Lazy()))
+flow.run({})
+assert sys.meta_path == before
+assert "exec_module" not in vars(sys.modules["langfuse"].__spec__.loader)
+assert flush(10)
+"""
+
+
+@pytest.mark.parametrize("place", ["environment", ".env", "no account"])
+def test_langfuse_is_first_imported_in_a_node(collector, tmp_path, place):
+    """A generation in the next line is recorded, and redacted, as if langfuse had been imported before."""
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(("LANGFUSE_", "POCKETFLOW_"))}
+    if place == "environment":
+        environ.update(collector.environ)
+    elif place == ".env":
+        (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in collector.environ.items()))
+    done = subprocess.run(
+        [sys.executable, "-c", LAZY], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    if place == "no account":
+        store = Store(tmp_path / ".pocketflow" / "traces.db")
+        (lazy,) = [span for span in store.spans(store.run("last").run_id) if span.name == "lazy"]
+        assert lazy.input["args"] == ["a question"]
+    else:
+        (lazy,) = [span for span in collector.spans() if span.name == "lazy"]
+        assert "a question" in repr(lazy)
+    assert "canary" not in repr(lazy)
 
 
 @pytest.mark.absorbs
