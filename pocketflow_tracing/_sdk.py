@@ -240,14 +240,15 @@ class _Clients(dict[str, Any]):
         return exporter is None and not any(given.get(name) for name in _THEIR_OWN_SAY)
 
     def _seen(self) -> list[Any]:
+        own = [client for client in dict.values(self) if not _is_ours(client)]
         span = span_of(current.get())
         if span is not None:
             pipeline = span.run.pipeline
-            client = self.get(str(pipeline.config.langfuse_public_key) if pipeline.langfuse is not None else LOCAL_KEY)
-            if client is not None and _is_ours(client):
+            has_project = pipeline.langfuse is not None
+            client = self.get(str(pipeline.config.langfuse_public_key) if has_project else LOCAL_KEY)
+            if client is not None and _is_ours(client) and (has_project or not own):
                 return [client]
-        clients = [client for key, client in self.items() if key != LOCAL_KEY]
-        return [client for client in clients if not _is_ours(client)] or clients
+        return own or [client for key, client in self.items() if key != LOCAL_KEY]
 
     def __len__(self) -> int:
         return len(self._seen())

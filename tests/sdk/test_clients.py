@@ -329,6 +329,20 @@ def test_the_stand_in_gives_way(collector, monkeypatch):
     monkeypatch.setenv("POCKETFLOW_TRACE_STORE", "off")
 
 
+def test_the_stand_in_gives_way_in_a_run(collector):
+    """A program whose node makes a client, with keys that are nowhere else, has its generations at its server."""
+
+    class Makes(Node):
+        def exec(self, prep_res):
+            Langfuse(public_key=collector.public_key, secret_key=collector.secret_key, base_url=collector.url)
+            return generate("question")
+
+    trace_flow(Flow(start=Makes())).run({})
+    trace_flow(Flow(start=Calls())).run({})
+    get_client().flush()
+    assert ["generation"] * 2 == [span.name for span in collector.spans()]
+
+
 def test_the_first_run_does_not_wait_for_the_server(keys, collector):
     """With a server that never answers, runs with generations take no longer than with one that does."""
     flow = trace_flow(Flow(start=Calls()))
