@@ -75,7 +75,7 @@ class Pipeline:
             sink.watch()  # before any user code of the first run, and even if sampling drops that run
         self.enqueue = delivery.queue.put
         self.announce = delivery.queue.put_begun
-        self.completed = delivery.queue.completed
+        self.completed = delivery.completed
         delivery.configure(
             config.flush_interval, config.shutdown_timeout, config.queue_size, int(config.queue_mb * 1024 * 1024)
         )

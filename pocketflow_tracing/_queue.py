@@ -17,7 +17,7 @@ from .capture_types import Note, large_texts, weigh
 if TYPE_CHECKING:
     from .recorder import Run, Span
 
-__all__ = ["Begun", "Marker", "SpanQueue"]
+__all__ = ["Begun", "Marker", "SpanQueue", "count_spans"]
 
 NOT_KEPT = Note("<not kept: more was recorded than can be delivered>")
 """Stands where the values of a span were let go."""
@@ -63,6 +63,11 @@ class Begun(NamedTuple):
     span: Span
 
 
+def count_spans(items: list[Any]) -> int:
+    """The number of spans among items of the queue that are complete, and that nobody has delivered or dropped."""
+    return sum(callable(item) or (item.complete and not (item.delivered or item.run.dropped)) for item in items)
+
+
 class SpanQueue:
     """Complete spans, spans that have begun, functions that give the record of a foreign span, and markers, as they came.
 
@@ -91,19 +96,19 @@ class SpanQueue:
         self._heavy: dict[int, int] = {}  # large texts by id: the number of the span that was charged with each
         self._came = self._left = 0  # spans that weigh something, so far: those with a number between the two wait
 
-    def give_up(self) -> int:
-        """Forget what waits, at the end of the process, and return how many items that were.
+    def give_up(self) -> tuple[int, list[Marker]]:
+        """Forget what waits, at the end of the process; returns how many spans that were, and who waits for them.
 
         Ended runs are taken apart, or they would be left to the garbage collector, which needs a second for a full queue.
         """
-        lost = len(self._items)
-        ended = self._complete
+        items, ended, dropped = self._items, self._complete, self.dropped
         self.reset()
         while ended:
             run = ended.popleft()
             if not run.seen:
                 run.give_up()
-        return lost
+        markers = [item for item in items if type(item) is Marker]
+        return dropped + count_spans([item for item in items if type(item) not in {Marker, Begun}]), markers
 
     def bound_bytes(self, most: int) -> None:
         """Set how many bytes the values of what waits may take, estimated."""
@@ -177,7 +182,7 @@ class SpanQueue:
     def take(self, most: int) -> tuple[list[Any], Marker | None]:
         """Take the oldest items, up to a marker, which is taken too; fewer where they are large."""
         batch: list[Any] = []
-        most_bytes = self._bytes - self.most_bytes // 8
+        most_bytes = self._bytes - self.most_bytes // 32
         marker: Marker | None = None
         with self._taking:
             items = self._items

@@ -11,11 +11,12 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _log
 from ._guard import Seam
-from ._queue import Marker, SpanQueue
+from ._queue import Marker, SpanQueue, count_spans
 from ._threads import Wake, start_thread
 from ._time import monotonic, sleep
 
@@ -31,8 +32,10 @@ _YIELD_SECONDS = 0.001
 _BATCH = 1000
 """Spans taken from the queue at a time: few enough that one transaction or request stays short."""
 
-_FORGETTING_SECONDS = 2e-6
-"""What it takes, within the deadline of an exit, to let go of an item that could not be delivered."""
+_LAST_RECORDS = 0.7
+"""The part of an exit's time in which records are made; the rest is for what is made, and to let go of what is not."""
+_LONGEST_WAIT = 1e6
+"""Seconds that somebody may wait for a flush; the system knows no longer ones."""
 
 
 class Sink(Protocol):
@@ -91,6 +94,10 @@ class Delivery:
         self._thread: threading.Thread | None = None
         self._threadless = False  # none can be started any more: the interpreter shuts down
         self._dropped = 0  # spans since the last flush
+        self._lost = 0  # spans that came too late at the end of the process
+        self._in_hand = 0  # complete spans that the worker has taken and not handed on
+        self._last_moment = inf  # of `time.monotonic`, from which on no more records are made: the process ends
+        self._is_over = False  # whether nobody will call `_at_exit` any more
 
     def add_sink(self, sink: Sink) -> None:
         """Make a sink known to flush and shutdown.
@@ -101,6 +108,7 @@ class Delivery:
         if not self._at_exit_registered:
             self._at_exit_registered = True
             atexit.register(self._at_exit)
+            self._is_over = _is_ending()  # too late to be called
         self._sinks.append(sink)
         if self._thread is not None:
             sink.start()
@@ -128,12 +136,12 @@ class Delivery:
         """Wait until everything recorded before the call has been delivered.
 
         Args:
-            timeout: seconds; 30 without it.
+            timeout: seconds; 30 without it, or where it is no number.
 
         Returns:
             True only if every sink accepted everything.
         """
-        return self._mark(30.0 if timeout is None else timeout, closing=False)
+        return self._mark(_seconds(timeout, 30.0), closing=False)
 
     def shutdown(self, timeout: float | None = None) -> bool:
         """Flush, keep what cannot be delivered in the outbox, and stop the worker; a later run starts it again.
@@ -144,7 +152,13 @@ class Delivery:
         Returns:
             True only if every sink accepted everything.
         """
-        return self._mark(self.shutdown_timeout if timeout is None else timeout, closing=True)
+        return self._mark(_seconds(timeout, self.shutdown_timeout), closing=True)
+
+    def completed(self, run: Run) -> None:
+        """Note that a run has ended."""
+        self.queue.completed(run)
+        if self._is_over:
+            self.shutdown()  # a flow in an exit handler
 
     # --- the worker --------------------------------------------------------------------------------------------------
 
@@ -206,7 +220,11 @@ class Delivery:
             self.queue.idle = False
             if not self._urgent:
                 self._wake.wait(self.interval)  # let a batch gather; a flush wakes us
-        batch, marker = self.queue.take(_BATCH)
+        if monotonic() > self._last_moment:
+            batch: list[Any] = []
+            marker = self._give_up()
+        else:
+            batch, marker = self.queue.take(_BATCH)
         try:
             if batch:
                 self._deliver(batch)
@@ -246,8 +264,13 @@ class Delivery:
 
         by_sink: dict[int, tuple[Sink, dict[int, Run], list[SpanRecord], list[SpanRecord]]] = {}
         began = monotonic()
-        for item in batch:
-            if monotonic() - began > _YIELD_SECONDS:
+        self._in_hand = count_spans(batch)
+        for number, item in enumerate(batch):
+            now = monotonic()
+            if now > self._last_moment:
+                self._count_lost(count_spans(batch[number:]))
+                break
+            if now - began > _YIELD_SECONDS:
                 sleep(0)  # the host's threads run now, not after the 5 ms that the interpreter gives to each thread
                 began = monotonic()
             with _WORKING:
@@ -276,31 +299,73 @@ class Delivery:
         for sink, runs, spans, finished in by_sink.values():
             with _WORKING:
                 sink.accept([run_record(run) for run in runs.values()], spans, finished)
+        self._in_hand = 0
         for _, runs, _, _ in by_sink.values():
             for run in runs.values():
                 run.let_go()
         if dropped := self.queue.take_dropped():
             self._dropped += dropped
-            with _WORKING:
-                any(
-                    sink.add_dropped(dropped) for sink in self._sinks
-                )  # once: both sinks may keep them in the same store
+            self._add_dropped(dropped)
+
+    def _add_dropped(self, spans: int) -> None:
+        with _WORKING:
+            any(sink.add_dropped(spans) for sink in self._sinks)  # once: both sinks may keep them in the same store
+
+    def _give_up(self) -> Marker | None:
+        """Let go of what waits and is too late to be delivered; returns who ends the process."""
+        spans, markers = self.queue.give_up()
+        self._count_lost(spans)
+        for marker in markers[:-1]:
+            marker.reached.set()
+        return markers[-1] if markers else None
+
+    def _count_lost(self, spans: int) -> None:
+        self._lost += spans
+        self._dropped += spans
+        self._add_dropped(spans)
 
     # --- ends and forks ----------------------------------------------------------------------------------------------
 
     def _at_exit(self) -> None:
+        self._is_over = True
         with _WORKING:
             if self._thread is None and not self.queue:
                 return
-            reserve = min(_FORGETTING_SECONDS * len(self.queue), self.shutdown_timeout / 2)
-            if not self.shutdown(self.shutdown_timeout - reserve) and self.queue:
-                _log.logger.warning("pocketflow-tracing: %d records were not delivered at exit", self.queue.give_up())
+            self._last_moment = monotonic() + _LAST_RECORDS * self.shutdown_timeout
+            try:
+                self.shutdown()
+            except KeyboardInterrupt:  # the program has ended, and its user is in a hurry
+                return
+            finally:
+                self._last_moment = inf
+            lost = self._lost + self._in_hand + self.queue.give_up()[0]
+            if lost:
+                _log.logger.warning(
+                    "pocketflow-tracing: %d spans are lost, for they could not be made ready before the process had to end "
+                    "(POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT is %g seconds)",
+                    lost,
+                    self.shutdown_timeout,
+                )
 
     def _after_fork(self) -> None:
         self._reset()
         for sink in self._sinks:
             with _WORKING:
                 sink.abandon()
+
+
+def _seconds(timeout: Any, default: float) -> float:
+    try:
+        return default if timeout is None else min(float(timeout), _LONGEST_WAIT)
+    except (TypeError, ValueError):
+        _log.warn_once(f"pocketflow-tracing: a timeout is a number of seconds, not {timeout!r}; {default:g} is taken.")
+        return default
+
+
+def _is_ending() -> bool:
+    """Whether exit handlers run now: Python counts the main thread as ended, and this is it."""
+    main = threading.main_thread()
+    return main.ident == threading.get_ident() and not main.is_alive()
 
 
 def _end_with_multiprocessing(end: Callable[[], None]) -> None:

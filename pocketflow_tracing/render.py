@@ -30,6 +30,11 @@ _PREVIEW = 64
 _ENTRY_WEIGHT = 16
 """About the bytes that an entry of a container takes beside its text."""
 
+_LARGE, _LARGEST = 2_000, 100_000
+_MOST_CLEANED = 64
+"""Large texts that are remembered with what became of them."""
+_cleaned: dict[int, tuple[str, tuple[Redactor, bool], str]] = {}
+
 Path = tuple[str | int, ...]
 
 
@@ -307,10 +312,24 @@ class _Rendering:
         return f"{head[:agreed]} … {left_out} more … {tail[len(tail) - agreed_end :]}"
 
     def cleaned(self, text: str, path: Path) -> Json:
-        if self.scan and len(text) > 7:  # no secret is shorter
-            text = scan_value(text, self.hits)
-        text = clean(text)
+        if _LARGE < len(text) <= _LARGEST:
+            text = self.cleaned_once(text)
+        else:
+            if self.scan and len(text) > 7:  # no secret is shorter
+                text = scan_value(text, self.hits)
+            text = clean(text)
         return text if self.mask is None else self.masked(text, path)
+
+    def cleaned_once(self, text: str) -> str:
+        """Clean a large text, unless that has just been done: the same one goes through several phases of a visit."""
+        known = _cleaned.get(id(text))
+        if known is not None and known[0] is text and known[1] == (self.rules.redact, self.scan):
+            return known[2]
+        shown = clean(scan_value(text, self.hits)) if self.scan else clean(text)
+        if len(_cleaned) >= _MOST_CLEANED:
+            _cleaned.clear()
+        _cleaned[id(text)] = (text, (self.rules.redact, self.scan), shown)
+        return shown
 
     def masked(self, shown: Json, path: Path) -> Json:
         """Apply the user's mask; what it returns is their object, and read like any other."""

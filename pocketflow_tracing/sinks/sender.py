@@ -106,19 +106,23 @@ class Sender:
     def tick(self) -> float | None:
         """Keep on disk what waits too long for its answer; try the disk's batches again when their time has come."""
         self._channel.cut_if_late()
+        self._keep_late()
         now = monotonic()
         with self._changed:
-            late = [batch for batch in self._unanswered() if not batch.kept and now - batch.since > _LATE_SECONDS]
             busy = bool(self._waiting or self._in_flight)
-        for batch in late:
-            self._keep(batch, _NO_ANSWER, ahead=2 * self._config.timeout + 2)
-        with self._changed:
             if not busy and self._more and now >= self._blocked_until:
                 self._start()
                 self._changed.notify_all()
         if busy:
             return 0.25
         return max(0.1, self._blocked_until - now) if self._more else None
+
+    def _keep_late(self) -> None:
+        now = monotonic()
+        with self._changed:
+            late = [batch for batch in self._unanswered() if not batch.kept and now - batch.since > _LATE_SECONDS]
+        for batch in late:
+            self._keep(batch, _NO_ANSWER, ahead=2 * self._config.timeout + 2)
 
     def flush(self, deadline: float) -> bool:
         """Send everything, what is on disk too; True only if nothing is left."""
@@ -136,6 +140,7 @@ class Sender:
                 if left <= 0:
                     return False
                 self._channel.cut_if_late()
+                self._keep_late()
                 self._changed.wait(min(left, 0.05))
             same = before == (self.refused, self.dropped)
         return same and not self._disk_waits()
@@ -151,10 +156,11 @@ class Sender:
             self._changed.notify_all()
         if self._kept is not None:
             self._kept.end_by(deadline)
-        lost = [
-            batch for batch in left if not batch.kept and not self._keep(batch, self.last_reason or "the process ended")
-        ]
+        reason = self.last_reason or "the process ended"
+        lost = [batch for batch in left if not self._keep(batch, reason) and not batch.kept]
         self._dropped += sum(batch.spans for batch in lost)
+        if not lost:
+            self._channel.cut()  # what is under way is kept: nobody need wait for its answer
         with self._changed:
             self._thread = None
             self._in_flight = None

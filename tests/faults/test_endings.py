@@ -340,3 +340,111 @@ def test_a_sub_interpreter_ends_and_its_runs_are_kept(tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert [run.status for run in Store(tmp_path / "t.db").runs()] == ["success"] * 2
+
+
+SLOW = """
+import re, time
+from pocketflow import Flow, Node
+from pocketflow_tracing import TracingConfig, trace_flow
+
+class Ask(Node):
+    def exec(self, prep_res):
+        return ["a", "b"]
+
+def slow(value, path):  # as a model that looks for names of persons is
+    time.sleep(0.002)
+    return value
+
+flow = trace_flow(Flow(start=Ask()), config=TracingConfig(mask=slow))
+for number in range(200):
+    flow.run({"number": number})
+print(time.time(), flush=True)
+"""
+
+
+def test_what_cannot_be_made_ready_in_time_is_counted_and_the_rest_is_kept(tmp_path):
+    """A mask that would take longer than the deadline loses records; those before are stored, and the number is the true one."""
+    began, ended, said = _end(tmp_path, SLOW, POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT="1")
+    assert ended - began < 2.5
+    store = Store(tmp_path / "t.db")
+    kept = sum(run.spans for run in store.runs(limit=None))
+    (lost,) = [int(word) for word in said.split() if word.isdigit()][:1]
+    assert kept
+    assert kept + lost == 200 * 5
+    assert store.figures()["dropped"] == lost
+
+
+def _end(tmp_path, code, **extra):
+    """Run a program that prints the time of its end; returns that, when it was gone, and what it said."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**environment(None), "POCKETFLOW_TRACE_STORE": str(tmp_path / "t.db"), **extra},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return float(done.stdout), time.time(), done.stderr
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_flow_in_an_exit_handler_is_recorded(tmp_path, first):
+    """Also where it is the first one, and our own handler comes too late."""
+    code = f"""
+import atexit, time
+from pocketflow import Flow, Node
+from pocketflow_tracing import trace_flow
+
+atexit.register(lambda: trace_flow(Flow(start=Node())).run({{}}))
+if not {first}:
+    trace_flow(Flow(start=Node())).run({{}})
+print(time.time())
+"""
+    _, _, said = _end(tmp_path, code)
+    assert said == ""
+    assert ["success"] * (1 if first else 2) == [run.status for run in Store(tmp_path / "t.db").runs()]
+
+
+def test_ctrl_c_while_the_exit_waits(tmp_path):
+    """Whoever is in a hurry is let go, without a traceback, and what had waited for its answer is in the outbox."""
+    with Collector(Mode.silent()) as collector:
+        process = subprocess.Popen(
+            [sys.executable, str(PROGRAM), "20"],
+            cwd=tmp_path,
+            env={**environment(collector), "POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT": "30"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        process.stdout.readline()
+        store = tmp_path / ".pocketflow" / "traces.db"
+        deadline = time.monotonic() + 20
+        while not (store.exists() and _rows(store, "SELECT 1 FROM sqlite_master WHERE name = 'outbox'")):
+            assert time.monotonic() < deadline
+        while not _rows(store, "SELECT 1 FROM outbox"):
+            assert time.monotonic() < deadline
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=10)
+    assert "Traceback" not in said
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("timeout", ["inf", "1e30", "timedelta(seconds=1)", "'soon'", "None", "True"])
+def test_a_flush_takes_any_timeout(tmp_path, timeout):
+    """None is too long, and what is no number is said and left."""
+    code = f"""
+from datetime import timedelta
+from math import inf
+from pocketflow import Flow, Node
+from pocketflow_tracing import flush, shutdown, trace_flow
+import time
+
+trace_flow(Flow(start=Node())).run({{}})
+assert flush({timeout})
+assert shutdown({timeout})
+print(time.time())
+"""
+    _, _, said = _end(tmp_path, code)
+    assert ("is a number of seconds" in said) == (timeout not in {"inf", "1e30", "None", "True"})
