@@ -134,7 +134,7 @@ class SdkClient:
     def prepare(self) -> None:
         """Have a client ready before user code asks for one; called where a run begins.
 
-        It takes some milliseconds, once, and only in a program that has imported langfuse: there the SDK would take
+        It takes some tens of milliseconds, once, and only in a program that has imported langfuse: there the SDK would take
         them at its first generation. What the SDK makes by itself would know no keys that stand only in `.env` or in
         the config, and would lose what it cannot deliver.
         """
