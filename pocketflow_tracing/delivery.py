@@ -31,6 +31,9 @@ _YIELD_SECONDS = 0.001
 _BATCH = 1000
 """Spans taken from the queue at a time: few enough that one transaction or request stays short."""
 
+_AFTER_AN_ERROR = 1.0
+"""Seconds until a sink that failed is asked again: without a pause the worker would do nothing else."""
+
 _FORGETTING_SECONDS = 2e-6
 """What it takes, within the deadline of an exit, to let go of an item that could not be delivered."""
 
@@ -198,7 +201,7 @@ class Delivery:
     def _round(self) -> bool:
         """One turn of the worker; True when it is to stop."""
         if not self.queue:
-            due = [seconds for sink in self._sinks if (seconds := sink.tick()) is not None]
+            due = self._tick()
             self.queue.idle = True
             if not self.queue:  # a record that came in between has seen `_idle` False and woke nobody
                 self._wake.wait(min(due) if due else None)
@@ -213,9 +216,18 @@ class Delivery:
         finally:
             stop = self._answer(marker) if marker is not None else False
         if not stop:
-            for sink in self._sinks:
-                sink.tick()
+            self._tick()
         return stop
+
+    def _tick(self) -> list[float]:
+        due: list[float] = []
+        for sink in self._sinks:
+            seconds: float | None = _AFTER_AN_ERROR
+            with _WORKING:
+                seconds = sink.tick()
+            if seconds is not None:
+                due.append(seconds)
+        return due
 
     def _answer(self, marker: Marker) -> bool:
         """Flush or close the sinks for who waits; True when the worker is to stop."""
@@ -276,6 +288,8 @@ class Delivery:
         for sink, runs, spans, finished in by_sink.values():
             with _WORKING:
                 sink.accept([run_record(run) for run in runs.values()], spans, finished)
+                continue
+            self._dropped += len(finished)
         for _, runs, _, _ in by_sink.values():
             for run in runs.values():
                 run.let_go()
