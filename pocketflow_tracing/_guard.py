@@ -10,14 +10,19 @@ import functools
 import inspect
 import itertools
 import signal
+import sys
 import traceback
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+from . import _threads
 from ._log import logger
 
 _PACKAGE = str(Path(__file__).parent)
+_NAME = __name__.partition(".")[0]
+_OURS = sys.stdlib_module_names | {_NAME}
+"""Where the classes of errors come from that what we call raises, or we do: these say what went wrong."""
 _WITHOUT_WORDS = (AssertionError, MemoryError, StopAsyncIteration, StopIteration)
 _said: set[tuple[str, type[BaseException], str]] = set()
 
@@ -78,13 +83,14 @@ def is_hosts(error: BaseException, *, theirs: bool = False) -> bool:
 
     A signal handler of the host's stands in its traceback: it is a handler now, or it was called as one, with the frame that
     was interrupted; so is a trace function. What another thread has set (`PyThreadState_SetAsyncExc`) comes out of nowhere, and
-    is of a class that nothing of ours raises or has nothing to say, which Python's own errors have.
+    is of a class that nothing of ours raises or has nothing to say, which Python's own errors have. On our own threads nothing
+    of the host's strikes.
 
     Args:
         error: the exception.
         theirs: whether it came out of a function of the user's that we call, which may raise anything, also from C.
     """
-    if type(error) is RecursionError:  # at the limit there is no room to ask
+    if type(error) is RecursionError or _threads.is_ours():  # at the limit there is no room to ask
         return False
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     if not all(frame.f_code.co_filename.startswith(_PACKAGE) for frame in frames):  # to ask all signals takes 60 µs
@@ -95,8 +101,9 @@ def is_hosts(error: BaseException, *, theirs: bool = False) -> bool:
             return True
     if theirs:
         return False
-    is_strange = type(error).__module__ != "builtins" or type(error) is TimeoutError
-    is_strange = is_strange or not (error.args or isinstance(error, _WITHOUT_WORDS))
+    origin = str(type(error).__module__).partition(".")[0]
+    is_strange = origin not in _OURS or type(error) is TimeoutError
+    is_strange = is_strange or not (error.args or origin == _NAME or isinstance(error, _WITHOUT_WORDS))
     return is_strange and bool(frames) and frames[-1].f_code.co_filename.startswith(_PACKAGE)
 
 

@@ -36,6 +36,8 @@ _LAST_RECORDS = 0.7
 """The part of an exit's time in which records are made; the rest is for what is made, and to let go of what is not."""
 _LONGEST_WAIT = 1e6
 """Seconds that somebody may wait for a flush; the system knows no longer ones."""
+_AFTER_AN_ERROR = 1.0
+"""Seconds until a sink that failed is asked again: without a pause the worker would do nothing else."""
 
 
 class Sink(Protocol):
@@ -212,7 +214,7 @@ class Delivery:
     def _round(self) -> bool:
         """One turn of the worker; True when it is to stop."""
         if not self.queue:
-            due = [seconds for sink in self._sinks if (seconds := sink.tick()) is not None]
+            due = self._tick()
             self.queue.idle = True
             if not self.queue:  # a record that came in between has seen `_idle` False and woke nobody
                 self._wake.wait(min(due) if due else None)
@@ -231,9 +233,18 @@ class Delivery:
         finally:
             stop = self._answer(marker) if marker is not None else False
         if not stop:
-            for sink in self._sinks:
-                sink.tick()
+            self._tick()
         return stop
+
+    def _tick(self) -> list[float]:
+        due: list[float] = []
+        for sink in self._sinks:
+            seconds: float | None = _AFTER_AN_ERROR
+            with _WORKING:
+                seconds = sink.tick()
+            if seconds is not None:
+                due.append(seconds)
+        return due
 
     def _answer(self, marker: Marker) -> bool:
         """Flush or close the sinks for who waits; True when the worker is to stop."""
@@ -299,6 +310,8 @@ class Delivery:
         for sink, runs, spans, finished in by_sink.values():
             with _WORKING:
                 sink.accept([run_record(run) for run in runs.values()], spans, finished)
+                continue
+            self._dropped += len(finished)
         self._in_hand = 0
         for _, runs, _, _ in by_sink.values():
             for run in runs.values():

@@ -116,6 +116,12 @@ def _judge(reply: Reply, config: TracingConfig) -> Answer:
             "unauthorized",
             f"{host} does not accept the keys ({code}); check LANGFUSE_PUBLIC_KEY, LANGFUSE_SECRET_KEY and LANGFUSE_BASE_URL",
         )
+    if code == 407:
+        return Answer(
+            "later",
+            f"the proxy on the way to {host} does not accept its user and password (407); check HTTPS_PROXY, HTTP_PROXY"
+            " and ALL_PROXY",
+        )
     if code == 413:
         return Answer("too large", f"{host} finds the request too large (413)")
     if 300 <= code < 400:

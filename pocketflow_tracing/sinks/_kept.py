@@ -16,6 +16,8 @@ __all__ = ["Kept"]
 
 _PATIENCE = 1.0
 """Seconds that a call waits for other processes."""
+_FIGURE_PATIENCE = 0.05
+"""Seconds that a figure waits for them: it is written with a later call."""
 _MOST_BATCHES = 100_000
 _NOWHERE = -1
 """The id of a batch of which the outbox's limits have left nothing."""
@@ -37,6 +39,8 @@ class Kept:
         self._path = path
         self._lock = threading.Lock()  # between keeping a late batch and taking it out again
         self._said = False
+        self._figures = StoreWriter(path, patience_s=_FIGURE_PATIENCE)
+        self._uncounted = 0  # spans that are missing in them
         self._outbox = Outbox(
             path,
             max_bytes=int(config.outbox_mb * 1024 * 1024),
@@ -66,14 +70,14 @@ class Kept:
         Args:
             batch: that is not to be lost.
             reason: why it waits.
-            ahead: seconds for which nobody is to send it, because it is being sent. Pauses after failures are not
+            ahead: seconds for which no other process is to send it, because this one is sending it. Pauses after failures are not
                 written down: each process keeps its own, and a flush may try at once.
         """
         with self._lock:
             if batch.answered:
                 return True
             try:
-                self._keep(batch, reason, time_ns() + int(ahead * 1e9))
+                self._keep(batch, reason, int(ahead * 1e9))
             except StoreError as error:
                 _say(error)
                 return False
@@ -85,22 +89,25 @@ class Kept:
             )
         return True
 
-    def _keep(self, batch: Batch, reason: str, next_try_ns: int) -> None:
+    def _keep(self, batch: Batch, reason: str, lease_ns: int) -> None:
+        now = time_ns()
         if batch.kept:
-            self._outbox.retry([batch.kept], next_try_ns, reason)
+            self._outbox.retry([batch.kept], now, reason)
             return
         batch.kept = (
             self._outbox.put(
                 OutboxBatch(
-                    created_ns=time_ns(),
+                    created_ns=now,
                     spans=batch.spans,
                     body=batch.body,
-                    next_try_ns=next_try_ns,
+                    next_try_ns=now,
                     reason=reason,
                     traces=traces_of(batch.body),
                     endpoint=self._endpoint,
                     public_key=self._key,
-                )
+                ),
+                owner=process_id() if lease_ns else None,
+                lease_ns=lease_ns,
             )
             or _NOWHERE
         )
@@ -138,21 +145,30 @@ class Kept:
         self._outbox.reconsider(endpoint=self._endpoint, public_key=self._key)
 
     def add_dropped(self, spans: int) -> None:
-        """Add spans that were dropped before they came here to the store's figures."""
-        writer = StoreWriter(self._path, patience_s=_PATIENCE)
-        try:
-            writer.add_figures({"dropped": spans})
-        finally:
-            writer.close()
+        """Keep the number of spans that were dropped before they came here, for the store's figures."""
+        self._uncounted += spans
+
+    def count_dropped(self) -> bool:
+        """Write down what was dropped, unless others are writing; False while something is left."""
+        uncounted = self._uncounted
+        if uncounted:
+            try:
+                self._figures.add_figures({"dropped": uncounted})
+                self._uncounted -= uncounted
+            except StoreError as error:
+                _say(error)
+        return not self._uncounted
 
     def end_by(self, deadline: float) -> None:
         """Wait for other processes no longer than until a deadline of `time.monotonic`, up to `close`."""
-        self._outbox.patience_s = max(0.2, deadline - monotonic())
+        self._outbox.patience_s = self._figures.patience_s = max(0.2, deadline - monotonic())
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""
+        self.count_dropped()
         self._outbox.close()
-        self._outbox.patience_s = _PATIENCE
+        self._figures.close()
+        self._outbox.patience_s, self._figures.patience_s = _PATIENCE, _FIGURE_PATIENCE
         if self._said:
             _log.logger.warning("pocketflow-tracing: the outbox's limits have cost %d spans of old runs", self.dropped)
 

@@ -17,6 +17,7 @@ __all__ = ["field_2", "request_envelope", "span"]
 
 _INTERNAL_KIND = b"\x30\x01"  # Span.kind = SPAN_KIND_INTERNAL
 _SAMPLED = b"\x85\x01" + pack("<I", 0x101)  # Span.flags: sampled, and the parent is known to be local
+_MOST_NS = 2**64 - 1
 _TRUE = b"\x12\x02\x10\x01"  # KeyValue.value with AnyValue.bool_value = true
 _FALSE = b"\x12\x02\x10\x00"
 
@@ -137,8 +138,8 @@ def span(
             b"\x22\x08" + parent_id if parent_id else b"",
             b"\x2a", varint(len(text)), text,
             _INTERNAL_KIND,
-            b"\x39", pack("<Q", start_ns),
-            b"\x41", pack("<Q", end_ns),
+            b"\x39", pack("<Q", min(max(start_ns, 0), _MOST_NS)),  # of a clock before 1970 or after 2554
+            b"\x41", pack("<Q", min(max(end_ns, 0), _MOST_NS)),
             attributes,
             status,
             _SAMPLED,

@@ -29,6 +29,7 @@ from .sender import Sender
 __all__ = ["LangfuseSink", "ProbeResult", "SyncReport", "open_sink", "preload", "probe", "sync"]
 
 _MASKING = Seam("calling the mask of the Langfuse client", theirs=True)
+_ENCODING = Seam("encoding a span for Langfuse")
 _WITHHELD = "<withheld: the mask failed>"
 _MAX_SPANS = 1000
 _MAX_BYTES = 3 * 1024 * 1024
@@ -122,7 +123,13 @@ class LangfuseSink:
         if hook is None:
             encoder = otlp.Encoder(runs, mask)
             for record in done:
-                yield encoder.span(record, self._media.placing(record) if record.media else None)
+                span = None
+                with _ENCODING:
+                    span = encoder.span(record, self._media.placing(record) if record.media else None)
+                if span is None:
+                    self._sender.add_dropped(1)
+                else:
+                    yield span
             return
         # media go nowhere before every mask has had its say, and this hook has it last
         described = [(record, otlp.span_attributes(record, runs[record.run_id], mask)) for record in done]
@@ -238,7 +245,10 @@ def sync(store_path: str, config: TracingConfig, timeout: float = 60.0, *, refus
     outbox.close()
     own = (shown_host(config), config.langfuse_public_key)
     elsewhere = [to for to in counts.destinations if (to.endpoint, to.public_key) != own]
-    reason = sender.last_reason or (counts.reasons[0] if counts.reasons else "")
+    reason = sender.last_reason
+    if not reason and counts.sending_spans:
+        reason = f"{counts.sending_spans:,} spans are being sent by another process, which has no answer yet"
+    reason = reason or (counts.reasons[0] if counts.reasons else "")
     if len(elsewhere) == len(counts.destinations):
         reason = ""
     for to in elsewhere:

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from pathlib import Path
 
 from .. import _foreign, _log
+from .._guard import Seam, is_hosts
 from .._span_records import process_id
 from .._time import monotonic, time_ns
 from ..config import TracingConfig
 from ..delivery import delivery
 from ..records import RunRecord, SpanRecord
-from ..store import StoreBusyError, StoreError, StoreUnusableError, StoreWriter
+from ..store import StoreBusyError, StoreError, StoreUnusableError, StoreWriter, UnfitRecordError
+from ._backlog import Backlog, Unwritten
 
 __all__ = ["LocalSink", "open_sink"]
 
+_STORING = Seam("storing a record")
 _BEAT_SECONDS = 5.0
 """How often a process with a running run says that it lives; the reader calls a run interrupted after three silences."""
 _PRUNE_EVERY = 200
-"""Batches between two looks at the store's limits."""
+"""Batches between two looks at the store's limits, at most."""
+_PRUNE_PERCENT = 10
+"""Of the bytes that it may take: when so many have been written, a look is due too."""
+_MOST_WRITTEN = 8 * 1024 * 1024
+"""Bytes of one transaction, about: other processes and forks wait for its end."""
 _PATIENCE = 1.0
 """Seconds that a write waits for other processes; it is tried again, but the worker must not hang."""
-_MAX_KEPT = 50_000
-"""Spans kept in memory while the store cannot be written (a full disk)."""
+_RETRY_SECONDS = 1.0
+"""After a write that failed: what comes meanwhile is kept, and holds nobody up."""
 
 
 class LocalSink:
@@ -39,11 +47,21 @@ class LocalSink:
         self._config = config
         self._stand_in = not config.has_langfuse
         self._writer = StoreWriter(path, patience_s=_PATIENCE)
-        self._open: set[str] = set()  # runs that are going on
+        self._max_bytes = int(config.store_max_mb * 1024 * 1024)
         self._beat = 0.0
         self._batches = 0
-        self._kept: list[tuple[list[RunRecord], list[SpanRecord]]] = []
+        self._share = self._max_bytes * _PRUNE_PERCENT // 100
+        self._bytes = 0  # written since the store's limits were looked at
+        self._span_bytes = 0.0  # what a span took in the last write
         self._unusable = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self._open: set[str] = set()  # runs that are going on
+        self._kept = Backlog(int(self._config.queue_mb * 1024 * 1024))
+        self._retry_at = 0.0
+        self._uncounted = 0  # spans that are missing in the store's figures
+        self._missed = 0  # spans that were lost here since the last flush
         self.dropped = 0
 
     def describe(self) -> str:
@@ -57,45 +75,53 @@ class LocalSink:
         """See the spans of other instrumentations (LLM generations), which belong into the store too."""
         _foreign.watch(stand_in=self._stand_in)
 
-    def accept(self, runs: list[RunRecord], spans: list[SpanRecord], _done: list[SpanRecord]) -> None:
+    def accept(self, runs: list[RunRecord], spans: list[SpanRecord], done: list[SpanRecord]) -> None:
         """Write a batch; what cannot be written now is kept and tried again."""
         if self._unusable:
             return
         for run in runs:
             (self._open.add if run.status == "running" else self._open.discard)(run.run_id)
-        self._kept.append((runs, spans))
-        self._write()
+        self._kept.put(Unwritten(runs, spans, frozenset(span.span_id for span in done)))
+        if monotonic() >= self._retry_at:
+            self._write()
+        if self._kept and (lost := self._kept.shed()):
+            self._lose(lost)
+            _log.warn_once(
+                f"pocketflow-tracing: {self.path} could not be written for so long that the oldest of what was kept in memory"
+                " is dropped (POCKETFLOW_TRACE_QUEUE_MB)."
+            )
 
     def add_dropped(self, spans: int) -> bool:
-        """Keep the number of dropped spans in the store's figures."""
-        self._writer.add_figures({"dropped": spans})
-        return True
+        """Keep the number of dropped spans for the store's figures, which the next write holds."""
+        self._uncounted += spans
+        return not self._unusable
 
     def tick(self) -> float | None:
         """Say that the process lives, and try again what could not be written."""
         if self._unusable:
             return None
-        if self._kept:
-            self._write()
-        if self._open and monotonic() - self._beat > _BEAT_SECONDS:
-            self._write(beat=True)
-        return _BEAT_SECONDS if self._open else (1.0 if self._kept else None)
+        now = monotonic()
+        beat = bool(self._open) and now - self._beat > _BEAT_SECONDS
+        if now >= self._retry_at and (beat or self._is_behind):
+            self._write(beat=beat)
+        return _RETRY_SECONDS if self._is_behind else (_BEAT_SECONDS if self._open else None)
 
     def flush(self, deadline: float) -> bool:
         """Write what is kept; the deadline bounds the wait for other processes."""
         self._writer.patience_s = max(0.05, deadline - monotonic())
         try:
-            if self._kept:
+            if self._is_behind:
                 self._write()
         finally:
             self._writer.patience_s = _PATIENCE
-        return not self._kept and not self._unusable
+        missed, self._missed = self._missed, 0
+        return not (self._kept or self._unusable or missed)
 
     def close(self, deadline: float) -> bool:
         """Write what is kept and close the file."""
         accepted = self.flush(deadline)
         self._writer.close()
-        unwritten = sum(len(spans) for _, spans in self._kept)
+        unwritten = self._kept.spans
         if unwritten or self.dropped:
             _log.logger.warning(
                 "pocketflow-tracing: %d spans could not be written to %s; what is not written when the process ends is lost",
@@ -107,36 +133,70 @@ class LocalSink:
     def abandon(self) -> None:
         """Begin anew in a forked child: the open file belongs to the parent."""
         self._writer = StoreWriter(self.path, patience_s=_PATIENCE)
-        self._open = set()
-        self._kept = []
+        self._reset()
+
+    @property
+    def _is_behind(self) -> bool:
+        return bool(self._kept or self._uncounted)
 
     def _write(self, *, beat: bool = False) -> None:
         now = time_ns()
         try:
-            while self._kept or beat:
-                runs, spans = self._kept[0] if self._kept else ([], [])
-                self._writer.write(runs, spans, (process_id(), now))
-                self._beat = monotonic()
+            while self._is_behind or beat:
+                try:
+                    self._write_first(now)
+                except (UnfitRecordError, OverflowError, RecursionError, TypeError, ValueError) as error:
+                    if not self._kept or is_hosts(error):
+                        raise
+                    self._give_up_one(error)
                 beat = False
-                if self._kept:
-                    self._kept.pop(0)
-                    self._after(spans)
         except StoreUnusableError as error:
             self._unusable = True
-            self._kept = []
+            self._kept.clear()
             _log.warn_once(f"{error} Runs are not recorded there.")
         except StoreError as error:
             if not isinstance(error, StoreBusyError):
                 _log.warn_once(f"{error} What is recorded is kept in memory and tried again.")
-            while len(self._kept) > 1 and sum(len(spans) for _, spans in self._kept) > _MAX_KEPT:
-                self.dropped += len(self._kept.pop(0)[1])
+            self._retry_at = monotonic() + _RETRY_SECONDS
 
-    def _after(self, spans: list[SpanRecord]) -> None:
-        if self._config.debug and spans:
-            _log.debug_line(f"delivered {len(spans)} spans to {self.path}")
+    def _write_first(self, now: int) -> None:
+        batch, uncounted = self._next(), self._uncounted
+        size = self._writer.write(batch.runs, batch.spans, (process_id(), now), {"dropped": uncounted})
+        self._beat = monotonic()
+        self._uncounted -= uncounted
+        if not self._kept:
+            return
+        self._kept.remove_first()
+        if self._config.debug and batch.spans:
+            _log.debug_line(f"delivered {len(batch.spans)} spans to {self.path}")
         self._batches += 1
-        if self._batches % _PRUNE_EVERY == 1:
-            self._writer.prune(self._config.store_max_runs, int(self._config.store_max_mb * 1024 * 1024))
+        self._bytes += size
+        if batch.spans:
+            self._span_bytes = size / len(batch.spans)
+        if self._batches % _PRUNE_EVERY == 1 or self._bytes > self._share:
+            self._bytes = 0
+            self._writer.prune(self._config.store_max_runs, self._max_bytes)
+
+    def _next(self) -> Unwritten:
+        """What waits longest, no more of it than one transaction should hold."""
+        batch = self._kept.first
+        if batch.spans and not self._span_bytes:
+            self._span_bytes = batch.size / len(batch.spans)
+        while len(batch.spans) > 1 and len(batch.spans) * self._span_bytes > min(self._share, _MOST_WRITTEN):
+            self._kept.take_apart()
+            batch = self._kept.first
+        return batch
+
+    def _give_up_one(self, error: Exception) -> None:
+        """Write the others of the first batch without the record that the store cannot take, once it is found."""
+        if not self._kept.first.halves():
+            _STORING.absorb(error)
+        self._lose(self._kept.take_apart())
+
+    def _lose(self, spans: int) -> None:
+        self._missed += spans
+        self._uncounted += spans
+        self.dropped += spans
 
 
 _lock = threading.RLock()
@@ -145,7 +205,8 @@ _sinks: dict[str, LocalSink] = {}
 
 def open_sink(path: str, config: TracingConfig) -> LocalSink:
     """The process's one sink for a store file, made at its first use."""
-    path = str(Path(path).absolute())
+    with contextlib.suppress(OSError):  # the working directory was removed; writing will say so
+        path = str(Path(path).absolute())
     with _lock:
         sink = _sinks.get(path)
         if sink is None:

@@ -28,6 +28,8 @@ _LATE_SECONDS = 0.45
 _NO_ANSWER = "the server has not answered yet"
 _IDLE_SECONDS = 30.0
 """After which the connection is closed."""
+_UNCOUNTED_SECONDS = 1.0
+"""After which a figure that could not be written is tried again."""
 _BACKOFF_FIRST, _BACKOFF_LAST = 1.0, 60.0
 _MOST_REFUSALS = 32
 """Refusals in a row that are looked into at once; after them each costs a pause, for the server refuses whatever it gets."""
@@ -68,6 +70,7 @@ class Sender:
         self._keeps = 0
         self._generation = 0
         self.last_reason = ""
+        self._told = self.refused, self.dropped  # by the last flush
 
     @property
     def dropped(self) -> int:
@@ -113,9 +116,12 @@ class Sender:
             if not busy and self._more and now >= self._blocked_until:
                 self._start()
                 self._changed.notify_all()
+        counted = self._kept is None or self._kept.count_dropped()
         if busy:
             return 0.25
-        return max(0.1, self._blocked_until - now) if self._more else None
+        if self._more:
+            return max(0.1, self._blocked_until - now)
+        return None if counted else _UNCOUNTED_SECONDS
 
     def _keep_late(self) -> None:
         now = monotonic()
@@ -128,7 +134,7 @@ class Sender:
         """Send everything, what is on disk too; True only if nothing is left."""
         with self._changed:
             self._blocked_until = 0.0  # whoever asks wants to know now
-            before = self.refused, self.dropped
+            before, self._told = self._told, (self.refused, self.dropped)
             self._more = self._more or self._disk_waits()
             if not self._start():
                 return not (self._waiting or self._more)
@@ -142,8 +148,8 @@ class Sender:
                 self._channel.cut_if_late()
                 self._keep_late()
                 self._changed.wait(min(left, 0.05))
-            same = before == (self.refused, self.dropped)
-        return same and not self._disk_waits()
+            self._told = self.refused, self.dropped
+        return before == self._told and not self._disk_waits()
 
     def close(self, deadline: float) -> bool:
         """Flush until shortly before the deadline and keep the rest on disk."""
@@ -165,6 +171,7 @@ class Sender:
             self._thread = None
             self._in_flight = None
             self._stopping = False
+            self._told = self.refused, self.dropped
         if self._kept is not None:
             self._kept.close()
         if lost:
@@ -208,6 +215,7 @@ class Sender:
                 if self._in_flight is not None and generation == self._generation:
                     self._waiting.put(self._in_flight, again=True)
                     self._in_flight = None
+            with _SENDING:  # a log handler of the host's may fail
                 self._block(Answer("later", "an error in pocketflow-tracing"))
         channel.close()
 

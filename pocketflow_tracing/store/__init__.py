@@ -5,7 +5,14 @@ Nobody outside this package sees SQL. It imports the standard library and the re
 
 from __future__ import annotations
 
-from .errors import AmbiguousRunError, RunNotFoundError, StoreBusyError, StoreError, StoreUnusableError
+from .errors import (
+    AmbiguousRunError,
+    RunNotFoundError,
+    StoreBusyError,
+    StoreError,
+    StoreUnusableError,
+    UnfitRecordError,
+)
 from .outbox import MOST_GONE, Outbox, OutboxBatch
 from .outbox_counts import OutboxCounts
 from .reader import Store
@@ -32,5 +39,6 @@ __all__ = [
     "StoreError",
     "StoreUnusableError",
     "StoreWriter",
+    "UnfitRecordError",
     "build_tree",
 ]

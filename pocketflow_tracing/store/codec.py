@@ -46,8 +46,11 @@ def text(value: str) -> str:
 
 
 def integer(value: float) -> int:
-    """Return a number that fits SQLite's integers."""
-    return max(-MAX_INTEGER, min(MAX_INTEGER, int(value)))
+    """Return a number that fits SQLite's integers; what is no number counts as 0."""
+    try:
+        return int(max(-MAX_INTEGER, min(MAX_INTEGER, value))) if value == value else 0  # noqa: PLR0124 - NaN is not
+    except (TypeError, ValueError):
+        return 0
 
 
 def like(needle: str) -> str:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from .._time import jitter, monotonic, sleep
 from . import schema
 from .descriptors import Held, leak
-from .errors import StoreBusyError, StoreError, StoreUnusableError
+from .errors import StoreBusyError, StoreError, StoreUnusableError, UnfitRecordError
 from .files import create_privately, identity, is_being_set_aside, is_text, logger, set_aside
 
 __all__ = ["Database", "check_ours"]
@@ -81,6 +81,7 @@ class Database:
         Raises:
             StoreBusyError: other processes were writing all the time.
             StoreError: the file cannot be written now.
+            UnfitRecordError: it cannot take what is written.
             StoreUnusableError: the file is a newer version's or another program's.
         """
         began, pause = monotonic(), _SHORTEST_PAUSE
@@ -116,7 +117,9 @@ class Database:
     def _transaction_or_new_file(self, work: Callable[[sqlite3.Connection], T], deadline: float) -> T:
         try:
             return self._transaction(work, deadline)
-        except sqlite3.DatabaseError as error:
+        except sqlite3.Error as error:
+            if _is_of_a_record(error):
+                raise UnfitRecordError(f"The trace store {self.path} cannot take a record: {error}.") from error
             if not _is_corrupt(error) or self._held.are_lost:
                 raise self._failed(error) from error
         except OSError as error:
@@ -128,6 +131,8 @@ class Database:
         try:
             set_aside(self.path, broken)
             return self._transaction(work, deadline)
+        except BlockingIOError as error:
+            raise _BusyError(str(error)) from error
         except (sqlite3.Error, OSError) as error:
             raise self._failed(error) from error
 
@@ -158,7 +163,7 @@ class Database:
         self.path = _elsewhere.get(self.path, self.path)
         if self.path.exists() and not self.path.is_file():
             raise StoreUnusableError(f"{self.path} is no file, so it cannot be a trace store.")
-        while self._connection is None:
+        if self._connection is None:
             create_privately(self.path)
             self._pid = os.getpid()
             self._identity = identity(self.path)
@@ -167,9 +172,7 @@ class Database:
             # Opened while another process was setting the file aside, it may have lost its companions.
             if is_being_set_aside(self.path) or identity(self.path) != self._identity:
                 self._close()
-                if monotonic() >= deadline:
-                    raise OSError("another process is setting the damaged file aside")
-                sleep(0.01)
+                raise _BusyError("another process is setting the damaged file aside")
         return self._connection
 
     def _close(self) -> None:
@@ -276,7 +279,8 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     try:
         return check_ours(connection, path)
     finally:
-        connection.execute("ROLLBACK")
+        with contextlib.suppress(sqlite3.Error):  # it would hide what went wrong
+            connection.execute("ROLLBACK")
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -323,6 +327,11 @@ def _paused(pause: float) -> float:
 def _is_busy(error: sqlite3.Error) -> bool:
     message = str(error)
     return "locked" in message or "busy" in message
+
+
+def _is_of_a_record(error: sqlite3.Error) -> bool:
+    # of the wrong type (an InterfaceError before Python 3.11), missing, or too large
+    return isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError)) or "binding parameter" in str(error)
 
 
 def _is_corrupt(error: sqlite3.Error) -> bool:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["AmbiguousRunError", "RunNotFoundError", "StoreBusyError", "StoreError", "StoreUnusableError"]
+__all__ = [
+    "AmbiguousRunError",
+    "RunNotFoundError",
+    "StoreBusyError",
+    "StoreError",
+    "StoreUnusableError",
+    "UnfitRecordError",
+]
 
 
 class StoreError(Exception):
@@ -15,6 +22,10 @@ class StoreBusyError(StoreError):
 
 class StoreUnusableError(StoreError):
     """The file is not ours to use (a newer version's, another program's): trying again will not help."""
+
+
+class UnfitRecordError(StoreError):
+    """A record cannot be stored, now or later; those that came with it can, without it."""
 
 
 class RunNotFoundError(StoreError):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .._time import sleep, time_ns
+from .._time import time_ns
 
 __all__ = ["create_privately", "identity", "is_being_set_aside", "is_text", "set_aside"]
 
@@ -64,12 +64,18 @@ def is_text(path: Path) -> bool:
 def set_aside(path: Path, broken: tuple[int, int] | None) -> Path | None:
     """Rename a broken file, with its companions, so that a new one can take its place. Nothing is deleted.
 
+    It waits for nobody: the caller tries again.
+
     Args:
         path: of the file.
         broken: its identity when it was found broken: of several processes that find it so, one renames it.
 
     Returns:
         The new name, None when another process had done it.
+
+    Raises:
+        BlockingIOError: another process is at it.
+        OSError: it cannot be renamed.
     """
     with _one_process(path):
         if identity(path) != broken:
@@ -105,15 +111,13 @@ def _ignore_in_git(directory: Path) -> None:
 @contextlib.contextmanager
 def _one_process(path: Path) -> Iterator[None]:
     mark = _mark(path)
-    while True:
-        try:
-            mark.mkdir()
-            break
-        except FileExistsError:
-            with contextlib.suppress(OSError):
-                if time_ns() / 1e9 - mark.stat().st_mtime > _STALE_S:
-                    mark.rmdir()
-        sleep(0.01)
+    try:
+        mark.mkdir()
+    except FileExistsError:
+        if not is_being_set_aside(path):
+            with contextlib.suppress(FileNotFoundError):
+                mark.rmdir()
+        raise BlockingIOError("another process is setting the damaged file aside") from None
     try:
         yield
     finally:

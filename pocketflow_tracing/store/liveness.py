@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-__all__ = ["HEARTBEAT_LIMIT_NS", "is_alive"]
+__all__ = ["HEARTBEAT_LIMIT_NS", "is_alive", "is_gone"]
 
 HEARTBEAT_LIMIT_NS = 15_000_000_000
 """A process that gave no sign for so long is taken for dead, wherever it runs."""
@@ -19,15 +19,22 @@ def is_alive(process_id: str, beat_ns: int | None, now_ns: int) -> bool:
         beat_ns: its last sign of life, None when it never gave one.
         now_ns: wall clock.
     """
-    if beat_ns is None or now_ns - beat_ns > HEARTBEAT_LIMIT_NS:
-        return False
+    return beat_ns is not None and now_ns - beat_ns <= HEARTBEAT_LIMIT_NS and not is_gone(process_id)
+
+
+def is_gone(process_id: str) -> bool:
+    """Return whether a process of this machine has ended; False for those elsewhere, of which nothing is known.
+
+    Args:
+        process_id: "host:pid:random".
+    """
     host, pid, _ = ("::" + process_id).rsplit(":", 2)
     if host.removeprefix("::") != socket.gethostname() or not pid.isdecimal() or os.name == "nt":
-        return True  # elsewhere only the heartbeat tells; on Windows os.kill would end the process
+        return False  # elsewhere only the heartbeat tells; on Windows os.kill would end the process
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:
-        return False
+        return True
     except (OSError, OverflowError):
-        return True  # it exists and belongs to someone else
-    return True
+        return False  # it exists and belongs to someone else
+    return False

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from . import counts, outbox_limits
-from .codec import MAX_INTEGER, dump, text
+from .codec import MAX_INTEGER, dump, integer, text
 from .database import Database
+from .liveness import is_gone
 from .outbox_counts import OutboxCounts, count
 from .outbox_limits import Without
 
@@ -95,8 +96,13 @@ class Outbox:
     def patience_s(self, seconds: float) -> None:
         self._database.patience_s = seconds
 
-    def put(self, batch: OutboxBatch) -> int:
+    def put(self, batch: OutboxBatch, *, owner: str | None = None, lease_ns: int = 0) -> int:
         """Keep a batch and return its id (0 when the limits leave nothing of it; its spans are counted as dropped).
+
+        Args:
+            batch: to be kept.
+            owner: the process that is sending it already, as of `claim`.
+            lease_ns: how long nobody else gets it then, after its creation.
 
         Raises:
             StoreError: it could not be kept.
@@ -113,10 +119,12 @@ class Outbox:
                 return 0, batch.spans, []
             cursor = connection.execute(
                 "INSERT INTO outbox (created_ns, endpoint, public_key, spans, bytes, attempts, next_try_ns,"
-                " state, reason, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " state, reason, lease_owner, lease_ns, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    *(batch.created_ns, batch.endpoint, batch.public_key, spans, len(body)),
-                    *(batch.attempts, batch.next_try_ns, batch.state, _reason(batch.reason), body),
+                    *(integer(batch.created_ns), batch.endpoint, batch.public_key, spans, len(body)),
+                    *(batch.attempts, integer(batch.next_try_ns), batch.state, _reason(batch.reason)),
+                    *((text(owner), integer(batch.created_ns + lease_ns)) if owner else (None, 0)),
+                    body,
                 ),
             )
             batch_id = int(cursor.lastrowid or 0)
@@ -164,7 +172,7 @@ class Outbox:
         endpoint: str | None = None,
         public_key: str | None = None,
     ) -> list[OutboxBatch]:
-        """Return due batches that from now on only the owner sends, until it answers for them or the lease expires.
+        """Return due batches that from now on only the owner sends, until it answers for them, ends, or the lease expires.
 
         Args:
             owner: the process id of the sender.
@@ -179,9 +187,11 @@ class Outbox:
 
         def work(connection: sqlite3.Connection) -> list[OutboxBatch]:
             batches = _due(connection, now_ns, limit, endpoint, public_key)
+            if not batches and _release_gone(connection):
+                batches = _due(connection, now_ns, limit, endpoint, public_key)
             connection.executemany(
                 "UPDATE outbox SET lease_owner = ?, lease_ns = ? WHERE id = ?",
-                [(text(owner), now_ns + lease_ns, batch.id) for batch in batches],
+                [(text(owner), integer(now_ns + lease_ns), batch.id) for batch in batches],
             )
             return batches
 
@@ -211,7 +221,7 @@ class Outbox:
                 lambda connection: connection.execute(
                     "UPDATE outbox SET attempts = attempts + 1, next_try_ns = ?, reason = ?, lease_owner = NULL,"
                     " lease_ns = 0 WHERE id IN (SELECT value FROM json_each(?))",
-                    (next_try_ns, _reason(error), dump(ids)),
+                    (integer(next_try_ns), _reason(error), dump(ids)),
                 )
             )
 
@@ -282,9 +292,26 @@ def _due(
             " WHERE state = 'waiting' AND next_try_ns NOT BETWEEN :now + 1 AND :far AND lease_ns NOT BETWEEN :now + 1 AND :far"
             " AND endpoint = coalesce(:endpoint, endpoint) AND public_key = coalesce(:key, public_key)"
             " ORDER BY created_ns, id LIMIT :limit",
-            {"now": now_ns, "far": now_ns + _FAR_NS, "endpoint": endpoint, "key": public_key, "limit": limit},
+            {
+                "now": integer(now_ns),
+                "far": integer(now_ns + _FAR_NS),
+                "endpoint": endpoint,
+                "key": public_key,
+                "limit": limit,
+            },
         )
     ]
+
+
+def _release_gone(connection: sqlite3.Connection) -> bool:
+    """Take back what processes of this machine were sending when they ended; False if there is nothing."""
+    owners = connection.execute("SELECT DISTINCT lease_owner FROM outbox WHERE lease_owner IS NOT NULL").fetchall()
+    gone = [owner for (owner,) in owners if is_gone(owner)]
+    connection.execute(
+        "UPDATE outbox SET lease_owner = NULL, lease_ns = 0 WHERE lease_owner IN (SELECT value FROM json_each(?))",
+        (dump(gone),),
+    )
+    return bool(gone)
 
 
 def _spans_of(connection: sqlite3.Connection, ids: Sequence[int]) -> int:

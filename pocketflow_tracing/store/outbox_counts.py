@@ -5,6 +5,10 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from .._time import time_ns
+from .codec import integer
+from .liveness import is_gone
+
 __all__ = ["OutboxCounts", "Waiting", "count"]
 
 
@@ -33,6 +37,7 @@ class OutboxCounts:
         waiting_bytes: bytes of their bodies.
         refused: batches that the server refused for good.
         refused_spans: spans in them.
+        sending_spans: waiting spans that a process is sending just now.
         dropped_spans: spans that the limits pushed out before they could be sent, ever.
         reasons: of the last failures of waiting batches, the newest first.
         refusals: what the server said of refused ones, likewise.
@@ -44,6 +49,7 @@ class OutboxCounts:
     waiting_bytes: int = 0
     refused: int = 0
     refused_spans: int = 0
+    sending_spans: int = 0
     dropped_spans: int = 0
     reasons: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
@@ -74,6 +80,10 @@ def count(connection: sqlite3.Connection, endpoint: str | None = None, public_ke
         " GROUP BY endpoint, public_key ORDER BY sum(spans) DESC",
         filters,
     ).fetchall()
+    owners = connection.execute(
+        f"SELECT lease_owner, sum(spans) FROM outbox {where} AND state = 'waiting' AND lease_ns > ? GROUP BY lease_owner",  # noqa: S608
+        (*filters, integer(time_ns())),
+    ).fetchall()
     (dropped,) = connection.execute("SELECT coalesce(sum(value), 0) FROM figures WHERE name = 'dropped'").fetchone()
     waiting, waiting_spans, waiting_bytes = by_state.get("waiting", (0, 0, 0))
     refused, refused_spans, _ = by_state.get("refused", (0, 0, 0))
@@ -83,6 +93,7 @@ def count(connection: sqlite3.Connection, endpoint: str | None = None, public_ke
         waiting_bytes=waiting_bytes,
         refused=refused,
         refused_spans=refused_spans,
+        sending_spans=sum(spans for owner, spans in owners if not is_gone(owner)),
         dropped_spans=dropped,
         reasons=tuple(reason for (reason,) in reasons),
         refusals=tuple(reason for (reason,) in refusals),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .._time import time_ns
 from . import counts
+from .codec import integer
 from .database import Database
 from .liveness import is_alive
 
@@ -69,7 +70,7 @@ def _remove_some(
     if going:
         connection.execute(
             "DELETE FROM processes WHERE beat_ns < ? AND process_id NOT IN (SELECT process_id FROM runs)",
-            (time_ns() - 86_400_000_000_000,),
+            (integer(time_ns() - 86_400_000_000_000),),
         )
         counts.add_figures(connection, {"pruned_runs": len(going)})
     return removed

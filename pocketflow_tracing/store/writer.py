@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pocketflow_tracing.records import RunRecord, SpanRecord
 
 from . import counts, prune
-from .codec import dump, dump_or_none, text
+from .codec import dump, dump_or_none, integer, text
 from .counts import Tally
 from .database import Database
 from .prune import Pruned
@@ -43,7 +43,7 @@ class StoreWriter:
         spans: Sequence[SpanRecord],
         heartbeat: tuple[str, int] | None = None,
         figures: Mapping[str, int] | None = None,
-    ) -> None:
+    ) -> int:
         """Write a batch, all of it or nothing. Writing it twice, or its parts in any order, ends in the same rows.
 
         Args:
@@ -52,26 +52,32 @@ class StoreWriter:
             heartbeat: (process_id, now_ns) of the process that records.
             figures: counts to add by name, such as {"dropped": 3}.
 
+        Returns:
+            About the bytes that the spans take in the file.
+
         Raises:
+            UnfitRecordError, OverflowError, RecursionError, TypeError, ValueError: nothing was written, for a record cannot be.
             StoreError: nothing was written; the same batch may be written later.
             StoreUnusableError: nothing was written, and trying again will not help.
         """
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(connection: sqlite3.Connection) -> int:
+            size = 0
             if runs or spans:
                 revision = _next_revision(connection)
                 _put_runs(connection, runs, revision)
-                _put_spans(connection, spans, revision, heartbeat[0] if heartbeat else "")
+                size = _put_spans(connection, spans, revision, heartbeat[0] if heartbeat else "")
             if heartbeat is not None:
                 process_id, now_ns = heartbeat
                 connection.execute(
                     "INSERT INTO processes VALUES (?, ?, ?)"
                     " ON CONFLICT (process_id) DO UPDATE SET beat_ns = max(beat_ns, excluded.beat_ns)",
-                    (text(process_id), now_ns, now_ns),
+                    (text(process_id), integer(now_ns), integer(now_ns)),
                 )
             counts.add_figures(connection, figures or {})
+            return size
 
-        self._database.transaction(work)
+        return self._database.transaction(work)
 
     def add_figures(self, figures: Mapping[str, int]) -> None:
         """Add to the store's counters, by name (delivered, refused, dropped …)."""
@@ -128,8 +134,8 @@ def _put_runs(connection: sqlite3.Connection, runs: Iterable[RunRecord], revisio
                 run.trace_id,
                 text(run.name),
                 run.status,
-                run.start_ns,
-                run.end_ns,
+                integer(run.start_ns),
+                _integer_or_none(run.end_ns),
                 text(run.process_id),
                 revision,
                 _text_or_none(run.session_id),
@@ -159,19 +165,18 @@ ON CONFLICT (run_id, span_id) DO UPDATE SET
 """  # noqa: S608 - constants
 
 
-def _put_spans(connection: sqlite3.Connection, spans: Iterable[SpanRecord], revision: int, process_id: str) -> None:
+def _put_spans(connection: sqlite3.Connection, spans: Iterable[SpanRecord], revision: int, process_id: str) -> int:
     newest: dict[str, dict[str, SpanRecord]] = {}
     for span in spans:
         of_run = newest.setdefault(span.run_id, {})
         if span.status != "running" or span.span_id not in of_run:
             of_run[span.span_id] = span
-    for run_id, of_run in newest.items():
-        _put_spans_of_run(connection, run_id, of_run, revision, process_id)
+    return sum(_put_spans_of_run(connection, run_id, of_run, revision, process_id) for run_id, of_run in newest.items())
 
 
 def _put_spans_of_run(
     connection: sqlite3.Connection, run_id: str, spans: dict[str, SpanRecord], revision: int, process_id: str
-) -> None:
+) -> int:
     # The counts on the run's row change by the difference between the old rows and the new ones: counting a long run
     # again with every batch would take quadratic time.
     tally = Tally()
@@ -181,15 +186,18 @@ def _put_spans_of_run(
         else:
             tally.remove(kind, status, tokens, cost, size)
     rows = []
+    written = 0
     for span in spans.values():
         texts = _texts(span)
         size, tokens = counts.size_of(texts), counts.tokens_of(span.usage)
         tally.add(span.kind, span.status, tokens, span.cost, size)
+        written += size
         rows.append(_span_row(span, texts, size, tokens, revision))
     connection.executemany(_PUT_SPAN, rows)
     if rows:
         _ensure_run(connection, next(iter(spans.values())), revision, process_id)
         tally.apply(connection, run_id, revision)
+    return written
 
 
 def _ensure_run(connection: sqlite3.Connection, span: SpanRecord, revision: int, process_id: str) -> None:
@@ -197,7 +205,7 @@ def _ensure_run(connection: sqlite3.Connection, span: SpanRecord, revision: int,
     connection.execute(
         "INSERT INTO runs (run_id, trace_id, name, status, start_ns, process_id, revision)"
         " VALUES (?, ?, '', 'running', ?, ?, ?) ON CONFLICT (run_id) DO NOTHING",
-        (span.run_id, span.trace_id, span.start_ns, text(process_id), revision),
+        (span.run_id, span.trace_id, integer(span.start_ns), text(process_id), revision),
     )
 
 
@@ -225,8 +233,8 @@ def _span_row(
         span.kind,
         text(span.name),
         span.status,
-        span.start_ns,
-        span.end_ns,
+        integer(span.start_ns),
+        _integer_or_none(span.end_ns),
         revision,
         size,
         tokens,
@@ -235,6 +243,10 @@ def _span_row(
         span.state["seq"] if span.state else None,
         *texts,
     )
+
+
+def _integer_or_none(value: float | None) -> int | None:
+    return None if value is None else integer(value)
 
 
 def _text_or_none(value: str | None) -> str | None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import ctypes
 import decimal
 import functools
+import json
 import signal
+import sqlite3
+import struct
 import sys
 import threading
 from pathlib import Path
@@ -15,7 +18,9 @@ from pocketflow import Flow, Node
 
 from pocketflow_tracing import TracingConfig, capture, capture_kinds, recorder, trace_flow
 from pocketflow_tracing._guard import is_hosts
+from pocketflow_tracing._threads import start_thread
 from pocketflow_tracing.frameworks import _phases, _visits
+from pocketflow_tracing.store import StoreError
 
 
 class OutOfTimeError(Exception):
@@ -226,6 +231,32 @@ def test_an_error_without_a_word_is_of_another_thread(error, monkeypatch):
     assert is_hosts(raised(lambda: throw(error())))
     assert not is_hosts(raised(lambda: [].pop()))
     assert not is_hosts(raised(lambda: throw(ValueError("ours"))))
+
+
+@pytest.mark.parametrize(
+    "fails",
+    [
+        lambda: throw(StoreError("the store is locked")),
+        lambda: throw(StoreError()),
+        lambda: struct.pack("<Q", -1),
+        lambda: sqlite3.connect(":memory:").execute("no SQL"),
+        lambda: throw(json.JSONDecodeError("no JSON", "", 0)),
+        lambda: "\ud800".encode(),
+    ],
+)
+def test_an_error_of_what_we_call_is_ours(fails, monkeypatch):
+    """Classes of this package and of the standard library are raised here, with a word of what is wrong."""
+    monkeypatch.setattr("pocketflow_tracing._guard._PACKAGE", str(Path(__file__).parent))  # these count as our code
+    assert not is_hosts(raised(fails))
+
+
+def test_nothing_of_the_hosts_strikes_on_our_threads(monkeypatch):
+    """Whatever fails there is ours, of any class."""
+    monkeypatch.setattr("pocketflow_tracing._guard._PACKAGE", str(Path(__file__).parent))
+    told = []
+    start_thread(lambda: told.append(is_hosts(raised(lambda: throw(OutOfTimeError())))), "ours").join(10)
+    assert told == [False]
+    assert is_hosts(raised(lambda: throw(OutOfTimeError())))
 
 
 def test_an_error_of_our_own_is_told_without_asking_every_signal(monkeypatch):

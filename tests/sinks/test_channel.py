@@ -406,6 +406,14 @@ def test_a_partial_success_is_no_delivery(content_type, body):
     assert "5 of the spans" in answer.reason
 
 
+def test_a_proxy_that_wants_a_password_refuses_no_spans():
+    """They are sent once its settings are mended."""
+    answer = _judge(Reply(407, httpx.Headers(), b"proxy authentication required"), config_for(9))
+    assert answer.outcome == "later"
+    assert "proxy" in answer.reason
+    assert "HTTPS_PROXY" in answer.reason
+
+
 def test_a_login_page_is_no_delivery():
     answer = answered("text/html; charset=utf-8", b"<html>please log in")
     assert answer.outcome == "later"

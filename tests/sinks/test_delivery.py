@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 
-from kit import use
+import pytest
+from kit import Raising, Records, use
 from pocketflow import Flow, Node
 
 from pocketflow_tracing import _queue, trace_flow
 from pocketflow_tracing._threads import Wake
 from pocketflow_tracing._time import monotonic
-from pocketflow_tracing.delivery import delivery
+from pocketflow_tracing.delivery import Delivery, delivery
+from pocketflow_tracing.store import StoreError
 
 
 class Late:
@@ -45,3 +47,31 @@ def test_a_worker_that_ends_before_it_is_waited_for_has_delivered(records, monke
     monkeypatch.setattr(_queue, "Wake", Late)
     monkeypatch.setattr(delivery, "_rouse", roused)
     assert delivery.shutdown(10)
+
+
+@pytest.mark.absorbs
+def test_no_error_of_a_sink_ends_the_worker(monkeypatch):
+    """The host's hook for errors of threads never hears of it, and flush tells that something is missing, once."""
+    heard = []
+    monkeypatch.setattr(threading, "excepthook", heard.append)
+    sink = use(Records())
+    monkeypatch.setattr(sink, "accept", refuse)
+    trace_flow(Flow(start=Node())).run({})
+    worker = delivery._thread
+    assert delivery.flush(10) is False
+    assert delivery.flush(10) is True
+    assert delivery._thread is worker
+    assert worker.is_alive()
+    assert heard == []
+
+
+def refuse(*_):
+    raise StoreError("a class of ours")
+
+
+@pytest.mark.absorbs
+def test_a_sink_that_fails_is_asked_again_after_a_pause():
+    """Without one the worker would ask it for ever; the others are asked all the same."""
+    made = Delivery()
+    made._sinks = [Raising(), Records(), Raising()]
+    assert made._tick() == [1.0, 1.0]

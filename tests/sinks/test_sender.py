@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import socket
+import sqlite3
+import subprocess
+import sys
 import time
 
 import pytest
@@ -12,12 +16,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from pocketflow_tracing import TracingConfig
+from pocketflow_tracing.records import RunRecord, SpanRecord
 from pocketflow_tracing.sinks import _memory
 from pocketflow_tracing.sinks import sender as module
 from pocketflow_tracing.sinks._batch import Batch, halves, shed, traces_of, without
-from pocketflow_tracing.sinks.langfuse import sync
+from pocketflow_tracing.sinks.langfuse import LangfuseSink, sync
 from pocketflow_tracing.sinks.sender import Sender
-from pocketflow_tracing.store import Outbox, Store
+from pocketflow_tracing.store import Outbox, OutboxBatch, Store
 
 
 def span(trace: int, number: int, name: str = "node") -> Span:
@@ -331,6 +336,64 @@ def test_what_waits_in_memory_is_not_tried_without_end(sender):
         collector.mode = Mode.healthy()
         collector.wait_for(1, timeout=soon() - time.monotonic())
         assert made.flush(soon()) is True
+
+
+def test_the_count_of_dropped_spans_waits_for_no_lock(sender, path):
+    """It is written once the store can be: by the worker when it has nothing else to do, or at the end."""
+    with Collector() as collector:
+        made = sender(collector)
+        Outbox(path).put(OutboxBatch(0, "https://other.example", "pk", 1, b""))
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(3):
+            assert made.add_dropped(5)
+        assert made._kept.count_dropped() is False
+        assert made.flush(soon()) is False
+        other.execute("ROLLBACK")
+        made.tick()
+        assert 15 == Store(path).figures()["dropped"]
+        made.add_dropped(2)
+        assert made.close(soon()) is False
+        assert 17 == Store(path).figures()["dropped"]
+        assert made.flush(soon()) is True
+        other.close()
+
+
+def test_what_a_killed_process_was_sending_is_sent_at_once(sender, path):
+    """And what a living one is sending is not, which is said."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    host = socket.gethostname()
+    with Collector() as collector, contextlib.closing(Outbox(path)) as outbox:
+        for number in range(2):
+            data = body(span(number, 0))
+            created = time.time_ns()
+            batch = OutboxBatch(created, collector.url, collector.public_key, 1, data, reason="answered 503")
+            outbox.put(batch, owner=f"{host}:{child.pid}:abcd", lease_ns=60 * 10**9 if number else 0)
+        assert [1] == [found.spans for found in outbox.claim(f"{host}:{child.pid}:abcd", time.time_ns())]
+        report = sync(str(path), config_for(collector), timeout=0.5)
+        assert (0, 2) == (report.delivered, report.waiting)
+        assert "2 spans are being sent by another process" in report.reason
+        child.communicate()
+        report = sync(str(path), config_for(collector))
+        assert (2, 0, None) == (report.delivered, report.waiting, report.reason)
+
+
+@pytest.mark.absorbs
+def test_a_span_that_cannot_be_encoded_costs_itself_alone(path, absorbed):
+    """The others of its batch arrive, and flush is False once."""
+    with Collector() as collector:
+        sink = LangfuseSink(config_for(collector, store=str(path)))
+        spans = [
+            SpanRecord("a" * 16, f"{1:032x}", f"{n:016x}", None, "node", "n", "success", n, n) for n in range(1, 6)
+        ]
+        spans[2].start_ns = None
+        sink.accept([RunRecord("a" * 16, f"{1:032x}", "f", "success", 1, 2)], spans, spans)
+        assert sink.flush(soon()) is False
+        assert sink.flush(soon()) is True
+        assert 4 == len(collector.spans())
+        sink.close(soon())
+        assert 1 == Store(path).figures()["dropped"]
+    assert 1 == len(absorbed)
 
 
 def test_a_disk_that_cannot_be_written_is_not_tried_without_end(sender, tmp_path):

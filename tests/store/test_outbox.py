@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import subprocess
+import sys
 
 import pytest
 import sample
@@ -66,6 +69,25 @@ def test_a_claim_is_a_lease(outbox, path):
         assert 1 == len(outbox.claim("me", 0, lease_ns=60 * S))
         assert [] == other.claim("you", 59 * S) == other.due(59 * S)
         assert 1 == len(other.claim("you", 60 * S))
+
+
+def test_a_lease_of_a_process_that_has_ended(outbox):
+    """It is worth nothing on the machine where that is known; elsewhere it runs out."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    gone, elsewhere = f"{socket.gethostname()}:{child.pid}:abcd", f"elsewhere.example:{child.pid}:abcd"
+    outbox.put(batch(spans=1), owner=gone, lease_ns=60 * S)
+    outbox.put(batch(spans=2), owner=elsewhere, lease_ns=60 * S)
+    child.wait()
+    assert [1] == [found.spans for found in outbox.claim("me", 0, 10, lease_ns=90 * S)]
+    assert [2] == [found.spans for found in outbox.claim("me", 60 * S, 10)]
+
+
+def test_a_clock_of_another_century(outbox):
+    """What waits is sent by a clock beyond SQLite's integers, too."""
+    outbox.put(batch(created_ns=2**70))
+    (claimed,) = outbox.claim("me", 2**70)
+    outbox.retry([claimed.id], 2**70, "503")
+    assert [claimed.id] == [due.id for due in outbox.due(2**70)]
 
 
 def test_a_clock_that_was_set_back(outbox):

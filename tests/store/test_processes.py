@@ -16,7 +16,7 @@ import sample
 from sample import process_id, small_run
 
 from pocketflow_tracing._time import monotonic
-from pocketflow_tracing.store import Outbox, OutboxBatch, Store, StoreError, StoreWriter
+from pocketflow_tracing.store import Outbox, OutboxBatch, Store, StoreBusyError, StoreWriter
 from pocketflow_tracing.store.database import Database
 
 spawn = multiprocessing.get_context("spawn")
@@ -167,7 +167,7 @@ def test_a_file_that_is_being_set_aside_is_not_used(path):
     mark = Path(f"{path}.setting-aside")
     mark.mkdir()
     with contextlib.closing(StoreWriter(path, patience_s=0.05)) as writer:
-        with pytest.raises(StoreError, match="setting the damaged file aside"):
+        with pytest.raises(StoreBusyError):
             write(writer, small_run(2))
         os.utime(mark, (1, 1))  # of a process that died long ago
         write(writer, small_run(2))

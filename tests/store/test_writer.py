@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import sqlite3
 import stat
+import threading
+from pathlib import Path
 
 import pytest
 import sample
@@ -19,6 +22,7 @@ from pocketflow_tracing.store import (
     StoreError,
     StoreUnusableError,
     StoreWriter,
+    UnfitRecordError,
     database,
     schema,
 )
@@ -121,6 +125,73 @@ def test_odd_values_are_stored(writer, path):
     assert "bad ? name" == Store(path).run("last").name
     assert {"text": "\ud800 \x00 ü"} == Store(path).spans(run.run_id)[0].output
     assert 2**61 < Store(path).run("last").tokens
+
+
+@pytest.mark.parametrize("time", [2**70, -(2**70), 2**63, float("nan"), float("inf"), "now", 1.5])
+def test_times_that_fit_no_integer(time, writer, path):
+    """A span of another instrumentation may carry any; it is stored with the nearest one, or 0, and read back."""
+    run = small_run()
+    run.record.start_ns = run.record.end_ns = time
+    run.spans[0].start_ns = run.spans[0].end_ns = time
+    writer.write([run.record], run.spans, (process_id(), 2**70))
+    found = Store(path).run(run.run_id)
+    assert type(found.start_ns) is type(found.end_ns) is int
+    assert {int} == {type(span.start_ns) for span in Store(path).spans(run.run_id)}
+
+
+@pytest.mark.parametrize("bad", [None, object()])
+def test_a_record_that_does_not_fit_is_told_from_a_disk(bad, writer, path):
+    """Nothing is written of its batch, which would not fit later either."""
+    run = small_run()
+    run.spans[1].trace_id = bad
+    with pytest.raises(UnfitRecordError, match="cannot take a record"):
+        write(writer, run)
+    assert [] == Store(path).runs()
+
+
+def test_the_first_cause_is_told(path):
+    """Taking back a transaction that has not begun does not hide why it has not."""
+    path.parent.mkdir()
+    Path(f"{path}-wal").mkdir()
+    with pytest.raises(StoreError, match="cannot be written") as told:
+        StoreWriter(path).write([], [], BEAT)
+    assert "rollback" not in str(told.value)
+
+
+@pytest.mark.parametrize("mark", ["file", "full"])
+def test_a_mark_that_nobody_takes_away(mark, writer, path):
+    """Something of the mark's name beside a damaged store is named in an error, and no lock is held meanwhile."""
+    path.parent.mkdir()
+    path.write_bytes(b"not a database" * 1000)
+    stays = Path(f"{path}.setting-aside")
+    if mark == "file":
+        stays.touch()
+    else:
+        stays.mkdir()
+        (stays / "more").touch()
+    os.utime(stays, (1, 1))
+    writer.patience_s = 0.0
+    with pytest.raises(StoreError, match="setting-aside"):
+        write(writer, small_run())
+    os.utime(stays)  # as if another process were at it just now
+    writer.patience_s = 60.0
+    waits = threading.Event()
+    pause = database._paused
+
+    def paused(seconds):
+        waits.set()
+        return pause(seconds)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "_paused", paused)
+        thread = threading.Thread(target=write, args=(writer, small_run()))
+        thread.start()
+        assert waits.wait(10)
+        assert writer._database._lock.acquire(timeout=10)  # as a fork does
+        writer._database._lock.release()
+        shutil.rmtree(stays) if mark == "full" else stays.unlink()
+        thread.join(30)
+    assert 1 == len(Store(path).runs())
 
 
 def test_the_file_is_the_owners_alone(writer, path):

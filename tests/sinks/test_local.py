@@ -1,0 +1,175 @@
+"""The sink of the local store: what cannot be written waits within bounds, and what is lost is counted once."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sqlite3
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from kit import use
+from pocketflow import Flow, Node
+
+from pocketflow_tracing import TracingConfig, trace_flow
+from pocketflow_tracing.delivery import delivery
+from pocketflow_tracing.sinks import _backlog, local
+from pocketflow_tracing.sinks.local import LocalSink, open_sink
+from pocketflow_tracing.store import Store
+
+sys.path.append(str(Path(__file__).parents[1] / "store"))
+from sample import Run, small_run
+
+MB = 1024 * 1024
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "traces.db"
+
+
+@pytest.fixture
+def sink(path):
+    """Makes sinks for the store, and closes them."""
+    made = []
+
+    def make(**settings):
+        made.append(LocalSink(str(path), TracingConfig(**settings).resolved()))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close(soon())
+
+
+@pytest.fixture
+def locked(path, sink):
+    """The store, made already, while another program writes; `rollback` ends that."""
+    accept(sink(), small_run(99))
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield other
+    other.close()
+
+
+def soon(seconds=10.0):
+    return time.monotonic() + seconds
+
+
+def accept(sink: LocalSink, *runs: Run) -> None:
+    spans = [span for run in runs for span in run.spans]
+    sink.accept([run.record for run in runs], spans, spans)
+
+
+def numbers(path: Path) -> list[int]:
+    return sorted(int(run.run_id[:4], 16) for run in Store(path).runs(limit=None) if run.run_id[:4] != "0063")
+
+
+def test_the_count_of_dropped_spans_waits_for_no_lock(sink, locked, path):
+    """It is kept, and stands in the figures with the next write."""
+    made = sink()
+    made._writer.patience_s = 60.0  # it would show
+    began = time.monotonic()
+    assert made.add_dropped(3)
+    assert made.add_dropped(4)
+    assert time.monotonic() - began < 5
+    locked.execute("ROLLBACK")
+    assert made.flush(soon())
+    assert made.flush(soon())
+    assert 7 == Store(path).figures()["dropped"]
+
+
+def test_a_locked_store_holds_the_worker_up_once(sink, locked, path, monkeypatch):
+    """What comes while a write has just failed is kept without another wait."""
+    monkeypatch.setattr(local, "_RETRY_SECONDS", 1000.0)
+    made = sink()
+    tries = []
+    monkeypatch.setattr(
+        made._writer, "write", lambda *args: tries.append(1) or type(made._writer).write(made._writer, *args)
+    )
+    made._writer.patience_s = 0.0
+    for number in range(5):
+        accept(made, small_run(number))
+    assert 1 == len(tries)
+    assert 1000.0 == made.tick()
+    assert 1 == len(tries)
+    locked.execute("ROLLBACK")
+    assert made.flush(soon())
+    assert [0, 1, 2, 3, 4] == numbers(path)
+
+
+@pytest.mark.absorbs
+@pytest.mark.parametrize("of", ["span", "run"])
+@pytest.mark.parametrize("bad", [{"attributes": {"no": object()}}, {"trace_id": None}, {"trace_id": object()}])
+def test_a_record_that_cannot_be_stored_costs_itself_alone(bad, of, sink, path, absorbed):
+    """The other records of its batch are there, and so is what comes later; flush is False once."""
+    if of == "run" and "attributes" in bad:
+        bad = {"metadata": bad["attributes"]}
+    runs = [small_run(number) for number in range(10)]
+    if of == "span":
+        runs[4].spans[1] = dataclasses.replace(runs[4].spans[1], **bad)
+    else:
+        runs[4].record = dataclasses.replace(runs[4].record, **bad)
+    made = sink()
+    accept(made, *runs)
+    assert made.flush(soon()) is (of == "run")  # its spans have made a row for it
+    accept(made, small_run(11))
+    assert made.flush(soon())
+    assert [*range(10), 11] == numbers(path)
+    assert {3} == {len(Store(path).spans(run.run_id)) for run in [*runs[:4], *runs[5:], small_run(11)]}
+    assert 3 - (of == "span") == len(Store(path).spans(runs[4].run_id))
+    assert (of == "span") == Store(path).figures().get("dropped", 0)
+    assert 1 == len(absorbed)
+
+
+@pytest.mark.parametrize("bound", ["spans", "bytes"])
+def test_what_waits_is_bounded_and_what_goes_is_counted(bound, sink, locked, path, monkeypatch, caplog):
+    """The oldest go; once the store can be written again, flush is False, its figures hold them, and the next is True."""
+    if bound == "spans":
+        monkeypatch.setattr(_backlog, "_MOST_SPANS", 30)
+    made = sink(queue_mb=100 if bound == "spans" else 1)
+    made._writer.patience_s = 0.0
+    for number in range(50):
+        run = small_run(number)
+        run.spans[0].output = ("✓" if bound == "bytes" else "") * 50_000 + str(number)
+        accept(made, run)
+    kept = made._kept.spans // 3
+    assert 10 == kept or (bound == "bytes" and 8 <= kept < 10)  # of 100 kB and more
+    assert any("could not be written for so long" in record.message for record in caplog.records)
+    locked.execute("ROLLBACK")
+    assert made.flush(soon()) is False
+    assert made.flush(soon()) is True
+    assert list(range(50 - kept, 50)) == numbers(path)
+    assert (50 - kept) * 3 == Store(path).figures()["dropped"]
+
+
+def test_the_limit_in_megabytes_holds_while_much_is_written(sink, path):
+    """However few batches that are, and however large."""
+    made = sink(store_max_mb=2)
+    peak = 0
+    for batch in range(4):
+        runs = [small_run(batch * 30 + number) for number in range(30)]
+        for run in runs:
+            run.spans[0].output = "x" * 100_000 + str(run.number)
+        accept(made, *runs)
+        peak = max(peak, path.stat().st_size)
+    made.close(soon())
+    assert peak < 4 * MB
+    assert 119 == max(numbers(path))
+    assert 10 < len(numbers(path)) < 25
+
+
+def test_a_working_directory_that_was_removed(tmp_path, monkeypatch, caplog):
+    """Nothing can be recorded in it: that is said, and flush is False."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    use(open_sink(str(Path(".pocketflow", "traces.db")), TracingConfig().resolved()))
+    trace_flow(Flow(start=Node())).run({})
+    assert delivery.flush(10) is False
+    assert any("traces.db cannot be written" in record.message for record in caplog.records)
+    os.chdir(tmp_path)
+    delivery.shutdown(10)
