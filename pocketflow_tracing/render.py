@@ -13,10 +13,10 @@ from math import isfinite
 from . import _media
 from .capture import snapshot
 from .capture_builtins import preview
-from .capture_types import CUT_KEY, MARGIN, Cut, Long, Note, Pairs, Snapshot, Tagged
+from .capture_types import CUT_KEY, MARGIN, Cut, Failure, Long, Note, Pairs, Snapshot, Tagged
 from .records import Json
 from .redaction import Redactor, Rules
-from .redaction_text import REPLACEMENT, scan, scan_value
+from .redaction_text import REPLACEMENT, redact_text, scan, scan_value
 from .render_marks import SHORT_KEY, TYPE_KEY, is_short_scalar, mark, shown_name, summary
 from .render_text import LONGEST_KEY, MOST_BITS, agreeing, clean, is_json, not_finite, short, size_of, unused
 
@@ -109,7 +109,7 @@ class _Rendering:
     """The state of one rendering: what is left of the text budget."""
 
     __slots__ = (
-        "asides", "classes", "entries_seen", "hits", "mask", "max_text", "pathless", "rules", "scan", "text_left",
+        "asides", "classes", "entries_seen", "hits", "in_error", "mask", "max_text", "pathless", "rules", "scan", "text_left",
     )  # fmt: skip
 
     def __init__(self, rules: Rules, asides: Asides | None = None) -> None:
@@ -118,6 +118,7 @@ class _Rendering:
         self.entries_seen = 0
         self.classes = rules.has_classes
         self.hits = rules.redact.hits
+        self.in_error = False
         self.mask = rules.mask
         self.scan = rules.scan_text
         self.max_text = rules.limits.max_text
@@ -141,10 +142,12 @@ class _Rendering:
             shown = self.entries(value, path, {})
         elif t is list or t is tuple:  # tuples come in plain data of our own
             shown = self.items(value, path)
-        elif t is Tagged:
+        elif t is Tagged or t is Failure:
             if self.classes and (policy := self.rules.policy_of_class(value.type_name)) != "record":
                 return HIDDEN if policy == "hide" else summary(value)
+            around, self.in_error = self.in_error, self.in_error or t is Failure
             shown = self.entries(value.fields, path, {TYPE_KEY: shown_name(value.type_name)})
+            self.in_error = around
         elif t is bytes:
             mime = _media.mime_of_bytes(value)
             shown = self.medium(value, mime, len(value)) if mime is not None else self.raw(value, len(value))
@@ -246,7 +249,7 @@ class _Rendering:
         shown = preview(value[:_PREVIEW])
         if self.scan and len(value) > 7:
             wide = value[: _PREVIEW + MARGIN].decode("latin-1")
-            scanned = scan_value(wide, self.hits)
+            scanned = self.scanned(wide)
             if scanned is not wide and scanned != wide:
                 shown = clean(scanned[:_PREVIEW])
         return {TYPE_KEY: "bytes", "size": size, "preview": shown}
@@ -308,9 +311,13 @@ class _Rendering:
 
     def cleaned(self, text: str, path: Path) -> Json:
         if self.scan and len(text) > 7:  # no secret is shorter
-            text = scan_value(text, self.hits)
+            text = self.scanned(text)
         text = clean(text)
         return text if self.mask is None else self.masked(text, path)
+
+    def scanned(self, text: str) -> str:
+        """Redact a text: as a message where it stands in an error, for nobody reads that as prose."""
+        return scan_value(redact_text(text, self.rules) if self.in_error else text, self.hits)
 
     def masked(self, shown: Json, path: Path) -> Json:
         """Apply the user's mask; what it returns is their object, and read like any other."""

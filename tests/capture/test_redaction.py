@@ -6,11 +6,13 @@ import asyncio
 import dataclasses
 import json
 import random
+import sys
 import time
 import timeit
 
 import pytest
 
+from pocketflow_tracing._state import SharedState
 from pocketflow_tracing.capture import Capture, describe_exception, snapshot
 from pocketflow_tracing.capture_types import Limits
 from pocketflow_tracing.redaction import Redactor, Rules, redact_text
@@ -334,6 +336,36 @@ def test_errors_are_redacted_in_message_arguments_notes_causes_and_code():
         describe_exception(ValueError("x")), Rules(mask=lambda v, p: "***" if p == ("error", "message") else v)
     )
     assert masked["message"] == "***"
+
+
+class LoginError(Exception):
+    def __init__(self, detail):
+        super().__init__({"why": [detail]})
+        self.detail = detail
+
+
+def test_an_error_that_is_a_value_is_redacted_as_one_that_was_raised():
+    """Its message, its arguments and its fields, wherever it stands, long or with a mask; texts beside it stay prose."""
+    prose = "password: at least 8 characters"
+    errors = [
+        RuntimeError("login failed: password=hunter2"), KeyError("token: hunter2"), LoginError("password: hunter2"),
+        ValueError("the api key: hunter2 " + "x" * 400_000 + " secret: hunter2"),
+    ]  # fmt: skip
+    if sys.version_info >= (3, 11):
+        errors.append(ExceptionGroup("password: hunter2", [errors[0], LoginError("password: hunter2")]))  # noqa: F821
+    for rules in (Rules(), Rules(mask=lambda value, _: value)):
+        for value in (errors[0], {"error": errors[1]}, *errors):
+            assert "hunter2" not in json.dumps(render(snapshot(value), rules))
+        shown = render(snapshot([*errors, prose]), rules)
+        assert "hunter2" not in json.dumps(shown)
+        assert shown[0] == {"__type__": "RuntimeError", "message": "login failed: password=[redacted]"}
+        assert shown[-1] == prose
+    held = SharedState({"errors": errors}, Capture())
+    assert "hunter2" not in json.dumps(render(held.full(), Rules()))
+    assert render(snapshot(errors[0]), Rules(policy={"k": "summarise"}), ("k",)) == {
+        "__type__": "RuntimeError",
+        "size": 1,
+    }
 
 
 def test_what_a_serializer_returns_is_redacted():
