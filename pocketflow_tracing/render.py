@@ -8,6 +8,7 @@ class instance with its fields, `{"__type__": "Customer", "id": 3}`, anything of
 from __future__ import annotations
 
 import json
+from itertools import zip_longest
 from math import isfinite
 
 from . import _media
@@ -165,6 +166,8 @@ class _Rendering:
         hits = self.hits
         self.entries_seen += len(value)
         named_secret = _names_a_secret(value, self.rules.redact) if "value" in value or "head" in value else False
+        if "head" in value and "index" in value and not named_secret:
+            value = {**value, "head": self.without_secret_rows(value["head"], value["index"])}
         for key, item in value.items():
             if hits(key) or (named_secret and key in {"value", "head"}):
                 result: Json = item if item is None or type(item) is bool else REPLACEMENT
@@ -201,6 +204,17 @@ class _Rendering:
             shown.append(self.part(item, (*path, index)))
             index += item.entries if type(item) is Cut else 1
         return shown
+
+    def without_secret_rows(self, head: Snapshot, index: Snapshot) -> Snapshot:
+        """Hide the rows of a series or frame whose label is the name of a secret, or a part of their label."""
+        if type(head) is not list or type(index) is not list:
+            return head
+        labels = [label if type(label) is list else [label] for label in index]
+        secret = [any(map(self.is_secrets_name, label)) for label in labels]
+        return [
+            Note(REPLACEMENT) if hide and row is not None else row
+            for row, hide in zip_longest(head, secret[: len(head)])
+        ]
 
     def is_secrets_name(self, value: Snapshot) -> bool:
         t = type(value)
@@ -249,7 +263,7 @@ class _Rendering:
         shown = preview(value[:_PREVIEW])
         if self.scan and len(value) > 7:
             wide = value[: _PREVIEW + MARGIN].decode("latin-1")
-            scanned = self.scanned(wide)
+            scanned = scan_value(wide, self.hits)
             if scanned is not wide and scanned != wide:
                 shown = clean(scanned[:_PREVIEW])
         return {TYPE_KEY: "bytes", "size": size, "preview": shown}
@@ -311,13 +325,11 @@ class _Rendering:
 
     def cleaned(self, text: str, path: Path) -> Json:
         if self.scan and len(text) > 7:  # no secret is shorter
-            text = self.scanned(text)
+            if self.in_error:  # nobody reads that as prose
+                text = redact_text(text, self.rules)
+            text = scan_value(text, self.hits)
         text = clean(text)
         return text if self.mask is None else self.masked(text, path)
-
-    def scanned(self, text: str) -> str:
-        """Redact a text: as a message where it stands in an error, for nobody reads that as prose."""
-        return scan_value(redact_text(text, self.rules) if self.in_error else text, self.hits)
 
     def masked(self, shown: Json, path: Path) -> Json:
         """Apply the user's mask; what it returns is their object, and read like any other."""
