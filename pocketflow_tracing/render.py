@@ -21,7 +21,7 @@ from .redaction_text import REPLACEMENT, redact_text, scan, scan_value
 from .render_marks import SHORT_KEY, TYPE_KEY, is_short_scalar, mark, shown_name, summary
 from .render_text import LONGEST_KEY, MOST_BITS, agreeing, clean, is_json, not_finite, short, size_of, unused
 
-__all__ = ["MARGIN", "SHORT_KEY", "TYPE_KEY", "Asides", "apply_mask", "render", "render_summary"]
+__all__ = ["HIDDEN", "MARGIN", "SHORT_KEY", "TYPE_KEY", "Asides", "apply_mask", "render", "render_summary"]
 
 HIDDEN = "<hidden>"
 WITHHELD = "<withheld: mask failed>"
