@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 _QUIET_TRIES = 4
 """Readings without locks before one with them, when a writer keeps coming in between."""
+_DAMAGE = ("no such table", "Could not decode")
+"""How errors of an operation begin that come of what the file holds, not of when it is read."""
 
 
 def read(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
@@ -54,7 +56,7 @@ def read(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
                 return found
         return _query(path, query, "mode=ro")
     except (sqlite3.Error, OSError) as error:
-        may_pass = isinstance(error, (sqlite3.OperationalError, OSError)) and not str(error).startswith("no such table")
+        may_pass = isinstance(error, (sqlite3.OperationalError, OSError)) and not str(error).startswith(_DAMAGE)
         kind = StoreError if may_pass else StoreUnusableError
         raise kind(f"The trace store {path} cannot be read: {str(error).rstrip('.')}.") from error
     except (ValueError, TypeError, OverflowError, RecursionError) as error:  # from what stands in the rows

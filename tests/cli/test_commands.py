@@ -746,6 +746,7 @@ ODD = [
     "UPDATE runs SET tags = 'x'",
     "UPDATE runs SET graph = '[]'",
     "UPDATE runs SET start_ns = x'ff'",
+    "UPDATE spans SET name = CAST(x'ff' AS TEXT)",
 ]
 
 
@@ -764,11 +765,11 @@ def test_a_store_that_holds_odd_things_is_told(two, path, command, tmp_path, sta
     ):
         result = command(*arguments)
         assert (1, 1) == (result.code, len(result.err.splitlines()))
-        assert f"Error: The trace store {path} cannot be read: it holds what a trace store does not hold" in result.err
+        assert result.err.startswith(f"Error: The trace store {path} cannot be read: ")
     create_app = pytest.importorskip("pocketflow_tracing.viewer.app").create_app
     client = pytest.importorskip("starlette.testclient").TestClient(create_app(path), base_url="http://127.0.0.1")
     answer = client.get(f"/api/runs/{SECOND}")
-    assert (503, True) == (answer.status_code, "cannot be read: it holds" in answer.json()["error"])
+    assert (503, True) == (answer.status_code, "cannot be read: " in answer.json()["error"])
     assert 200 == client.get("/api/runs?before=9999999999999999999-a&limit=1").status_code or "runs" in statement
 
 
