@@ -130,7 +130,9 @@ def external_record(run: Run, span: Any) -> SpanRecord:
         if failed and pipeline.errors
         else None,
         attributes={
-            "type": attributes.get("langfuse.observation.type") or attributes.get("openinference.span.kind") or "span",
+            "type": str(
+                attributes.get("langfuse.observation.type") or attributes.get("openinference.span.kind") or "span"
+            ),
             "scope": span.instrumentation_scope.name if span.instrumentation_scope else None,
             "otel": _rendered(other, run),
         },
@@ -166,9 +168,15 @@ def _usage(attributes: dict[str, Any]) -> dict[str, int] | None:
     return usage or None
 
 
+_MOST = 1e300
+
+
 def _cost(attributes: dict[str, Any]) -> float | None:
     details = _sdk.decoded(attributes.get("langfuse.observation.cost_details"))
     if not isinstance(details, dict):
         return None
-    numbers = {key: float(value) for key, value in details.items() if type(value) in {int, float}}
+    # neither NaN nor infinite, which JSON has no numbers for
+    numbers = {
+        key: float(value) for key, value in details.items() if type(value) in {int, float} and abs(value) < _MOST
+    }
     return numbers.get("total", sum(numbers.values())) if numbers else None

@@ -12,17 +12,20 @@ import itertools
 import signal
 import sys
 import traceback
+from contextvars import ContextVar
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-from . import _threads
 from ._log import logger
 
 _PACKAGE = str(Path(__file__).parent)
 _NAME = __name__.partition(".")[0]
 _OURS = sys.stdlib_module_names | {_NAME}
 """Where the classes of errors come from that what we call raises, or we do: these say what went wrong."""
+on_our_thread: ContextVar[bool] = ContextVar("pocketflow_tracing_on_our_thread", default=False)
+"""Whether this is a thread of ours: of the host's, nothing runs on it but what we call."""
+
 _WITHOUT_WORDS = (AssertionError, MemoryError, StopAsyncIteration, StopIteration)
 _said: set[tuple[str, type[BaseException], str]] = set()
 
@@ -90,7 +93,7 @@ def is_hosts(error: BaseException, *, theirs: bool = False) -> bool:
         error: the exception.
         theirs: whether it came out of a function of the user's that we call, which may raise anything, also from C.
     """
-    if type(error) is RecursionError or _threads.is_ours():  # at the limit there is no room to ask
+    if type(error) is RecursionError or on_our_thread.get():  # at the limit there is no room to ask
         return False
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     if not all(frame.f_code.co_filename.startswith(_PACKAGE) for frame in frames):  # to ask all signals takes 60 µs

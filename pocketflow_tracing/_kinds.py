@@ -22,6 +22,8 @@ _FALSE = ("0", "false", "no", "off")
 _PLACEHOLDER = re.compile(r"(^|[\W_])your|\.\.\.|…|^<.*>$|x{4,}|placeholder|change[-_ ]?me", re.IGNORECASE)
 _SECRET_LIKE = re.compile(r"(?<![A-Za-z0-9])sk-[\w-]{6,}|(?<=//)[^/@\s]*@")  # a key, or the user part of a URL
 
+_QUERY = re.compile(r"(://[^\s?#]*[?#])\S+")
+
 
 class RefusedError(ValueError):
     """A value that a setting does not take.
@@ -81,6 +83,7 @@ def shown(value: object, quote: str = "") -> str:
             return "not set"
         text = str(value) if value.isprintable() else ascii(str(value))[1:-1]
         text = _SECRET_LIKE.sub(lambda hit: "sk-…" if hit[0].startswith("sk-") else "…@", text)
+        text = _QUERY.sub(r"\1…", text)
         return f"{quote}{text if len(text) <= 120 else text[:100] + '…'}{quote}"
     if type(value) is int:
         return str(value) if value.bit_length() <= 128 else "a huge number"
@@ -137,7 +140,11 @@ def _url(value: object) -> Any:
     parts = urlsplit(text)
     if parts.scheme.lower() not in {"http", "https"} or not parts.hostname or parts.port == 0 or " " in text:
         raise RefusedError
-    return text.rstrip("/")
+    address, *rest = re.split(r"[?#]", text, maxsplit=1)
+    address = address.rstrip("/")
+    if rest:  # it would stand in the middle of what is asked, and in whatever names the server
+        raise RefusedError("has a query or a fragment", instead=address, used="The address before it is used")
+    return address
 
 
 def _environment(value: object) -> str | None:

@@ -18,18 +18,24 @@ def warn_once(message: str) -> None:
     if message not in _said:
         _said.add(message)
         said = message if message.startswith(_NAME) else f"{_NAME}{message}"
-        logger.warning("%s", _clean(said))
+        logger.warning("%s", said)
 
 
 def debug_line(message: str) -> None:
     """Log one line of debug mode, beginning with `[TRACING]`."""
-    logger.info("[TRACING] %s", _clean(message))
+    logger.info("[TRACING] %s", message)
 
 
-def _clean(message: str) -> str:
+def _cleaned(record: logging.LogRecord) -> bool:
+    """Let every line through, without secrets and on one line: names in it may be anything."""
     from .redaction import scan  # noqa: PLC0415 - not for programs in which nothing is said
+    from .render_text import one_line  # noqa: PLC0415
 
-    return scan(message)
+    record.msg, record.args = one_line(scan(record.getMessage())), ()
+    return True
+
+
+logger.addFilter(_cleaned)  # of all lines: some are logged past the functions above
 
 
 def show_debug_lines() -> None:

@@ -14,7 +14,7 @@ from ._values import Values, rendered_text
 from .recorder import Run, Span
 from .records import Json, RunRecord, SpanRecord
 from .redaction import Rules
-from .render import render
+from .render import HIDDEN, render
 from .render_errors import render_exception
 
 __all__ = ["process_id", "run_record", "span_record"]
@@ -132,7 +132,9 @@ def _attributes(span: Span, run: Run, values: Values) -> dict[str, Json]:
     for key, value in span.attributes.items():
         kind = type(value)
         if kind is str:
-            if key != "flow":
+            if key == "action" and values.rules.policy_at(("action",)) != "record":
+                rendered[key] = HIDDEN
+            elif key != "flow":
                 rendered[key] = rendered_text(value, run)
         elif kind is int or kind is bool:
             rendered[key] = value

@@ -26,7 +26,7 @@ class Values:
     ("params", …). So a policy or a mask that names it covers every copy.
     """
 
-    __slots__ = ("asides", "by_name_only", "overdrawn", "rules", "run", "shared_rules", "span")
+    __slots__ = ("asides", "by_name_only", "overdrawn", "rules", "run", "shared_rules", "span", "writes_otherwise")
 
     def __init__(self, span: Span) -> None:
         run = self.run = span.run
@@ -35,6 +35,8 @@ class Values:
         self.rules = self.shared_rules = pipeline.rules
         if pipeline.rules.policy:
             self.rules = pipeline.rules.of_node(_class_of(span))
+        # whether what this visit writes into `shared` may be shown otherwise than what stood there before
+        self.writes_otherwise = self.rules is not pipeline.rules and self.rules.policy != pipeline.rules.policy
         self.asides = Asides(pipeline.media_bytes if span.complete else 0)
         self.overdrawn = run.recorded >= pipeline.max_run_bytes
         # with nothing to ask but the names, short values are what they are
@@ -46,11 +48,11 @@ class Values:
             self.run.recorded += self.asides.size
         return list(self.asides.media.values()) if self.asides.media else []
 
-    def at(self, value: Snapshot, *path: str | int) -> Json:
-        """Render one value at its path."""
+    def at(self, value: Snapshot, *path: str | int, is_written: bool = False) -> Json:
+        """Render one value at its path; a value in `shared` by what the policy says of its key, and of who wrote it here."""
         if value is None:
             return None
-        rules = self.shared_rules if path[0] == "shared" else self.rules
+        rules = self.shared_rules if path[0] == "shared" and not is_written else self.rules
         if self.by_name_only and _is_plain(value):
             hits = rules.redact.hits
             for part in path:
@@ -92,7 +94,10 @@ class Values:
         kind, phase = span.kind, span.attributes.get("phase")
         if kind in {"flow", "node", "pass"} and type(value) is dict:
             shared = value.get("shared")
-            return {"action": self.at(value.get("action"), "action"), "shared": self.at(shared, "shared")}
+            return {
+                "action": self.at(value.get("action"), "action"),
+                "shared": self.at(shared, "shared", is_written=True),
+            }
         if kind == "function":
             return self.at(value, "shared" if type(value) is dict else "output")
         if phase == "prep":
@@ -130,11 +135,11 @@ class Values:
         made: dict[str, Json] = {"seq": state["seq"]}
         for kind in ("full", "added"):
             if kind in state:
-                made[kind] = self._picture(state[kind])
+                made[kind] = self._picture(state[kind], is_written=kind == "added")
         if "changed" in state:
-            old = self._picture({key: pair[0] for key, pair in state["changed"].items()})
-            new = self._picture({key: pair[1] for key, pair in state["changed"].items()})
-            whole = self.overdrawn  # what stood there before may have been recorded in full
+            old = self._picture({key: pair[0] for key, pair in state["changed"].items()}, is_written=True)
+            new = self._picture({key: pair[1] for key, pair in state["changed"].items()}, is_written=True)
+            whole = self.overdrawn or self.writes_otherwise  # what stood there before may have been recorded in full
             made["changed"] = {
                 key: {"old": old.get(key), "new": value} if whole else difference(old.get(key), value)
                 for key, value in new.items()
@@ -144,9 +149,12 @@ class Values:
                 made[kind] = [key_name(key, self.run) for key in state[kind]]
         return made
 
-    def _picture(self, values: dict[str, Snapshot]) -> dict[str, Json]:
+    def _picture(self, values: dict[str, Snapshot], *, is_written: bool) -> dict[str, Json]:
         # each key by itself, so that it reads the same whichever others stand beside it
-        picture = {key_name(key, self.run): self.at(value, "shared", key) for key, value in values.items()}
+        picture = {
+            key_name(key, self.run): self.at(value, "shared", key, is_written=is_written)
+            for key, value in values.items()
+        }
         if self.shared_rules.mask is None:
             return picture
         masked = apply_mask(picture, self.shared_rules, ("shared",))

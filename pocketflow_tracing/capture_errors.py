@@ -20,7 +20,7 @@ from .capture_kinds import (
     name_of,
     qualified_name_of,
 )
-from .capture_types import CUT_KEY, Cut, Note, Snapshot, Tagged
+from .capture_types import CUT_KEY, Cut, Failure, Note, Snapshot, Tagged
 
 if TYPE_CHECKING:
     from .capture_walk import Walk
@@ -250,7 +250,7 @@ def _frames(traceback: TracebackType | None) -> tuple[tuple[Frame, ...], int]:
 def _read_exception(value: BaseException, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     """An exception that stands in a value: its message and the fields that its class gave it."""
     if not walk.errors:
-        return Tagged(shape.name, {"message": Note("<hidden>")})
+        return Failure(shape.name, {"message": Note("<hidden>")})
     fields, cut = shape.fields(value, walk.max_items)
     own = shape.instance_dict(value)
     # Slots of the builtin exceptions (errno, lineno …) say again what the message says.
@@ -260,6 +260,8 @@ def _read_exception(value: BaseException, shape: Shape, walk: Walk, depth: int) 
         fields["exceptions"] = members
     text = _text_of(value)
     shown = walk.fields({"message": _arguments(value) if text is None else text, **fields}, value, shape.name, depth)
-    if cut and type(shown) is Tagged:
+    if type(shown) is not Tagged:
+        return shown
+    if cut:
         shown.fields[CUT_KEY] = Cut(cut)
-    return shown
+    return Failure(*shown)

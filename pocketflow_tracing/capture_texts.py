@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import _media
-from .capture_types import MARGIN, Long, Pairs, Snapshot, Tagged
+from .capture_types import MARGIN, Failure, Long, Pairs, Snapshot, Tagged
 
 if TYPE_CHECKING:
     from .capture_walk import Walk
@@ -42,8 +42,8 @@ def shortened(picture: Snapshot, walk: Walk) -> Snapshot:
         return {key: shortened(part, walk) for key, part in picture.items()}
     if t is list:
         return [shortened(part, walk) for part in picture]
-    if t is Tagged:
-        return Tagged(picture.type_name, shortened(picture.fields, walk))
+    if t is Tagged or t is Failure:
+        return t(picture.type_name, shortened(picture.fields, walk))
     if t is Pairs:
         return Pairs(picture.type_name, shortened(picture.rows, walk))
     return picture

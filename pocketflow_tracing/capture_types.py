@@ -20,6 +20,7 @@ __all__ = [
     "Cut",
     "Elided",
     "Ends",
+    "Failure",
     "Limits",
     "Long",
     "Note",
@@ -77,6 +78,13 @@ DEFAULT_LIMITS = Limits()
 
 class Tagged(NamedTuple):
     """Anything that JSON has no form for: its type's name and what is worth reading of it."""
+
+    type_name: str
+    fields: dict[str, Snapshot]
+
+
+class Failure(NamedTuple):
+    """An error that stands among values: as Tagged, and what is said in it is read as messages of errors are."""
 
     type_name: str
     fields: dict[str, Snapshot]

@@ -178,7 +178,7 @@ class TracingConfig(Settings):
         """Answer a sentence for each setting that cannot be used as it is: its name, its value, what is accepted."""
         problems = [
             sentence.partition(" The default,")[0] + " Nothing is sent to Langfuse."
-            if name == "langfuse_host"
+            if name == "langfuse_host" and not self._has_address
             else sentence
             for name, sentence in self._problems.items()
         ]
@@ -192,10 +192,15 @@ class TracingConfig(Settings):
         return problems
 
     @property
+    def _has_address(self) -> bool:
+        """Whether no address was given that cannot be used: data for one server goes to no other."""
+        return "langfuse_host" not in self._problems or self._sources["langfuse_host"] != "default"
+
+    @property
     @resolved_first
     def has_langfuse(self) -> bool:
-        """Whether both keys are there, and no address was given that cannot be used: data for one server goes to no other."""
-        return bool(self.langfuse_public_key and self.langfuse_secret_key) and "langfuse_host" not in self._problems
+        """Whether both keys are there, and an address that can be used."""
+        return bool(self.langfuse_public_key and self.langfuse_secret_key) and self._has_address
 
     @resolved_first
     def to_langfuse_kwargs(self) -> dict[str, Any]:

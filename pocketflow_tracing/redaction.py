@@ -219,7 +219,7 @@ def rules_of(config: TracingConfig) -> Rules:
 
 
 _CLASS = "class:"
-_NODE_VALUES = ("prep_res", "exec_res", "params", "metadata", "action", "error.message", "score")
+_NODE_VALUES = ("prep_res", "exec_res", "params", "metadata", "action", "error.message", "score", "shared.*")
 
 NO_RULES = Rules(Redactor(defaults=False), scan_text=False)
 """Records everything as it is."""

@@ -53,6 +53,9 @@ _UNDERSCORE_SHAPES = tuple(
 )
 _URL_PASSWORD = r"://([^\s:/?#@\"']{0,200}):([^\s/?#\"']{1,300})@"  # noqa: S105 - it finds them
 
+# in JSON whose slashes are escaped
+_ESCAPED_URL_PASSWORD = r":(\\{1,3}/\\{1,3}/[^\s:/?#@\"']{0,200}):([^\s/?#\"']{1,300})@"  # noqa: S105
+
 _BEARER = r"\b(Bearer|Basic)(\s{1,8})(?=[\w.~+/=-]{0,80}[\d=]|[\w.~+/=-]{16})[\w.~+/=-]{6,}"
 _NAME = (
     r"(?<![\w.-])((?:(?:api|access|secret|private|auth)[ ])?[A-Za-z][\w.-]{0,80})"  # its start is tried once per word
@@ -76,16 +79,19 @@ def scan(text: str) -> str:
         for hint, shape in _UNDERSCORE_SHAPES:
             if hint in text:
                 text = _compiled(shape).sub(REPLACEMENT, text)
-    if "@" in text and "://" in text:
-        text = _compiled(_URL_PASSWORD).sub(rf"://\1:{REPLACEMENT}@", text)
+    if "@" in text:
+        if "://" in text:
+            text = _compiled(_URL_PASSWORD).sub(rf"://\1:{REPLACEMENT}@", text)
+        if ":\\" in text:
+            text = _compiled(_ESCAPED_URL_PASSWORD).sub(rf":\1:{REPLACEMENT}@", text)
     return text
 
 
 # Names of data end where a literal stands, for the same reason; where they begin is looked up from there.
 _PARAMETER = r"=(?<=[\w\]]=)(?=[^\s=])"
-_QUOTED_NAME = r":(?<=[\"']:)"
-_MEMBER_NAMES = (r'"([^"\\]{1,80})\\{0,3}":', r"'([^'\\]{1,80})\\{0,3}':")
-_MEMBER = r":(?<=[\"']:)\s{0,4}(?=\S)"
+_QUOTED_NAME = r":(?<=[\"'\s]:)"  # some write spaces before the colon
+_MEMBER_NAMES = (r'"([^"\\]{1,80})\\{0,3}"\s{0,4}:', r"'([^'\\]{1,80})\\{0,3}'\s{0,4}:")
+_MEMBER = rf"{_QUOTED_NAME}\s{{0,4}}(?=\S)"
 _HEADER = r":(?<=[yYnNeEtThHdD]:)(?<=(?i:-key|oken|tion|okie|cret|auth|word):)\s{0,4}(?=\S)"
 _HEADER_NAME = r"(?i)(?<![\w-])(?:x-[\w-]{1,80}|api-key|(?:proxy-)?authori[sz]ation|(?:set-)?cookie)\Z"
 _HEADER_START = r"(?:[A-Za-z]{2,20} [^\s\"']{6}|[^\s\"'\\]{8}|[^\s=;\"']{1,80}=)"
@@ -144,6 +150,8 @@ def _end_of_parameter(text: str, name_end: int, start: int, hits: Hits) -> int:
     least = max(name_end - _LONGEST_PARAMETER, 0)
     mark = max(text.rfind("?", least, name_end), text.rfind("&", least, name_end))
     name = text[mark + 1 : name_end] if mark >= 0 else ""
+    if (not name or "#" in name) and (mark := text.rfind("#", least, name_end)) >= 0:
+        name = text[mark + 1 : name_end]
     if name.isascii() and name.replace("_", "").replace("-", "").replace(".", "").isalnum():
         return _end(text, start, _QUERY_VALUE) if hits(name) else -1
     dashes = text.rfind("--", least, name_end)
@@ -159,8 +167,13 @@ def _end_of_parameter(text: str, name_end: int, start: int, hits: Hits) -> int:
 
 def _end_of_member(text: str, name_end: int, start: int, hits: Hits) -> int:
     """Where the value of a member of JSON ends, or of a Python dict."""
-    begin = text.rfind(text[name_end - 1], max(name_end - _LONGEST_PARAMETER - 5, 0), name_end - 1) + 1
-    name = text[begin : name_end - 1].rstrip("\\")
+    quote = name_end - 1
+    while text[quote].isspace() and quote > max(name_end - 5, 0):
+        quote -= 1
+    if text[quote] not in "\"'":
+        return -1
+    begin = text.rfind(text[quote], max(quote - _LONGEST_PARAMETER - 4, 0), quote) + 1
+    name = text[begin:quote].rstrip("\\")
     return _value_end(text, start, _SCALAR)[0] if name and hits(name) else -1
 
 

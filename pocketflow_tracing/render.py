@@ -8,19 +8,20 @@ class instance with its fields, `{"__type__": "Customer", "id": 3}`, anything of
 from __future__ import annotations
 
 import json
+from itertools import zip_longest
 from math import isfinite
 
 from . import _media
 from .capture import snapshot
 from .capture_builtins import preview
-from .capture_types import CUT_KEY, MARGIN, Cut, Long, Note, Pairs, Snapshot, Tagged
+from .capture_types import CUT_KEY, MARGIN, Cut, Failure, Long, Note, Pairs, Snapshot, Tagged
 from .records import Json
 from .redaction import Redactor, Rules
-from .redaction_text import REPLACEMENT, scan, scan_value
+from .redaction_text import REPLACEMENT, redact_text, scan, scan_value
 from .render_marks import SHORT_KEY, TYPE_KEY, is_short_scalar, mark, shown_name, summary
 from .render_text import LONGEST_KEY, MOST_BITS, agreeing, clean, is_json, not_finite, short, size_of, unused
 
-__all__ = ["MARGIN", "SHORT_KEY", "TYPE_KEY", "Asides", "apply_mask", "render", "render_summary"]
+__all__ = ["HIDDEN", "MARGIN", "SHORT_KEY", "TYPE_KEY", "Asides", "apply_mask", "render", "render_summary"]
 
 HIDDEN = "<hidden>"
 WITHHELD = "<withheld: mask failed>"
@@ -114,7 +115,7 @@ class _Rendering:
     """The state of one rendering: what is left of the text budget."""
 
     __slots__ = (
-        "asides", "classes", "entries_seen", "hits", "mask", "max_text", "pathless", "rules", "scan", "text_left",
+        "asides", "classes", "entries_seen", "hits", "in_error", "mask", "max_text", "pathless", "rules", "scan", "text_left",
     )  # fmt: skip
 
     def __init__(self, rules: Rules, asides: Asides | None = None) -> None:
@@ -123,6 +124,7 @@ class _Rendering:
         self.entries_seen = 0
         self.classes = rules.has_classes
         self.hits = rules.redact.hits
+        self.in_error = False
         self.mask = rules.mask
         self.scan = rules.scan_text
         self.max_text = rules.limits.max_text
@@ -146,10 +148,12 @@ class _Rendering:
             shown = self.entries(value, path, {})
         elif t is list or t is tuple:  # tuples come in plain data of our own
             shown = self.items(value, path)
-        elif t is Tagged:
+        elif t is Tagged or t is Failure:
             if self.classes and (policy := self.rules.policy_of_class(value.type_name)) != "record":
                 return HIDDEN if policy == "hide" else summary(value)
+            around, self.in_error = self.in_error, self.in_error or t is Failure
             shown = self.entries(value.fields, path, {TYPE_KEY: shown_name(value.type_name)})
+            self.in_error = around
         elif t is bytes:
             mime = _media.mime_of_bytes(value)
             shown = self.medium(value, mime, len(value)) if mime is not None else self.raw(value, len(value))
@@ -167,6 +171,8 @@ class _Rendering:
         hits = self.hits
         self.entries_seen += len(value)
         named_secret = _names_a_secret(value, self.rules.redact) if "value" in value or "head" in value else False
+        if "head" in value and "index" in value and not named_secret:
+            value = {**value, "head": self.without_secret_rows(value["head"], value["index"])}
         for key, item in value.items():
             if hits(key) or (named_secret and key in {"value", "head"}):
                 result: Json = item if item is None or type(item) is bool else REPLACEMENT
@@ -203,6 +209,17 @@ class _Rendering:
             shown.append(self.part(item, (*path, index)))
             index += item.entries if type(item) is Cut else 1
         return shown
+
+    def without_secret_rows(self, head: Snapshot, index: Snapshot) -> Snapshot:
+        """Hide the rows of a series or frame whose label is the name of a secret, or a part of their label."""
+        if type(head) is not list or type(index) is not list:
+            return head
+        labels = [label if type(label) is list else [label] for label in index]
+        secret = [any(map(self.is_secrets_name, label)) for label in labels]
+        return [
+            Note(REPLACEMENT) if hide and row is not None else row
+            for row, hide in zip_longest(head, secret[: len(head)])
+        ]
 
     def is_secrets_name(self, value: Snapshot) -> bool:
         t = type(value)
@@ -312,10 +329,12 @@ class _Rendering:
         return f"{head[:agreed]} … {left_out} more … {tail[len(tail) - agreed_end :]}"
 
     def cleaned(self, text: str, path: Path) -> Json:
-        if _LARGE < len(text) <= _LARGEST:
+        if _LARGE < len(text) <= _LARGEST and not self.in_error:
             text = self.cleaned_once(text)
         else:
             if self.scan and len(text) > 7:  # no secret is shorter
+                if self.in_error:  # nobody reads that as prose
+                    text = redact_text(text, self.rules)
                 text = scan_value(text, self.hits)
             text = clean(text)
         return text if self.mask is None else self.masked(text, path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .capture_types import CUT_KEY, MARGIN, Again, Cut, Elided, Long, Note, Pairs, Snapshot, Tagged
+from .capture_types import CUT_KEY, MARGIN, Again, Cut, Elided, Failure, Long, Note, Pairs, Snapshot, Tagged
 from .records import Json
 from .redaction_text import scan
 from .render_text import LONGEST_KEY, clean, short
@@ -56,7 +56,7 @@ def summary(value: Snapshot) -> Json:
         return {TYPE_KEY: type(value.begin).__name__, "size": value.size}
     if t is list or t is dict:
         return {TYPE_KEY: t.__name__, "size": _count(value)}
-    if t is Tagged:
+    if t is Tagged or t is Failure:
         inner = value.fields.get("items", value.fields)
         return {
             TYPE_KEY: shown_name(value.type_name),

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Container
 from math import isfinite
 from typing import Any
 
-__all__ = ["LONGEST_KEY", "MOST_BITS", "agreeing", "clean", "is_json", "not_finite", "short", "size_of", "unused"]
+__all__ = [
+    "LONGEST_KEY",
+    "MOST_BITS",
+    "agreeing",
+    "clean",
+    "is_json",
+    "not_finite",
+    "one_line",
+    "short",
+    "size_of",
+    "unused",
+]
 
 MOST_BITS = 2000
 """Of an int that is written out, about 600 digits: below the least limit that Python can be given for it."""
@@ -14,6 +26,7 @@ MOST_BITS = 2000
 LONGEST_KEY = 200
 """Characters of a key that are shown."""
 
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _UNITS: tuple[tuple[int, str], ...] = ((1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB"))
 
 
@@ -26,6 +39,11 @@ def clean(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+def one_line(text: str) -> str:
+    """Write control characters and line breaks as escapes: a text can then neither steer a terminal nor forge a line."""
+    return text if text.isprintable() else _CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def short(text: str, limit: int = LONGEST_KEY, rest: int = 0) -> str:

@@ -439,6 +439,22 @@ def test_secrets_are_never_shown(monkeypatch):
     assert "not set" == TracingConfig().describe()[1].value
 
 
+@pytest.mark.parametrize("rest", ["?token=hunter22", "/?a=1&token=hunter22#x", "#hunter22", "?"])
+def test_an_address_is_used_without_query_and_fragment(monkeypatch, rest):
+    """What may be a token is neither sent to nor shown; one sentence says so, and Langfuse is used all the same."""
+    monkeypatch.setenv("LANGFUSE_BASE_URL", f"https://lf.example/base{rest}")
+    config = TracingConfig(langfuse_public_key=PUBLIC, langfuse_secret_key=SECRET)
+    assert "https://lf.example/base" == config.resolved().langfuse_host == config.to_langfuse_kwargs()["base_url"]
+    assert config.has_langfuse
+    (problem,) = config.problems()
+    assert problem.startswith("LANGFUSE_BASE_URL has a query or a fragment; accepted: ")
+    assert problem.endswith(". The address before it is used.")
+    for given in (f"https://lf.example{rest}", f"ftp://lf.example{rest}"):
+        made = TracingConfig(langfuse_host=given, langfuse_public_key=PUBLIC, langfuse_secret_key=SECRET)
+        assert made.has_langfuse == given.startswith("https")
+        assert "hunter22" not in repr((made, made.resolved(), made.describe(), made.problems()))
+
+
 def test_refused_secret_is_not_shown(monkeypatch):
     """The sentence about an unusable key holds nothing of it, whatever it looks like."""
     monkeypatch.setenv("LANGFUSE_SECRET_KEY", "hunter\n22")

@@ -70,7 +70,7 @@ def fail(message: str, code: int = 1) -> int:
 def usage(error: BaseException) -> int:
     """Say what is wrong with a call, in one sentence, and return the exit code."""
     said = error.format_message() if hasattr(error, "format_message") else str(error)
-    said = re.sub(r"^Invalid value(?: for '?([^':]+)'?)?: ", _hint, " ".join(said.split()))
+    said = re.sub(r"^Invalid value(?: for '?([^':]+)'?[^:]*)?: ", _hint, " ".join(said.split()))
     return fail(said if said.endswith((".", "?")) else f"{said}.", 2)
 
 
@@ -78,7 +78,7 @@ def _hint(found: re.Match[str]) -> str:
     return f"{found[1]}: " if found[1] else ""
 
 
-def whole_number(least: int, most: int | None = None) -> Callable[[str | int], int]:
+def whole_number(least: int, most: int = 2**63 - 1) -> Callable[[str | int], int]:
     """Return what reads an option that takes a whole number, and says in words what is wrong with another one."""
 
     def read(text: str | int) -> int:
@@ -88,7 +88,7 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str | int], i
             raise typer.BadParameter(f"{text!r} is no whole number.") from None
         if number < least:
             raise typer.BadParameter(f"{number} is too little; the least is {least}.")
-        if most is not None and number > most:
+        if number > most:
             raise typer.BadParameter(f"{number} is too much; the most is {most}.")
         return number
 

@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from pocketflow_tracing.records import Json
-from pocketflow_tracing.store import Changes, RunRow, SpanNode, SpanRow, Store, StoreError
+from pocketflow_tracing.store import Changes, RunRow, SpanNode, SpanRow, Store, StoreError, StoreUnusableError
 
 from .labels import label, node_names, one_line
 from .output import StoreOption, as_json, console, print_json, store_path, whole_number
@@ -47,10 +47,12 @@ def tail(
             try:
                 for row, line in follower.look(runs):
                     print_json({"type": _type(row), **as_json(row)}, indent=None) if json else out.print(line)
+            except StoreUnusableError:
+                raise
             except StoreError:
                 if must_exist:
                     raise
-                if not said_waiting and not path.exists():
+                if not said_waiting and not path.is_file():
                     console(stderr=True).print(f"Waiting for the first run in {path} (Ctrl-C ends it).")
                     said_waiting = True
             if once:

@@ -12,6 +12,8 @@ __all__ = ["ago", "clean", "compact", "count", "duration", "moment", "money", "p
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+_FARTHEST_NS = 2**63 - 1
+"""From 1970: what the store can hold."""
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -89,14 +91,15 @@ def parse_age(text: str, now_ns: int) -> int:
     """Return the wall clock that "2h", "1d" or an ISO date or time means, in ns.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: it is neither, or lies centuries away.
     """
-    if found := _AGE.fullmatch(text.strip().lower()):
-        return now_ns - int(float(found[1]) * _UNITS[found[2]] * 1e9)
     try:
-        parsed = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
-        return int(parsed.astimezone().timestamp() * 1e9)
+        if found := _AGE.fullmatch(text.strip().lower()):
+            meant = now_ns - int(float(found[1]) * _UNITS[found[2]] * 1e9)
+        else:
+            meant = int(datetime.fromisoformat(text.strip().replace("Z", "+00:00")).astimezone().timestamp() * 1e9)
     except (ValueError, OverflowError, OSError):
-        raise ValueError(
-            f"{text!r} is no time: give an age such as 30m, 2h or 7d, or a date such as 2026-05-31."
-        ) from None
+        meant = _FARTHEST_NS + 1
+    if abs(meant) > _FARTHEST_NS:
+        raise ValueError(f"{text!r} is no time: give an age such as 30m, 2h or 7d, or a date such as 2026-05-31.")
+    return meant

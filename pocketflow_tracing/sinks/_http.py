@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Literal
+from urllib.parse import urlsplit
 
 import httpx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -19,6 +20,7 @@ from .._time import time_ns
 from .._version import __version__
 from ..config import TracingConfig
 from ..redaction import scan
+from ..render_text import one_line
 from ._channel import Channel, ChannelError, Reply
 
 __all__ = ["Answer", "headers", "is_score", "post", "preload", "shown_host"]
@@ -73,7 +75,7 @@ def _sdk_version() -> str:
 
 def shown_host(config: TracingConfig) -> str:
     """The address of the server as it may be seen: without a password that stands in it."""
-    return scan(config.langfuse_host)
+    return one_line(scan(config.langfuse_host))
 
 
 def is_score(body: bytes) -> bool:
@@ -125,13 +127,25 @@ def _judge(reply: Reply, config: TracingConfig) -> Answer:
     if code == 413:
         return Answer("too large", f"{host} finds the request too large (413)")
     if 300 <= code < 400:
-        where = reply.headers.get("location", "elsewhere")[:200]
+        where = _shown_location(reply.headers.get("location", ""))
         return Answer("later", f"{host} redirects to {where} ({code}); set LANGFUSE_BASE_URL to the final address")
     if code in {408, 425, 429} or code >= 500:
         return Answer("later", f"{host} answered {code}", _retry_after(reply))
     if code in {404, 405}:
         return Answer("later", f"{host} has no OpenTelemetry endpoint ({code}); check LANGFUSE_BASE_URL")
     return Answer("refused", f"{host} refused the spans ({code})", words=_words(reply.body))
+
+
+def _shown_location(location: str) -> str:
+    """Where a server redirects to, as it may be seen: a login's address holds credentials beside host and path."""
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(location)
+        path = parts.path.partition(";")[0]
+        if parts.port != 0 and parts.hostname:  # a port that is none raises
+            return _one_line(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path}")[:200]
+        if path.startswith("/"):
+            return _one_line(path)[:200]
+    return "elsewhere"
 
 
 def _judge_success(reply: Reply, host: str) -> Answer:

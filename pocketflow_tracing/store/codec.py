@@ -15,6 +15,10 @@ MAX_INTEGER = 2**63 - 1
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # json.dumps makes an encoder per call
 
+_decode = json.JSONDecoder(
+    parse_constant=str
+).decode  # Python writes NaN and Infinity, which other readers of JSON refuse
+
 
 def dump(value: Json) -> str:
     """Return the value as compact JSON; text stays readable, so that it can be searched for."""
@@ -35,9 +39,20 @@ def dump_or_none(value: Json) -> str | None:
     return None if value is None else dump(value)
 
 
-def load(encoded: str | None) -> Any:
-    """Return the value of a JSON column, None for NULL."""
-    return None if encoded is None else json.loads(encoded)
+def load(encoded: str | None, kind: type | None = None) -> Any:
+    """Return the value of a JSON column, None for NULL.
+
+    Args:
+        encoded: what stands there.
+        kind: of what it holds, if it is not null; None for any.
+
+    Raises:
+        ValueError: it is no JSON, or of another kind.
+    """
+    value = None if encoded is None else _decode(encoded)
+    if kind is not None and value is not None and type(value) is not kind:
+        raise ValueError(f"a {kind.__name__} is expected, not a {type(value).__name__}")
+    return value
 
 
 def text(value: str) -> str:

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from .._log import logger
 from .._time import jitter, monotonic, sleep
 from . import schema
 from .descriptors import Held, leak
 from .errors import StoreBusyError, StoreError, StoreUnusableError, UnfitRecordError
-from .files import create_privately, identity, is_being_set_aside, is_text, logger, set_aside
+from .files import create_privately, identity, is_being_set_aside, is_text, set_aside
 
 __all__ = ["Database", "check_ours"]
 

@@ -21,7 +21,7 @@ class StoreBusyError(StoreError):
 
 
 class StoreUnusableError(StoreError):
-    """The file is not ours to use (a newer version's, another program's): trying again will not help."""
+    """The file cannot be used (it is a newer version's, another program's, or damaged): trying again will not help."""
 
 
 class UnfitRecordError(StoreError):

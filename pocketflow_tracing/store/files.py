@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import logging
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from .._log import logger
 from .._time import time_ns
 
 __all__ = ["create_privately", "identity", "is_being_set_aside", "is_text", "set_aside"]
-
-logger = logging.getLogger("pocketflow_tracing")
 
 _DATABASES = frozenset({".db", ".db3", ".sqlite", ".sqlite3"})
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._time import time_ns
-from .codec import dump, like, load
+from .codec import dump, integer, like, load
 from .liveness import is_alive
 from .rows import RunFilter, RunRow, SpanRow
 
@@ -22,6 +22,8 @@ _SPAN_COLUMNS = (
     "run_id, trace_id, span_id, parent_id, kind, name, status, start_ns, end_ns, model, cost, usage, attributes, error,"
     " scores, metadata"
 )
+_KINDS = (dict, dict, dict, list, dict)
+"""Of the last five of these columns."""
 
 
 class Where:
@@ -54,7 +56,7 @@ class Where:
     def add(self, condition: str, *values: object) -> None:
         """Add a condition that must hold too."""
         self._conditions.append(condition)
-        self.parameters.extend(values)
+        self.parameters.extend(integer(value) if type(value) is int else value for value in values)
 
     def __str__(self) -> str:
         return f"WHERE {' AND '.join(self._conditions)}" if self._conditions else ""
@@ -92,7 +94,9 @@ def run_row(row: Sequence[Any], dead: Sequence[str], graph: str | None = None) -
     """Return the row of `RUN_COLUMNS` as plain data."""
     *plain, tags, error, metadata = row
     run = RunRow(*plain)
-    run.tags, run.error, run.metadata, run.graph = load(tags), load(error), load(metadata), load(graph)
+    run.start_ns, run.end_ns = _times(run.start_ns, run.end_ns)
+    run.tags, run.error = load(tags, list), load(error, dict)
+    run.metadata, run.graph = load(metadata, dict), load(graph, dict)
     if run.status == "running" and run.process_id in dead:
         run.status = "interrupted"
     return run
@@ -115,7 +119,8 @@ def select_spans(
     found = []
     for row in connection.execute(f"SELECT {columns} FROM spans {condition}", parameters):  # noqa: S608 - constants
         run_id, trace_id, span_id, parent_id, kind, name, status, start_ns, end_ns, model, cost = row[:11]
-        usage, attributes, error, scores, metadata = (load(text) for text in row[11:16])
+        start_ns, end_ns = _times(start_ns, end_ns)
+        usage, attributes, error, scores, metadata = map(load, row[11:16], _KINDS)
         span = SpanRow(
             run_id=run_id,
             trace_id=trace_id,
@@ -135,9 +140,14 @@ def select_spans(
             cost=cost,
         )
         if payload:
-            span.input, span.output, span.state = (load(text) for text in row[16:19])
+            span.input, span.output, span.state = map(load, row[16:19], (None, None, dict))
         found.append(span)
     return found
+
+
+def _times(start_ns: Any, end_ns: Any) -> tuple[int, int | None]:
+    """Return beginning and end in ns, which may be any number: a span of another library has what its program gave it."""
+    return int(start_ns), None if end_ns is None else int(end_ns)
 
 
 def _interrupted_runs(connection: sqlite3.Connection, dead: Sequence[str]) -> set[str]:

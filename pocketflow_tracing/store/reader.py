@@ -11,7 +11,7 @@ from typing import Any
 from pocketflow_tracing.records import Json
 
 from . import outbox_counts
-from .codec import load
+from .codec import integer, load
 from .errors import AmbiguousRunError, RunNotFoundError
 from .outbox_counts import OutboxCounts
 from .queries import RUN_COLUMNS, Where, dead_processes, run_row, select_spans
@@ -54,7 +54,7 @@ class Store:
                 where.add("(start_ns, run_id) < (?, ?)", *before)
             rows = connection.execute(
                 f"SELECT {RUN_COLUMNS} FROM runs {where} ORDER BY start_ns DESC, run_id DESC LIMIT ?",  # noqa: S608
-                (*where.parameters, -1 if limit is None else limit),
+                (*where.parameters, -1 if limit is None else integer(limit)),
             )
             return [run_row(row, dead) for row in rows]
 
@@ -127,7 +127,7 @@ class Store:
                 "SELECT span_id, state FROM spans WHERE run_id = ? AND state_seq IS NOT NULL ORDER BY state_seq, id",
                 (run_id,),
             )
-            return [(span_id, load(text)) for span_id, text in rows]
+            return [(span_id, load(text, dict)) for span_id, text in rows]
 
         return read(self.path, query)
 
@@ -153,7 +153,7 @@ class Store:
             rows = connection.execute(
                 "SELECT state FROM spans WHERE run_id = ? AND state_seq <= ? ORDER BY state_seq, id", (run_id, seq)
             )
-            return [load(text) for (text,) in rows]
+            return [load(text, dict) for (text,) in rows]
 
         return state_after(read(self.path, query), seq)
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from .database import check_ours
 from .descriptors import reading
-from .errors import StoreError
+from .errors import StoreError, StoreUnusableError
 
 __all__ = ["read"]
 
@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 _QUIET_TRIES = 4
 """Readings without locks before one with them, when a writer keeps coming in between."""
+_DAMAGE = ("no such table", "Could not decode")
+"""How errors of an operation begin that come of what the file holds, not of when it is read."""
 
 
 def read(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
@@ -33,6 +35,7 @@ def read(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
 
     Raises:
         StoreError: there is no such file, or it cannot be read.
+        StoreUnusableError: it is no trace store, or a damaged one.
     """
     if not path.is_file():
         raise StoreError(f"There is no trace store at {path}.")
@@ -53,7 +56,13 @@ def read(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
                 return found
         return _query(path, query, "mode=ro")
     except (sqlite3.Error, OSError) as error:
-        raise StoreError(f"The trace store {path} cannot be read: {str(error).rstrip('.')}.") from error
+        may_pass = isinstance(error, (sqlite3.OperationalError, OSError)) and not str(error).startswith(_DAMAGE)
+        kind = StoreError if may_pass else StoreUnusableError
+        raise kind(f"The trace store {path} cannot be read: {str(error).rstrip('.')}.") from error
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:  # from what stands in the rows
+        raise StoreUnusableError(
+            f"The trace store {path} cannot be read: it holds what a trace store does not hold ({type(error).__name__})."
+        ) from error
 
 
 def _query(path: Path, query: Callable[[sqlite3.Connection], T], options: str) -> T:

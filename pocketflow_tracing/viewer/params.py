@@ -74,7 +74,6 @@ def _moment(text: str | None) -> int | None:
     if text is None:
         return None
     try:
-        moment = parse_age(text, time.time_ns())
+        return parse_age(text, time.time_ns())
     except ValueError as error:
         raise BadRequestError(str(error)) from None
-    return max(-(2**63), min(2**63 - 1, moment))

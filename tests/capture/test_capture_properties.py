@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from kit import examples
 
 from pocketflow_tracing.capture import Limits, snapshot
-from pocketflow_tracing.capture_types import Again, Cut, Elided, Note, Pairs, Tagged
+from pocketflow_tracing.capture_types import Again, Cut, Elided, Failure, Note, Pairs, Tagged
 from pocketflow_tracing.redaction import Rules, redact_text
 from pocketflow_tracing.redaction_text import scan_value
 from pocketflow_tracing.render import render
@@ -86,7 +86,7 @@ def entries(taken) -> int:
         return sum(1 + entries(item) for item in taken if type(item) is not Cut)
     if type(taken) is dict:
         return sum(1 + entries(item) for item in taken.values() if type(item) is not Cut)
-    if type(taken) is Tagged:
+    if type(taken) in {Tagged, Failure}:
         inner = taken.fields.get("items")
         return (
             entries(inner)
@@ -100,7 +100,7 @@ def entries(taken) -> int:
 
 def is_plain(taken) -> bool:
     t = type(taken)
-    if t in {Tagged, Pairs}:
+    if t in {Tagged, Failure, Pairs}:
         return type(taken.type_name) is str and is_plain(taken[1])
     if t is dict:
         return all(type(key) is str and is_plain(item) for key, item in taken.items())

@@ -6,11 +6,13 @@ import asyncio
 import dataclasses
 import json
 import random
+import sys
 import time
 import timeit
 
 import pytest
 
+from pocketflow_tracing._state import SharedState
 from pocketflow_tracing.capture import Capture, describe_exception, snapshot
 from pocketflow_tracing.capture_types import Limits
 from pocketflow_tracing.redaction import Redactor, Rules, redact_text
@@ -132,6 +134,8 @@ SECRET_TEXTS = [
     ("xoxb-123456789012-abcdef", "[redacted]"),
     ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc-def_", "[redacted]"),
     ("redis://:hunter2@host:1", "redis://:[redacted]@host:1"),
+    (r'{"url":"https:\/\/u:hunter2@h\/x"}', r'{"url":"https:\/\/u:[redacted]@h\/x"}'),
+    (r'"{\"url\":\"https:\\\/\\\/u:hunter2@h\"}"', r'"{\"url\":\"https:\\\/\\\/u:[redacted]@h\"}"'),
     ("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256,A\n\nMIIhunter2\n-----END RSA PRIVATE KEY-----.", "[redacted]."),
     ("-----BEGIN PRIVATE KEY-----\nMIIhunter2 and no end", "[redacted]"),
     ("-----BEGIN RSA PRIVATE KEY-----\nMIIhunter2\n-----END RSA PRIVATE KEY-----", "[redacted]"),
@@ -162,12 +166,19 @@ DATA_TEXTS = [
     ("Authorization: Token hunter2hunter2\nnext", "Authorization: [redacted]\nnext"),
     ("Set-Cookie: sid=hunter2; Path=/", "Set-Cookie: [redacted]"),
     ("sent Bearer hunter2hunter2.x to", "sent Bearer [redacted] to"),
+    ('{ "password" : "hunter2", "n" : 1 }', '{ "password" : "[redacted]", "n" : 1 }'),
+    ("{'a': 1, 'api_key'   : 'hunter2'}", "{'a': 1, 'api_key'   : '[redacted]'}"),
+    (r'"{\"token\" :\"hunter2\"}"', r'"{\"token\" :\"[redacted]\"}"'),
+    ("https://h/cb#access_token=hunter2&state=1", "https://h/cb#access_token=[redacted]&state=1"),
+    ("https://h/cb?q=#state=1&id_token=hunter2", "https://h/cb?q=#state=1&id_token=[redacted]"),
+    ("https://h/cb?q=#id_token=hunter2", "https://h/cb?q=#id_token=[redacted]"),
 ]  # fmt: skip
 PROSE_AND_CODE = [
     *PLAIN_TEXTS, "password: at least 8 characters", "the token: a thing", "token = next(tokens)", "f(password=value, token=t)",
     "if a[b]==c: x", "Authorization: you may need it", "The cookie: tasty", "def f(token: str) -> int: pass", "MAX_TOKENS=5",
     '{"max_tokens": 5, "author": "me"}', "https://x/?max_tokens=5&q=token", "use Bearer authentication please", "see x-ray: something",
-    "a token? yes & password=zzz of course",
+    "a token? yes & password=zzz of course", "le mot de passe : huit", " : x", "# token = next(tokens)",
+    'a "token" is meant: it ends', "https://h/x#section=2&q=token",
 ]  # fmt: skip
 
 
@@ -336,6 +347,36 @@ def test_errors_are_redacted_in_message_arguments_notes_causes_and_code():
     assert masked["message"] == "***"
 
 
+class LoginError(Exception):
+    def __init__(self, detail):
+        super().__init__({"why": [detail]})
+        self.detail = detail
+
+
+def test_an_error_that_is_a_value_is_redacted_as_one_that_was_raised():
+    """Its message, its arguments and its fields, wherever it stands, long or with a mask; texts beside it stay prose."""
+    prose = "password: at least 8 characters"
+    errors = [
+        RuntimeError("login failed: password=hunter2"), KeyError("token: hunter2"), LoginError("password: hunter2"),
+        ValueError("the api key: hunter2 " + "x" * 400_000 + " secret: hunter2"),
+    ]  # fmt: skip
+    if sys.version_info >= (3, 11):
+        errors.append(ExceptionGroup("password: hunter2", [errors[0], LoginError("password: hunter2")]))  # noqa: F821
+    for rules in (Rules(), Rules(mask=lambda value, _: value)):
+        for value in (errors[0], {"error": errors[1]}, *errors):
+            assert "hunter2" not in json.dumps(render(snapshot(value), rules))
+        shown = render(snapshot([*errors, prose]), rules)
+        assert "hunter2" not in json.dumps(shown)
+        assert shown[0] == {"__type__": "RuntimeError", "message": "login failed: password=[redacted]"}
+        assert shown[-1] == prose
+    held = SharedState({"errors": errors}, Capture())
+    assert "hunter2" not in json.dumps(render(held.full(), Rules()))
+    assert render(snapshot(errors[0]), Rules(policy={"k": "summarise"}), ("k",)) == {
+        "__type__": "RuntimeError",
+        "size": 1,
+    }
+
+
 def test_what_a_serializer_returns_is_redacted():
     capture = Capture(serializers={Account: lambda a: {"user": a.user, "password": a.password}})
     assert render(capture.snapshot([Account("u", "hunter2")]), Rules()) == [{"user": "u", "password": "[redacted]"}]
@@ -349,7 +390,37 @@ def test_secret_classes_are_redacted_without_being_asked():
     assert render(snapshot(values), Rules()) == ["[redacted]"] * len(values)
 
 
-REPEATED = ["eyJa", "hf_", "ghp_", "sk-", "xoxb-", "AIza", "://a:b", "eyJabcdefgh.", "-----BEGIN PRIVATE KEY-----"]
+@pytest.mark.parametrize("index", [["user", "password", "token"], [("a", "user"), ("a", "password"), ("token", "b")]])
+def test_the_rows_of_a_series_and_of_a_frame_have_names_too(index):
+    """A row of a frame is a series whose labels are the names of the columns, and a frame may lie on its side."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame([["me", "hunter2", None]], columns=index[:3], dtype=object)
+    if type(index[0]) is tuple:
+        frame.columns = pandas.MultiIndex.from_tuples(index)
+    for rules in (Rules(), Rules(mask=lambda value, _: value)):
+        row, turned = render(snapshot([frame.iloc[0], frame.T]), rules)
+        assert row["head"] == ["me", "[redacted]", None]
+        assert turned["head"] == [{"0": "me"}, "[redacted]", "[redacted]"]
+        assert row["index"][1] in ("password", ["a", "password"])
+    plain = {"index": ["a"], "head": ["x", "y"]}
+    assert render(plain, Rules()) == plain
+    assert render({"index": "token", "head": ["x"]}, Rules()) == {"index": "token", "head": ["x"]}
+
+
+REPEATED = [
+    r":\/\/a:b@ ",
+    "://a:b@ ",
+    r":\/\/a:",
+    "eyJa",
+    "hf_",
+    "ghp_",
+    "sk-",
+    "xoxb-",
+    "AIza",
+    "://a:b",
+    "eyJabcdefgh.",
+    "-----BEGIN PRIVATE KEY-----",
+]
 
 
 @pytest.mark.parametrize("piece", REPEATED)

@@ -24,6 +24,7 @@ from pocketflow_tracing.cli.symbols import UNICODE
 from pocketflow_tracing.cli.tail import Follower
 from pocketflow_tracing.store import Outbox, OutboxBatch, Store
 
+DROP = "DROP TABLE runs; DROP TABLE spans"
 FIRST, SECOND = "0001" + "a" * 12, "0002" + "a" * 12
 
 
@@ -81,6 +82,10 @@ class TestRuns:
         [
             (["runs", "--limit", "x"], "--limit: 'x' is no whole number."),
             (["runs", "--limit", "0"], "--limit: 0 is too little; the least is 1."),
+            (["runs", "--limit", "9" * 21], f"--limit: {'9' * 21} is too much; the most is {2**63 - 1}."),
+            (["tail", "--once", "--runs", "9" * 21], f"--runs: {'9' * 21} is too much; the most is {2**63 - 1}."),
+            (["runs", "--since", "1000000000d"], "--since: '1000000000d' is no time: give an age such as "),
+            (["prune", "--older-than", "9999-12-31"], "--older-than: '9999-12-31' is no time: give an age such as "),
             (["runs", "--status", "odd"], f"--status: 'odd' is none of {', '.join(STATUSES)}."),
             (["prune", "--max-mb", "x"], "--max-mb: 'x' is no number."),
             (["prune"], "say what may stay: --keep-runs, --max-mb or --older-than."),
@@ -289,6 +294,28 @@ class TestTail:
             limit.cancel()
             assert ("", "") == process.communicate(timeout=20)
         assert 0 == process.returncode
+
+    @pytest.mark.parametrize("broken", ["damaged", "a text", "another program's", "without tables"])
+    def test_what_is_no_trace_store_is_said(self, two, path, command, broken):
+        """Waiting would be in vain: it ends with the sentence that `runs` ends with."""
+        other = path.with_name("other.db")
+        if broken in {"damaged", "a text"}:
+            other.write_bytes(os.urandom(9000) if broken == "damaged" else b"hello\n" * 200)
+        else:
+            with contextlib.closing(sqlite3.connect(other)) as connection:
+                if broken == "without tables":
+                    with contextlib.closing(sqlite3.connect(path)) as source:
+                        source.backup(connection)
+                connection.executescript(DROP if broken == "without tables" else "CREATE TABLE a (b)")
+        ended = subprocess.run(
+            [sys.executable, "-m", "pocketflow_tracing", "tail", "--store", str(other)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        runs = command("runs", "--store", str(other))
+        assert (1, "", runs.err) == (ended.returncode, ended.stdout, ended.stderr)
+        assert 1 == len(runs.err.splitlines())
 
     def test_ctrl_c(self, two, path):
         """Ctrl-C ends it with 0 and without a word."""
@@ -709,3 +736,47 @@ class TestCommandToType:
         folder = str(Path(sys.executable).parent)
         assert "python -m pocketflow_tracing" == self.hint(*start, cwd=tmp_path, PATH=folder)
         assert f"{sys.executable} -m pocketflow_tracing" == self.hint(*start, cwd=tmp_path, PATH="/nowhere")
+
+
+ODD = [
+    "UPDATE spans SET attributes = '{bad'",
+    "UPDATE spans SET attributes = '[1]'",
+    "UPDATE spans SET start_ns = 'now'",
+    "UPDATE spans SET end_ns = 9e999",
+    "UPDATE runs SET tags = 'x'",
+    "UPDATE runs SET graph = '[]'",
+    "UPDATE runs SET start_ns = x'ff'",
+    "UPDATE spans SET name = CAST(x'ff' AS TEXT)",
+]
+
+
+@pytest.mark.parametrize("statement", ODD)
+def test_a_store_that_holds_odd_things_is_told(two, path, command, tmp_path, statement):
+    """Whatever another program wrote into the rows: one sentence, exit code 1, and a browser gets the same one."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(statement)
+        connection.commit()
+    page = str(tmp_path / "run.html")
+    for arguments in (
+        ["show", "--all", "--io", "--state"],
+        ["export"],
+        ["export", "--jsonl"],
+        ["export", "--html", page],
+    ):
+        result = command(*arguments)
+        assert (1, 1) == (result.code, len(result.err.splitlines()))
+        assert result.err.startswith(f"Error: The trace store {path} cannot be read: ")
+    create_app = pytest.importorskip("pocketflow_tracing.viewer.app").create_app
+    client = pytest.importorskip("starlette.testclient").TestClient(create_app(path), base_url="http://127.0.0.1")
+    answer = client.get(f"/api/runs/{SECOND}")
+    assert (503, True) == (answer.status_code, "cannot be read: " in answer.json()["error"])
+    assert 200 == client.get("/api/runs?before=9999999999999999999-a&limit=1").status_code or "runs" in statement
+
+
+def test_times_that_are_no_whole_numbers_are_shown(two, path, command):
+    """OpenTelemetry takes any number for a time."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE spans SET start_ns = start_ns / 3.0, end_ns = 1e18 + 0.5 WHERE end_ns IS NOT NULL")
+        connection.commit()
+    for arguments in (["show", "--all"], ["export"]):
+        assert 0 == command(*arguments).code

@@ -16,6 +16,8 @@ from pocketflow_tracing import add_metadata, trace_flow
 from pocketflow_tracing.capture import snapshot
 from pocketflow_tracing.redaction import Rules
 from pocketflow_tracing.render import render
+from pocketflow_tracing.sinks.otlp import span_attributes
+from pocketflow_tracing.store.states import state_after
 
 
 @dataclasses.dataclass
@@ -109,6 +111,39 @@ def test_the_first_pattern_decides():
     shown = recorded({"First.exec_res": "record", "exec_res": "hide"}, First, Second)
     assert "first exec" in shown
     assert "second exec" not in shown
+
+
+class Writes(Node):
+    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> str:
+        shared["mine"] = f"written {'again' if 'mine' in shared else 'first'}"
+        shared["documents"] = ["written", shared["mine"]]
+        return "decided" if "again" in shared["mine"] else "once more"
+
+
+@pytest.mark.parametrize("policy", ["hide", "summarise"])
+@pytest.mark.parametrize("before", [[], [First]])
+def test_a_node_class_covers_what_its_visits_write(policy, before):
+    """On the visit's own span, state, output and action; what the flow held before and after is the flow's."""
+    records = kit.use(kit.Records(), policies={"kept_too": "record", "Writes": policy})
+    start, node = Node(), Writes()
+    for cls in before:
+        start >> cls() >> node
+    node - "once more" >> node
+    node - "decided" >> Node()
+    shared = {"kept": "kept", "documents": ["document one"]}
+    trace_flow(Flow(start=start if before else node)).run(shared)
+    visits = [record for record in records.spans() if record.kind == "node" and record.name == "Writes"]
+    assert len(visits) == 2
+    for visit in visits:
+        everything = repr(dataclasses.asdict(visit)) + repr(span_attributes(visit, records.run()))
+        assert [] == [text for text in ("written", "once more", "decided") if text in everything]
+        step = visit.state.get("end", visit.state)
+        assert {"mine", "documents"} == {*step.get("added", ()), *step["changed"]}
+    final = state_after([record.state for record in records.spans() if record.state], 99)
+    assert {"kept", "documents", "mine"} == {*final}
+    assert "kept" == final["kept"]
+    (root,) = [record for record in records.spans() if record.kind == "flow"]
+    assert "written again" in repr(root.output)
 
 
 def test_a_failing_mask_withholds():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pocketflow import AsyncFlow, Flow, Node
 
 from pocketflow_tracing import TracingConfig, flush, trace_flow
+from pocketflow_tracing.cli.output import as_json
 
 GENERATION = {
     "langfuse.observation.type": "generation",
@@ -76,6 +78,29 @@ def test_a_generation_is_a_child_of_its_attempt_in_the_store(node):
         assert ("generation", "answer to prompt") == (span.attributes["type"], span.output)
         assert "prompt" in str(span.input)
     assert len(generations) == len({span.parent_id for span in generations})
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e400", "-1e400", "9" * 400])
+def test_what_json_has_no_number_for_is_exported_as_json(number):
+    """Other readers of JSON refuse NaN and Infinity, which an attribute of OpenTelemetry may hold in any place."""
+    provider = TracerProvider()
+    trace.set_tracer_provider(provider)
+
+    class Chats(Node):
+        def exec(self, prep_res):
+            attributes = {
+                "langfuse.observation.type": float("nan"),
+                "gen_ai.usage.input_tokens": float("inf"),
+                "langfuse.observation.cost_details": f'{{"input": 0.5, "total": {number}}}',
+                "langfuse.observation.input": f'{{"a": {number}}}',
+                "odd": [float("nan")],
+            }
+            provider.get_tracer("x").start_span("chat", attributes=attributes).end()
+
+    run(Chats())
+    (chat,) = [span for span in stored() if span.name == "chat"]
+    json.dumps(as_json(chat), allow_nan=False)
+    assert ("nan", 0.5) == (chat.attributes["type"], chat.cost)
 
 
 def test_langfuse_and_the_store_at_once(keys, collector, monkeypatch):

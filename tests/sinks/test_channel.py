@@ -418,3 +418,19 @@ def test_a_login_page_is_no_delivery():
     answer = answered("text/html; charset=utf-8", b"<html>please log in")
     assert answer.outcome == "later"
     assert "LANGFUSE_BASE_URL" in answer.reason
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("https://bob:hunter2@sso.example:8443/login;sid=hunter2?client_secret=hunter2#access_token=hunter2", "https://sso.example:8443/login"),
+        ("//bob:hunter2@sso.example/x?hunter2", "://sso.example/x"), ("/login?token=hunter2", "/login"),
+        ("https://h/\x9b31mX?n=\x1b[2J", "https://h/ 31mX"), ("https://[::1]:3000/a", "https://[::1]:3000/a"),
+        ("https://bob:hunter2/x@h/", "elsewhere"), ("https://[h/?hunter2", "elsewhere"), ("login?hunter2", "elsewhere"), ("", "elsewhere"),
+        ("https://h/back/sk-abcdefghijklmnopqrstuv", "https://h/back/[redacted]"),
+    ],
+)  # fmt: skip
+def test_a_redirect_is_shown_by_host_and_path(location, shown):
+    """Userinfo, query and fragment of a login's address hold credentials: they are not kept, and nothing steers a terminal."""
+    answer = _judge(Reply(302, httpx.Headers({"location": location.encode("latin-1")}), b""), config_for(9))
+    assert answer.reason.startswith(f"http://127.0.0.1:9 redirects to {shown} (302);")

@@ -318,3 +318,10 @@ def test_handles_do_not_grow(writer, path):
         with pytest.raises(RunNotFoundError):
             Store(path).run("fff")
     assert before == len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_what_other_readers_of_json_refuse(writer, path):
+    """Python writes NaN and Infinity; they are read as texts, so that an export is JSON."""
+    run = small_run(1, metadata={"a": float("nan"), "b": [float("-inf")]})
+    write(writer, run)
+    assert {"a": "NaN", "b": ["-Infinity"]} == Store(path).run(run.run_id).metadata

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 
+import kit
 import pytest
 from collector import Collector
+from pocketflow import Flow, Node
+
+from pocketflow_tracing import _log, trace_flow
 
 PROGRAM = """
 import logging, sys
@@ -82,3 +86,29 @@ def test_what_is_off_is_said(python):
     assert "[TRACING] switched off (POCKETFLOW_TRACING_ENABLED)\n" == off.stderr
     nowhere = python(program, POCKETFLOW_TRACING_DEBUG="1", POCKETFLOW_TRACE_STORE="off")
     assert "[TRACING] nothing to trace to: no Langfuse credentials, and the store is off\n" == nowhere.stderr
+
+
+FORGED = "x\x1b[2J\x9b31m\n[TRACING] forged\r\x08\u202e\u2028y"
+
+
+def test_no_name_forges_a_line(caplog):
+    """Control characters and line breaks stand as escapes in every line, whatever a flow, a node or a file is named."""
+
+    class Step(Node):
+        def exec(self, prep_res):
+            raise ValueError(FORGED)
+
+    Step.__name__ = Step.__qualname__ = FORGED
+    kit.use(kit.Records(), debug=True)
+    with caplog.at_level("DEBUG", logger="pocketflow_tracing"):
+        with pytest.raises(ValueError):
+            trace_flow(flow_name=FORGED)(Flow(start=Step())).run({})
+        _log.warn_once(f"cannot read {FORGED}, https://u:hunter2@h")
+        _log.logger.warning("The file %s of %d bytes with token sk-abcdefghijklmnopqrstuv", FORGED, 3)
+    assert len(caplog.messages) > 10
+    assert all(message.isprintable() for message in caplog.messages)
+    assert (
+        r"The file x\x1b[2J\x9b31m\n[TRACING] forged\r\x08\u202e\u2028y of 3 bytes with token [redacted]"
+        == caplog.messages[-1]
+    )
+    assert "hunter2" not in caplog.text
