@@ -6,6 +6,7 @@ a `Seam`. It absorbs `Exception` only: KeyboardInterrupt and its kin belong to t
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import inspect
 import itertools
@@ -16,7 +17,6 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-from . import _threads
 from ._log import logger
 
 _PACKAGE = str(Path(__file__).parent)
@@ -25,6 +25,9 @@ _OURS = sys.stdlib_module_names | {_NAME}
 """Where the classes of errors come from that what we call raises, or we do: these say what went wrong."""
 _WITHOUT_WORDS = (AssertionError, MemoryError, StopAsyncIteration, StopIteration)
 _said: set[tuple[str, type[BaseException], str]] = set()
+
+on_our_thread: contextvars.ContextVar[bool] = contextvars.ContextVar("pocketflow_tracing_thread", default=False)
+"""Whether this is a thread of ours: of the host's, nothing runs on it but what we call."""
 
 on_absorbed: list[BaseException] | None = None
 """Where the test suite collects what was absorbed; None outside of it."""
@@ -90,7 +93,7 @@ def is_hosts(error: BaseException, *, theirs: bool = False) -> bool:
         error: the exception.
         theirs: whether it came out of a function of the user's that we call, which may raise anything, also from C.
     """
-    if type(error) is RecursionError or _threads.is_ours():  # at the limit there is no room to ask
+    if type(error) is RecursionError or on_our_thread.get():  # at the limit there is no room to ask
         return False
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     if not all(frame.f_code.co_filename.startswith(_PACKAGE) for frame in frames):  # to ask all signals takes 60 µs

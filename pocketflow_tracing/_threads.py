@@ -12,14 +12,14 @@ from typing import Any
 
 from opentelemetry import context as otel_context
 
-__all__ = ["Wake", "is_ours", "start_thread"]
+from ._guard import on_our_thread
+
+__all__ = ["Wake", "start_thread"]
 
 _SUPPRESSING = (
     otel_context._SUPPRESS_INSTRUMENTATION_KEY,  # noqa: SLF001 - what every OpenTelemetry exporter sets
     otel_context._SUPPRESS_HTTP_INSTRUMENTATION_KEY,  # noqa: SLF001 - as above
 )
-
-_is_ours: contextvars.ContextVar[bool] = contextvars.ContextVar("pocketflow_tracing_thread", default=False)
 
 _OF_THE_THREAD = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS"}
 """Signals that a thread gets for what it does itself."""
@@ -53,11 +53,6 @@ def start_thread(target: Callable[..., Any], name: str, *args: Any) -> threading
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def is_ours() -> bool:
-    """Whether this is a thread of ours: of the host's, nothing runs on it but what we call."""
-    return _is_ours.get()
-
-
 def _unseen(target: Callable[..., Any], *args: Any) -> None:
     # a context of its own: some tools hand on to every thread what was current where it was started
     contextvars.Context().run(_suppressed, target, *args)
@@ -68,7 +63,7 @@ def _suppressed(target: Callable[..., Any], *args: Any) -> None:
     for key in _SUPPRESSING:
         context = otel_context.set_value(key, True, context)
     otel_context.attach(context)
-    _is_ours.set(True)
+    on_our_thread.set(True)
     target(*args)
 
 
