@@ -6,6 +6,7 @@ a `Seam`. It absorbs `Exception` only: KeyboardInterrupt and its kin belong to t
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import inspect
 import itertools
@@ -28,6 +29,9 @@ on_our_thread: ContextVar[bool] = ContextVar("pocketflow_tracing_on_our_thread",
 
 _WITHOUT_WORDS = (AssertionError, MemoryError, StopAsyncIteration, StopIteration)
 _said: set[tuple[str, type[BaseException], str]] = set()
+
+on_our_thread: contextvars.ContextVar[bool] = contextvars.ContextVar("pocketflow_tracing_thread", default=False)
+"""Whether this is a thread of ours: of the host's, nothing runs on it but what we call."""
 
 on_absorbed: list[BaseException] | None = None
 """Where the test suite collects what was absorbed; None outside of it."""

@@ -27,6 +27,7 @@ __all__ = ["Answer", "headers", "is_score", "post", "preload", "shown_host"]
 
 PATH = "/api/public/otel/v1/traces"
 SCORES_PATH = "/api/public/scores"
+_PROXIES = "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
 _MOST_SAID = 300
 """Characters of a server's own words that are kept with what it refused."""
 
@@ -101,6 +102,8 @@ def post(channel: Channel, config: TracingConfig, body: bytes) -> Answer:
         return Answer("later", str(error))
     except httpx.TimeoutException as error:
         return Answer("later", f"{shown_host(config)} does not answer in time ({type(error).__name__})")
+    except httpx.ProxyError:
+        return Answer("later", f"the proxy on the way to {shown_host(config)} lets nothing through; check {_PROXIES}")
     except httpx.HTTPError as error:
         return Answer("later", f"{shown_host(config)} cannot be reached ({type(error).__name__})")
     except (OSError, ValueError, RuntimeError, httpx.InvalidURL) as error:
@@ -121,8 +124,7 @@ def _judge(reply: Reply, config: TracingConfig) -> Answer:
     if code == 407:
         return Answer(
             "later",
-            f"the proxy on the way to {host} does not accept its user and password (407); check HTTPS_PROXY, HTTP_PROXY"
-            " and ALL_PROXY",
+            f"the proxy on the way to {host} does not accept its user and password (407); check {_PROXIES}",
         )
     if code == 413:
         return Answer("too large", f"{host} finds the request too large (413)")

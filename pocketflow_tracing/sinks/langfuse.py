@@ -123,19 +123,22 @@ class LangfuseSink:
         if hook is None:
             encoder = otlp.Encoder(runs, mask)
             for record in done:
-                span = None
-                with _ENCODING:
-                    span = encoder.span(record, self._media.placing(record) if record.media else None)
-                if span is None:
-                    self._sender.add_dropped(1)
-                else:
-                    yield span
+                yield from self._alone(encoder.span, record, self._media.placing(record) if record.media else None)
             return
         # media go nowhere before every mask has had its say, and this hook has it last
         described = [(record, otlp.span_attributes(record, runs[record.run_id], mask)) for record in done]
+        let_out: list[_sdk_spans.Described] = []
         with _MASKING:
-            for record, attributes in _sdk_spans.masked(hook, str(self.config.langfuse_public_key), described):
-                yield otlp.encode_span(record, attributes)
+            let_out = _sdk_spans.masked(hook, str(self.config.langfuse_public_key), described)
+        for record, attributes in let_out:
+            yield from self._alone(otlp.encode_span, record, attributes)
+
+    def _alone(self, encode: Callable[..., bytes], *about: Any) -> list[bytes]:
+        """One encoded span; none if it cannot be encoded, which costs no other."""
+        with _ENCODING:
+            return [encode(*about)]
+        self._sender.add_dropped(1)
+        return []
 
     def _submit(self, spans: list[bytes]) -> None:
         body = otlp.request(spans, str(self.config.langfuse_public_key), _resource())

@@ -239,7 +239,7 @@ def test_an_error_without_a_word_is_of_another_thread(error, monkeypatch):
         lambda: throw(StoreError("the store is locked")),
         lambda: throw(StoreError()),
         lambda: struct.pack("<Q", -1),
-        lambda: sqlite3.connect(":memory:").execute("no SQL"),
+        lambda: sqlite3.connect("/no/such/directory/traces.db"),
         lambda: throw(json.JSONDecodeError("no JSON", "", 0)),
         lambda: "\ud800".encode(),
     ],

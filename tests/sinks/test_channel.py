@@ -354,6 +354,25 @@ def test_a_proxy_for_http(proxy, monkeypatch):
         assert [("POST", f"{collector.url}/api/public/otel/v1/traces")] == asked
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_wants_a_password_refuses_no_spans(scheme, monkeypatch):
+    """They are sent once its settings are mended, which is said; not the password that stands in them."""
+
+    def wants_a_password(connection, _):
+        head_of(connection)
+        connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+
+    with server(wants_a_password) as port, channel() as made:
+        monkeypatch.setenv(f"{scheme}_proxy", f"http://user:hunter2@127.0.0.1:{port}")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        answer = post(made, config_for(9, scheme), SCORE)
+    assert answer.outcome == "later"
+    assert answer.reason.startswith("the proxy on the way to")
+    assert "HTTPS_PROXY" in answer.reason
+    assert "hunter2" not in answer.reason
+
+
 def test_a_trickling_server_does_not_hold_the_doctor():
     """The doctor's request ends as well when its time is over."""
     with Collector(Mode.trickle(0.05)) as collector:
@@ -404,14 +423,6 @@ def test_a_partial_success_is_no_delivery(content_type, body):
     answer = answered(content_type, body)
     assert (answer.outcome, answer.words) == ("refused", "too old")
     assert "5 of the spans" in answer.reason
-
-
-def test_a_proxy_that_wants_a_password_refuses_no_spans():
-    """They are sent once its settings are mended."""
-    answer = _judge(Reply(407, httpx.Headers(), b"proxy authentication required"), config_for(9))
-    assert answer.outcome == "later"
-    assert "proxy" in answer.reason
-    assert "HTTPS_PROXY" in answer.reason
 
 
 def test_a_login_page_is_no_delivery():

@@ -15,7 +15,7 @@ from collector import Collector, Mode
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
-from pocketflow_tracing import TracingConfig
+from pocketflow_tracing import TracingConfig, _sdk, _sdk_spans
 from pocketflow_tracing.records import RunRecord, SpanRecord
 from pocketflow_tracing.sinks import _memory
 from pocketflow_tracing.sinks import sender as module
@@ -342,7 +342,8 @@ def test_the_count_of_dropped_spans_waits_for_no_lock(sender, path):
     """It is written once the store can be: by the worker when it has nothing else to do, or at the end."""
     with Collector() as collector:
         made = sender(collector)
-        Outbox(path).put(OutboxBatch(0, "https://other.example", "pk", 1, b""))
+        with contextlib.closing(Outbox(path)) as outbox:
+            outbox.put(OutboxBatch(0, "https://other.example", "pk", 1, b""))
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         for _ in range(3):
@@ -379,8 +380,11 @@ def test_what_a_killed_process_was_sending_is_sent_at_once(sender, path):
 
 
 @pytest.mark.absorbs
-def test_a_span_that_cannot_be_encoded_costs_itself_alone(path, absorbed):
-    """The others of its batch arrive, and flush is False once."""
+@pytest.mark.parametrize("hook", [None, lambda *, params: None])
+def test_a_span_that_cannot_be_encoded_costs_itself_alone(hook, path, absorbed, monkeypatch):
+    """The others of its batch arrive, with a `mask_otel_spans` too, and flush is False once."""
+    monkeypatch.setattr(_sdk.SdkClient, "mask_spans", hook)
+    monkeypatch.setattr(_sdk_spans, "masked", lambda _hook, _key, spans: spans)
     with Collector() as collector:
         sink = LangfuseSink(config_for(collector, store=str(path)))
         spans = [
