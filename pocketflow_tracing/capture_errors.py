@@ -10,6 +10,7 @@ from collections import deque
 from types import MemberDescriptorType, TracebackType, WrapperDescriptorType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ._guard import is_hosts
 from .capture_kinds import (
     Shape,
     attributes_of,
@@ -81,7 +82,9 @@ def describe_exception(error: BaseException) -> ErrorSnapshot:
     """Take a picture of an exception, without running its `__str__` or its arguments' `__repr__`."""
     try:
         return _describe(error, _MAX_CHAIN, [])
-    except Exception as failure:  # noqa: BLE001 - the contract: describing an error does not raise another one
+    except BaseException as failure:  # the contract: describing an error does not raise another one
+        if is_hosts(failure):
+            raise
         return ErrorSnapshot(name_of(type(error)), Note(f"<unreadable: {name_of(type(failure))}>"))
 
 

@@ -212,7 +212,7 @@ class Phase(Scope, Span):
             restore(self)
             self.left = True
             self.failed_itself(failure, None)
-            if not isinstance(failure, Exception) or is_hosts(failure):
+            if is_hosts(failure):
                 raise
         return result
 
