@@ -7,6 +7,7 @@ import os
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from pocketflow_tracing._guard import is_hosts
 from pocketflow_tracing._kinds import shown
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ def find_env_file() -> Path | None:
 
     try:
         folder = Path.cwd()
-    except OSError:  # the working directory was removed
+    except OSError as error:  # the working directory was removed
+        if is_hosts(error):
+            raise
         return None
     return next((path for path in (above / ".env" for above in (folder, *folder.parents)) if _is_file(path)), None)
 
@@ -54,6 +57,8 @@ def read_env_file(path: Path) -> tuple[dict[str, str | None], str]:
         with io.open(path, encoding="utf-8-sig") as stream:  # noqa: UP020 - tests put mocks on `open` and count its calls
             return dotenv_values(stream=stream), ""
     except (OSError, ValueError) as error:
+        if is_hosts(error):  # TimeoutError is one of them
+            raise
         reason = "is no UTF-8 text" if isinstance(error, ValueError) else f"cannot be read ({type(error).__name__})"
         return {}, f"The .env file {shown(str(path))} {reason}; accepted: a readable UTF-8 file. It is left out."
 
@@ -107,5 +112,7 @@ def nearest(name: str, known: Collection[str]) -> str | None:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a folder that may not be looked into
+    except OSError as error:  # a folder that may not be looked into
+        if is_hosts(error):
+            raise
         return False

@@ -1,7 +1,7 @@
 """The one boundary between this package and its host: an error of ours never reaches the flow that is watched.
 
 Everything else in the package lets errors fly; the few places where the host calls into us, and the worker, stand inside
-a `Seam`. It absorbs `Exception` only: KeyboardInterrupt and its kin belong to the host.
+a `Seam`. What is the host's passes it: KeyboardInterrupt and its kin, and what `is_hosts` says.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import contextvars
 import functools
 import inspect
 import itertools
+import opcode
 import signal
 import sys
 import traceback
-from contextvars import ContextVar
+from collections.abc import Container
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -21,13 +22,13 @@ from typing import Any
 from ._log import logger
 
 _PACKAGE = str(Path(__file__).parent)
-_NAME = __name__.partition(".")[0]
-_OURS = sys.stdlib_module_names | {_NAME}
-"""Where the classes of errors come from that what we call raises, or we do: these say what went wrong."""
-on_our_thread: ContextVar[bool] = ContextVar("pocketflow_tracing_on_our_thread", default=False)
-"""Whether this is a thread of ours: of the host's, nothing runs on it but what we call."""
+_WITHOUT_WORDS = (MemoryError, StopAsyncIteration, StopIteration)
+_LIBRARIES = frozenset({"numpy", "pandas", "polars", "pydantic_core", "pyo3_runtime", "torch"})
+"""Those that pictures call and that raise errors of their own in compiled code, past any frame; panics of Rust are pyo3's."""
 
-_WITHOUT_WORDS = (AssertionError, MemoryError, StopAsyncIteration, StopIteration)
+_RAISE = opcode.opmap["RAISE_VARARGS"]
+_module_of = type.__dict__["__module__"].__get__
+_args_of = BaseException.__dict__["args"].__get__
 _said: set[tuple[str, type[BaseException], str]] = set()
 
 on_our_thread: contextvars.ContextVar[bool] = contextvars.ContextVar("pocketflow_tracing_thread", default=False)
@@ -57,21 +58,22 @@ class Seam:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        if error is None or not isinstance(error, Exception) or is_hosts(error, theirs=self.theirs):
+        if error is None or is_hosts(error, theirs=self.theirs):
             return False
         self.absorb(error)
         return True
 
-    def absorb(self, error: Exception) -> None:
+    def absorb(self, error: BaseException) -> None:
         """Report an error of ours, once per place and type; its message stays out, for it may hold the user's data."""
         try:
             if on_absorbed is not None:
                 on_absorbed.append(error)
             self._report(error)
-        except Exception:  # noqa: BLE001 - a log handler of the host's that raises, or no stack left (RecursionError)
-            return
+        except Exception as failure:  # a log handler of the host's that raises, or no stack left (RecursionError)
+            if is_hosts(failure, theirs=True):
+                raise
 
-    def _report(self, error: Exception) -> None:
+    def _report(self, error: BaseException) -> None:
         place = _place(error, theirs=self.theirs)
         key = (self.doing, type(error), place)
         if key in _said:
@@ -89,9 +91,10 @@ def is_hosts(error: BaseException, *, theirs: bool = False) -> bool:
     """Whether an exception that appeared in our code is the host's: of a time limit or a debugger that struck there.
 
     A signal handler of the host's stands in its traceback: it is a handler now, or it was called as one, with the frame that
-    was interrupted; so is a trace function. What another thread has set (`PyThreadState_SetAsyncExc`) comes out of nowhere, and
-    is of a class that nothing of ours raises or has nothing to say, which Python's own errors have. On our own threads nothing
-    of the host's strikes.
+    was interrupted; so is a trace function. What another thread has set (`PyThreadState_SetAsyncExc`) comes out of nowhere, in
+    our code or in a library's that we called: no `raise` stands there, and it has nothing to say, which errors of functions in
+    C have, or is of a class of somebody else's. On our own
+    threads nothing of the host's strikes.
 
     Args:
         error: the exception.
@@ -99,19 +102,41 @@ def is_hosts(error: BaseException, *, theirs: bool = False) -> bool:
     """
     if type(error) is RecursionError or on_our_thread.get():  # at the limit there is no room to ask
         return False
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if not isinstance(error, Exception):  # Ctrl-C and its kin; but also what a library in Rust makes of its panics
+        return not _is_of(_LIBRARIES, error)
+    steps: list[TracebackType] = []
+    step = error.__traceback__
+    while step is not None:
+        steps.append(step)
+        step = step.tb_next
+    frames = [step.tb_frame for step in steps]
     if not all(frame.f_code.co_filename.startswith(_PACKAGE) for frame in frames):  # to ask all signals takes 60 µs
         handlers = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
         if any(frame.f_code in handlers for frame in frames):
             return True
         if any(_was_given(handler, interrupted) for interrupted, handler in itertools.pairwise(frames)):
             return True
-    if theirs:
+    if theirs or not steps or _is_raised_at(steps[-1]):
         return False
-    origin = str(type(error).__module__).partition(".")[0]
-    is_strange = origin not in _OURS or type(error) is TimeoutError
-    is_strange = is_strange or not (error.args or origin == _NAME or isinstance(error, _WITHOUT_WORDS))
-    return is_strange and bool(frames) and frames[-1].f_code.co_filename.startswith(_PACKAGE)
+    if not (_args_of(error) or isinstance(error, _WITHOUT_WORDS)):
+        return True
+    called = {_top(frame.f_globals.get("__name__")) for frame in frames}
+    return not (_is_of(_LIBRARIES, error) or _is_of(sys.stdlib_module_names, error) or _is_of(called, error))
+
+
+def _is_of(packages: Container[str], error: BaseException) -> bool:
+    """Whether an exception's class was defined in one of these packages."""
+    return _top(_module_of(type(error))) in packages
+
+
+def _top(module: object) -> str:
+    return module.partition(".")[0] if type(module) is str else ""
+
+
+def _is_raised_at(step: TracebackType) -> bool:
+    """Whether an exception comes from a `raise` or `assert`, or from compiled code, which has no instructions of Python's."""
+    code = step.tb_frame.f_code.co_code
+    return not 0 <= step.tb_lasti < len(code) or code[step.tb_lasti] == _RAISE
 
 
 def _was_given(frame: FrameType, interrupted: FrameType) -> bool:

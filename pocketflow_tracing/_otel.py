@@ -8,7 +8,6 @@ session, user and tags reach it too (langfuse 4.12 to 5.x; held by tests against
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from typing import Any
@@ -18,6 +17,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags
 
+from ._guard import is_hosts
 from ._sdk import decoded, instances
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
@@ -134,9 +134,12 @@ class _Root:
         # what the Langfuse SDK records through a provider of its own is not for the other one to drop
         if sampler is None or any(client.tracer_provider is not provider for client in [*instances().values()]):
             return True
-        with contextlib.suppress(Exception):  # it is asked for the span itself as well, and may raise there
+        try:
             return bool(sampler.should_sample(Context(), self._trace_id, self._name).decision.is_sampled())
-        return True
+        except Exception as error:  # it is asked for the span itself as well, and may raise there
+            if is_hosts(error, theirs=True):
+                raise
+            return True
 
 
 _ROOT_KEY = otel_context.create_key("pocketflow-tracing-root")

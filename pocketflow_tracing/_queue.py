@@ -17,7 +17,7 @@ from .capture_types import Note, large_texts, weigh
 if TYPE_CHECKING:
     from .recorder import Run, Span
 
-__all__ = ["Begun", "Marker", "SpanQueue", "count_spans"]
+__all__ = ["Begun", "Marker", "SpanQueue", "count_spans", "let_values_go"]
 
 NOT_KEPT = Note("<not kept: more was recorded than can be delivered>")
 """Stands where the values of a span were let go."""
@@ -40,6 +40,16 @@ def _without_values(state: dict[str, Any]) -> dict[str, Any]:
     if "end" in bare:
         bare["end"] = _without_values(bare["end"])
     return bare
+
+
+def let_values_go(span: Span) -> None:
+    """Keep of a span only what holds the tree together, and say that its values are not there."""
+    span.input = span.output = NOT_KEPT
+    if span.state is not None:
+        span.state = _without_values(span.state)
+    if span.error is not None:
+        span.error = type(span.error)(span.error.type_name, NOT_KEPT)
+    span.weight = 0
 
 
 class Marker:
@@ -125,7 +135,9 @@ class SpanQueue:
         weight = span.weight
         if weight:
             if weight > _HEAVY:
-                weight = span.weight = self._charge(span.output if span.state is None else span.state, weight)
+                weight = span.weight = self._charge(
+                    [span.output if span.state is None else span.state, span.error], weight
+                )
             self._came += 1
             self._bytes += weight
             span.run.weight += weight
@@ -267,19 +279,16 @@ class SpanQueue:
     def _strip(self, span: Span) -> None:
         """Let the values of a span go: it stays in its place, and says that they are not there."""
         self._discharge(span)
-        span.input = span.output = NOT_KEPT
-        if span.state is not None:
-            span.state = _without_values(span.state)
         self.dropped += 1
         self._bytes -= min(self._bytes, span.weight)
         span.run.weight -= span.weight
-        span.weight = 0
+        let_values_go(span)
 
     def _discharge(self, span: Span) -> None:
         """Let others be charged with the large texts of a span that goes out of turn."""
         self._left += span.weight > 0
         if span.weight > _HEAVY:
-            for text in large_texts([span.input, span.output, span.state]):
+            for text in large_texts([span.input, span.output, span.state, span.error]):
                 self._heavy.pop(id(text), None)
 
     def _remove_ghosts(self) -> None:

@@ -113,7 +113,7 @@ class Capture:
 def _read_top(value: object, walk: Walk) -> Snapshot:
     try:
         return read(value, walk, 0)
-    except Exception as error:  # whatever a value is, taking its picture does not raise
+    except BaseException as error:  # whatever a value is, taking its picture does not raise
         if is_hosts(error):  # a time limit that struck here
             raise
         return Note(f"<unreadable: {name_of(type(error))}>")

@@ -1,13 +1,15 @@
 """How the arrays of NumPy, the tensors of PyTorch and the images of Pillow are read: what they are, and their first values.
 
-As in `capture_frames`: nothing is imported, and never more than a few thousand elements are looked at.
+As in `capture_frames`: nothing is imported, and never more than a few thousand elements are looked at; none of an array
+whose memory belongs to something else, a file or a block that processes share, say: that may be gone, and to read it would
+end the process.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .capture_kinds import Shape, attributes_of, is_genuine, kind, module_named, mro_of, qualified_name_of
+from .capture_kinds import Shape, attributes_of, is_genuine, kind, module_named, mro_of, name_of, qualified_name_of
 from .capture_types import Snapshot, Tagged
 
 if TYPE_CHECKING:
@@ -19,6 +21,31 @@ _SMALL = 4096
 _MOST_BYTES = 1000
 """Of one element."""
 _MOST_FIELDS = 50
+
+
+def lender_of(array: Any) -> str | None:
+    """Name what an array's memory belongs to, None if it stays where it is as long as the array.
+
+    That is so where it is the array's own, or that of one that it is a view of, or of bytes.
+
+    Args:
+        array: of NumPy's class or a subclass.
+    """
+    ndarray = module_named("numpy")["ndarray"]
+    base = array
+    while any(cls is ndarray for cls in mro_of(type(base))):
+        if ndarray.flags.__get__(base).owndata:
+            return None
+        base = ndarray.base.__get__(base)
+    return None if type(base) is bytes or is_lent_safely(base) else name_of(type(base))
+
+
+def is_lent_safely(view: Any) -> bool:
+    """Tell whether this is a memoryview of bytes or of a bytearray, which keeps its memory in its place meanwhile."""
+    try:
+        return type(view) is memoryview and type(view.obj) in {bytes, bytearray}
+    except ValueError:  # released
+        return False
 
 
 def _corner(shape: tuple[int, ...], wanted: int) -> tuple[slice, ...]:
@@ -41,16 +68,21 @@ def _read_array(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
         masked = _mask_of(value, shape)
     dtype = array.dtype
     names = dtype.names
-    many = names is not None and len(names) > _MOST_FIELDS
+    many = _has_many_fields(dtype)
     shown: dict[str, Any] = {
-        "dtype": f"{len(names):,} fields" if many else str(dtype),
+        "dtype": f"{len(names or ()):,} fields" if many else str(dtype),
         "shape": list(array.shape),
     }
+    lender = lender_of(value)
+    if lender is None and masked is not None:
+        lender = lender_of(masked)
+    if lender is not None:
+        shown["memory"] = lender
     # of a masked array the range would be that of what is hidden as well
-    if 0 < array.size <= _SMALL and dtype.kind in "iufmM" and masked is None:
+    if 0 < array.size <= _SMALL and dtype.kind in "iufmM" and masked is None and lender is None:
         shown["min"], shown["max"] = _plain([array.min()]) + _plain([array.max()])
     # A field of a record array may itself be an array of any size.
-    if dtype.itemsize <= _MOST_BYTES and not many:
+    if dtype.itemsize <= _MOST_BYTES and not many and lender is None:
         first = _plain(_first(array))
         if masked is not None:
             first = ["masked" if hidden else item for item, hidden in zip(first, _first(masked), strict=True)]
@@ -58,6 +90,17 @@ def _read_array(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
             first = [dict(zip(names, row, strict=True)) if type(row) is tuple else row for row in first]
         shown["values" if array.size <= _FIRST else "first"] = first
     return walk.fields(shown, value, _public_name(value, shape, "numpy.ndarray"), depth, by_reference=True)
+
+
+def _has_many_fields(dtype: Any) -> bool:
+    """Tell whether records have more fields, of their own or in others, than are to be written out."""
+    inside, count = [dtype.base], 0
+    while inside and count <= _MOST_FIELDS:
+        record = inside.pop()
+        names = record.names or ()
+        count += len(names)
+        inside += [record.fields[name][0].base for name in names[:_MOST_FIELDS]]
+    return count > _MOST_FIELDS
 
 
 def _first(array: Any) -> Any:
@@ -92,6 +135,8 @@ def _read_numpy_scalar(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
     name = f"numpy.{shape.name}"
     if value.nbytes > _MOST_BYTES:
         return Tagged(name, {"size": value.nbytes})
+    if value.base is not None and (lender := lender_of(value.base)) is not None:  # a row of an array of records
+        return Tagged(name, {"dtype": str(value.dtype), "memory": lender})
     if value.dtype.kind in "mM":
         return Tagged(name, {"value": str(value)})
     item = value.item()
@@ -133,8 +178,8 @@ def _read_tensor(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     if value.requires_grad:
         shown["requires_grad"] = True
     strided = str(value.layout) == "torch.strided" and not value.is_quantized
-    # Reading from another device would wait for it.
-    if device == "cpu" and strided and not _torch_is_intercepted():
+    # Reading from another device would wait for it. What can be resized is memory of torch's own.
+    if device == "cpu" and strided and not _torch_is_intercepted() and value.untyped_storage().resizable():
         plain = value.detach()
         count = plain.numel()
         corner = plain[_corner(tuple(size), _FIRST)] if size else plain

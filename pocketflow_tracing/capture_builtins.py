@@ -9,7 +9,8 @@ import gc
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any
 
-from .capture_kinds import Shape, attributes_of, kind, mro_of, taken
+from .capture_arrays import is_lent_safely
+from .capture_kinds import Shape, attributes_of, kind, mro_of, name_of, taken
 from .capture_types import Elided, Ends, Snapshot, Tagged
 
 if TYPE_CHECKING:
@@ -60,8 +61,11 @@ def _read_bytearray(value: bytearray, shape: Shape, _walk: Walk, _depth: int) ->
 
 @kind("builtins.memoryview")
 def _read_memoryview(value: memoryview, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
+    shown: dict[str, Any] = {"size": value.nbytes, "format": value.format}
+    if not is_lent_safely(value):  # a file's that is mapped, say: see `capture_arrays`
+        return Tagged(shape.name, {**shown, "memory": name_of(type(value.obj))})
     head = value[:_PREVIEW].tobytes() if value.ndim == 1 and value.itemsize == 1 else b""
-    return Tagged(shape.name, {"size": value.nbytes, "format": value.format, "preview": preview(head)})
+    return Tagged(shape.name, {**shown, "preview": preview(head)})
 
 
 def preview(head: bytes) -> str:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from math import inf
 from types import MemberDescriptorType, TracebackType, WrapperDescriptorType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ._guard import is_hosts
 from .capture_kinds import (
     Shape,
     attributes_of,
@@ -81,7 +83,9 @@ def describe_exception(error: BaseException) -> ErrorSnapshot:
     """Take a picture of an exception, without running its `__str__` or its arguments' `__repr__`."""
     try:
         return _describe(error, _MAX_CHAIN, [])
-    except Exception as failure:  # noqa: BLE001 - the contract: describing an error does not raise another one
+    except BaseException as failure:  # the contract: describing an error does not raise another one
+        if is_hosts(failure):
+            raise
         return ErrorSnapshot(name_of(type(error)), Note(f"<unreadable: {name_of(type(failure))}>"))
 
 
@@ -126,7 +130,7 @@ def _arguments(error: BaseException) -> object:
 
 def _text_of(error: BaseException) -> str | None:
     """Return an exception's text, None where that would need code of the user's."""
-    if _has_builtin_str(error) and _is_plain(_get_args(error)):
+    if _has_builtin_str(error):
         return str(error)
     members = _members(error)
     if members:
@@ -136,11 +140,16 @@ def _text_of(error: BaseException) -> str | None:
 
 
 def _has_builtin_str(error: BaseException) -> bool:
-    """Tell whether `str(error)` runs only C code of Python's own, on exact builtins."""
+    """Tell whether `str(error)` runs only C code of Python's own, on exact builtins that are soon written out."""
+    args = _get_args(error)
     for cls in mro_of(type(error)):
         method = attributes_of(cls).get("__str__")
         if method is not None:
             if type(method) is not WrapperDescriptorType or not qualified_name_of(cls).startswith("builtins."):
+                return False
+            # One text is the message itself and is not copied, however long it is; others quote it, as KeyError does.
+            is_message = cls is BaseException and len(args) == 1 and type(args[0]) is str
+            if not (is_message or _is_plain(args)):
                 return False
             break
     # OSError, SyntaxError and others format their own members, which may be assigned.
@@ -158,22 +167,25 @@ def _has_builtin_str(error: BaseException) -> bool:
     return True
 
 
-def _is_plain(values: object) -> bool:
+def _is_plain(values: tuple[object, ...]) -> bool:
     """Tell whether values are exact scalars, or exact tuples of them, of a bounded size in total."""
-    if type(values) is not tuple or len(values) > 20:
-        return False
-    size = 0
+    return _size_of(values, 1) <= _MAX_MESSAGE
+
+
+def _size_of(values: tuple[Any, ...], levels: int) -> float:
+    """About the characters of some values; infinite where they are no scalars, too many, or more than so many levels deep."""
+    if len(values) > 20:
+        return inf
+    size = 0.0
     for value in values:
         t = type(value)
         if t is str or t is bytes:
             size += len(value)
-        elif t is tuple:
-            if not _is_plain(value):
-                return False
+        elif t is tuple and levels:
+            size += _size_of(value, levels - 1)
         elif not (value is None or t is bool or t is float or (t is int and value.bit_length() < 2000)):
-            return False
-    # One text is the message itself and is not copied, however long it is.
-    return size <= _MAX_MESSAGE or (len(values) == 1 and type(values[0]) is str)
+            return inf
+    return size
 
 
 def _validation_message(error: BaseException) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .capture_arrays import lender_of
 from .capture_kinds import Shape, is_genuine, kind, module_named, name_of, qualified_name_of
 from .capture_types import CUT_KEY, Cut, Note, Snapshot, Tagged
 
@@ -31,9 +32,13 @@ def _read_pandas_frame(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
     texts = [_label(label) for label in labels[:_COLUMNS].tolist()]
     names = dict(zip(places, _unique([texts[place] for place in places]), strict=True))
     # A stranger's extension type may run its own code at any reading: such a column shows its type only.
-    cells = {names[place]: found[place][1].tolist() for place in places if _is_known(found[place][0])}
+    cells = {
+        names[place]: (values[row, :_ROWS] if values.ndim > 1 else values[:_ROWS]).tolist()
+        for place, (values, row) in sorted(found.items())
+        if _is_readable(values)
+    }
     shown = {
-        "shape": [index.shape[0], columns],
+        "shape": [_length(index), columns],
         "columns": {names[place]: _dtype(found[place][0]) for place in places},
         **_labels(index),
         "head": [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=False)],
@@ -43,38 +48,39 @@ def _read_pandas_frame(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
     )
 
 
-def _first_columns(manager: Any, count: int) -> dict[int, tuple[Any, Any]]:
-    """Return the types and first values of a frame's first columns, by their places.
+def _first_columns(manager: Any, count: int) -> dict[int, tuple[Any, int]]:
+    """Return the values that a frame's first columns stand in, and the row of each in these, by the columns' places.
 
     Block by block, for pandas' own ways (`iloc`, `dtypes`) note where each column stands in memory that they take to be
     of the right size: another thread that inserts a column meanwhile makes them corrupt the heap of the process.
     """
-    found: dict[int, tuple[Any, Any]] = {}
+    found: dict[int, tuple[Any, int]] = {}
     for block in manager.blocks:
-        values, at = block.values, block.mgr_locs.indexer
+        at = block.mgr_locs.indexer
         if type(at) is slice:
+            if at.start >= count and at.step > 0:  # as most blocks of a frame that has grown column by column
+                continue
             rows = [
                 (row, place) for row, place in enumerate(range(at.start, at.stop, at.step)[:count]) if place < count
             ]
         else:
             near = (at < count).nonzero()[0].tolist()
             rows = [(row, int(at[row])) for row in near]
-        for row, place in rows:
-            found[place] = values.dtype, values[row, :_ROWS] if values.ndim > 1 else values[:_ROWS]
+        found.update((place, (block.values, row)) for row, place in rows)
     return found
 
 
 @kind("pandas.Series", "pandas.core.series.Series")
 def _read_pandas_series(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
-    series = _own_series(value, shape)
-    name = shape.instance_dict(value).get("_name")
-    head = series.iloc[:_ROWS]
+    own = shape.instance_dict(value)
+    manager = own["_mgr"]
+    values, index = manager.blocks[0].values, manager.axes[0]
     shown = {
-        "name": name,
-        "dtype": _dtype(series.dtype),
-        "length": series.shape[0],
-        **_labels(head.index),
-        "head": _head(head),
+        "name": own.get("_name"),
+        "dtype": _dtype(values),
+        "length": _length(index),
+        **_labels(index),
+        "head": values[:_ROWS].tolist() if _is_readable(values) else [],
     }
     return walk.fields(shown, value, _public_name(value, shape, "pandas.Series"), depth, by_reference=True)
 
@@ -83,7 +89,8 @@ def _read_pandas_series(value: Any, shape: Shape, walk: Walk, depth: int) -> Sna
 def _read_pandas_index(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     if not is_genuine(type(value)):
         return Tagged(shape.name, {})
-    shown = {"dtype": _dtype(value.dtype), "length": value.shape[0], "head": value[:_ROWS].tolist()}
+    head = value[:_ROWS].tolist() if _is_readable(value) else []
+    shown = {"dtype": _dtype(value), "length": _length(value), "head": head}
     return walk.fields(shown, value, f"pandas.{shape.name}", depth)
 
 
@@ -104,7 +111,8 @@ def _read_pandas_interval(value: Any, shape: Shape, walk: Walk, depth: int) -> S
 def _read_pandas_categorical(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     if not shape.exact:
         return Tagged(shape.name, {})
-    shown = {"length": value.shape[0], "categories": value.categories, "head": value[:_ROWS].tolist()}
+    head = value[:_ROWS].tolist() if _is_readable(value) else []
+    shown = {"length": value.shape[0], "categories": value.categories, "head": head}
     return walk.fields(shown, value, "pandas.Categorical", depth)
 
 
@@ -113,31 +121,47 @@ def _labels(index: Any) -> dict[str, Any]:
     t = type(index)
     if t is module_named("pandas").get("RangeIndex") and index.start == 0 and index.step == 1:
         return {}
-    return {"index": index[:_ROWS].tolist()} if is_genuine(t) and _is_known(index.dtype) else {}
+    return {"index": index[:_ROWS].tolist()} if _is_readable(index) else {}
 
 
-def _own_series(value: Any, shape: Shape) -> Any:
-    """Return a series of pandas' own class over the same data, whose methods no subclass has replaced."""
-    base: Any = shape.base
-    if type(value) is base:
-        return value
-    manager = shape.instance_dict(value)["_mgr"]
-    made = base._from_mgr(manager, manager.axes)  # noqa: SLF001 - no public way
-    object.__setattr__(made, "_name", None)  # without it, it cannot be sliced
-    return made
+def _length(index: Any) -> int | None:
+    """Count labels; None for those that a stranger's type would have to count."""
+    data = getattr(index, "__dict__", {}).get("_data")
+    return index.shape[0] if is_genuine(type(index)) and (data is None or _is_known(data)) else None
 
 
-def _is_known(dtype: Any) -> bool:
-    """Tell whether a column's type is NumPy's or the library's own."""
-    return qualified_name_of(type(dtype)).partition(".")[0] in {"numpy", "pandas"}
+def _is_known(value: Any) -> bool:
+    """Tell whether an object's class is NumPy's or pandas' own, so that only their code runs when it is asked."""
+    t = type(value)
+    return qualified_name_of(t).partition(".")[0] in {"numpy", "pandas"} and is_genuine(t)
 
 
-def _dtype(dtype: Any) -> str:
+def _is_readable(values: Any) -> bool:
+    """Tell whether the first of some values are read at no risk and little cost.
+
+    Args:
+        values: an array of NumPy's or of pandas', an index, or an extension type of a stranger's.
+    """
+    t = type(values)
+    if t is module_named("numpy").get("ndarray"):
+        return lender_of(values) is None
+    if not _is_known(values) or name_of(t) == "SparseArray":  # which is searched through for what stands in a slice
+        return False
+    own = getattr(values, "__dict__", {})
+    parts = [own.get(name) for name in _PARTS] + [getattr(values, "_ndarray", None)]
+    parts += [getattr(own.get("_dtype"), "categories", None), *(own.get("_levels") or ()), *(own.get("_codes") or ())]
+    return all(part is None or _is_readable(part) for part in parts)
+
+
+_PARTS = ("_data", "_mask", "_left", "_right")
+
+
+def _dtype(values: Any) -> str:
+    """Name the type of some values; a stranger's by the class that holds them."""
+    if not _is_known(values):
+        return name_of(type(values))
+    dtype = values.dtype
     return str(dtype) if _is_known(dtype) else name_of(type(dtype))
-
-
-def _head(series: Any) -> list[Any]:
-    return series.tolist() if _is_known(series.dtype) else []
 
 
 def _label(label: Any) -> str:
@@ -218,6 +242,8 @@ def _read_polars_series(value: Any, shape: Shape, walk: Walk, depth: int) -> Sna
 def _first_cells(series: Any) -> list[Any]:
     """Return a series' first values; large ones, such as lists of a million numbers, by their type alone."""
     head = series.head(_ROWS)
+    if not _has_pythons_moments(head):
+        head = head.to_physical()
     if head.estimated_size() <= _MOST_BYTES:
         return head.to_list()  # type: ignore[no-any-return]
     kind_of_values = str(series.dtype.base_type())
@@ -226,6 +252,21 @@ def _first_cells(series: Any) -> list[Any]:
     if kind_of_values == "String":
         return [f"{text} …" if text is not None else None for text in head.str.head(_LONGEST_CELL).to_list()]
     return [f"<{kind_of_values}>"] * head.len()
+
+
+_PER_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
+_YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
+_DAY = 86_400
+
+
+def _has_pythons_moments(head: Any) -> bool:
+    """Tell whether Python has the dates that stand in a series; for others Polars panics, and writes that to stderr."""
+    kind_of_values = str(head.dtype.base_type())
+    if kind_of_values not in {"Date", "Datetime"}:
+        return True
+    units = 1 / _DAY if kind_of_values == "Date" else _PER_SECOND[head.dtype.time_unit]
+    moments = [number / units for number in head.to_physical().to_list() if number is not None]
+    return all(_YEAR_1 + _DAY <= moment < _YEAR_10000 - _DAY for moment in moments)  # in any time zone
 
 
 def _polars_dtype(dtype: Any) -> str:

@@ -36,7 +36,7 @@ def read_other(value: object, walk: Walk, depth: int) -> Snapshot:
                         return _serialized(value, serialize, walk, depth)
         shape = shape_of(t)
         return shape.read(value, shape, walk, depth)
-    except Exception as error:  # one unreadable object must not cost the rest of the picture
+    except BaseException as error:  # one unreadable object must not cost the rest of the picture
         if is_hosts(error):
             raise
         walk.inside = inside
@@ -54,7 +54,7 @@ def _serialized(value: object, serialize: Serializer, walk: Walk, depth: int) ->
         return cycle
     try:
         result = serialize(value)
-    except Exception as error:  # the user's function fails for itself, not for the run
+    except BaseException as error:  # the user's function fails for itself, not for the run
         if is_hosts(error, theirs=True):
             raise
         walk.leave()

@@ -1,4 +1,8 @@
-"""Long texts and bytes: of what is recorded their ends are kept, of what is compared they are referred to whole."""
+"""Long texts and bytes: of what is recorded their ends are kept, of what is compared they are referred to whole.
+
+Of what is compared, too, the largest are not: what a node takes out of `shared` to make room for something else would live on
+until its visit has ended.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,13 @@ _PRICE_OF_LONG = 20
 """Elements that a long text costs: two slices of 40 kB take 5 µs."""
 
 
+_MOST_WHOLE = 4_000_000
+"""Characters or bytes of one that is referred to."""
+
+_SAMPLES = 256
+"""Characters that are compared of a larger one beside its ends, in some microseconds."""
+
+
 def read_text(value: str | bytes, walk: Walk) -> Snapshot:
     """Read a text or bytes.
 
@@ -26,11 +37,14 @@ def read_text(value: str | bytes, walk: Walk) -> Snapshot:
     """
     if len(value) <= walk.longest:
         return value
-    if walk.whole:
+    if walk.whole and len(value) <= _MOST_WHOLE:
         walk.has_long = True
         return value
     walk.left -= _PRICE_OF_LONG
-    return shortened(value, walk)
+    picture = shortened(value, walk)
+    if walk.whole and type(picture) is Long:
+        return picture._replace(between=value[:: len(value) // _SAMPLES])
+    return picture
 
 
 def shortened(picture: Snapshot, walk: Walk) -> Snapshot:

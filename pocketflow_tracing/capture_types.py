@@ -118,12 +118,16 @@ class Again(NamedTuple):
 
 
 class Long(NamedTuple):
-    """The ends of a long text or bytes, how long it is, and how many characters of it may be shown: the rest is margin."""
+    """The ends of a long text or bytes, how long it is, and how many characters of it may be shown: the rest is margin.
+
+    `between` is a sample of it, for comparing only.
+    """
 
     begin: str | bytes
     end: str | bytes
     size: int
     shown: int
+    between: str | bytes = ""
 
 
 class Note(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, overload
 from pocketflow import BaseNode
 
 from . import _log, _options, _otel
-from ._guard import Seam
+from ._guard import Seam, is_hosts
 from ._options import Options
 from ._pipeline import preload
 from ._runs import open_run
@@ -300,7 +300,9 @@ class FunctionRun:
         named = {f"arg{position}": value for position, value in enumerate(self.args)}
         try:
             named = dict(inspect.signature(self.function).bind(*self.args, **self.kwargs).arguments)
-        except (TypeError, ValueError):  # a builtin without a signature, or a call that will fail by itself
+        except (TypeError, ValueError) as error:  # a builtin without a signature, or a call that will fail by itself
+            if is_hosts(error):
+                raise
             named.update(self.kwargs)
         return named
 

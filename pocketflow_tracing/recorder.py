@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import _log
 from ._ids import source
 from .capture import describe_exception
+from .capture_types import weigh
 
 if TYPE_CHECKING:
     from ._graph import Graph
@@ -166,6 +167,7 @@ class Span:
             self.end = source.clock()
             if self.run.pipeline.errors:
                 self.error = self._describe(error)
+                self.weight += weigh(self.error)
         if self.run.pipeline.debug:
             milliseconds = (self.end - self.start) / 1e6
             _log.debug_line(f"{self.kind} ended: {self.shown_name()} ({self.status}, {milliseconds:.1f} ms)")

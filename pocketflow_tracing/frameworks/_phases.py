@@ -11,6 +11,7 @@ from pocketflow import BatchNode, Flow
 from .. import _otel
 from .._guard import is_hosts
 from .._ids import source
+from .._queue import let_values_go
 from .._state import SharedState
 from ..capture_kinds import key_text, taken
 from ..capture_types import weigh
@@ -19,6 +20,10 @@ from ._look import is_pocketflows, peek
 from ._scopes import ENDING, NOTHING, SCOPE, Nothing, Scope, is_to_leave, restore
 
 _KEYS_SHOWN = 40
+_MOST_WITH_VALUES = 50
+"""Failed attempts of one retry loop that are waiting for its end, with their values."""
+_MOST_BYTES = 8_000_000
+"""Of these values, estimated."""
 
 
 class Retry:
@@ -33,13 +38,15 @@ class Retry:
         node: whose exec it is.
     """
 
-    __slots__ = ("attempts", "failures", "frame", "item", "max_attempts", "span")
+    __slots__ = ("attempts", "bare", "failures", "frame", "item", "max_attempts", "span", "weight")
 
     def __init__(self, frame: Any, node: Any) -> None:
         self.frame = frame
         self.span: Span | None = None
         self.attempts = 0
         self.failures: list[Span] | None = None
+        self.bare = 0  # of the failures, those whose values have been let go
+        self.weight = 0  # estimated bytes of the others
         self.item: int | None = None
         self.max_attempts: int | None = None
         try:
@@ -55,6 +62,21 @@ class Retry:
 
     def begin(self, _args: tuple[Any, ...]) -> None:
         """Become nothing's current scope."""
+
+    def keep(self, failure: Span) -> None:
+        """Keep an attempt that failed until the end; of many, or of large ones, the values of the last."""
+        failures = self.failures
+        if failures is None:
+            failures = self.failures = []
+        failures.append(failure)
+        self.weight += failure.weight
+        while self.bare < len(failures) - 1 and (
+            self.weight > _MOST_BYTES or len(failures) - self.bare > _MOST_WITH_VALUES
+        ):
+            oldest = failures[self.bare]
+            self.bare += 1
+            self.weight -= oldest.weight
+            let_values_go(oldest)
 
     def done(self, result: Any, error: BaseException | None = None) -> Any:
         """Tell the node and the failed attempts how it ended."""
@@ -212,7 +234,7 @@ class Phase(Scope, Span):
             restore(self)
             self.left = True
             self.failed_itself(failure, None)
-            if not isinstance(failure, Exception) or is_hosts(failure):
+            if is_hosts(failure):
                 raise
         return result
 
@@ -234,9 +256,7 @@ class Phase(Scope, Span):
                     self.weight = weigh(output)
         finally:
             if failed and retry is not None:
-                if retry.failures is None:
-                    retry.failures = []
-                retry.failures.append(self)  # complete when it is known whether it was saved
+                retry.keep(self)  # complete when it is known whether it was saved
                 self.announce()
             else:
                 self.deliver()

@@ -50,6 +50,8 @@ from collections.abc import Callable, Mapping
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
+from .._guard import is_hosts
+
 _OPEN = "_pocketflow_tracing_open_"
 _ENTER = "_pocketflow_tracing_enter_"
 _SCOPE = "_pocketflow_tracing_scope"
@@ -215,7 +217,9 @@ def twins(module: ModuleType, openers: Openers, entering: Openers) -> dict[Funct
     try:
         source = inspect.getsource(module)
         filename = inspect.getsourcefile(module) or module.__name__
-    except (OSError, TypeError):
+    except (OSError, TypeError) as error:
+        if is_hosts(error):
+            raise
         return {}
     cells = {_OPEN + method: CellType(opener) for method, opener in openers.items()}
     cells.update((_ENTER + method, CellType(opener)) for method, opener in entering.items())

@@ -64,13 +64,13 @@ class Scope:
             self.finish(error, result)
         except BaseException as failure:
             self.failed_itself(failure, error)
-            if not isinstance(failure, Exception) or is_hosts(failure):
+            if is_hosts(failure):
                 raise
         return result
 
     def failed_itself(self, failure: BaseException, error: BaseException | None) -> None:
         """See that nothing seems to run on where `finish` has failed, or was interrupted."""
-        if isinstance(failure, Exception) and not is_hosts(failure):
+        if not is_hosts(failure):
             ENDING.absorb(failure)
             self.ended_badly(error)
         else:
@@ -193,7 +193,7 @@ def is_to_leave(error: BaseException, frame: Any) -> bool:
     Returns:
         Whether the error is the host's and must leave; one of ours has been absorbed.
     """
-    if isinstance(error, Exception) and not is_hosts(error):
+    if not is_hosts(error):
         BEGINNING.absorb(error)
         return False
     opened = current.get()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 import sys
+import tracemalloc
 import weakref
 
 import pytest
 
-from pocketflow_tracing.capture import describe_exception
+from pocketflow_tracing.capture import describe_exception, snapshot
 from pocketflow_tracing.redaction import Rules
 from pocketflow_tracing.render_errors import render_exception
 
@@ -179,3 +180,39 @@ def test_a_long_message_is_cut_and_a_hostile_class_is_survived():
     error = Exception.__new__(made, "text")
     assert shown(error)["message"] == "text"
     assert shown(ValueError("\ud800"))["message"] == "\ufffd"
+
+
+def pairs(levels, width=2, size=9):
+    value = ("y" * size,)
+    for _ in range(levels):
+        value = (value,) * width
+    return value
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ValueError(pairs(18)), lambda: ValueError(1, pairs(18)), lambda: KeyError(pairs(3, 20, 9000)),
+        lambda: OSError(1, pairs(3, 20, 9000)), lambda: ValueError(pairs(100_000, 1)),
+        lambda: OSError(2, "gone", "f" * 50_000_000), lambda: KeyError("k" * 50_000_000),
+    ],
+)  # fmt: skip
+def test_what_an_exception_carries_is_not_written_out_before_it_is_cut(make):
+    """A tree of tuples has a text that doubles with each level; a key that is missing may be a document."""
+    error = make()
+    tracemalloc.start()
+    try:
+        picture, among_values = describe_exception(error), snapshot({"error": error})
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+    assert picture.message is not None
+    assert "unreadable" not in among_values["error"].fields
+
+
+def test_a_long_key_is_shown_by_its_ends():
+    assert shown(KeyError("k" * 100))["message"] == repr("k" * 100)
+    message = shown(KeyError("b" * 500_000 + "e" * 500_000))["message"]
+    assert message.startswith("bbb")
+    assert message.endswith("eee")
+    assert len(message) < 100_000

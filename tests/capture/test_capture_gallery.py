@@ -377,6 +377,94 @@ def test_arrays_and_frames_of_subclasses_are_read_through_the_librarys_class():
     assert shown(frame) == {"__type__": "Frame", "shape": [1, 1], "columns": {"a": "int64"}, "head": [{"a": 1}]}
 
 
+def test_memory_that_something_else_may_take_away_is_not_read(tmp_path):
+    """A file that is mapped or a block that processes share may be gone, and who reads it then is ended by the system."""
+    path = tmp_path / "numbers"
+    np.arange(10.0).tofile(path)
+    mapped = np.memmap(path, dtype="f8", mode="r")
+    plain = {"dtype": "float64", "memory": "mmap"}
+    assert shown(mapped) == {"__type__": "memmap", **plain, "shape": [10]}
+    assert shown(np.asarray(mapped)[2:].reshape(4, 2)) == {"__type__": "numpy.ndarray", **plain, "shape": [4, 2]}
+    assert shown(memoryview(mapped)) == {"__type__": "memoryview", "size": 80, "format": "d", "memory": "memmap"}
+    record = mapped.view([("a", "i4"), ("b", "f4")])[0]
+    assert shown(record) == {"__type__": "numpy.void", "dtype": "[('a', '<i4'), ('b', '<f4')]", "memory": "mmap"}
+    block = bytearray(16)
+    assert shown(np.ndarray((2,), "f8", buffer=block))["memory"] == "bytearray"  # which may move
+    lent = np.frombuffer(block)
+    assert shown(lent)["values"] == [0, 0]
+    lent.base.release()
+    assert shown(lent)["memory"] == "memoryview"
+    assert shown(np.frombuffer(bytes(16)))["values"] == [0, 0]
+    assert shown(pd.DataFrame(mapped.reshape(5, 2), copy=False))["head"] == []
+    assert shown(pd.Series(mapped, copy=False)._mgr.blocks[0].values).get("first") in (None, [*range(10)])
+    data = pd.arrays.IntegerArray(np.asarray(mapped).view("i8"), np.zeros(10, bool))
+    assert shown(pd.Series(data, copy=False)) == {
+        "__type__": "pandas.Series", "name": None, "dtype": "Int64", "length": 10, "head": [],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("series", "expected"),
+    [
+        (pl.Series([1_700_000_000_000_000_000]).cast(pl.Datetime("ms")), [1_700_000_000_000_000_000]),
+        (pl.Series([None, 1_700_000_000], dtype=pl.Int32).cast(pl.Date), [None, 1_700_000_000]),
+        (pl.Series([dt.date(1, 1, 3)]), [{"__type__": "date", "value": "0001-01-03"}]),
+        (pl.Series([[2**62]]).cast(pl.List(pl.Datetime("ms"))), None),
+    ],
+)
+def test_moments_that_python_has_no_date_for_do_not_make_polars_panic(series, expected, capfd):
+    """They are shown as the numbers they are; where that cannot be told before, its panic stays in the picture."""
+    assert shown(series).get("head") == expected
+    assert shown({"frame": series.to_frame("a"), "n": 1})["n"] == 1
+    assert not expected or "panicked" not in capfd.readouterr().err
+
+
+def test_records_of_many_fields_are_counted():
+    """Fields of fields too: to write thousands out takes milliseconds."""
+    nested = np.zeros(3, dtype=[("a", [(f"f{place}", "i1") for place in range(100)])])
+    assert shown(nested) == {"__type__": "numpy.ndarray", "dtype": "1 fields", "shape": [3]}
+
+
+def test_a_strangers_extension_array_is_not_asked():
+    """Its columns, series and labels show what it is, for its methods may do anything."""
+
+    class Strange(pd.api.extensions.ExtensionDtype):
+        name = "strange"
+        type = object
+
+    class Stranger(pd.api.extensions.ExtensionArray):
+        dtype = property(lambda self: called.append("dtype") or Strange())
+        nbytes = 8
+
+        def __len__(self):
+            called.append("len")
+            return 2
+
+        def __getitem__(self, item):
+            called.append("item")
+            return self if type(item) is slice else 1
+
+        def copy(self):
+            return self
+
+        def isna(self):
+            return np.zeros(2, bool)
+
+    called = []
+    values = [
+        pd.DataFrame({"a": Stranger(), "b": [1, 2]}),
+        pd.Series(Stranger()),
+        pd.DataFrame([1, 2], index=Stranger()),
+    ]
+    called.clear()
+    frame, series, labelled = map(shown, values)
+    assert called == []
+    assert frame["columns"] == {"a": "Stranger", "b": "int64"}
+    assert frame["head"] == [{"b": 1}, {"b": 2}]
+    assert (series["dtype"], series["head"]) == ("Stranger", [])
+    assert labelled["head"] == [{"0": 1}, {"0": 2}]
+
+
 def test_wide_and_long_frames_are_cut():
     wide = pd.DataFrame(np.zeros((1000, 80)), columns=[f"c{n}" for n in range(80)])
     for frame in (wide, pl.DataFrame(wide.to_dict("list"))):

@@ -41,6 +41,12 @@ class Completes(Ask):  # an answer of the form that LLM clients give
     def post(self, shared, messages, answer):
         pass
 
+class Fails(Ask):
+    def exec(self, question):
+        raise ValueError(question + "x" * size)
+    def exec_fallback(self, question, error):
+        pass
+
 ask = Ask()
 ask - "again" >> ask
 flow = trace_flow(Flow(start=ask), flow_name="Drill")
@@ -143,8 +149,9 @@ def test_a_queue_in_bytes_holds_too(tmp_path):
         'for number in range(300): flow.run({"question": str(number) + "x" * size})',
         'flow.run({"question": "x" * size, "left": 300})',
         'for number in range(300): trace_flow(Flow(start=Completes())).run({"question": str(number)})',
+        'for number in range(300): trace_flow(Flow(start=Fails())).run({"question": str(number)})',
     ],
-    ids=["many runs", "one run", "deep"],
+    ids=["many runs", "one run", "deep", "errors"],
 )
 @pytest.mark.parametrize("size", [200_000, 2_000_000])
 def test_large_values_do_not_fill_the_memory(runs, size, tmp_path):
@@ -167,7 +174,7 @@ def test_large_values_do_not_fill_the_memory(runs, size, tmp_path):
     assert report["grown"] < 40
     store = Store(tmp_path / ".pocketflow" / "traces.db")
     run = store.run("last")
-    assert run.status == "success"
+    assert run.status == ("recovered" if "Fails" in runs else "success")
     if "left" in runs:
         spans = store.spans(run.run_id)
         assert len(spans) == 1 + 300 * 4

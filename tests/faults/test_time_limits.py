@@ -11,12 +11,14 @@ import sqlite3
 import struct
 import sys
 import threading
-from pathlib import Path
+from pathlib import Path, PurePath
 
+import numpy as np
+import pandas as pd
 import pytest
 from pocketflow import Flow, Node
 
-from pocketflow_tracing import TracingConfig, capture, capture_kinds, recorder, trace_flow
+from pocketflow_tracing import TracingConfig, _env, capture, capture_errors, capture_kinds, recorder, trace_flow
 from pocketflow_tracing._guard import is_hosts
 from pocketflow_tracing._threads import start_thread
 from pocketflow_tracing.frameworks import _phases, _visits
@@ -137,10 +139,7 @@ def test_an_exception_that_another_thread_sets(place, monkeypatch):
         result = original(*args, **kwargs)
         if not struck:
             struck.append(True)
-            thread = ctypes.c_ulong(threading.get_ident())
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(OutOfTimeError))
-            for _ in range(100):  # it is raised at one of the next instructions, here
-                _number()
+            from_another_thread(OutOfTimeError)
         return result
 
     monkeypatch.setattr(cls, name, strikes)
@@ -224,13 +223,97 @@ def test_a_trace_function_that_raises(function, event):
     assert recorder.current.get() is None
 
 
-@pytest.mark.parametrize("error", [RuntimeError, ValueError, InterruptedError, OutOfTimeError])
-def test_an_error_without_a_word_is_of_another_thread(error, monkeypatch):
-    """One of Python's own classes that another thread sets has no message, which all that is raised here has."""
-    monkeypatch.setattr("pocketflow_tracing._guard._PACKAGE", str(Path(__file__).parent))  # these count as our code
-    assert is_hosts(raised(lambda: throw(error())))
+class JobTimeoutError(Exception):
+    """One that says how long it has been, as those of job queues do."""
+
+    __module__ = "jobs.timeouts"
+
+    def __init__(self):
+        super().__init__("10 s")
+
+
+@pytest.mark.parametrize("error", [RuntimeError, TimeoutError, InterruptedError, OutOfTimeError, JobTimeoutError])
+@pytest.mark.parametrize("value", [Path("a"), {"in": [Path("a")]}, ValueError(1, Path("a"))])
+def test_an_exception_that_another_thread_sets_while_a_library_is_asked(error, value, monkeypatch):
+    """It leaves also where it strikes in code of others that a picture calls, and whatever its class."""
+    original = PurePath.__str__
+
+    def strikes(path):
+        from_another_thread(error)
+        return original(path)
+
+    class Fails(Node):
+        def exec(self, prep_res):
+            raise ValueError(1, Path("a"))
+
+        def exec_fallback(self, prep_res, exc):
+            return None
+
+    monkeypatch.setattr(PurePath, "__str__", strikes)
+    with pytest.raises(error):
+        trace_flow(Flow(start=Node())).run({"value": value})
+    with pytest.raises(error):
+        trace_flow(Flow(start=Fails())).run({})
+    assert recorder.current.get() is None
+
+
+def from_another_thread(error):
+    thread = ctypes.c_ulong(threading.get_ident())
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(error))
+    for _ in range(100):  # it is raised at one of the next instructions, here
+        _number()
+
+
+@pytest.mark.parametrize("error", [RuntimeError, ValueError, InterruptedError, OutOfTimeError, JobTimeoutError])
+def test_an_error_that_nobody_raised_is_of_another_thread(error):
+    """No `raise` stands where it came up, and it has no message, which what comes out of C has, or is a stranger."""
+    assert is_hosts(raised(lambda: from_another_thread(error)))
+    assert not is_hosts(raised(lambda: throw(error())))
     assert not is_hosts(raised(lambda: [].pop()))
-    assert not is_hosts(raised(lambda: throw(ValueError("ours"))))
+    assert not is_hosts(raised(lambda: decimal.Decimal("sNaN").normalize()))
+    assert not is_hosts(raised(lambda: np.array([[1], [2]]).sum(axis=5)))
+    assert not is_hosts(raised(lambda: np.array([1, "a"], dtype=object).astype("m8[s]")))
+    assert not is_hosts(raised(lambda: pd.Index([1, 2]).get_loc(3)))
+
+
+def test_a_time_limit_while_an_error_is_described(monkeypatch):
+    """A picture of an exception that cannot be taken is a remark, unless what went wrong is that time is up."""
+    original = capture_errors._frames
+
+    def strikes(*args):
+        signal.raise_signal(signal.SIGALRM)
+        return original(*args)
+
+    class Fails(Node):
+        def exec(self, prep_res):
+            raise ValueError("bad row")
+
+    before = signal.signal(signal.SIGALRM, strike)
+    monkeypatch.setattr(capture_errors, "_frames", strikes)
+    try:
+        with pytest.raises(OutOfTimeError):
+            trace_flow(Flow(start=Fails())).run({})
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert recorder.current.get() is None
+
+
+def test_a_time_limit_while_the_environment_is_read(monkeypatch):
+    """TimeoutError is an OSError, and one of a file that cannot be read is none of the host's."""
+
+    def limit(*_):
+        raise TimeoutError("out of time")
+
+    def strikes(*_):
+        signal.raise_signal(signal.SIGALRM)
+
+    before = signal.signal(signal.SIGALRM, limit)
+    monkeypatch.setattr(Path, "cwd", strikes)
+    try:
+        with pytest.raises(TimeoutError):
+            _env.find_env_file()
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize(
@@ -250,13 +333,20 @@ def test_an_error_of_what_we_call_is_ours(fails, monkeypatch):
     assert not is_hosts(raised(fails))
 
 
+def struck():
+    """Fail with an exception that comes out of nowhere."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(threading.get_ident()), ctypes.py_object(OutOfTimeError))
+    for _ in range(100):
+        _number()
+
+
 def test_nothing_of_the_hosts_strikes_on_our_threads(monkeypatch):
     """Whatever fails there is ours, of any class."""
     monkeypatch.setattr("pocketflow_tracing._guard._PACKAGE", str(Path(__file__).parent))
     told = []
-    start_thread(lambda: told.append(is_hosts(raised(lambda: throw(OutOfTimeError())))), "ours").join(10)
+    start_thread(lambda: told.append(is_hosts(raised(struck))), "ours").join(10)
     assert told == [False]
-    assert is_hosts(raised(lambda: throw(OutOfTimeError())))
+    assert is_hosts(raised(struck))
 
 
 def test_an_error_of_our_own_is_told_without_asking_every_signal(monkeypatch):

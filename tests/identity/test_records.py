@@ -184,6 +184,26 @@ def test_a_retry_that_recovers(flavour, records):
     records.check()
 
 
+@pytest.mark.parametrize(("attempts", "size", "whole"), [(120, 10, 50), (30, 1_000_000, 7)])
+def test_a_retry_that_goes_on_for_long(attempts, size, whole, records):
+    """All attempts are there in the end, but of those that failed only the last have kept the memory of their values."""
+    w = world("sync")
+
+    def exec(self, prep_res):
+        if self.cur_retry < attempts:
+            raise RuntimeError("x" * size + str(self.cur_retry))
+
+    w.run(w.flow(w.node("Polls", exec=exec)(max_retries=attempts + 1)), {})
+    spans = records.spans("Polls.exec")
+    assert [span.attributes["attempt"] for span in spans] == [*range(1, attempts + 2)]
+    assert [span.status for span in spans] == ["error"] * attempts + ["success"]
+    assert {(span.error["type"], span.attributes["level"]) for span in spans[:-1]} == {("RuntimeError", "WARNING")}
+    kept = ["x" in span.error["message"] for span in spans[:-1]]
+    assert kept == [False] * (attempts - whole) + [True] * whole
+    assert "not kept" in spans[0].error["message"]
+    records.check()
+
+
 @FLAVOURS
 def test_a_fallback_that_recovers(flavour, records):
     """The fallback is a phase of its own; what it returns saves the node."""

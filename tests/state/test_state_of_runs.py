@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import tracemalloc
 from enum import Enum
 from typing import Any
 
@@ -217,6 +218,28 @@ def test_a_change_in_the_middle_of_a_long_text_is_seen(wrap):
     shared["document"] = 1
     assert len(repr(state.changes())) < 500_000
     assert state.weight < 200_000
+
+
+@pytest.mark.parametrize("wrap", [lambda text: text, lambda text: [{"page": text}], str.encode])
+def test_the_largest_texts_go_when_the_flow_lets_them_go(wrap):
+    """A picture that referred to them would double what the program holds; a sample tells whether they have changed."""
+    tracemalloc.start()
+    try:
+        shared: dict[Any, Any] = {"document": wrap("x" * 20_000_000)}
+        state = _state.SharedState(shared, Capture())
+        state.full()
+        del shared["document"]
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    shared["document"] = wrap("x" * 20_000_000)
+    assert state.changes() is None
+    for changed in ("x" * 20_000_001, "x" * 20_000_000 + "y", "x" * 9_000_000 + "y" * 200_000 + "x" * 10_800_001):
+        shared["document"] = wrap(changed)
+        changes = state.changes()
+        assert changes is not None
+        assert list(changes["changed"]) == ["document"]
+        assert len(repr(changes)) < 500_000
 
 
 def test_a_shared_that_grows_past_the_budget_is_pictured_as_it_is_then(tmp_path):
