@@ -246,6 +246,7 @@ class FunctionRun:
         restore(self)
         if self.untraced is not None:
             restore(self.untraced)
+        self.args, self.kwargs = (), {}  # whoever keeps the context keeps this scope
 
     def _begin(self) -> None:
         frame = current.get()
@@ -270,7 +271,7 @@ class FunctionRun:
         base = None
         if parent is None:
             base = _otel.run_context(run.trace_id, run.name, run.attributes)
-        _otel.attach(self, run.trace_id, span.span_id, base=base)
+        _otel.attach(self, base=base)
         become_current(self, span)
 
     def _finish(self, error: BaseException | None, result: Any) -> None:
@@ -284,6 +285,7 @@ class FunctionRun:
         if span.parent is None:
             span.run.states.clear()
         if returned and span.next_step == 1:
+            span.end = span.start
             return  # a factory: its own call is nobody's run
         if error is None and span.run.pipeline.outputs:
             span.output = span.run.pipeline.capture.snapshot(result)

@@ -61,7 +61,7 @@ class Visit(Whole, Branch):
         run, parent = self.run, self.parent
         if parent is None:
             base = _otel.run_context(run.trace_id, run.name, run.attributes)
-            _otel.attach(self, run.trace_id, self.span_id, base=base)
+            _otel.attach(self, base=base)
         try:
             if run.pipeline.inputs and (params := peek(self.node, "params")):
                 self.attributes["params"] = run.pipeline.capture.snapshot(params)
