@@ -311,12 +311,14 @@ def test_hooks_that_cannot_be_put_on(monkeypatch, caplog):
     untraced = observe(cases.a_nested_flow, "untraced")
     framework.uninstall()
     with monkeypatch.context() as patch:
+        patch.setattr(framework, "_twin_at", {})
         patch.setattr("inspect.getsource", lambda module: (_ for _ in ()).throw(OSError("frozen")))
         assert not list(kit.first_difference(observe(cases.a_nested_flow, "instrument"), untraced))
         assert records.spans() == []
         assert any("source is not available" in line for line in warned(caplog))
     framework.uninstall()
     with monkeypatch.context() as patch:
+        patch.setattr(framework, "_twin_at", {})
         broken(patch, (framework, "twins"), lambda n: True)
         assert not list(kit.first_difference(observe(cases.a_nested_flow, "instrument"), untraced))
         assert not framework.is_installed()
