@@ -11,6 +11,7 @@ from kit import World, observe
 from pocketflow import Flow, Node
 
 from pocketflow_tracing import (
+    _functions,
     _graph,
     _guard,
     _ids,
@@ -21,7 +22,6 @@ from pocketflow_tracing import (
     _span_records,
     _state,
     capture,
-    decorator,
     recorder,
     trace_flow,
 )
@@ -64,8 +64,8 @@ ON_THE_PATH = [
     (_pipeline.Pipeline, "samples"),
     (_ids.Source, "trace_id"),
     *[(_ids.source, name) for name in ("clock", "wall", "bits")],
-    *[(decorator.FunctionRun, name) for name in ("_begin", "_finish", "_shared", "_arguments")],
-    (decorator, "_members"),
+    *[(_functions.FunctionRun, name) for name in ("_begin", "_finish", "_shared", "_arguments")],
+    (_functions, "_members"),
     *[(SpanQueue, name) for name in ("put", "completed")],
     *[(Delivery, name) for name in ("_rouse", "_start")],
 ]
