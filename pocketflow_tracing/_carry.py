@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import contextvars
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from opentelemetry import context as otel_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from ._guard import Seam
 
 __all__ = ["continue_trace", "trace_headers", "with_context"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_READING = Seam("reading the headers of a trace to go on with")
 _w3c = TraceContextTextMapPropagator()  # not the process's global propagator: whoever set that, both sides must agree
 
 
@@ -48,14 +51,37 @@ def trace_headers() -> dict[str, str]:
 
 
 @contextmanager
-def continue_trace(headers: Mapping[str, str]) -> Iterator[None]:
+def continue_trace(headers: Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None) -> Iterator[None]:
     """Go on, in another process, with the trace that `trace_headers` described: what is traced inside lands under its node.
 
     Args:
-        headers: of the request or job; without a `traceparent` nothing changes.
+        headers: of the request or job, texts or bytes, in a mapping or in pairs; without a `traceparent` that can be read
+            nothing changes.
     """
-    token = otel_context.attach(_w3c.extract({key.lower(): value for key, value in headers.items()}))
+    token = None
+    with _READING:
+        token = otel_context.attach(_w3c.extract(_texts(headers)))
     try:
         yield
     finally:
-        otel_context.detach(token)
+        if token is not None:
+            otel_context.detach(token)
+
+
+def _texts(headers: Any) -> dict[str, list[str]]:
+    if headers is None:
+        return {}
+    pairs = headers.items() if hasattr(headers, "items") else headers
+    named = [(_text(key), value) for key, value in pairs]
+    return {
+        key.lower(): [
+            text for part in (value if isinstance(value, (list, tuple)) else [value]) if (text := _text(part))
+        ]
+        for key, value in named
+    }
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value).decode("latin-1")
+    return value if isinstance(value, str) else ""

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import islice
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _kinds, _log
 from ._guard import Seam
@@ -61,6 +61,13 @@ class Options:
     def __deepcopy__(self, memo: object) -> Options:
         return self
 
+    def differs(self, other: Options) -> bool:
+        """Whether the name, ids and tags given are not those of the other one, as far as plain values show it."""
+        return any(
+            type(mine) is type(theirs) and type(mine) in {str, list} and mine != theirs
+            for mine, theirs in ((getattr(self, name), getattr(other, name)) for name in ("flow_name", *_GIVEN))
+        )
+
     def __reduce__(self) -> tuple[Any, ...]:
         texts = {
             name: value
@@ -107,7 +114,14 @@ def mark_object(flow: object, options: Options) -> None:
     """Trace every run of one flow object and of its copies."""
     _marked.add(options)
     try:
-        object.__getattribute__(flow, "__dict__")[_KEY] = options
+        attributes = object.__getattribute__(flow, "__dict__")
+        before = attributes.get(_KEY)
+        attributes[_KEY] = options
+        if type(before) is Options and before.differs(options):
+            _log.warn_once(
+                "A flow object was given to trace_flow again, with other parameters: the last ones hold for all its runs. "
+                "For what differs from run to run there are functions of shared, and trace_attributes around the run."
+            )
     except AttributeError:  # __slots__: remembered here instead, for as long as the process lives
         _objects[id(flow)] = (flow, options)
 
@@ -137,8 +151,16 @@ def mark_of(flow: object) -> Options | None:
     return None
 
 
-_around: ContextVar[tuple[dict[str, Any], Any] | None] = ContextVar("pocketflow_tracing_attributes", default=None)
-"""What the blocks around say together, with what stood here before the innermost of them."""
+class _Block(NamedTuple):
+    """An open block: what it and those around it say together, whose it is, and the one around it."""
+
+    merged: dict[str, Any]
+    owner: trace_attributes
+    outer: _Block | None
+
+
+_around: ContextVar[_Block | None] = ContextVar("pocketflow_tracing_attributes", default=None)
+"""The innermost block."""
 
 
 class trace_attributes:  # noqa: N801 - used like a function, in a with statement
@@ -175,24 +197,33 @@ class trace_attributes:  # noqa: N801 - used like a function, in a with statemen
         }
 
     def __enter__(self) -> Self:
-        merged = outer = around()
-        with _ATTRIBUTES:
-            merged = merge(self._given, outer)
-        _around.set((merged, _around.get()))
+        _around.set(self._inside(_around.get()))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        here = _around.get()
-        if here is not None:
-            _around.set(here[1])
+        # its own, which need not be the innermost: generators are closed in any order, and from anywhere
+        _around.set(_without(self, _around.get()))
+
+    def _inside(self, outer: _Block | None) -> _Block:
+        merged = farther = outer.merged if outer is not None else {}
+        with _ATTRIBUTES:
+            merged = merge(self._given, farther)
+        return _Block(merged, self, outer)
+
+
+def _without(owner: trace_attributes, block: _Block | None) -> _Block | None:
+    if block is None or block.owner is owner:
+        return block and block.outer
+    outer = _without(owner, block.outer)
+    return block if outer is block.outer else block.owner._inside(outer)  # noqa: SLF001 - of the same module
 
 
 def around() -> dict[str, Any]:
     """What the `trace_attributes` blocks around the caller say."""
     here = _around.get()
-    return here[0] if here is not None else {}
+    return here.merged if here is not None else {}
 
 
 def evaluate(options: Options, shared: Any, farther: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,10 @@ session, user and tags reach it too (langfuse 4.12 to 5.x; held by tests against
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar, Token
-from typing import Any
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
@@ -19,8 +20,13 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags
 
 from ._guard import is_hosts
 from ._sdk import decoded, instances
+from .recorder import current, span_of
+
+if TYPE_CHECKING:
+    from .recorder import Run
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_DROPPED = TraceFlags(TraceFlags.DEFAULT)
 _PROPAGATED = ("session_id", "user_id", "tags", "metadata", "version", "environment", "trace_name")
 _MAX_TEXT = 200
 """Characters of a propagated metadata value; the SDK takes no longer ones."""
@@ -30,10 +36,8 @@ _SPAN_KEY = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
 _runtime: Any = otel_context._RUNTIME_CONTEXT  # noqa: SLF001 - `opentelemetry.context.detach` logs what is no error here
 _variable = getattr(_runtime, "_current_context", None)
 # Straight at its ContextVar, three times a visit, where the context is kept in one (OTEL_PYTHON_CONTEXT may say otherwise).
-_get, _set, _reset = (
-    (_variable.get, _variable.set, _variable.reset)
-    if isinstance(_variable, ContextVar)
-    else (_runtime.get_current, _runtime.attach, _runtime.detach)
+context_now, become_context = (
+    (_variable.get, _variable.set) if isinstance(_variable, ContextVar) else (_runtime.get_current, _runtime.attach)
 )
 
 
@@ -44,19 +48,44 @@ class _Here(NonRecordingSpan):
     around the run: what is noted on it is noted there, what is read is read there, and it is sampled as that one is.
     """
 
-    # three attributes, not a tuple: a thousand items in flight are a thousand objects less for the collector to look at
-    _trace_id: int
-    _span_id: int
+    # two attributes, not a tuple: a thousand items in flight are a thousand objects less for the collector to look at
+    _scope: Any
     _outside: Context  # the context around
 
     def get_span_context(self) -> SpanContext:
+        scope = self._scope
+        if not self._stands():
+            return trace.get_current_span(_lasting(self._outside)).get_span_context()
+        span = self._ours()
+        if span is None:
+            return SpanContext(scope.trace_id, 1, is_remote=False, trace_flags=_DROPPED)
         around = self._around().get_span_context()
-        if around.is_valid:
-            flags = around.trace_flags
-        else:
-            root = self._outside.get(_ROOT_KEY)
-            flags = root.flags() if isinstance(root, _Root) else _SAMPLED
-        return SpanContext(self._trace_id, self._span_id, is_remote=False, trace_flags=flags)
+        flags = around.trace_flags if around.is_valid else _SAMPLED if _is_sampled(span.run) else _DROPPED
+        return SpanContext(span.run.trace_id, span.span_id, is_remote=False, trace_flags=flags)
+
+    def _ours(self) -> Any:
+        """The span of ours that it is: of its scope; once that is closed, the one that user code of the run runs in."""
+        span = span_of(self._scope)
+        if self._scope.attached is None and span is not None:
+            now = span_of(current.get())
+            if now is not None and now.run is span.run:
+                return now
+        return span
+
+    def _stands(self) -> bool:
+        """Whether it is more than the span around.
+
+        It is not where the host goes back to it after its run. What the run has left running, with Python's context, still
+        belongs to it; a thread with nothing but OpenTelemetry's context belongs to it until it ends.
+        """
+        if self._scope.attached is not None:
+            return True
+        span = span_of(self._scope)
+        if span is None:
+            return False
+        now = span_of(current.get())
+        root = span.run.root
+        return (now is not None and now.run is span.run) or root is None or root.end is None
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:  # for `isinstance(span, ReadableSpan)`
@@ -109,59 +138,62 @@ class _Here(NonRecordingSpan):
         return f"NonRecordingSpan({self.get_span_context()!r})"
 
 
-class _Root:
-    """The beginning of a trace with a run, which the program's own OpenTelemetry might not have sampled.
+def _is_sampled(run: Run) -> bool:
+    """Whether the program's own OpenTelemetry samples what begins with a run.
 
-    Spans of the program below ours are no roots, so that its sampler, if it is one that follows parents, would take our
-    word for it. We ask it in their place, once a run.
+    Its spans below ours are no roots, so that its sampler, if it is one that follows parents, would take our word for it.
+    We ask it in their place, once a run.
     """
-
-    __slots__ = ("_flags", "_name", "_trace_id")
-
-    def __init__(self, trace_id: int, name: str) -> None:
-        self._trace_id = trace_id
-        self._name = name
-        self._flags: TraceFlags | None = None
-
-    def flags(self) -> TraceFlags:
-        if self._flags is None:
-            self._flags = _SAMPLED if self._is_sampled() else TraceFlags(TraceFlags.DEFAULT)
-        return self._flags
-
-    def _is_sampled(self) -> bool:
+    if run.sampled is None:
         provider = trace.get_tracer_provider()
-        sampler = getattr(provider, "sampler", None)
         # what the Langfuse SDK records through a provider of its own is not for the other one to drop
-        if sampler is None or any(client.tracer_provider is not provider for client in [*instances().values()]):
-            return True
+        shared = all(client.tracer_provider is provider for client in [*instances().values()])
+        run.sampled = not shared or _samples(provider, run.trace_id, run.name)
+    return run.sampled
+
+
+def _samples(provider: Any, trace_id: int, name: str) -> bool:
+    sampler = getattr(provider, "sampler", None)
+    if sampler is not None:
         try:
-            return bool(sampler.should_sample(Context(), self._trace_id, self._name).decision.is_sampled())
+            return bool(sampler.should_sample(Context(), trace_id, name).decision.is_sampled())
         except Exception as error:  # it is asked for the span itself as well, and may raise there
             if is_hosts(error, theirs=True):
                 raise
-            return True
+    return True
 
 
-_ROOT_KEY = otel_context.create_key("pocketflow-tracing-root")
+_left_open: ContextVar[Any] = ContextVar("pocketflow_tracing_left_open", default=None)
+"""The span that the host has opened in a phase of the run and not closed in it: it goes on over the phases that follow."""
+_BAGGAGE_KEY = next(iter(baggage.set_baggage("", "", Context())))
+_CLAIM = "langfuse_trace_id"
 _new_here = _Here.__new__
 _put = dict.__setitem__
 
 
+def _lasting(context: Context) -> Context:
+    """A context, or, where the host has gone back to one of a run that is over, the context around that run."""
+    while type(here := context.get(_SPAN_KEY)) is _Here and not here._stands():  # noqa: SLF001 - our own class
+        context = here._outside  # noqa: SLF001 - as above
+    return context
+
+
 def surrounding() -> tuple[int, int, bool] | None:
     """The OpenTelemetry span around the caller: (trace id, span id, whether the Langfuse SDK made it), or None."""
-    span = trace.get_current_span()
+    now = _lasting(context_now())
+    span = trace.get_current_span(now)
     context = span.get_span_context()
     if not context.is_valid:
         return None
     scope = getattr(span, "instrumentation_scope", None)
     from_langfuse = getattr(scope, "name", None) == "langfuse-sdk"
-    claimed = baggage.get_baggage("langfuse_trace_id") == f"{context.trace_id:032x}"
+    claimed = baggage.get_baggage(_CLAIM, now) == f"{context.trace_id:032x}"
     return context.trace_id, context.span_id, from_langfuse or claimed
 
 
 def propagated() -> dict[str, Any]:
     """What `langfuse.propagate_attributes` blocks around the caller say, by our names."""
-    context = otel_context.get_current()
+    context = _lasting(context_now())
     if not context:
         return {}
     found = {name: context.get(f"langfuse.propagated.{name}") for name in _PROPAGATED}
@@ -169,11 +201,6 @@ def propagated() -> dict[str, Any]:
     if isinstance(metadata, dict):  # langfuse 5 keeps each value JSON-encoded, 4 keeps plain texts
         found["metadata"] = {key: decoded(value) for key, value in metadata.items()}
     return {name: value for name, value in found.items() if value is not None}
-
-
-def root_context(trace_id: int, name: str) -> Context:
-    """The context of what begins a trace of this id, for the program's own sampling."""
-    return otel_context.set_value(_ROOT_KEY, _Root(trace_id, name))
 
 
 def run_context(trace_id: int, name: str, attributes: Mapping[str, Any]) -> Context:
@@ -184,7 +211,7 @@ def run_context(trace_id: int, name: str, attributes: Mapping[str, Any]) -> Cont
         name: of the trace, where the attributes have no `trace_name`.
         attributes: of the run, with its metadata as texts under `metadata_texts`.
     """
-    context = baggage.set_baggage("langfuse_trace_id", f"{trace_id:032x}", root_context(trace_id, name))
+    context = baggage.set_baggage(_CLAIM, f"{trace_id:032x}", _lasting(context_now()))
     values = {key: attributes.get(key) for key in ("session_id", "user_id", "version", "environment", "tags")}
     values["trace_name"] = attributes.get("trace_name", name)
     texts = attributes.get("metadata_texts") or {}
@@ -195,27 +222,101 @@ def run_context(trace_id: int, name: str, attributes: Mapping[str, Any]) -> Cont
     return context
 
 
-def attach(scope: Any, trace_id: int, span_id: int, *, base: Context | None = None) -> None:
-    """Make our span the current one for OpenTelemetry, and give the scope its token as `attached`, for `detach`."""
+def drops(trace_id: int) -> bool:
+    """Whether the program's Langfuse client decides by the trace id, and drops this one.
+
+    A run that sampling dropped then takes the client's spans along. In no other case is its trace attached: spans that are
+    recorded all the same would have a parent that does not exist.
+    """
+    clients = [*instances().values()]
+    provider = trace.get_tracer_provider() if clients else None
+    return any(client.tracer_provider is provider for client in clients) and not _samples(provider, trace_id, "")
+
+
+def attach(scope: Any, *, base: Context | None = None) -> None:
+    """Make our span the current one for OpenTelemetry, and give the scope what `detach` needs as `attached`.
+
+    A span that the host has opened in an earlier phase and not closed yet stays the current one.
+
+    Args:
+        scope: a span of ours, or with one as its `span`; or with the `trace_id` of a run that is dropped.
+        base: the context that ours is made of, for a run; else the current one.
+    """
+    around = context_now()
+    open_one = _left_open.get()
+    if open_one is not None and base is None and around.get(_SPAN_KEY) is open_one:
+        scope.attached = around, around
+        return
     here = _new_here(_Here)  # past an __init__ that would want the context now
-    around = _get()
-    outside = base or around
-    here._trace_id, here._span_id, here._outside = trace_id, span_id, outside  # noqa: SLF001 - our own class
-    context = Context(outside)
+    here._scope, here._outside = scope, around  # noqa: SLF001 - our own class
+    context = Context(around if base is None else base)
     _put(context, _SPAN_KEY, here)  # it is nobody else's yet
     try:
-        scope.attached = _set(context)
+        scope.attached = context, around
+        become_context(context)
     except BaseException:  # a Ctrl-C after it was set
-        if _get() is context:
-            _set(around)
-            scope.attached = None
+        if context_now() is context:
+            become_context(around)
+        scope.attached = None
         raise
 
 
-detach: Callable[[Token[Context]], None] = _reset
-"""Put the context back as it was before `attach`.
+def detach(attached: tuple[Context, Context]) -> None:
+    """Put the context back as it was before `attach`, with what the host has attached since; twice does no harm.
 
-Raises:
-    ValueError: from another context, of a coroutine that is closed from elsewhere (garbage collection of an abandoned
-        task). It need not put it back: its context ends with it. `opentelemetry.context.detach` would log that.
-"""
+    It is to be called in Python's context of `attach`, once `current` is what it was.
+    """
+    ours, outside = attached
+    now = context_now()
+    if now is ours:
+        become_context(outside)
+    elif now is not outside:
+        _leave(now, ours, outside)
+
+
+def _leave(now: Context, ours: Context, outside: Context) -> None:
+    """Take what is ours out of a context that the host has attached, or gone back to."""
+    run_goes_on = current.get() is not None
+    left = Context(now)
+    if ours is not outside:
+        _take_out(left, ours, outside)
+        here: Any = ours[_SPAN_KEY]
+        span = span_of(here._scope)  # noqa: SLF001 - our own class
+        if span is not None:
+            _settle(span.run, ours, outside, run_goes_on=run_goes_on)
+    current_span = left.get(_SPAN_KEY)
+    while type(current_span) is _Here and current_span._scope.attached is None:  # noqa: SLF001 - our own class
+        current_span = current_span._outside.get(_SPAN_KEY)  # noqa: SLF001 - as above
+    _replace(left, _SPAN_KEY, current_span)
+    if not run_goes_on:
+        _left_open.set(None)
+    elif type(current_span) is not _Here and current_span is not outside.get(_SPAN_KEY):
+        _left_open.set(current_span)
+    become_context(left)
+
+
+def _settle(run: Run, ours: Context, outside: Context, *, run_goes_on: bool) -> None:
+    """Remember a context that the host may go back to after the run, or leave nothing of the run in those."""
+    if run_goes_on:
+        if run.contexts is None:
+            run.contexts = WeakValueDictionary()
+        run.contexts[id(ours)] = ours
+    elif run.contexts is not None:
+        for context in [*run.contexts.values()]:
+            _take_out(context, ours, outside)
+
+
+def _take_out(context: Context, ours: Context, outside: Context) -> None:
+    for key, value in ours.items():
+        if context.get(key) is value:
+            _replace(context, key, outside.get(key))
+    claim = baggage.get_baggage(_CLAIM, ours)
+    if claim != baggage.get_baggage(_CLAIM, outside) and claim == baggage.get_baggage(_CLAIM, context):
+        _replace(context, _BAGGAGE_KEY, baggage.remove_baggage(_CLAIM, context).get(_BAGGAGE_KEY))
+
+
+def _replace(context: Context, key: str, value: Any) -> None:
+    if value is None:
+        dict.pop(context, key, None)
+    else:
+        _put(context, key, value)

@@ -21,6 +21,9 @@ _SUPPRESSING = (
     otel_context._SUPPRESS_HTTP_INSTRUMENTATION_KEY,  # noqa: SLF001 - as above
 )
 
+_START_SECONDS = 1.0
+"""How long a host waits at most for a thread of ours to begin."""
+
 _OF_THE_THREAD = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS"}
 """Signals that a thread gets for what it does itself."""
 
@@ -37,10 +40,11 @@ def start_thread(target: Callable[..., Any], name: str, *args: Any) -> threading
         args: of the target.
 
     Returns:
-        The thread; None where none can be started: the interpreter shuts down, or is one that allows no daemon threads.
+        The thread; None where none can be started: the interpreter shuts down, or is one that allows no daemon threads, or
+        what was meant for the thread that starts it has struck it down.
     """
     try:
-        thread = threading.Thread(target=_unseen, args=(target, *args), name=name, daemon=True)
+        thread = _Thread(target, name, args)
     except RuntimeError:  # an isolated sub-interpreter (Python 3.12)
         return None
     if not hasattr(signal, "pthread_sigmask"):
@@ -53,9 +57,33 @@ def start_thread(target: Callable[..., Any], name: str, *args: Any) -> threading
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _unseen(target: Callable[..., Any], *args: Any) -> None:
-    # a context of its own: some tools hand on to every thread what was current where it was started
-    contextvars.Context().run(_suppressed, target, *args)
+class _Thread(threading.Thread):
+    """A thread that is not waited for without end.
+
+    An exception that another thread sets in the one that starts it (`PyThreadState_SetAsyncExc`, a time limit) may come out
+    in this one instead, before it has said that it runs: until then CPython takes it for the other.
+    """
+
+    def __init__(self, target: Callable[..., Any], name: str, args: tuple[Any, ...]) -> None:
+        super().__init__(target=self._unseen, args=(target, *args), name=name, daemon=True)
+        self._started: threading.Event = _Bounded()
+        self._turn = threading.Lock()  # taken once: by the thread as it begins, or by who waits for it no longer
+
+    def _unseen(self, target: Callable[..., Any], *args: Any) -> None:
+        if self._turn.acquire(blocking=False):
+            # a context of its own: some tools hand on to every thread what was current where it was started
+            contextvars.Context().run(_suppressed, target, *args)
+
+    def was_struck_down(self) -> bool:
+        """Whether it has not begun, and never will."""
+        return not self._started.is_set() and self._turn.acquire(blocking=False)
+
+
+class _Bounded(threading.Event):
+    """What `Thread.start` waits for, which waits a while for what else would have no end."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return super().wait(_START_SECONDS if timeout is None else timeout)
 
 
 def _suppressed(target: Callable[..., Any], *args: Any) -> None:
@@ -67,14 +95,14 @@ def _suppressed(target: Callable[..., Any], *args: Any) -> None:
     target(*args)
 
 
-def _started(thread: threading.Thread) -> threading.Thread | None:
+def _started(thread: _Thread) -> threading.Thread | None:
     if sys.is_finalizing():  # it would end at once, and before Python 3.12 `start` would wait for it for ever
         return None
     try:
         thread.start()
     except RuntimeError:
         return None
-    return thread
+    return None if thread.was_struck_down() else thread
 
 
 class Wake:

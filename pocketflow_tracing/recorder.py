@@ -48,8 +48,8 @@ class Run:
     """
 
     __slots__ = (
-        "attributes", "dropped", "graph", "ids", "is_app_root", "lost", "name", "offset", "parent_id", "pictured",
-        "pipeline", "recorded", "root", "seen", "spans", "state_seq", "states", "trace_id", "visits", "weight",
+        "attributes", "contexts", "dropped", "graph", "ids", "is_app_root", "lost", "name", "offset", "parent_id", "pictured",
+        "pipeline", "recorded", "root", "sampled", "seen", "spans", "state_seq", "states", "trace_id", "visits", "weight",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +80,8 @@ class Run:
         self.dropped = False  # whether the queue's bounds let it go
         self.weight = 0  # estimated bytes of its complete spans
         self.lost = 0  # spans that the queue's bounds took out of it
+        self.sampled: bool | None = None  # by the program's own OpenTelemetry, once it has been asked
+        self.contexts: Any = None  # of OpenTelemetry, that the host may go back to when the run is over
         self.is_app_root = True  # False inside a span that Langfuse shows as the root already
 
     def let_go(self) -> None:

@@ -77,6 +77,14 @@ def _versions() -> Iterator[Check]:
     yield Check("pocketflow-tracing", "ok", __version__)
     yield Check("python", "ok", f"{platform.python_version()} on {platform.system()}")
     yield from map(_version, _PACKAGES)
+    try:
+        from pocketflow_tracing.frameworks.pocketflow import why_not
+
+        reason = why_not()
+    except ImportError:  # said above
+        return
+    if reason is not None:
+        yield Check("hooks", "failed", reason)
 
 
 def _version(package: str) -> Check:

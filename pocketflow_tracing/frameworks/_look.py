@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from types import MemberDescriptorType
+import sys
+from types import FunctionType, MemberDescriptorType
 from typing import Any
 
 from pocketflow import BaseNode, Flow
@@ -17,7 +18,7 @@ _own_dict = vars(BaseNode)["__dict__"].__get__
 
 
 _MISSING = object()
-_MODULE = BaseNode.__module__
+_GLOBALS = vars(sys.modules[BaseNode.__module__])
 
 
 def peek(node: Any, name: str) -> Any:
@@ -41,13 +42,14 @@ def peek(node: Any, name: str) -> Any:
 
 
 def is_pocketflows(node: Any, method: str) -> bool:
-    """Whether a method is PocketFlow's own: neither the node nor a class of the user's defines it."""
+    """Whether a method is PocketFlow's own: no node or class of the user's defines it, and nobody has replaced it."""
     if method in _own_dict(node):
         return False
     for cls in mro_of(type(node)):
         attributes = attributes_of(cls)
         if method in attributes:
-            return bool(attributes.get("__module__") == _MODULE)
+            function = attributes[method]
+            return type(function) is FunctionType and function.__globals__ is _GLOBALS
     return True
 
 

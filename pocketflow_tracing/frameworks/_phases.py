@@ -11,6 +11,7 @@ from pocketflow import BatchNode, Flow
 from .. import _otel
 from .._guard import is_hosts
 from .._ids import source
+from .._otel import become_context, context_now
 from .._queue import let_values_go
 from .._state import SharedState
 from ..capture_kinds import key_text, taken
@@ -124,7 +125,7 @@ class Inside:
         if retry is not None and phase == "exec":
             retry.attempts += 1
         try:
-            _otel.attach(self, span.run.trace_id, span.span_id)
+            _otel.attach(self)
             self.token = current.set(self)
         except BaseException:
             restore(self)
@@ -189,7 +190,7 @@ class Phase(Scope, Span):
         ):  # of exec and post they are others' outputs
             self.input = _input(phase, args, pipeline.capture.snapshot)
         try:
-            _otel.attach(self, run.trace_id, self.span_id)
+            _otel.attach(self)
             self.token = current.set(self)
         except BaseException:
             restore(self)
@@ -213,11 +214,15 @@ class Phase(Scope, Span):
             try:
                 self.token = None  # see `restore`
                 current.reset(token)
-                self.attached = None
-                _otel.detach(attached)
+                ours, outside = attached
+                if context_now() is ours:
+                    become_context(outside)
+                else:
+                    _otel.detach(attached)
             except ValueError as misplaced:
                 if is_hosts(misplaced):
                     raise
+            self.attached = None
             self.left = True
             self.end = source.clock()
             self.status = "success"

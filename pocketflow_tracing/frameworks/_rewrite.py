@@ -45,15 +45,15 @@ from __future__ import annotations
 
 import ast
 import copy
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-from .._guard import is_hosts
-
-_OPEN = "_pocketflow_tracing_open_"
-_ENTER = "_pocketflow_tracing_enter_"
+_OURS = "_pocketflow_tracing_"
+_OPEN = f"{_OURS}open_"
+_ENTER = f"{_OURS}enter_"
 _SCOPE = "_pocketflow_tracing_scope"
 _WHOLE = "_pocketflow_tracing_whole"
 _SCOPED = """
@@ -202,8 +202,19 @@ def _put(tree: ast.AST, old: ast.AST, new: ast.AST) -> None:
                 value[:] = [new if part is old else part for part in value]
 
 
-def twins(module: ModuleType, openers: Openers, entering: Openers) -> dict[FunctionType, FunctionType]:
-    """The functions of a module's classes that call hooked methods, each with its twin.
+_ORIGINAL = "_pocketflow_tracing_original"
+"""The attribute of a twin that leads back; also to one of another copy of this package, which a reload leaves behind."""
+
+
+def original_of(function: Any) -> Any:
+    """The function of PocketFlow's that a twin stands for; of anything else it is itself."""
+    if type(function) is FunctionType and any(name.startswith(_OURS) for name in function.__code__.co_freevars):
+        return vars(function).get(_ORIGINAL, function)  # a wrapper (`functools.wraps`) has the attribute as well
+    return function
+
+
+def twins(module: ModuleType, openers: Openers, entering: Openers) -> dict[tuple[type, str], Callable[[Any], Any]]:
+    """What makes twins of the functions of a module's classes that call hooked methods.
 
     Args:
         module: the imported `pocketflow`.
@@ -211,33 +222,48 @@ def twins(module: ModuleType, openers: Openers, entering: Openers) -> dict[Funct
         entering: of functions that have a scope of their own, by name; they answer None where nothing is traced.
 
     Returns:
-        {function as it stands on its class: twin}. Empty when the source cannot be had (a frozen program) and without
-        those whose code is not that of the source (the file has changed since, or another tool has replaced them).
+        {place: function that stands there -> its twin}, for every place that has one in the source. There is no twin, but
+        None, of a function whose code is not that of the source (the file has changed since, or another tool has replaced it).
+
+    Raises:
+        OSError, TypeError: if the source cannot be had (a frozen program).
     """
-    try:
-        source = inspect.getsource(module)
-        filename = inspect.getsourcefile(module) or module.__name__
-    except (OSError, TypeError) as error:
-        if is_hosts(error):
-            raise
-        return {}
+    source = inspect.getsource(module)
+    filename = inspect.getsourcefile(module) or module.__name__
     cells = {_OPEN + method: CellType(opener) for method, opener in openers.items()}
     cells.update((_ENTER + method, CellType(opener)) for method, opener in entering.items())
     plain = compile(source, filename, "exec", dont_inherit=True)
     scoped = _Functions(openers, entering).visit(ast.parse(source))
     factory = _code(compile(_factory(scoped, module, list(cells)), filename, "exec", dont_inherit=True), "factory")
-    found: dict[FunctionType, FunctionType] = {}
+    found: dict[tuple[type, str], Callable[[Any], Any]] = {}
     for cls in list(vars(module).values()):
         if not (isinstance(cls, type) and cls.__module__ == module.__name__):
             continue
         body, untouched = _code(factory, cls.__name__), _code(plain, cls.__name__)
-        for name, function in list(vars(cls).items()):
-            code = _code(body, name)
-            if isinstance(function, FunctionType) and code is not None and function.__code__ == _code(untouched, name):
-                twin = _twin(function, code, cells)
-                if twin is not None:
-                    found[function] = twin
+        for code in body.co_consts if body is not None else ():
+            if isinstance(code, CodeType) and any(name in cells for name in code.co_freevars):
+                of = _code(untouched, code.co_name)
+                if of is not None:
+                    found[cls, code.co_name] = functools.partial(_twin, code=code, untouched=of, openers=cells)
     return found
+
+
+def _is_same(code: Any, other: Any) -> bool:
+    """Whether two constants of code are equal but for the columns of their source, which `-X no_debug_ranges` leaves out."""
+    if not isinstance(code, CodeType) or not isinstance(other, CodeType):
+        return type(code) is type(other) and bool(code == other)
+    return (
+        all(getattr(code, name) == getattr(other, name) for name in _COMPARED)
+        and [*code.co_lines()] == [*other.co_lines()]
+        and len(code.co_consts) == len(other.co_consts)
+        and all(map(_is_same, code.co_consts, other.co_consts))
+    )
+
+
+_COMPARED = (
+    "co_name", "co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_flags", "co_argcount",
+    "co_posonlyargcount", "co_kwonlyargcount",
+)  # fmt: skip
 
 
 def _factory(tree: ast.Module, module: ModuleType, names: list[str]) -> ast.Module:
@@ -251,17 +277,20 @@ def _factory(tree: ast.Module, module: ModuleType, names: list[str]) -> ast.Modu
     return ast.fix_missing_locations(tree)
 
 
-def _twin(function: FunctionType, code: CodeType, openers: Mapping[str, CellType]) -> FunctionType | None:
-    """A function with the code of its twin; None where nothing is scoped."""
-    cells = {**dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)), **openers}
-    if not any(name in openers for name in code.co_freevars):
+def _twin(
+    function: Any, *, code: CodeType, untouched: CodeType, openers: Mapping[str, CellType]
+) -> FunctionType | None:
+    """A function with the code of its twin; None where it is not the one that the twin is of."""
+    if not isinstance(function, FunctionType) or not _is_same(function.__code__, untouched):
         return None
+    cells = {**dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)), **openers}
     closure = tuple(cells[name] for name in code.co_freevars)
     twin = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, closure)
     twin.__kwdefaults__ = function.__kwdefaults__
     twin.__qualname__ = function.__qualname__
     twin.__doc__ = function.__doc__
     twin.__annotations__ = function.__annotations__
+    setattr(twin, _ORIGINAL, function)
     return twin
 
 

@@ -126,6 +126,7 @@ class Untraced:
     """
 
     __slots__ = ("attached", "token", "trace_id")
+    span: None = None
 
     def __init__(self, trace_id: int | None) -> None:
         self.trace_id = trace_id
@@ -136,7 +137,8 @@ class Untraced:
         """Let nothing be traced from here on."""
         if self.trace_id is not None:
             with BEGINNING:
-                _otel.attach(self, self.trace_id, 1, base=_otel.root_context(self.trace_id, ""))
+                if _otel.drops(self.trace_id):
+                    _otel.attach(self)
         become_current(self, UNTRACED)
 
     def done(self, result: Any) -> Any:
@@ -162,8 +164,8 @@ def become_current(scope: Any, frame: Any) -> None:
 def restore(scope: Any) -> None:
     """Put back what was current before a scope: its `token` and what it `attached`; raises nothing of ours.
 
-    Each is forgotten right before it is used: a Ctrl-C comes after a call and not before it, and the other one is then
-    put back when the scope is closed with that Ctrl-C.
+    The token is forgotten right before it is used: a Ctrl-C comes after that call and not before it, and what was
+    attached is then put back when the scope is closed with that Ctrl-C.
     """
     try:
         if (token := scope.token) is not None:
@@ -172,15 +174,16 @@ def restore(scope: Any) -> None:
     except ValueError as misplaced:  # closed from another context (an abandoned task): that context ends with the task
         if is_hosts(misplaced):
             raise
+        scope.attached = None
     try:
         if (attached := scope.attached) is not None:
-            scope.attached = None
             _otel.detach(attached)
+            scope.attached = None
     except Exception as failure:
         if is_hosts(failure):
             raise
-        if not isinstance(failure, ValueError):
-            ENDING.absorb(failure)
+        scope.attached = None
+        ENDING.absorb(failure)
 
 
 def is_to_leave(error: BaseException, frame: Any) -> bool:

@@ -61,7 +61,7 @@ class Visit(Whole, Branch):
         run, parent = self.run, self.parent
         if parent is None:
             base = _otel.run_context(run.trace_id, run.name, run.attributes)
-            _otel.attach(self, run.trace_id, self.span_id, base=base)
+            _otel.attach(self, base=base)
         try:
             if run.pipeline.inputs and (params := peek(self.node, "params")):
                 self.attributes["params"] = run.pipeline.capture.snapshot(params)
@@ -179,6 +179,10 @@ class Pass(Whole, Branch):
             self.deliver()
 
 
+_ASKING = ("", "")
+"""What a flow expects while it is asked for a successor: a node that a `get_next_node` of the user's runs is no step of it."""
+
+
 class Route:
     """PocketFlow's question for the successor: it completes the visit before it.
 
@@ -192,6 +196,7 @@ class Route:
     def __init__(self, owner: Branch, asked: tuple[Any, ...]) -> None:
         self.owner = owner
         self.asked = asked
+        owner.expected = _ASKING
 
     def done(self, successor: Any, error: BaseException | None = None) -> Any:
         """Complete the visit with its successor, which is given back."""
@@ -210,6 +215,7 @@ class Route:
     def finish(self, error: BaseException | None, successor: Any) -> None:
         """Note where it goes on, and let the visit go."""
         owner = self.owner
+        owner.expected = None
         waiting = owner.waiting
         if waiting is None or owner.flow_id is None:
             return
@@ -279,7 +285,8 @@ def open_below(frame: Any, node: Any) -> Visit | Nothing:
         parent: Any = span_of(frame)
         run = parent.run
         is_flow = issubclass(type(node), Flow)
-        if frame is parent and isinstance(parent, Branch) and parent.flow_id is not None:  # a step of its graph
+        in_graph = frame is parent and isinstance(parent, Branch) and parent.flow_id is not None
+        if in_graph and parent.expected is not _ASKING:  # a step of its graph
             counter: Branch | None = parent
             node_id, name = parent.expected or run.graph.locate(parent.flow_id, node)
             parent.expected = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
@@ -21,13 +22,14 @@ from .._guard import Seam
 from .._options import Options
 from ..recorder import UNTRACED, current
 from ._phases import Retry, open_whole_exec, phase_opener
-from ._rewrite import Openers, twins
+from ._rewrite import Openers, original_of, twins
 from ._scopes import NOTHING, Nothing, Untraced
 from ._visits import Pass, Visit, open_below, open_pass, open_root, open_route, open_visit
 
 _INSTALLING = Seam("putting its hooks on PocketFlow")
 _DECIDING = Seam("finding out whether a flow is to be traced")
 
+_twin_at: dict[tuple[type, str], Callable[[Any], Any]] = {}  # place -> what makes the twin of a function there
 _replaced: dict[tuple[type, str], tuple[FunctionType, FunctionType]] = {}  # place -> (original, what stands there now)
 _lock = threading.RLock()
 
@@ -83,21 +85,49 @@ def is_installed() -> bool:
 def install() -> None:
     """Put the hooks on PocketFlow's classes; does nothing when they are there."""
     with _lock, _INSTALLING:
-        if _replaced:
-            return
-        twin_of = twins(pocketflow, _OPENERS, _ENTERING)
-        if not twin_of:
-            _log.warn_once(
-                "PocketFlow's source is not available here (a frozen program?), and without it nothing can be traced."
-            )
-        for cls in [
-            value for value in vars(pocketflow).values() if isinstance(value, type) and issubclass(value, BaseNode)
-        ]:
-            for name, original in list(vars(cls).items()):
-                twin = twin_of.get(original) if isinstance(original, FunctionType) else None
-                if twin is not None:
-                    _replaced[cls, name] = (original, twin)
-                    setattr(cls, name, twin)
+        if not _replaced:
+            reason = why_not()
+            if reason is not None:
+                _log.warn_once(reason)
+            else:
+                _put_on()
+
+
+def why_not() -> str | None:
+    """Why nothing can be traced here, for the user; None where it can."""
+    try:
+        places = _places()
+    except (OSError, TypeError):
+        return "PocketFlow's source is not available here (a frozen program?), and without it nothing can be traced."
+    if not any(_standing(place)[1] for place in places):
+        return (
+            "PocketFlow's functions are not those of its source file (an import hook has rewritten them, or the file has "
+            "changed since), and so nothing can be traced."
+        )
+    return None
+
+
+def _places() -> dict[tuple[type, str], Callable[[Any], Any]]:
+    if not _twin_at:
+        _twin_at.update(twins(pocketflow, _OPENERS, _ENTERING))
+    return _twin_at
+
+
+def _standing(place: tuple[type, str]) -> tuple[Any, Any]:
+    """What of PocketFlow's stands in a place, and its twin; None where another tool's function stands there."""
+    cls, name = place
+    original = original_of(vars(cls).get(name))
+    return original, _twin_at[place](original)
+
+
+def _put_on() -> None:
+    """Put the hooks on where they can be; where a mock stands just now, it is tried again at the next run."""
+    for place in _places():
+        if place not in _replaced:
+            original, twin = _standing(place)
+            if twin is not None:
+                _replaced[place] = (original, twin)
+                setattr(*place, twin)
 
 
 def uninstall() -> None:
@@ -126,7 +156,12 @@ def enter_visit(node: Any, args: tuple[Any, ...]) -> Visit | Untraced | Nothing 
     frame = current.get()
     if frame is None:
         options = options_for(node)
-        return None if options is None else open_root(node, args[0], options)
+        if options is None:
+            return None
+        if len(_replaced) < len(_twin_at):
+            with _lock, _INSTALLING:
+                _put_on()
+        return open_root(node, args[0], options)
     if frame is UNTRACED:
         return None
     if type(frame) is Visit and frame.node is node:

@@ -519,6 +519,16 @@ class TestDoctor:
         assert "writable, 2 runs" in checks["store"]["detail"]
         assert "info" == checks["langfuse"]["result"]
 
+    def test_what_nothing_can_be_traced_with(self, command, monkeypatch):
+        """Where no hooks can be put on PocketFlow, it is not well."""
+        from pocketflow_tracing.frameworks import pocketflow as framework
+
+        monkeypatch.setattr(framework, "_twin_at", {})
+        monkeypatch.setattr("inspect.getsource", lambda module: (_ for _ in ()).throw(OSError("frozen")))
+        result = command("doctor", "--json")
+        assert (1, "failed") == (result.code, self.checks(result)["hooks"]["result"])
+        assert "source is not available" in self.checks(result)["hooks"]["detail"]
+
     def test_it_creates_no_store(self, command, path):
         """A store that does not exist is looked at, not created."""
         assert "can be created" in self.checks(command("doctor", "--json"))["store"]["detail"]

@@ -8,6 +8,10 @@ import textwrap
 
 import pytest
 from collector import Collector
+from kit import use
+from pocketflow import Flow, Node
+
+from pocketflow_tracing import continue_trace, trace_flow
 
 PROGRAM = """
 import asyncio, json, os, subprocess, sys, threading
@@ -127,3 +131,46 @@ def test_a_flow_in_another_program_continues_the_trace(tmp_path, program_environ
         assert done.returncode == 0, done.stderr
         inner = ("Inner", ("Inner", "Inner.prep", "Inner.exec", "Inner.post"))
         assert collector.tree() == (("Drill", ("Outer", "Outer.prep", ("Outer.exec", inner), "Outer.post")),)
+
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"traceparent": PARENT},
+        {"TraceParent": PARENT.encode()},
+        {b"traceparent": bytearray(PARENT.encode()), 1: 2, "other": None},
+        [("content-type", b"x"), ("traceparent", PARENT.encode())],
+        ((b"traceparent", PARENT),),
+        {"traceparent": [PARENT.encode()]},
+    ],
+)
+def test_headers_as_clients_of_queues_give_them(headers, records):
+    """Kafka and RabbitMQ give bytes, ASGI pairs of them."""
+    use(records)
+    with continue_trace(headers):
+        trace_flow(Flow(start=Node())).run({})
+    assert PARENT[3:35] == records.run().trace_id
+    assert PARENT[36:52] == records.span("Flow").parent_id
+
+
+@pytest.mark.parametrize("headers", [None, {}, [], {"traceparent": None}, {"traceparent": b"\xff"}, {None: object()}])
+def test_headers_without_a_trace(headers, records):
+    """Nothing changes."""
+    use(records)
+    with continue_trace(headers):
+        trace_flow(Flow(start=Node())).run({})
+    assert records.span("Flow").parent_id is None
+
+
+@pytest.mark.parametrize("headers", [5, ["traceparent"], object()])
+def test_what_is_no_headers_never_raises(headers, records, absorbed):
+    """The message is handled all the same."""
+    use(records)
+    with continue_trace(headers):
+        trace_flow(Flow(start=Node())).run({})
+    assert records.span("Flow").parent_id is None
+    assert 1 == len(absorbed)
+    absorbed.clear()

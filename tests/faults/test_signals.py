@@ -11,6 +11,7 @@ import threading
 import pytest
 from opentelemetry import context as otel_context
 
+from pocketflow_tracing import _threads
 from pocketflow_tracing._threads import start_thread
 from pocketflow_tracing.store.database import Database
 
@@ -132,6 +133,31 @@ def test_our_threads_take_over_no_context(monkeypatch):
     seen = []
     start_thread(lambda: seen.append(variable.get()), "test").join()
     assert seen == [None]
+
+
+@pytest.mark.parametrize("comes", ["never", "late"])
+def test_a_thread_that_is_struck_down_as_it_starts_is_not_waited_for(comes, monkeypatch):
+    """CPython may let a time limit for the thread that starts it come out in the new one, which then never says that it runs."""
+    go, ran, started, ended = threading.Event(), [], [], threading.Event()
+    bootstrap = threading.Thread._bootstrap
+
+    def struck(thread):
+        if thread.name != "test":
+            bootstrap(thread)
+        elif comes == "late":
+            go.wait(20)
+            bootstrap(thread)
+            ended.set()
+
+    monkeypatch.setattr(threading.Thread, "_bootstrap", struck)
+    monkeypatch.setattr(_threads, "_START_SECONDS", 0.01, raising=False)
+    host = threading.Thread(target=lambda: started.append(start_thread(ran.append, "test", 1)), daemon=True)
+    host.start()
+    host.join(20)
+    assert [None] == started
+    go.set()
+    assert comes == "never" or ended.wait(20)
+    assert not ran
 
 
 def test_the_store_is_opened_past_what_watches_sqlite(tmp_path, monkeypatch):

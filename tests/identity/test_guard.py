@@ -11,6 +11,7 @@ from kit import World, observe
 from pocketflow import Flow, Node
 
 from pocketflow_tracing import (
+    _functions,
     _graph,
     _guard,
     _ids,
@@ -21,7 +22,6 @@ from pocketflow_tracing import (
     _span_records,
     _state,
     capture,
-    decorator,
     recorder,
     trace_flow,
 )
@@ -64,8 +64,8 @@ ON_THE_PATH = [
     (_pipeline.Pipeline, "samples"),
     (_ids.Source, "trace_id"),
     *[(_ids.source, name) for name in ("clock", "wall", "bits")],
-    *[(decorator.FunctionRun, name) for name in ("_begin", "_finish", "_shared", "_arguments")],
-    (decorator, "_members"),
+    *[(_functions.FunctionRun, name) for name in ("_begin", "_finish", "_shared", "_arguments")],
+    (_functions, "_members"),
     *[(SpanQueue, name) for name in ("put", "completed")],
     *[(Delivery, name) for name in ("_rouse", "_start")],
 ]
@@ -311,12 +311,14 @@ def test_hooks_that_cannot_be_put_on(monkeypatch, caplog):
     untraced = observe(cases.a_nested_flow, "untraced")
     framework.uninstall()
     with monkeypatch.context() as patch:
+        patch.setattr(framework, "_twin_at", {})
         patch.setattr("inspect.getsource", lambda module: (_ for _ in ()).throw(OSError("frozen")))
         assert not list(kit.first_difference(observe(cases.a_nested_flow, "instrument"), untraced))
         assert records.spans() == []
         assert any("source is not available" in line for line in warned(caplog))
     framework.uninstall()
     with monkeypatch.context() as patch:
+        patch.setattr(framework, "_twin_at", {})
         broken(patch, (framework, "twins"), lambda n: True)
         assert not list(kit.first_difference(observe(cases.a_nested_flow, "instrument"), untraced))
         assert not framework.is_installed()

@@ -729,3 +729,30 @@ def test_nodes_die_when_they_die_untraced(node_class, flow_class, records):
     assert [[node["name"] for node in flow["nodes"]] for flow in flows] == [["Kept"], ["Passing"]]
     kinds = {span.attributes["node"] for span in records.spans(kind="flow")}
     assert len(kinds) == 2
+
+
+def test_a_node_that_is_run_to_find_the_successor(records):
+    """It is no step of the flow: what came before it goes on with the node that the question was answered with."""
+
+    class A(Node):
+        pass
+
+    class B(Node):
+        pass
+
+    class Router(Node):
+        pass
+
+    class Routes(Flow):
+        def get_next_node(self, curr, action):
+            if type(curr) is A:
+                Router().run({})
+            return super().get_next_node(curr, action)
+
+    first = A()
+    first >> B()
+    trace_flow(Routes(start=first)).run({})
+    a, router, b = records.spans(kind="node")
+    assert ("A", "Router", "B") == (a.name, router.name, b.name)
+    assert ("B", None, None) == tuple(span.attributes.get("successor") for span in (a, router, b))
+    assert (1, 1, 2) == tuple(span.attributes["step"] for span in (a, router, b))

@@ -61,7 +61,8 @@ def test_a_source_that_has_changed_since_the_import(tmp_path):
         "import pathlib, pocketflow; path = pathlib.Path(pocketflow.__file__);"
         "path.write_text(path.read_text().replace('return self.exec(prep_res)', 'return [self.exec(prep_res)]'));"
         "from pocketflow_tracing.frameworks._rewrite import twins;"
-        "print(sorted(f.__qualname__ for f in twins(pocketflow, {'exec': print, 'prep': print}, {})))"
+        "found = twins(pocketflow, {'exec': print, 'prep': print}, {});"
+        "print(sorted(f'{cls.__name__}.{name}' for (cls, name), twin in found.items() if twin(vars(cls)[name])))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

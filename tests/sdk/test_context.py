@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from generating import Calls, CallsAsync, decoded, expected, run
 from kit import use
 from langfuse import Langfuse, get_client, observe, propagate_attributes
-from opentelemetry import trace
+from opentelemetry import baggage, trace
+from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from pocketflow import AsyncFlow, Flow, Node
+from pocketflow import AsyncFlow, AsyncNode, Flow, Node
 
 from pocketflow_tracing import current_trace_id, flush, trace_attributes, trace_flow
 
@@ -259,3 +262,258 @@ def test_the_current_span_can_be_copied_and_pickled():
 
     trace_flow(Flow(start=Copies())).run({})
     assert {type(span) for span in seen} == {trace.NonRecordingSpan}
+
+
+# --- what a node leaves behind for the nodes after it --------------------------------------------------------------------
+
+
+@pytest.fixture
+def theirs():
+    """A tracer of the program's, with a backend of its own: `finished()` shows its spans as (name, name of the parent)."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = provider.get_tracer("theirs")
+
+    def finished():
+        spans = exporter.get_finished_spans()
+        names = {span.context.span_id: span.name for span in spans}
+        return [(span.name, names.get(span.parent.span_id, "ours") if span.parent else None) for span in spans]
+
+    tracer.finished = finished
+    tracer.exporter = exporter
+    return tracer
+
+
+class Opens(Node):
+    """Opens a span in prep and closes it in post."""
+
+    def __init__(self, tracer, **options):
+        super().__init__(**options)
+        self.tracer = tracer
+
+    def prep(self, shared):
+        self.block = self.tracer.start_as_current_span("work")
+        self.block.__enter__()
+
+    def exec(self, prep_res):
+        with self.tracer.start_as_current_span("query"):
+            pass
+
+    def post(self, shared, prep_res, exec_res):
+        self.block.__exit__(None, None, None)
+        with self.tracer.start_as_current_span("after"):
+            pass
+
+
+@pytest.mark.parametrize("off", [None, "prep", "exec", "post"])
+def test_a_span_that_prep_opens_goes_on_until_post_closes_it(off, theirs, records):
+    """What exec starts is its child, as untraced; what post starts after it belongs to post."""
+    use(records, **({f"trace_{off}": False} if off else {}))
+    first = Opens(theirs)
+    first >> Opens(theirs)
+    trace_flow(Flow(start=first)).run({})
+    assert [("query", "work"), ("work", "ours"), ("after", "ours")] * 2 == theirs.finished()
+    ids = {int(span.span_id, 16): span.name.replace("#2", "") for span in records.spans()}
+    parents = [ids[span.parent.span_id] for span in theirs.exporter.get_finished_spans() if span.name != "query"]
+    expected = ["Opens" if off == "prep" else "Opens.prep", "Opens" if off == "post" else "Opens.post"]
+    assert expected * 2 == parents
+    assert {} == otel_context.get_current()
+
+
+def test_baggage_that_a_node_attaches_reaches_the_nodes_after_it(theirs):
+    """The context that a node attaches for good lasts over later phases, their spans stand on it, and outlasts the run."""
+    seen = []
+
+    class Login(Node):
+        def exec(self, prep_res):
+            otel_context.attach(baggage.set_baggage("user", "ada"))
+
+    class Looks(Node):
+        def exec(self, prep_res):
+            seen.append(baggage.get_baggage("user"))
+            with theirs.start_as_current_span("query") as span:
+                return span.parent.span_id, int(current_trace_id(), 16) == span.get_span_context().trace_id
+
+    login = Login()
+    login >> Looks() >> Looks()
+    before = otel_context.attach(otel_context.Context({"kept": 1}))
+    try:
+        trace_flow(Flow(start=login), user_id="bob").run({})
+        assert ["ada", "ada"] == seen
+        assert [("query", "ours")] * 2 == theirs.finished()
+        assert {"kept": 1, **baggage.set_baggage("user", "ada", otel_context.Context())} == otel_context.get_current()
+    finally:
+        otel_context.detach(before)
+
+
+def test_context_in_async_phases_lasts_within_their_task(theirs):
+    """As untraced: over the phases of the task, and not out of it."""
+    seen = []
+
+    class Sets(AsyncNode):
+        async def prep_async(self, shared):
+            shared["token"] = otel_context.attach(baggage.set_baggage("tenant", "acme"))
+
+        async def exec_async(self, prep_res):
+            await asyncio.sleep(0)
+            seen.append(baggage.get_baggage("tenant"))
+
+    async def main():
+        flow = trace_flow(AsyncFlow(start=Sets()), session_id="s")
+        await asyncio.gather(flow.run_async({}), flow.run_async({}))
+        assert {} == otel_context.get_current()
+        shared = {}
+        await flow.run_async(shared)
+        seen.append(baggage.get_baggage("tenant"))
+        otel_context.detach(shared["token"])
+        assert {} == baggage.get_all()
+        assert not trace.get_current_span().get_span_context().is_valid
+        assert not [key for key in otel_context.get_current() if key.startswith("langfuse")]
+
+    asyncio.run(main())
+    assert ["acme"] * 4 == seen
+
+
+def test_a_long_loop_of_nodes_that_attach_keeps_no_context(theirs):
+    """Nothing of the phases before hangs at the context that is current."""
+
+    class Loops(Opens):
+        def post(self, shared, prep_res, exec_res):
+            super().post(shared, prep_res, exec_res)
+            otel_context.attach(baggage.set_baggage("round", shared["rounds"]))
+            shared["rounds"] -= 1
+            if not shared["rounds"]:
+                gc.collect()
+                shared["contexts"] = sum(type(each) is otel_context.Context for each in gc.get_objects())
+                return "end"
+            return "again"
+
+    found = []
+    for rounds in (3, 100):
+        shared = {"rounds": rounds}
+        loop = Loops(theirs)
+        loop - "again" >> loop
+        loop - "end" >> Node()
+        trace_flow(Flow(start=loop)).run(shared)
+        found.append(shared["contexts"])
+    assert found[1] <= found[0] + 3
+
+
+def test_a_span_that_outlasts_the_run_leaves_nothing_of_it(theirs, records):
+    """Closed by the caller it puts a context of the run back: that one is no run's any more, and runs after it are new ones."""
+    use(records)
+
+    class Leaves(Node):
+        def post(self, shared, prep_res, exec_res):
+            shared["block"] = theirs.start_as_current_span("session")
+            shared["block"].__enter__()
+
+    flow = trace_flow(Flow(start=Leaves()), user_id=lambda shared: shared.get("user"))
+    for user in ("ada", None, None):
+        shared = {"user": user}
+        flow.run(shared)
+        shared["block"].__exit__(None, None, None)
+        assert not trace.get_current_span().get_span_context().is_valid
+        assert not [key for key in otel_context.get_current() if key.startswith("langfuse")]
+        with theirs.start_as_current_span("unrelated"):
+            pass
+    assert [("session", "ours"), ("unrelated", None)] * 3 == theirs.finished()
+    records.flushed()
+    assert 3 == len({run.trace_id for run in records.runs.values()})
+    assert ["ada", None, None] == [run.user_id for run in sorted(records.runs.values(), key=lambda run: run.start_ns)]
+
+
+def test_a_context_of_a_run_is_no_ones_after_it(theirs, records):
+    """Attached again when the run is over it reads as the span around, in another thread too, where it still stood during it."""
+    use(records)
+    kept = []
+
+    class Keeps(Node):
+        def exec(self, prep_res):
+            kept.append(otel_context.get_current())
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(starts).result()
+
+        def post(self, shared, prep_res, exec_res):
+            shared["parent"] = exec_res
+
+    def starts():
+        token = otel_context.attach(kept[0])
+        try:
+            with theirs.start_as_current_span("in a thread") as span:
+                return span.parent and span.parent.span_id
+        finally:
+            otel_context.detach(token)
+
+    shared = {}
+    with theirs.start_as_current_span("request") as request:
+        trace_flow(Flow(start=Keeps()), user_id="ada").run(shared)
+    assert int(records.span("Keeps.exec").span_id, 16) == shared["parent"]
+    assert request.get_span_context().span_id == starts()
+    token = otel_context.attach(kept[0])
+    try:
+        trace_flow(Flow(start=Node())).run({})
+    finally:
+        otel_context.detach(token)
+    (later,) = [run for run in records.flushed().runs.values() if run.user_id is None]
+    (root,) = [span for span in records.spans() if span.span_id == later.run_id]
+    assert f"{request.get_span_context().span_id:016x}" == root.parent_id
+
+
+def test_what_a_run_has_left_running_still_belongs_to_it(theirs, records):
+    """A task that outlasts its run starts spans below the phase that made it."""
+    use(records)
+    tasks = []
+
+    async def later(go):
+        await go.wait()
+        with theirs.start_as_current_span("later") as span:
+            return span.parent.span_id
+
+    class Starts(AsyncNode):
+        async def exec_async(self, prep_res):
+            go = asyncio.Event()
+            tasks.append((go, asyncio.create_task(later(go))))
+
+    async def main():
+        await trace_flow(AsyncFlow(start=Starts())).run_async({})
+        ((go, task),) = tasks
+        go.set()
+        return await task
+
+    assert asyncio.run(main()) == int(records.span("Starts.exec").span_id, 16)
+
+
+def test_a_dropped_run_is_nobodys_parent(theirs, records):
+    """Spans of the program in a run that sampling dropped are as untraced."""
+    use(records, sample_rate=0.0)
+    login = Opens(theirs)
+    login >> Opens(theirs)
+    trace_flow(Flow(start=login)).run({})
+    assert [("query", "work"), ("work", None), ("after", None)] * 2 == theirs.finished()
+    assert 4 == len({span.context.trace_id for span in theirs.exporter.get_finished_spans()})
+
+
+def test_langfuse_spans_left_open_have_what_follows_below_them(keys, collector):
+    """A generation of exec hangs at the observation that prep has opened."""
+    from generating import generate
+
+    client = Langfuse()
+
+    class Works(Node):
+        def prep(self, shared):
+            self.block = client.start_as_current_observation(name="work")
+            self.block.__enter__()
+
+        def exec(self, prep_res):
+            return generate("prompt")
+
+        def post(self, shared, prep_res, exec_res):
+            self.block.__exit__(None, None, None)
+
+    run(Works())
+    assert flush(10)
+    assert (
+        ("Flow", ("Works", ("Works.prep", ("work", "generation")), "Works.exec", "Works.post")),
+    ) == collector.tree()

@@ -267,3 +267,51 @@ def test_metadata_is_a_snapshot(records):
 
     trace_flow(Flow(start=Adds())).run({})
     assert {"value": [1]} == records.span("Adds").metadata
+
+
+# --- blocks in generators, which are closed in any order ------------------------------------------------------------------
+
+
+def test_a_block_that_is_left_out_of_order_takes_only_itself():
+    """Two generators that take turns, and the first ends first: what the second says still holds, and nothing after it."""
+
+    def stream(user, **more):
+        with trace_attributes(user_id=user, **more):
+            yield
+
+    first, second = stream("ada", session_id="of ada"), stream("bob")
+    next(first)
+    next(second)
+    first.close()
+    FLOW.run(trace_flow(FLOW.plain()))
+    second.close()
+    FLOW.run(trace_flow(FLOW.plain()))
+    assert [("bob", None), (None, None)] == [(run.user_id, run.session_id) for run in runs()]
+
+
+def test_a_block_that_is_left_elsewhere_takes_no_one_elses():
+    """An async generator that was begun in another task is closed in a block of its closer's."""
+
+    async def stream():
+        with trace_attributes(user_id="inner"):
+            yield
+
+    async def main():
+        with trace_attributes(user_id="outer"):
+            generator = stream()
+            await asyncio.create_task(generator.__anext__())
+            await generator.aclose()
+            FLOW.run(trace_flow(FLOW.plain()))
+
+    asyncio.run(main())
+    assert ["outer"] == [run.user_id for run in runs()]
+
+
+@pytest.mark.parametrize("again", [{"user_id": "ada"}, {"user_id": "bob"}, {}])
+def test_a_flow_object_that_is_marked_again(again, caplog):
+    """The last parameters hold for all its runs, and that is said where they are others."""
+    flow = FLOW.plain()
+    trace_flow(flow, user_id="ada")
+    trace_flow(flow, **again)
+    said = [record.message for record in caplog.records if "to trace_flow again" in record.message]
+    assert (1 if again == {"user_id": "bob"} else 0) == len(said)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
+import inspect
 import logging
 import pickle
+import warnings
 
 import pytest
 from kinds import KINDS, AnswerAsync, Ask, Kind, runs, trees
@@ -135,8 +138,6 @@ def test_a_decorated_function_keeps_its_face():
         return question * times
 
     traced = trace_flow()(answer)
-    import inspect
-
     assert (inspect.signature(answer), "answer", "Answer.") == (
         inspect.signature(traced),
         traced.__name__,
@@ -180,6 +181,74 @@ def test_methods_of_every_sort_are_traced():
     trace_flow(functools.partial(run_named, "x"))()
     trace_flow()(app)()
     assert ["plain", "static", "of_class", "partial", "App"] == [run.name for run in runs()]
+
+
+def returning_coroutines():
+    """Callables that are no coroutine functions and return coroutines."""
+    kind = KINDS["AsyncFlow"]
+
+    async def run(question):
+        await kind.run_inside(kind.plain(), {"question": question})
+        return question
+
+    def handed_on(question):
+        return run(question)
+
+    class Service:
+        async def __call__(self, question):
+            return await run(question)
+
+    return {"handed_on": handed_on, "Service": Service(), "partial": functools.partial(run)}
+
+
+@pytest.mark.parametrize("name", returning_coroutines())
+def test_what_returns_a_coroutine_is_traced_until_that_has_ended(name):
+    """The flows that the coroutine runs stand below the function, in a task of its own and among others."""
+    kind = KINDS["AsyncFlow"]
+    traced = trace_flow(returning_coroutines()[name])
+
+    async def main():
+        made = traced("a")
+        assert inspect.iscoroutine(made)
+        await kind.run_inside(kind.plain(), {"question": "c"})
+        return await asyncio.gather(asyncio.create_task(made), traced("b"))
+
+    assert ["a", "b"] == asyncio.run(main())
+    tree = (name, kind.tree(kind.base.__name__))
+    assert sorted([tree, tree]) == sorted(trees())
+
+
+@pytest.mark.parametrize("ends", ["dropped", "closed", "cancelled", "fails"])
+def test_a_coroutine_of_a_function_behaves_as_it_did(ends):
+    """Names, warnings about what was never awaited, and errors are those of the untraced one."""
+
+    async def work():
+        raise LookupError(ends)
+
+    def told(function):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            made = function()
+            names = made.__name__, made.__qualname__, type(made)
+
+            async def main(coroutine):
+                task = asyncio.ensure_future(coroutine)
+                if ends == "cancelled":
+                    task.cancel()
+                await task
+
+            if ends == "closed":
+                made.close()
+            elif ends != "dropped":
+                try:
+                    asyncio.run(main(made))
+                except (LookupError, asyncio.CancelledError) as error:
+                    names = *names, repr(error)
+            del made
+            gc.collect()
+        return names, [str(warning.message) for warning in caught]
+
+    assert told(lambda: work()) == told(trace_flow(lambda: work()))
 
 
 def test_a_function_that_fails_is_a_failed_trace():

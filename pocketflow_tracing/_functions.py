@@ -1,0 +1,219 @@
+"""Decorated functions: a trace around the flows that they run, or a mark on the flows that they return."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from contextvars import Token
+from itertools import islice
+from types import CoroutineType
+from typing import Any
+
+from pocketflow import BaseNode
+
+from . import _options, _otel
+from ._guard import Seam, is_hosts
+from ._options import Options
+from ._runs import open_run
+from .frameworks import _look
+from .frameworks import pocketflow as framework
+from .frameworks._scopes import Untraced, become_current, restore
+from .recorder import UNTRACED, Branch, Run, current, span_of
+
+_BEGINNING = Seam("recording the beginning of a traced function")
+_ENDING = Seam("recording the end of a traced function")
+
+
+def traced_function(function: Any, options: Options) -> Any:
+    """A function that does the same, inside a trace; one that returns a coroutine has it on until that has ended."""
+    _options.keep_mark(options)
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        scope = FunctionRun(function, options, args, kwargs)
+        try:
+            scope.begin()
+            result = function(*args, **kwargs)
+            return _rest_of(scope, result) if type(result) is CoroutineType else scope.done(result)
+        except BaseException as error:
+            scope.failed(error)
+            raise
+
+    return wrapper
+
+
+def traced_coroutine_function(function: Any, options: Options) -> Any:
+    """A coroutine function that does the same, inside a trace."""
+    _options.keep_mark(options)
+
+    @functools.wraps(function)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        scope = FunctionRun(function, options, args, kwargs)
+        try:
+            scope.begin()
+            return scope.done(await function(*args, **kwargs))
+        except BaseException as error:
+            scope.failed(error)
+            raise
+
+    return wrapper
+
+
+def _rest_of(scope: FunctionRun, coroutine: CoroutineType[Any, Any, Any]) -> CoroutineType[Any, Any, Any]:
+    """The coroutine that a function has returned, going on with the scope that the function began."""
+    scope.pause()
+    rest: Any = _awaited(scope, _Unawaited(coroutine))
+    rest.__name__, rest.__qualname__ = coroutine.__name__, coroutine.__qualname__
+    return rest  # type: ignore[no-any-return]
+
+
+async def _awaited(scope: FunctionRun, held: _Unawaited) -> Any:
+    try:
+        scope.go_on()
+        return scope.done(await held.coroutine)
+    except BaseException as error:
+        scope.failed(error)
+        raise
+
+
+class _Unawaited:
+    """A coroutine that another one will await; if that one never runs, Python has said so of it, and once is enough."""
+
+    __slots__ = ("coroutine",)
+
+    def __init__(self, coroutine: CoroutineType[Any, Any, Any]) -> None:
+        self.coroutine = coroutine
+
+    def __del__(self) -> None:
+        if inspect.getcoroutinestate(self.coroutine) == inspect.CORO_CREATED:
+            self.coroutine.close()
+
+
+class FunctionRun:
+    """The scope of a call of a decorated function: a span around the flows that it runs, or a mark on the flows that it returns.
+
+    Which of the two it is shows only when the call has ended; until a flow runs in it, nothing is sent. It changes nothing
+    when it is made: `begin`, `done` and `failed` stand inside one `try`, as those of PocketFlow's functions do.
+    """
+
+    def __init__(self, function: Any, options: Options, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.function = function
+        self.options = options
+        self.args = args
+        self.kwargs = kwargs
+        self.span: Branch | None = None
+        self.token: Token[Any] | None = None
+        self.attached: Any = None
+        self.untraced: Untraced | None = None
+        self.left = False
+
+    def begin(self) -> None:
+        """Become current, in a run of its own or in that around."""
+        with _BEGINNING:
+            self._begin()
+
+    def done(self, result: Any, error: BaseException | None = None) -> Any:
+        """End with the result of the call, which is given back, or with the exception that left it."""
+        self._restore()
+        self.left = True
+        with _ENDING:
+            self._finish(error, result)
+        return result
+
+    def failed(self, error: BaseException) -> None:
+        """End with an error, unless the call was done."""
+        if not self.left:
+            self.done(None, error)
+
+    def pause(self) -> None:
+        """Let what runs until `go_on` be none of it."""
+        self._restore()
+
+    def go_on(self) -> None:
+        """Become current once more, in the context of now."""
+        with _BEGINNING:
+            if self.untraced is not None:
+                self.untraced.begin(())
+            elif self.span is not None:
+                self._become_current(self.span)
+
+    def _restore(self) -> None:
+        restore(self)
+        if self.untraced is not None:
+            restore(self.untraced)
+        self.args, self.kwargs = (), {}  # whoever keeps the context keeps this scope
+
+    def _begin(self) -> None:
+        frame = current.get()
+        if frame is UNTRACED:
+            return
+        name = self.options.flow_name or name_of(self.function)
+        parent = span_of(frame)
+        if parent is not None:
+            run = parent.run
+        else:
+            opened = open_run(self.options, name, self._shared(), _look)
+            if not isinstance(opened, Run):
+                self.untraced = Untraced(opened.trace_id)
+                self.untraced.begin(())
+                return
+            run = opened
+        span = self.span = Branch(run, parent, "function", name)
+        if parent is None:
+            run.root = span
+        if run.pipeline.inputs:
+            span.input = run.pipeline.capture.snapshot(self._arguments())
+        self._become_current(span)
+
+    def _become_current(self, span: Branch) -> None:
+        run = span.run
+        base = _otel.run_context(run.trace_id, run.name, run.attributes) if span.parent is None else None
+        _otel.attach(self, base=base)
+        become_current(self, span)
+
+    def _finish(self, error: BaseException | None, result: Any) -> None:
+        returned = [node for node in _members(result) if issubclass(type(node), BaseNode)]
+        for node in returned:
+            if not _options.is_marked_itself(node):
+                framework.mark(node, self.options)
+        span = self.span
+        if span is None:
+            return
+        if span.parent is None:
+            span.run.states.clear()
+        if returned and span.next_step == 1:
+            span.end = span.start
+            return  # a factory: its own call is nobody's run
+        if error is None and span.run.pipeline.outputs:
+            span.output = span.run.pipeline.capture.snapshot(result)
+        span.stop(error)
+        span.deliver()
+
+    def _shared(self) -> Any:
+        for value in (*self.args, *self.kwargs.values()):
+            if issubclass(type(value), dict):  # not isinstance: that would ask the value's `__class__`
+                return value
+        return {}
+
+    def _arguments(self) -> dict[str, Any]:
+        named = {f"arg{position}": value for position, value in enumerate(self.args)}
+        try:
+            named = dict(inspect.signature(self.function).bind(*self.args, **self.kwargs).arguments)
+        except (TypeError, ValueError) as error:  # a builtin without a signature, or a call that will fail by itself
+            if is_hosts(error):
+                raise
+            named.update(self.kwargs)
+        return named
+
+
+def name_of(function: Any) -> str:
+    """A function's name; of what has none, that of its class."""
+    name = getattr(function, "__name__", None)
+    return name if type(name) is str else type(function).__name__  # a partial, a callable object
+
+
+def _members(result: Any) -> list[Any]:
+    """What a factory returned: one flow, or a few in a tuple, list or dict; nobody returns flows by the hundred."""
+    if type(result) is dict:
+        return list(islice(result.values(), 100))
+    return list(islice(result, 100)) if type(result) in {tuple, list} else [result]

@@ -1,0 +1,205 @@
+"""The hooks on PocketFlow's functions beside others who replace, rewrite or reload them."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from unittest import mock
+
+import pytest
+from pocketflow import Flow, Node
+
+from pocketflow_tracing import instrument, uninstrument
+from pocketflow_tracing.frameworks import pocketflow as framework
+
+
+class Fails(Node):
+    """Fails at its first attempt."""
+
+    def __init__(self):
+        super().__init__(max_retries=2)
+        self.calls = 0
+
+    def exec(self, prep_res):
+        self.calls += 1
+        if self.calls == 1:
+            raise ValueError("once")
+        return "answer"
+
+
+def backoff(self, prep_res):
+    """A retry loop of the user's."""
+    for attempt in range(self.max_retries):
+        try:
+            return self.exec(prep_res)
+        except ValueError:
+            if attempt == self.max_retries - 1:
+                raise
+    return None
+
+
+def shape(records):
+    """The spans below the node of the one run, as (name, status)."""
+    return [(span.name, span.status) for span in records.spans() if span.kind in {"phase", "attempt"}]
+
+
+TWICE = [
+    ("Fails.prep", "success"), ("Fails.exec", "error"), ("Fails.exec", "success"), ("Fails.post", "success"),
+]  # fmt: skip
+ONCE = [("Fails.prep", "success"), ("Fails.exec", "success"), ("Fails.post", "success")]
+
+
+def off():
+    """Switch tracing off, whatever earlier tests have marked."""
+    uninstrument()
+    framework.uninstall()
+
+
+@pytest.fixture
+def fresh(records):
+    """Without hooks before and after."""
+    off()
+    yield records
+    off()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_retry_loop_of_the_users_for_all_nodes(when, fresh, monkeypatch):
+    """What it does is recorded as one exec, as that of a class with an `_exec` of its own."""
+    with monkeypatch.context() as patch:
+        if when == "before":
+            patch.setattr(Node, "_exec", backoff)
+        instrument()
+        if when == "after":
+            patch.setattr(Node, "_exec", backoff)
+        Flow(start=Fails()).run({})
+        assert ONCE == shape(fresh)
+        assert "answer" == fresh.span("Fails.exec").output
+
+
+def test_what_stands_behind_a_mock_is_hooked_when_the_mock_has_gone(fresh):
+    """Tracing that is switched on under a test's mock is complete after it."""
+    before = vars(Node)["_exec"]
+    with mock.patch.object(Node, "_exec", autospec=True, return_value=7):
+        instrument()
+        Flow(start=Node()).run({})
+        fresh.clear()
+    Flow(start=Fails()).run({})
+    assert TWICE == shape(fresh)
+    off()
+    assert before is vars(Node)["_exec"]
+
+
+def test_a_hook_that_a_mock_has_put_back_is_known_again(fresh):
+    """Switched off under a mock, whose end puts the hook back: it is no stranger's function, and goes with the next ones."""
+    before = vars(Flow)["_orch"]
+    instrument()
+    with mock.patch.object(Flow, "_orch", autospec=True, return_value="mocked"):
+        off()
+    Flow(start=Fails()).run({})
+    assert not fresh.spans()
+    instrument()
+    Flow(start=Fails()).run({})
+    assert TWICE == shape(fresh)
+    off()
+    assert before is vars(Flow)["_orch"]
+
+
+def test_a_wrapper_around_a_hook_stays(fresh):
+    """What another tool has put around it (`functools.wraps`, which copies attributes) is never taken for ours."""
+    calls = []
+    before = vars(Node)["_exec"]
+    instrument()
+    wrapped = vars(Node)["_exec"]
+
+    @functools.wraps(wrapped)
+    def wrapper(self, prep_res):
+        calls.append(prep_res)
+        return wrapped(self, prep_res)
+
+    Node._exec = wrapper
+    off()
+    instrument()
+    assert wrapper is vars(Node)["_exec"]
+    Flow(start=Fails()).run({})
+    assert 1 == len(calls)
+    off()
+    assert wrapper is vars(Node)["_exec"]
+    Node._exec = before
+
+
+PROGRAM = """
+import pocketflow
+from pocketflow_tracing import flush, instrument
+from pocketflow_tracing.store import Store
+instrument()
+class N(pocketflow.Node):
+    pass
+pocketflow.Flow(start=N()).run({})
+assert flush(5)
+run, = Store(".pocketflow/traces.db").runs()
+print([span.name for span in Store(".pocketflow/traces.db").spans(run.run_id)])
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="from Python 3.11 on there are columns to leave out")
+@pytest.mark.parametrize("options", [("without", "with"), ("with", "without")])
+def test_code_that_was_compiled_without_columns(options, python, tmp_path):
+    """PocketFlow's `.pyc` may be of a Python that ran with `-X no_debug_ranges`, or this Python may."""
+    kept = {"PYTHONPYCACHEPREFIX": str(tmp_path / "pyc"), "PYTHONDONTWRITEBYTECODE": ""}
+    compiled, runs = ({"PYTHONNODEBUGRANGES": "1"} if option == "without" else {} for option in options)
+    python("import pocketflow", **kept, **compiled)
+    assert "['Flow', 'N', 'N.prep', 'N.exec', 'N.post']" in python(PROGRAM, **kept, **runs).stdout
+
+
+def test_an_import_hook_that_rewrites_pocketflow(python):
+    """The line says what is so, and the program runs on."""
+    done = python("""
+import ast, importlib.abc, importlib.machinery, sys
+
+class Rewrites(importlib.machinery.SourceFileLoader):
+    def get_code(self, name):
+        tree = ast.parse(self.get_data(self.path))
+        for part in ast.walk(tree):
+            if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                part.body.insert(0, ast.parse("import typing").body[0])
+        return compile(ast.fix_missing_locations(tree), self.path, "exec")
+
+class Finds(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "pocketflow":
+            spec = importlib.machinery.PathFinder.find_spec(name, path)
+            spec.loader = Rewrites(name, spec.origin)
+            return spec
+
+sys.meta_path.insert(0, Finds())
+import pocketflow
+from pocketflow_tracing import instrument
+from pocketflow_tracing.frameworks.pocketflow import why_not
+instrument()
+assert "an import hook" in why_not()
+assert pocketflow.Flow(start=pocketflow.Node()).run({}) is None
+""")
+    assert "an import hook has rewritten them" in done.stderr
+    assert "not available" not in done.stderr
+
+
+def test_the_package_loaded_anew(python):
+    """A second copy of it takes over the hooks of the first."""
+    done = python(
+        """
+import sys
+import pocketflow, pocketflow_tracing
+before = dict(vars(pocketflow.Flow))
+pocketflow_tracing.instrument()
+for name in [name for name in sys.modules if name.startswith("pocketflow_tracing")]:
+    del sys.modules[name]
+"""
+        + PROGRAM
+        + """
+from pocketflow_tracing import uninstrument
+uninstrument()
+assert before == dict(vars(pocketflow.Flow))
+"""
+    )
+    assert "['Flow', 'N', 'N.prep', 'N.exec', 'N.post']" in done.stdout
