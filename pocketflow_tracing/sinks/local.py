@@ -26,7 +26,7 @@ _PRUNE_EVERY = 200
 """Batches between two looks at the store's limits, at most."""
 _PRUNE_PERCENT = 10
 """Of the bytes that it may take: when so many have been written, a look is due too."""
-_MOST_WRITTEN = 8 * 1024 * 1024
+_MOST_WRITTEN = 1024 * 1024
 """Bytes of one transaction, about: other processes and forks wait for its end."""
 _PATIENCE = 1.0
 """Seconds that a write waits for other processes; it is tried again, but the worker must not hang."""

@@ -30,10 +30,14 @@ by the host, or it was in use when the process was forked) it believes to hold l
 must not open that file again: other processes would take the log away under it.
 """
 
+_lost: set[Path] = set()
+"""Stores that this forked process must not open, if it writes at all: a thread that is not here any more had them open."""
+
 _databases: weakref.WeakSet[Database] = weakref.WeakSet()
 _registry = threading.RLock()
 _FORK_PATIENCE = 1.0
 """Seconds that a fork waits for transactions to end."""
+_fork_waits = False
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.02
 """Seconds between two tries while another process holds the file."""
@@ -88,6 +92,8 @@ class Database:
         began, pause = monotonic(), _SHORTEST_PAUSE
         deadline = began + self.patience_s
         while True:
+            if _fork_waits:  # it would not get the lock between one transaction and the next
+                sleep(_SHORTEST_PAUSE)
             with self._lock:
                 try:
                     result = self._transaction_or_new_file(work, deadline)
@@ -161,6 +167,8 @@ class Database:
             self._pid != os.getpid() or self._held.are_lost or identity(self.path) != self._identity
         ):
             self._close()
+        if self.path in _lost:
+            self._leave()
         self.path = _elsewhere.get(self.path, self.path)
         if self.path.exists() and not self.path.is_file():
             raise StoreUnusableError(f"{self.path} is no file, so it cannot be a trace store.")
@@ -203,7 +211,7 @@ class Database:
             self._pid = os.getpid()  # nothing is going on in it: closing it takes no lock away from the parent
         self._close()
         if not was_held:
-            self._leave()  # a thread that is not here any more has it half open
+            _lost.add(self.path)
 
     def _leave(self) -> None:
         if self.path in _elsewhere:
@@ -345,9 +353,12 @@ _held_for_fork: list[tuple[Database, bool]] = []
 
 
 def _before_fork() -> None:
+    global _fork_waits  # noqa: PLW0603 - one fact of the process
     deadline = monotonic() + _FORK_PATIENCE
     _registry.acquire()
+    _fork_waits = True
     _held_for_fork[:] = [(database, database.hold_for_fork(deadline)) for database in list(_databases)]
+    _fork_waits = False
 
 
 def _after_fork_in_parent() -> None:

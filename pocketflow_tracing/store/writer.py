@@ -60,13 +60,14 @@ class StoreWriter:
             StoreError: nothing was written; the same batch may be written later.
             StoreUnusableError: nothing was written, and trying again will not help.
         """
+        encoded = [(span, _texts(span)) for span in spans]  # before the transaction, which others wait for
 
         def work(connection: sqlite3.Connection) -> int:
             size = 0
             if runs or spans:
                 revision = _next_revision(connection)
                 _put_runs(connection, runs, revision)
-                size = _put_spans(connection, spans, revision, heartbeat[0] if heartbeat else "")
+                size = _put_spans(connection, encoded, revision, heartbeat[0] if heartbeat else "")
             if heartbeat is not None:
                 process_id, now_ns = heartbeat
                 connection.execute(
@@ -165,37 +166,45 @@ ON CONFLICT (run_id, span_id) DO UPDATE SET
 """  # noqa: S608 - constants
 
 
-def _put_spans(connection: sqlite3.Connection, spans: Iterable[SpanRecord], revision: int, process_id: str) -> int:
-    newest: dict[str, dict[str, SpanRecord]] = {}
-    for span in spans:
+_Texts = tuple[str | None, ...]
+
+
+def _put_spans(
+    connection: sqlite3.Connection, spans: Iterable[tuple[SpanRecord, _Texts]], revision: int, process_id: str
+) -> int:
+    newest: dict[str, dict[str, tuple[SpanRecord, _Texts]]] = {}
+    for span, texts in spans:
         of_run = newest.setdefault(span.run_id, {})
         if span.status != "running" or span.span_id not in of_run:
-            of_run[span.span_id] = span
+            of_run[span.span_id] = span, texts
     return sum(_put_spans_of_run(connection, run_id, of_run, revision, process_id) for run_id, of_run in newest.items())
 
 
 def _put_spans_of_run(
-    connection: sqlite3.Connection, run_id: str, spans: dict[str, SpanRecord], revision: int, process_id: str
+    connection: sqlite3.Connection,
+    run_id: str,
+    spans: dict[str, tuple[SpanRecord, _Texts]],
+    revision: int,
+    process_id: str,
 ) -> int:
     # The counts on the run's row change by the difference between the old rows and the new ones: counting a long run
     # again with every batch would take quadratic time.
     tally = Tally()
     for span_id, kind, status, tokens, cost, size in counts.stored_spans(connection, run_id, list(spans)):
-        if spans[span_id].status == "running" and status != "running":
+        if spans[span_id][0].status == "running" and status != "running":
             del spans[span_id]
         else:
             tally.remove(kind, status, tokens, cost, size)
     rows = []
     written = 0
-    for span in spans.values():
-        texts = _texts(span)
+    for span, texts in spans.values():
         size, tokens = counts.size_of(texts), counts.tokens_of(span.usage)
         tally.add(span.kind, span.status, tokens, span.cost, size)
         written += size
         rows.append(_span_row(span, texts, size, tokens, revision))
     connection.executemany(_PUT_SPAN, rows)
     if rows:
-        _ensure_run(connection, next(iter(spans.values())), revision, process_id)
+        _ensure_run(connection, next(iter(spans.values()))[0], revision, process_id)
         tally.apply(connection, run_id, revision)
     return written
 
@@ -209,7 +218,7 @@ def _ensure_run(connection: sqlite3.Connection, span: SpanRecord, revision: int,
     )
 
 
-def _texts(span: SpanRecord) -> tuple[str | None, ...]:
+def _texts(span: SpanRecord) -> _Texts:
     return (
         dump_or_none(span.usage),
         dump(span.attributes),
@@ -222,9 +231,7 @@ def _texts(span: SpanRecord) -> tuple[str | None, ...]:
     )
 
 
-def _span_row(
-    span: SpanRecord, texts: tuple[str | None, ...], size: int, tokens: int, revision: int
-) -> tuple[object, ...]:
+def _span_row(span: SpanRecord, texts: _Texts, size: int, tokens: int, revision: int) -> tuple[object, ...]:
     return (
         span.run_id,
         span.span_id,

@@ -106,11 +106,12 @@ def test_spans_before_their_run(writer, path):
 def test_a_failed_batch_leaves_nothing(writer, path):
     """A batch is written whole or not at all."""
     run = small_run()
-    run.spans[-1].attributes = {"broken": object()}
-    with pytest.raises(TypeError):
+    known = run.spans[-1].parent_id
+    run.spans[-1].parent_id = object()
+    with pytest.raises(UnfitRecordError):
         write(writer, run)
     assert [] == Store(path).runs()
-    run.spans[-1].attributes = {}
+    run.spans[-1].parent_id = known
     write(writer, run)
     assert 1 == len(Store(path).runs())
 
