@@ -18,8 +18,8 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags
 
-from ._guard import is_hosts
-from ._sdk import decoded, instances
+from ._otel_sampling import is_sampled
+from ._sdk import decoded
 from .recorder import current, span_of
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class _Here(NonRecordingSpan):
         if span is None:
             return SpanContext(scope.trace_id, 1, is_remote=False, trace_flags=_DROPPED)
         around = self._around().get_span_context()
-        flags = around.trace_flags if around.is_valid else _SAMPLED if _is_sampled(span.run) else _DROPPED
+        flags = around.trace_flags if around.is_valid else _SAMPLED if is_sampled(span.run) else _DROPPED
         return SpanContext(span.run.trace_id, span.span_id, is_remote=False, trace_flags=flags)
 
     def _ours(self) -> Any:
@@ -138,31 +138,6 @@ class _Here(NonRecordingSpan):
         return f"NonRecordingSpan({self.get_span_context()!r})"
 
 
-def _is_sampled(run: Run) -> bool:
-    """Whether the program's own OpenTelemetry samples what begins with a run.
-
-    Its spans below ours are no roots, so that its sampler, if it is one that follows parents, would take our word for it.
-    We ask it in their place, once a run.
-    """
-    if run.sampled is None:
-        provider = trace.get_tracer_provider()
-        # what the Langfuse SDK records through a provider of its own is not for the other one to drop
-        shared = all(client.tracer_provider is provider for client in [*instances().values()])
-        run.sampled = not shared or _samples(provider, run.trace_id, run.name)
-    return run.sampled
-
-
-def _samples(provider: Any, trace_id: int, name: str) -> bool:
-    sampler = getattr(provider, "sampler", None)
-    if sampler is not None:
-        try:
-            return bool(sampler.should_sample(Context(), trace_id, name).decision.is_sampled())
-        except Exception as error:  # it is asked for the span itself as well, and may raise there
-            if is_hosts(error, theirs=True):
-                raise
-    return True
-
-
 _left_open: ContextVar[Any] = ContextVar("pocketflow_tracing_left_open", default=None)
 """The span that the host has opened in a phase of the run and not closed in it: it goes on over the phases that follow."""
 _BAGGAGE_KEY = next(iter(baggage.set_baggage("", "", Context())))
@@ -220,17 +195,6 @@ def run_context(trace_id: int, name: str, attributes: Mapping[str, Any]) -> Cont
         if value:
             context = otel_context.set_value(f"langfuse.propagated.{key}", value, context)
     return context
-
-
-def drops(trace_id: int) -> bool:
-    """Whether the program's Langfuse client decides by the trace id, and drops this one.
-
-    A run that sampling dropped then takes the client's spans along. In no other case is its trace attached: spans that are
-    recorded all the same would have a parent that does not exist.
-    """
-    clients = [*instances().values()]
-    provider = trace.get_tracer_provider() if clients else None
-    return any(client.tracer_provider is provider for client in clients) and not _samples(provider, trace_id, "")
 
 
 def attach(scope: Any, *, base: Context | None = None) -> None:

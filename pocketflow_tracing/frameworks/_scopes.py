@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextvars import Token
 from typing import TYPE_CHECKING, Any
 
-from .. import _otel
+from .. import _otel, _otel_sampling
 from .._guard import Seam, is_hosts
 from ..recorder import UNTRACED, current
 
@@ -137,7 +137,7 @@ class Untraced:
         """Let nothing be traced from here on."""
         if self.trace_id is not None:
             with BEGINNING:
-                if _otel.drops(self.trace_id):
+                if _otel_sampling.drops(self.trace_id):
                     _otel.attach(self)
         become_current(self, UNTRACED)
 

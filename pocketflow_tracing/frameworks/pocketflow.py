@@ -9,9 +9,10 @@ with their async forms), so that they are seen whoever calls them, and of the ca
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable
-from types import FunctionType
+from types import FrameType, FunctionType
 from typing import Any
 
 import pocketflow
@@ -156,7 +157,7 @@ def enter_visit(node: Any, args: tuple[Any, ...]) -> Visit | Untraced | Nothing 
     frame = current.get()
     if frame is None:
         options = options_for(node)
-        if options is None:
+        if options is None or (options is everything and _is_step(node, sys._getframe(1))):  # noqa: SLF001 - the caller's
             return None
         if len(_replaced) < len(_twin_at):
             with _lock, _INSTALLING:
@@ -167,6 +168,17 @@ def enter_visit(node: Any, args: tuple[Any, ...]) -> Visit | Untraced | Nothing 
     if type(frame) is Visit and frame.node is node:
         return NOTHING  # it has been opened already
     return open_below(frame, node)
+
+
+def _is_step(node: Any, run: FrameType) -> bool:
+    """Whether a node is visited by a flow that is not traced, for it was running when `instrument` was called."""
+    caller = run.f_back
+    return (
+        not issubclass(type(node), Flow)
+        and caller is not None
+        and caller.f_globals is vars(pocketflow)
+        and caller.f_code.co_name in {"_orch", "_orch_async"}
+    )
 
 
 def enter_pass(flow: Any, args: tuple[Any, ...]) -> Pass | Visit | Untraced | Nothing | None:

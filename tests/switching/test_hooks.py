@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import sys
 from unittest import mock
 
 import pytest
-from pocketflow import Flow, Node
+from pocketflow import AsyncFlow, AsyncNode, Flow, Node
 
 from pocketflow_tracing import instrument, uninstrument
 from pocketflow_tracing.frameworks import pocketflow as framework
@@ -203,3 +204,31 @@ assert before == dict(vars(pocketflow.Flow))
 """
     )
     assert "['Flow', 'N', 'N.prep', 'N.exec', 'N.post']" in done.stdout
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_flow_that_runs_while_tracing_is_switched_on(kind, hooked, fresh):
+    """Its other nodes are no runs of their own; the next run is traced whole."""
+    if hooked:
+        framework.install()
+
+    class Switches(Node):
+        def exec(self, prep_res):
+            instrument()
+
+    class Later(AsyncNode if kind == "async" else Node):
+        pass
+
+    flow = (AsyncFlow if kind == "async" else Flow)(start=Switches())
+    flow.start_node >> Later()
+
+    def run():
+        return asyncio.run(flow.run_async({})) if kind == "async" else flow.run({})
+
+    run()
+    assert not fresh.spans()
+    run()
+    assert [type(flow).__name__, "Switches", "Later"] == [
+        span.name for span in fresh.spans() if span.kind in {"flow", "node"}
+    ]
