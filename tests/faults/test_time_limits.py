@@ -17,7 +17,7 @@ from pocketflow import Flow, Node
 
 from pocketflow_tracing import TracingConfig, _env, capture, capture_errors, capture_kinds, recorder, trace_flow
 from pocketflow_tracing._guard import is_hosts
-from pocketflow_tracing.frameworks import _phases, _visits
+from pocketflow_tracing.frameworks import _phases, _retry, _visits
 
 
 class OutOfTimeError(Exception):
@@ -55,7 +55,7 @@ def test_an_exception_of_a_signal_handler_reaches_the_host(place, monkeypatch):
 
 def test_a_time_limit_when_a_retry_has_been_saved(monkeypatch):
     """It leaves as itself also from the end of the retry loop."""
-    original = _phases.Retry._settle
+    original = _retry.Retry._settle
 
     def strikes(self, *args):
         signal.raise_signal(signal.SIGALRM)
@@ -67,7 +67,7 @@ def test_a_time_limit_when_a_retry_has_been_saved(monkeypatch):
                 raise ValueError("once")
 
     before = signal.signal(signal.SIGALRM, strike)
-    monkeypatch.setattr(_phases.Retry, "_settle", strikes)
+    monkeypatch.setattr(_retry.Retry, "_settle", strikes)
     try:
         with pytest.raises(OutOfTimeError):
             trace_flow(Flow(start=Flaky(max_retries=2))).run({})
