@@ -8,6 +8,7 @@ import functools
 import signal
 import sys
 import threading
+import types
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -269,6 +270,12 @@ def test_an_error_that_nobody_raised_is_of_another_thread(error):
     assert not is_hosts(raised(lambda: np.array([[1], [2]]).sum(axis=5)))
     assert not is_hosts(raised(lambda: np.array([1, "a"], dtype=object).astype("m8[s]")))
     assert not is_hosts(raised(lambda: pd.Index([1, 2]).get_loc(3)))
+
+
+def test_an_error_that_comes_up_before_the_first_instruction():
+    """There Python 3.10 raises what another thread has set; later it is where compiled code stands."""
+    trace = types.TracebackType(None, sys._getframe(), -2, 1)
+    assert is_hosts(RuntimeError().with_traceback(trace)) is (sys.version_info < (3, 11))
 
 
 def test_a_time_limit_while_an_error_is_described(monkeypatch):
