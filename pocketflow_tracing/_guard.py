@@ -135,8 +135,10 @@ def _top(module: object) -> str:
 
 def _is_raised_at(step: TracebackType) -> bool:
     """Whether an exception comes from a `raise` or `assert`, or from compiled code, which has no instructions of Python's."""
-    code = step.tb_frame.f_code.co_code
-    return not 0 <= step.tb_lasti < len(code) or code[step.tb_lasti] == _RAISE
+    code, last = step.tb_frame.f_code.co_code, step.tb_lasti
+    if last < 0:  # before the first one: Python 3.10 lets others in there
+        return not code or sys.version_info >= (3, 11)
+    return last >= len(code) or code[last] == _RAISE
 
 
 def _was_given(frame: FrameType, interrupted: FrameType) -> bool:

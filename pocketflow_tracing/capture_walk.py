@@ -7,14 +7,14 @@ from itertools import islice
 from typing import Any
 
 from ._guard import is_hosts
-from .capture_kinds import key_text, name_of, taken
+from .capture_kinds import key_text, taken
 from .capture_objects import Serializer, read_other
 from .capture_texts import read_text
 from .capture_types import CUT_KEY, Again, Cut, Elided, Ends, Limits, Note, Pairs, Snapshot, Tagged
 
 __all__ = ["Walk", "read"]
 
-_Entered = tuple[object, Any, "str | int | None", int]
+_Entered = tuple[object, Any, Any, int]
 """An object that is or was read: itself, the one around it in the same form, its key or position in that, and the depth."""
 
 
@@ -70,7 +70,7 @@ class Walk:
         self.text_left = limits.max_total_text
         self.whole = False  # whether long texts are referred to, not shortened
         self.has_long = False  # whether there was one
-        self.at: str | int | None = None
+        self.at: Any = None  # a key or position; what a path says of it is found out where there is need of a path
         self.inside: _Entered | None = None
         self.seen: dict[int, _Entered] = {}  # by id; each holds its object, so that the id stays its own
         self.serializers = serializers
@@ -196,7 +196,7 @@ class Walk:
             if rows is ends.tail and ends.cut:
                 pairs.append(Cut(ends.cut))
             for key, item in rows:
-                self.at = key if type(key) is int and abs(key) < _LONG_KEY else key_text(key)
+                self.at = key
                 pairs.append([self.value(key, depth), self.value(item, depth)])
         return Pairs(name, pairs)
 
@@ -260,7 +260,7 @@ def _fill_dict(copy: dict[str, Any], walk: Walk, depth: int) -> dict[str, Snapsh
 def _read_list(value: list[Any] | tuple[Any, ...], walk: Walk, depth: int) -> Snapshot:
     count = len(value)
     keep = walk.window(count, depth)
-    name = name_of(type(value))
+    name = "list" if type(value) is list else "tuple"
     if keep < 0:
         return Elided(name, count)
     ends = (
@@ -306,6 +306,7 @@ def _place(entered: _Entered) -> tuple[str | int, ...]:
     at: _Entered | None = entered
     while at is not None:
         if at[2] is not None:  # the value itself is nowhere
-            path.append(at[2])
+            key = at[2]
+            path.append(key if type(key) is int and abs(key) < _LONG_KEY else key_text(key))
         at = at[1]
     return tuple(reversed(path))

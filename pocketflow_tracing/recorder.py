@@ -109,11 +109,12 @@ class Span:
 
     `input`, `output` and the values of `attributes` are snapshots. `node` is the user's object while the span is open, None
     afterwards. `child_error` is (id of the exception, its description) of the last error seen below, so that an error on its
-    way up is described once. What only a `Branch` has reads as None on the others.
+    way up is described once. `handed` is (phase, result, its picture) of the phase below that has just ended, for the next one,
+    which is given that. What only a `Branch` has reads as None on the others.
     """
 
     __slots__ = (
-        "attributes", "child_error", "complete", "delivered", "end", "error", "input", "items", "kind", "name", "node",
+        "attributes", "child_error", "complete", "delivered", "end", "error", "handed", "input", "items", "kind", "name", "node",
         "output", "parent", "recovered", "run", "span_id", "start", "status", "weight",
     )  # fmt: skip
     metadata: dict[str, Any] | None = None
@@ -135,6 +136,7 @@ class Span:
         self.attributes: dict[str, Any] = {}
         self.recovered = False
         self.child_error: tuple[int, Any] | None = None
+        self.handed: tuple[str, Any, Any] | None = None
         self.items = 0
         self.weight = 0  # estimated bytes, see `SpanQueue`
         self.complete = False  # nothing of it will change any more
@@ -154,7 +156,7 @@ class Span:
 
     def stop(self, error: BaseException | None) -> None:
         """Note the end: time, status and error; the span is not delivered before `deliver`."""
-        self.node = None
+        self.node = self.handed = None
         self.end = self.start  # what stands if the clock fails
         if error is None:
             self.status = "success"

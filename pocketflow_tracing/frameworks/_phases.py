@@ -1,4 +1,4 @@
-"""Calls of users' methods (prep, exec, exec_fallback, post), and the retry loop that numbers the attempts of exec."""
+"""Calls of users' methods: prep, exec, exec_fallback and post."""
 
 from __future__ import annotations
 
@@ -12,97 +12,15 @@ from .. import _otel
 from .._guard import is_hosts
 from .._ids import source
 from .._otel import become_context, context_now
-from .._queue import let_values_go
 from .._state import SharedState
 from ..capture_kinds import key_text, taken
 from ..capture_types import weigh
 from ..recorder import UNTRACED, Branch, Span, current, span_of
-from ._look import is_pocketflows, peek
-from ._scopes import ENDING, NOTHING, SCOPE, Nothing, Scope, is_to_leave, restore
+from ._look import is_pocketflows
+from ._retry import Retry
+from ._scopes import NOTHING, SCOPE, Nothing, Scope, is_to_leave, restore
 
 _KEYS_SHOWN = 40
-_MOST_WITH_VALUES = 50
-"""Failed attempts of one retry loop that are waiting for its end, with their values."""
-_MOST_BYTES = 8_000_000
-"""Of these values, estimated."""
-
-
-class Retry:
-    """The scope of PocketFlow's retry loop around one exec.
-
-    It numbers the attempts, and knows in the end whether a failed one was saved. The loop itself runs no code of the user's:
-    the scope is handed on to those of the calls in it, and is never the current one.
-
-    Args:
-        frame: the node's span, or that of its batch, whose items are numbered in the order in which they begin (which is
-            theirs, also under gather).
-        node: whose exec it is.
-    """
-
-    __slots__ = ("attempts", "bare", "failures", "frame", "item", "max_attempts", "span", "weight")
-
-    def __init__(self, frame: Any, node: Any) -> None:
-        self.frame = frame
-        self.span: Span | None = None
-        self.attempts = 0
-        self.failures: list[Span] | None = None
-        self.bare = 0  # of the failures, those whose values have been let go
-        self.weight = 0  # estimated bytes of the others
-        self.item: int | None = None
-        self.max_attempts: int | None = None
-        try:
-            span = self.span = frame if isinstance(frame, Span) else frame.span
-            if span is not None and issubclass(type(node), BatchNode):
-                self.item = span.items
-                span.items += 1
-            retries = peek(node, "max_retries")
-            self.max_attempts = retries if type(retries) is int else None
-        except Exception as error:
-            if is_to_leave(error, frame):
-                raise
-
-    def begin(self, _args: tuple[Any, ...]) -> None:
-        """Become nothing's current scope."""
-
-    def keep(self, failure: Span) -> None:
-        """Keep an attempt that failed until the end; of many, or of large ones, the values of the last."""
-        failures = self.failures
-        if failures is None:
-            failures = self.failures = []
-        failures.append(failure)
-        self.weight += failure.weight
-        while self.bare < len(failures) - 1 and (
-            self.weight > _MOST_BYTES or len(failures) - self.bare > _MOST_WITH_VALUES
-        ):
-            oldest = failures[self.bare]
-            self.bare += 1
-            self.weight -= oldest.weight
-            let_values_go(oldest)
-
-    def done(self, result: Any, error: BaseException | None = None) -> Any:
-        """Tell the node and the failed attempts how it ended."""
-        failures, self.failures = self.failures, None
-        if failures:
-            try:
-                self._settle(failures, error)
-            except Exception as failure:
-                if is_hosts(failure):
-                    raise
-                ENDING.absorb(failure)
-        return result
-
-    def failed(self, error: BaseException) -> None:
-        """End with an error."""
-        self.done(None, error)
-
-    def _settle(self, failures: list[Span], error: BaseException | None) -> None:
-        if error is None and self.span is not None:
-            self.span.recovered = True
-        for failure in failures:
-            if error is None:
-                failure.attributes["level"] = "WARNING"
-            with ENDING:  # each for itself
-                failure.deliver()
 
 
 class Inside:
@@ -188,7 +106,8 @@ class Phase(Scope, Span):
         if (
             args and pipeline.inputs and (phase == "prep" or pipeline.outputs)
         ):  # of exec and post they are others' outputs
-            self.input = _input(phase, args, pipeline.capture.snapshot)
+            handed, above.handed = above.handed, None
+            self.input = _input(phase, args, pipeline.capture.snapshot, handed)
         try:
             _otel.attach(self)
             self.token = current.set(self)
@@ -232,6 +151,8 @@ class Phase(Scope, Span):
             if result is not None and pipeline.outputs:
                 output = self.output = pipeline.capture.snapshot(result)
                 self.weight = weigh(output)
+                if output is not result:
+                    self.parent.handed = (self.name, result, output)  # type: ignore[union-attr]
             self.complete = True
             run.spans += 1
             pipeline.enqueue(self)
@@ -259,6 +180,8 @@ class Phase(Scope, Span):
                 if pipeline.outputs:
                     output = self.output = pipeline.capture.snapshot(result)
                     self.weight = weigh(output)
+                    if output is not result and self.parent is not None:
+                        self.parent.handed = (self.name, result, output)
         finally:
             if failed and retry is not None:
                 retry.keep(self)  # complete when it is known whether it was saved
@@ -267,11 +190,24 @@ class Phase(Scope, Span):
                 self.deliver()
 
 
-def _input(phase: str, args: tuple[Any, ...], snapshot: Callable[[Any], Any]) -> Any:
-    """The picture of what a phase was given; of `shared` only the keys, for the visit tells what changed in it."""
+def _input(
+    phase: str,
+    args: tuple[Any, ...],
+    snapshot: Callable[[Any], Any],
+    handed: tuple[str, Any, Any] | None = None,
+) -> Any:
+    """The picture of what a phase was given; of `shared` only the keys, for the visit tells what changed in it.
+
+    What the phase before has returned is handed on with its picture: between the two PocketFlow runs no code of the user's.
+    """
     if phase == "post":
-        return {"prep_res": snapshot(args[1]), "exec_res": snapshot(args[2])} if len(args) > 2 else snapshot(args)
+        if len(args) < 3:
+            return snapshot(args)
+        is_known = handed is not None and handed[0] == "exec" and handed[1] is args[2]
+        return {"prep_res": snapshot(args[1]), "exec_res": handed[2] if is_known else snapshot(args[2])}  # type: ignore[index]
     given = args[0]
+    if handed is not None and handed[1] is given and phase == "exec" and handed[0] == "prep":
+        return handed[2]
     if phase != "prep" or not SharedState.can_picture(given):
         return snapshot(given)
     count = dict.__len__(given)

@@ -22,7 +22,8 @@ from .. import _log, _options
 from .._guard import Seam
 from .._options import Options
 from ..recorder import UNTRACED, current
-from ._phases import Retry, open_whole_exec, phase_opener
+from ._phases import open_whole_exec, phase_opener
+from ._retry import Retry
 from ._rewrite import Openers, original_of, twins
 from ._scopes import NOTHING, Nothing, Untraced
 from ._visits import Pass, Visit, open_below, open_pass, open_root, open_route, open_visit

@@ -11,6 +11,7 @@ import sqlite3
 import struct
 import sys
 import threading
+import types
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -21,7 +22,7 @@ from pocketflow import Flow, Node
 from pocketflow_tracing import TracingConfig, _env, capture, capture_errors, capture_kinds, recorder, trace_flow
 from pocketflow_tracing._guard import is_hosts
 from pocketflow_tracing._threads import start_thread
-from pocketflow_tracing.frameworks import _phases, _visits
+from pocketflow_tracing.frameworks import _phases, _retry, _visits
 from pocketflow_tracing.store import StoreError
 
 
@@ -60,7 +61,7 @@ def test_an_exception_of_a_signal_handler_reaches_the_host(place, monkeypatch):
 
 def test_a_time_limit_when_a_retry_has_been_saved(monkeypatch):
     """It leaves as itself also from the end of the retry loop."""
-    original = _phases.Retry._settle
+    original = _retry.Retry._settle
 
     def strikes(self, *args):
         signal.raise_signal(signal.SIGALRM)
@@ -72,7 +73,7 @@ def test_a_time_limit_when_a_retry_has_been_saved(monkeypatch):
                 raise ValueError("once")
 
     before = signal.signal(signal.SIGALRM, strike)
-    monkeypatch.setattr(_phases.Retry, "_settle", strikes)
+    monkeypatch.setattr(_retry.Retry, "_settle", strikes)
     try:
         with pytest.raises(OutOfTimeError):
             trace_flow(Flow(start=Flaky(max_retries=2))).run({})
@@ -274,6 +275,12 @@ def test_an_error_that_nobody_raised_is_of_another_thread(error):
     assert not is_hosts(raised(lambda: np.array([[1], [2]]).sum(axis=5)))
     assert not is_hosts(raised(lambda: np.array([1, "a"], dtype=object).astype("m8[s]")))
     assert not is_hosts(raised(lambda: pd.Index([1, 2]).get_loc(3)))
+
+
+def test_an_error_that_comes_up_before_the_first_instruction():
+    """There Python 3.10 raises what another thread has set; later it is where compiled code stands."""
+    trace = types.TracebackType(None, sys._getframe(), -2, 1)
+    assert is_hosts(RuntimeError().with_traceback(trace)) is (sys.version_info < (3, 11))
 
 
 def test_a_time_limit_while_an_error_is_described(monkeypatch):

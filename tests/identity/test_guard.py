@@ -27,7 +27,7 @@ from pocketflow_tracing import (
 )
 from pocketflow_tracing._queue import SpanQueue
 from pocketflow_tracing.delivery import Delivery, delivery
-from pocketflow_tracing.frameworks import _look, _phases, _visits
+from pocketflow_tracing.frameworks import _look, _phases, _retry, _visits
 from pocketflow_tracing.frameworks import pocketflow as framework
 
 pytestmark = pytest.mark.absorbs
@@ -48,7 +48,7 @@ ON_THE_PATH = [
         (_visits, name)
         for name in ("open_run", "peek", "class_name", "key_text", "span_of", "mark_of", "action_text", "_own_name")
     ],
-    *[(_phases, name) for name in ("peek", "is_pocketflows", "key_text", "span_of", "weigh", "_input")],
+    *[(_phases, name) for name in ("is_pocketflows", "key_text", "span_of", "weigh", "_input")],
     *[(_look, name) for name in ("peek", "place", "look", "start")],
     *[
         (scope, name)
@@ -56,7 +56,8 @@ ON_THE_PATH = [
         for name in ("__init__", "_begin", "finish")
         if name in vars(scope)
     ],
-    (_phases.Retry, "_settle"),
+    *[(_retry.Retry, name) for name in ("keep", "_settle")],
+    *[(_retry, name) for name in ("peek", "let_values_go")],
     *[(_visits.Visit, name) for name in ("_picture", "_note_changes")],
     *[(_otel, name) for name in ("attach", "detach", "run_context", "surrounding", "propagated")],
     *[(_options, name) for name in ("mark_of", "evaluate", "merge", "around")],

@@ -14,6 +14,7 @@ from pocketflow import AsyncFlow, AsyncNode, Flow, Node
 
 from pocketflow_tracing import trace_flow
 from pocketflow_tracing._ids import Source, source
+from pocketflow_tracing.capture import Capture
 from pocketflow_tracing.delivery import delivery
 
 FLAVOURS = pytest.mark.parametrize("flavour", ["sync", "async", "parallel"])
@@ -114,6 +115,33 @@ def test_a_loop_with_a_branch(flavour, records):
         {"from": "Choose", "action": "answer", "to": "Answer"},
         {"from": "Search", "action": "back", "to": "Choose"},
     ]
+    records.check()
+
+
+@FLAVOURS
+def test_what_is_handed_from_phase_to_phase_is_pictured_once(flavour, records, monkeypatch):
+    """Prep's result is what exec is given, and exec's what post is given; what was changed meanwhile is read again."""
+    w = world(flavour)
+    taken = []
+    original = Capture.snapshot
+    monkeypatch.setattr(Capture, "snapshot", lambda self, value: taken.append(value) or original(self, value))
+
+    def prep(self, shared):
+        return {"rows": [1]}
+
+    def exec(self, rows):
+        rows["rows"].append(2)
+        if len(rows["rows"]) < 3:
+            raise ValueError("not yet")
+        return rows
+
+    w.run(w.flow(w.node("Ask", prep=prep, exec=exec, post=lambda *a: None)(max_retries=2)), {})
+    spans = {(span.name, span.attributes.get("attempt")): span for span in records.spans()}
+    assert spans["Ask.exec", 1].input == {"rows": [1]}
+    assert spans["Ask.exec", 2].input == {"rows": [1, 2]}
+    assert spans["Ask.exec", 2].output == {"rows": [1, 2, 2]}
+    assert spans["Ask.post", None].input == {"prep_res": {"rows": [1, 2, 2]}, "exec_res": {"rows": [1, 2, 2]}}
+    assert sum(type(value) is dict and "rows" in value for value in taken) == 4
     records.check()
 
 
