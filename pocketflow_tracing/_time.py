@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Iterator
 
-__all__ = ["chance_as_it_was", "jitter", "monotonic", "sleep", "time_ns"]
+__all__ = ["breathe", "chance_as_it_was", "jitter", "monotonic", "sleep", "time_ns"]
 
 _REAL = (time.monotonic, time.time_ns, time.sleep)
 _chance = random.Random(os.urandom(16))  # noqa: S311 - not for secrecy
@@ -31,6 +31,21 @@ def time_ns() -> int:
 def sleep(seconds: float) -> None:
     """Pause this thread."""
     _REAL[2](seconds)
+
+
+def breathe() -> None:
+    """Let other threads run, if this one has computed for a while: an event loop must not feel it.
+
+    Else they wait for the 5 ms that the interpreter gives to each thread, and for the longest step in C after that.
+    """
+    global _breathed  # noqa: PLW0603 - one thread of ours computes
+    if monotonic() - _breathed > _BREATH_SECONDS:
+        sleep(0)
+        _breathed = monotonic()
+
+
+_BREATH_SECONDS = 0.001
+_breathed = 0.0
 
 
 @contextlib.contextmanager

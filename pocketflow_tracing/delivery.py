@@ -18,7 +18,7 @@ from . import _log
 from ._guard import Seam
 from ._queue import Marker, SpanQueue, count_spans
 from ._threads import Wake, start_thread
-from ._time import monotonic, sleep
+from ._time import breathe, monotonic
 
 if TYPE_CHECKING:
     from .recorder import Run
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Delivery", "Sink", "delivery", "flush", "shutdown"]
 
 _WORKING = Seam("delivering what it had recorded")
-_YIELD_SECONDS = 0.001
-"""How long the worker computes before it lets waiting threads run: an event loop must not feel it."""
 _BATCH = 1000
 """Spans taken from the queue at a time: few enough that one transaction or request stays short."""
 
@@ -274,16 +272,12 @@ class Delivery:
         from ._span_records import run_record, span_record  # noqa: PLC0415 - rendering is only needed on the worker
 
         by_sink: dict[int, tuple[Sink, dict[int, Run], list[SpanRecord], list[SpanRecord]]] = {}
-        began = monotonic()
         self._in_hand = count_spans(batch)
         for number, item in enumerate(batch):
-            now = monotonic()
-            if now > self._last_moment:
+            if monotonic() > self._last_moment:
                 self._count_lost(count_spans(batch[number:]))
                 break
-            if now - began > _YIELD_SECONDS:
-                sleep(0)  # the host's threads run now, not after the 5 ms that the interpreter gives to each thread
-                began = monotonic()
+            breathe()
             with _WORKING:
                 if callable(item):
                     run, sink, record = item()

@@ -12,6 +12,7 @@ from itertools import zip_longest
 from math import isfinite
 
 from . import _media
+from ._time import breathe
 from .capture import snapshot
 from .capture_builtins import preview
 from .capture_types import CUT_KEY, MARGIN, Cut, Failure, Long, Note, Pairs, Snapshot, Tagged
@@ -168,6 +169,7 @@ class _Rendering:
         return shown if self.mask is None else self.masked(shown, path)
 
     def entries(self, value: dict[str, Snapshot], path: Path, shown: dict[str, Json]) -> Json:
+        breathe()
         hits = self.hits
         self.entries_seen += len(value)
         named_secret = _names_a_secret(value, self.rules.redact) if "value" in value or "head" in value else False
@@ -193,6 +195,7 @@ class _Rendering:
         return clean(short(near, rest=len(key) - LONGEST_KEY - MARGIN))
 
     def items(self, value: list[Snapshot] | tuple[Snapshot, ...], path: Path) -> list[Json]:
+        breathe()
         self.entries_seen += len(value)
         if len(value) == 2 and self.is_secrets_name(value[0]):  # a header or parameter as a pair
             return [self.value(value[0], (*path, 0)), None if value[1] is None else REPLACEMENT]
@@ -341,6 +344,7 @@ class _Rendering:
 
     def cleaned_once(self, text: str) -> str:
         """Clean a large text, unless that has just been done: the same one goes through several phases of a visit."""
+        breathe()
         known = _cleaned.get(id(text))
         if known is not None and known[0] is text and known[1] == (self.rules.redact, self.scan):
             return known[2]

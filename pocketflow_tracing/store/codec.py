@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pocketflow_tracing._json import encode
 from pocketflow_tracing.records import Json
 
 __all__ = ["MAX_INTEGER", "dump", "dump_or_none", "integer", "like", "load", "text"]
@@ -12,8 +13,6 @@ __all__ = ["MAX_INTEGER", "dump", "dump_or_none", "integer", "like", "load", "te
 MAX_INTEGER = 2**63 - 1
 """The largest integer of SQLite."""
 
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # json.dumps makes an encoder per call
 
 _decode = json.JSONDecoder(
     parse_constant=str
@@ -24,7 +23,7 @@ def dump(value: Json) -> str:
     """Return the value as compact JSON; text stays readable, so that it can be searched for."""
     if not value and (type(value) is list or type(value) is dict):
         return "[]" if type(value) is list else "{}"  # most scores and metadata
-    encoded = _encode(value)
+    encoded = encode(value)
     if encoded.isascii():
         return encoded
     try:
