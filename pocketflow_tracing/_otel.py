@@ -242,13 +242,15 @@ def _leave(now: Context, ours: Context, outside: Context) -> None:
     """Take what is ours out of a context that the host has attached, or gone back to."""
     run_goes_on = current.get() is not None
     left = Context(now)
+    current_span = now.get(_SPAN_KEY)
     if ours is not outside:
         _take_out(left, ours, outside)
         here: Any = ours[_SPAN_KEY]
+        if _is_within(current_span, here):
+            current_span = outside.get(_SPAN_KEY)
         span = span_of(here._scope)  # noqa: SLF001 - our own class
         if span is not None:
             _settle(span.run, ours, outside, run_goes_on=run_goes_on)
-    current_span = left.get(_SPAN_KEY)
     while type(current_span) is _Here and current_span._scope.attached is None:  # noqa: SLF001 - our own class
         current_span = current_span._outside.get(_SPAN_KEY)  # noqa: SLF001 - as above
     _replace(left, _SPAN_KEY, current_span)
@@ -257,6 +259,13 @@ def _leave(now: Context, ours: Context, outside: Context) -> None:
     elif type(current_span) is not _Here and current_span is not outside.get(_SPAN_KEY):
         _left_open.set(current_span)
     become_context(left)
+
+
+def _is_within(span: Any, here: _Here) -> bool:
+    """Whether a span is one of ours, or of a scope inside of it that a Ctrl-C has left open."""
+    while type(span) is _Here and span is not here:
+        span = span._outside.get(_SPAN_KEY)  # noqa: SLF001 - our own class
+    return span is here
 
 
 def _settle(run: Run, ours: Context, outside: Context, *, run_goes_on: bool) -> None:

@@ -7,6 +7,7 @@ import copy
 import gc
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from generating import Calls, CallsAsync, decoded, expected, run
@@ -20,7 +21,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from pocketflow import AsyncFlow, AsyncNode, Flow, Node
 
-from pocketflow_tracing import current_trace_id, flush, trace_attributes, trace_flow
+from pocketflow_tracing import _otel, current_trace_id, flush, trace_attributes, trace_flow
 
 ROOT_MARK = "langfuse.internal.is_app_root"
 
@@ -517,3 +518,13 @@ def test_langfuse_spans_left_open_have_what_follows_below_them(keys, collector):
     assert (
         ("Flow", ("Works", ("Works.prep", ("work", "generation")), "Works.exec", "Works.post")),
     ) == collector.tree()
+
+
+def test_a_scope_that_was_left_open_ends_with_the_one_around():
+    """A time limit between two instructions may leave one behind that nobody knows: it ends with that around it."""
+    outer, inner, innermost = (SimpleNamespace(span=None, trace_id=1, attached=None) for _ in range(3))
+    for scope in (outer, inner, innermost):
+        _otel.attach(scope)
+    _otel.detach(outer.attached)
+    assert {} == otel_context.get_current()
+    assert not trace.get_current_span().get_span_context().is_valid
