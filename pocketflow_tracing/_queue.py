@@ -111,14 +111,13 @@ class SpanQueue:
 
         Ended runs are taken apart, or they would be left to the garbage collector, which needs a second for a full queue.
         """
-        items, ended, dropped = self._items, self._complete, self.dropped
+        items, dropped = self._items, self.dropped
         self.reset()
-        while ended:
-            run = ended.popleft()
-            if not run.seen:
-                run.give_up()
-        markers = [item for item in items if type(item) is Marker]
-        return dropped + count_spans([item for item in items if type(item) not in {Marker, Begun}]), markers
+        spans = [item for item in items if type(item) not in {Marker, Begun}]
+        for span in spans:
+            if not callable(span) and span.run.root is span:
+                span.run.give_up()
+        return dropped + count_spans(spans), [item for item in items if type(item) is Marker]
 
     def bound_bytes(self, most: int) -> None:
         """Set how many bytes the values of what waits may take, estimated."""

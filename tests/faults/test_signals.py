@@ -163,4 +163,6 @@ def test_a_thread_that_is_struck_down_as_it_starts_is_not_waited_for(comes, monk
 def test_the_store_is_opened_past_what_watches_sqlite(tmp_path, monkeypatch):
     """ddtrace and others put their own in the place of `sqlite3.connect`."""
     monkeypatch.setattr(sqlite3, "connect", None)
-    Database(tmp_path / "traces.db").transaction(lambda _: None)
+    database = Database(tmp_path / "traces.db")
+    database.transaction(lambda _: None)
+    database.close()

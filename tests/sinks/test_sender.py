@@ -94,7 +94,9 @@ def test_one_bad_span_of_512_is_set_aside_alone(place, sender, path, monkeypatch
         (said,) = counts.refusals
         assert said.endswith("refused the spans (400): attribute 3 is no UTF-8 [31m")
         assert (511, 1) == (made.delivered, made.refused)
-        assert {"refused": 1} == {key: value for key, value in Store(path).figures().items() if value}
+        figures = {key: value for key, value in Store(path).figures().items() if value}
+        assert 1 == figures.pop("refused")
+        assert figures in ({}, {"delivered": 511})  # those that were late, and on disk meanwhile
         assert made.flush(soon()) is True  # nothing was recorded since
 
 
