@@ -116,10 +116,12 @@ def is_hosts(error: BaseException, *, theirs: bool = False) -> bool:
             return True
         if any(_was_given(handler, interrupted) for interrupted, handler in itertools.pairwise(frames)):
             return True
-    if theirs or not steps or _is_raised_at(steps[-1]):
+    if not steps or _is_raised_at(steps[-1]):
         return False
     if not (_args_of(error) or isinstance(error, _WITHOUT_WORDS)):
         return True
+    if theirs:
+        return False
     called = {_top(frame.f_globals.get("__name__")) for frame in frames}
     return not (_is_of(_LIBRARIES, error) or _is_of(sys.stdlib_module_names, error) or _is_of(called, error))
 

@@ -153,6 +153,19 @@ def _lasting(context: Context) -> Context:
     return context
 
 
+def _without_ended(context: Context) -> Context:
+    """A context without what it has of a run that is over, and with all that the host has put into it since."""
+    outside = _lasting(context)
+    if outside is context:
+        return context
+    left = baggage.remove_baggage(_CLAIM, context)
+    claim = baggage.get_baggage(_CLAIM, outside)
+    left = Context(left if claim is None else baggage.set_baggage(_CLAIM, claim, left))
+    for key in (_SPAN_KEY, *(f"langfuse.propagated.{name}" for name in _PROPAGATED)):
+        _replace(left, key, outside.get(key))
+    return left
+
+
 def surrounding() -> tuple[int, int, bool] | None:
     """The OpenTelemetry span around the caller: (trace id, span id, whether the Langfuse SDK made it), or None."""
     now = _lasting(context_now())
@@ -186,7 +199,7 @@ def run_context(trace_id: int, name: str, attributes: Mapping[str, Any]) -> Cont
         name: of the trace, where the attributes have no `trace_name`.
         attributes: of the run, with its metadata as texts under `metadata_texts`.
     """
-    context = baggage.set_baggage(_CLAIM, f"{trace_id:032x}", _lasting(context_now()))
+    context = baggage.set_baggage(_CLAIM, f"{trace_id:032x}", _without_ended(context_now()))
     values = {key: attributes.get(key) for key in ("session_id", "user_id", "version", "environment", "tags")}
     values["trace_name"] = attributes.get("trace_name", name)
     texts = attributes.get("metadata_texts") or {}

@@ -102,6 +102,7 @@ class SpanQueue:
         self._taking = threading.Lock()  # held while items are taken or room is made, never while one is appended
         self._ghosts = 0  # spans in the queue whose run was dropped
         self._begun = 0  # entries of spans that have begun, about
+        self._meant = 0  # entries that were left when those that mean nothing were last taken out
         self._bytes = 0
         self._heavy: dict[int, int] = {}  # large texts by id: the number of the span that was charged with each
         self._came = self._left = 0  # spans that weigh something, so far: those with a number between the two wait
@@ -227,7 +228,7 @@ class SpanQueue:
     @property
     def most_items(self) -> int:
         """Entries after which those that mean nothing any more are taken out: spans of dropped runs, and what has ended since."""
-        return 2 * self.most_spans
+        return max(2 * self.most_spans, 2 * self._meant)
 
     def _waiting(self) -> int:
         return len(self._items) - self._ghosts - self._begun
@@ -306,6 +307,7 @@ class SpanQueue:
         items.extendleft(reversed(kept))
         self._ghosts = 0
         self._begun = sum(type(item) is Begun for item in kept)
+        self._meant = len(kept)  # that means something still, such as failed attempts of a loop that goes on
 
     def _pass_over(self, item: Span) -> None:
         self._ghosts -= 1 if self._ghosts else 0

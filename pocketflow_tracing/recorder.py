@@ -166,7 +166,7 @@ class Span:
                 if self.parent is not None:
                     self.parent.recovered = True
         else:
-            failed = isinstance(error, Exception) and not isinstance(error, asyncio.CancelledError)
+            failed = issubclass(type(error), Exception) and not issubclass(type(error), asyncio.CancelledError)
             self.status = "error" if failed else "cancelled"
             self.end = source.clock()
             if self.run.pipeline.errors:

@@ -325,3 +325,31 @@ def test_runs_that_are_not_delivered_are_freed_without_the_garbage_collector(tmp
         POCKETFLOW_TRACE_QUEUE_SIZE="500",
     )
     assert report["left"] < 20  # the worker has the first run in hand
+
+
+def test_a_loop_of_many_failed_attempts_is_not_searched_with_each(tmp_path):
+    """They wait, for they may be saved yet, and take up room: to look for what can go, again and again, would take seconds."""
+    report, _ = _run(
+        """
+        from pocketflow_tracing._queue import SpanQueue
+        searched = []
+        search = SpanQueue._remove_ghosts
+        def count(queue):
+            searched.append(len(queue))
+            search(queue)
+        SpanQueue._remove_ghosts = count
+
+        class Polls(Node):
+            def exec(self, prep_res):
+                if self.cur_retry < 4999:
+                    raise ConnectionError("not ready")
+
+        trace_flow(Flow(start=Polls(max_retries=5000))).run({})
+        gate.set()
+        flush(30)
+        print(json.dumps(searched))
+        """,
+        tmp_path,
+        POCKETFLOW_TRACE_QUEUE_SIZE="500",
+    )
+    assert len(report) < 10

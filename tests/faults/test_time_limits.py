@@ -387,3 +387,18 @@ def raised(function):
         function()
     except Exception as error:
         return error
+
+
+@pytest.mark.parametrize("kind", ["serializer", "session_id"])
+def test_a_limit_of_another_thread_in_a_function_of_the_users(kind):
+    """It comes out of nowhere, also where a function is called for the tracer, which may else raise what it likes."""
+
+    def strikes(_):
+        struck()
+        return "never"
+
+    config = TracingConfig(serializers={Late: strikes}) if kind == "serializer" else None
+    flow = trace_flow(Flow(start=Node()), config=config, session_id=strikes if kind == "session_id" else None)
+    with pytest.raises(OutOfTimeError):
+        flow.run({"late": Late()})
+    assert recorder.current.get() is None

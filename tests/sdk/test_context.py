@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import copy
 import gc
 import pickle
@@ -528,3 +529,30 @@ def test_a_scope_that_was_left_open_ends_with_the_one_around():
     _otel.detach(outer.attached)
     assert {} == otel_context.get_current()
     assert not trace.get_current_span().get_span_context().is_valid
+
+
+def test_what_the_host_has_attached_outlasts_the_run_it_was_attached_in(records):
+    """A job that a node has handed on with its context runs a flow when the node's run is over, and knows the tenant there."""
+    kept = {}
+
+    class Order(Node):
+        def exec(self, prep_res):
+            token = otel_context.attach(baggage.set_baggage("tenant", "acme"))
+            kept["context"] = otel_context.get_current()
+            otel_context.detach(token)
+
+    class Mail(Node):
+        def exec(self, prep_res):
+            kept["tenant"] = baggage.get_baggage("tenant")
+
+    def job():
+        otel_context.attach(kept["context"])
+        trace_flow(Flow(start=Mail()), flow_name="mail").run({})
+
+    trace_flow(Flow(start=Order()), flow_name="order", user_id="ada").run({})
+    contextvars.Context().run(job)
+    assert kept["tenant"] == "acme"
+    records.flushed()
+    order, mail = sorted(records.runs.values(), key=lambda run: run.name, reverse=True)
+    assert (order.user_id, mail.user_id) == ("ada", None)
+    assert order.trace_id != mail.trace_id
