@@ -109,7 +109,7 @@ def external_record(run: Run, span: Any) -> SpanRecord:
     status: Status = "error" if failed else "success"
     message = attributes.get("langfuse.observation.status_message") or span.status.description
     other = {
-        key: _sdk.decoded(value)
+        key: redact_text(str(value), pipeline.rules) if key in ERROR_KEYS else _sdk.decoded(value)
         for key, value in attributes.items()
         if not (is_input(key) or is_output(key)) and (pipeline.errors or key not in ERROR_KEYS)
     }

@@ -97,6 +97,7 @@ class Delivery:
         self._lost = 0  # spans that came too late at the end of the process
         self._in_hand = 0  # complete spans that the worker has taken and not handed on
         self._last_moment = inf  # of `time.monotonic`, from which on no more records are made: the process ends
+        self._was_reached = True  # whether the worker came to the last marker in time
         self._is_over = False  # whether nobody will call `_at_exit` any more
 
     def add_sink(self, sink: Sink) -> None:
@@ -174,7 +175,7 @@ class Delivery:
                 while self.queue and monotonic() < marker.deadline and not self._round():
                     pass
             timeout = 0.0
-        reached = marker.reached.wait(timeout)
+        reached = self._was_reached = marker.reached.wait(timeout)
         return reached and marker.delivered
 
     def _rouse(self) -> None:
@@ -351,6 +352,12 @@ class Delivery:
                     "pocketflow-tracing: %d spans are lost, for they could not be made ready before the process had to end "
                     "(POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT is %g seconds)",
                     lost,
+                    self.shutdown_timeout,
+                )
+            elif not self._was_reached:
+                _log.logger.warning(
+                    "pocketflow-tracing: the process had to end before everything was written or sent "
+                    "(POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT is %g seconds); what was not is lost",
                     self.shutdown_timeout,
                 )
 

@@ -45,10 +45,13 @@ class Unwritten:
         return sum(span.span_id in self.done and span.status != "running" for span in self.spans)
 
     def halves(self) -> list[Unwritten]:
-        """The same records as two; [] when there is only one."""
+        """The same records in parts; [] when there is only one.
+
+        A run is complete in the store only when all its spans are there: what is complete may be pruned.
+        """
         runs, spans = self.runs, self.spans
         if runs and spans:
-            parts = [(runs, []), ([], spans)]
+            parts = [([], spans), (runs, [])]
         else:
             runs_middle, middle = len(runs) // 2, len(spans) // 2
             parts = [(runs[:runs_middle], spans[:middle]), (runs[runs_middle:], spans[middle:])]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from importlib.metadata import version
@@ -19,7 +20,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from .._time import time_ns
 from .._version import __version__
 from ..config import TracingConfig
-from ..redaction import scan
+from ..redaction import Rules, redact_text, scan
+from ..redaction_text import REPLACEMENT
 from ..render_text import one_line
 from ._channel import Channel, ChannelError, Reply
 
@@ -28,6 +30,8 @@ __all__ = ["Answer", "headers", "is_score", "post", "preload", "shown_host"]
 PATH = "/api/public/otel/v1/traces"
 SCORES_PATH = "/api/public/scores"
 _PROXIES = "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
+_TELLING = 12
+"""Characters by which a key is known, also where a server has cut it."""
 _MOST_SAID = 300
 """Characters of a server's own words that are kept with what it refused."""
 
@@ -108,7 +112,8 @@ def post(channel: Channel, config: TracingConfig, body: bytes) -> Answer:
         return Answer("later", f"{shown_host(config)} cannot be reached ({type(error).__name__})")
     except (OSError, ValueError, RuntimeError, httpx.InvalidURL) as error:
         return Answer("later", f"{shown_host(config)} cannot be used ({type(error).__name__})")
-    return _judge(reply, config)
+    answer = _judge(reply, config)
+    return replace(answer, words=_shown(answer.words, config)) if answer.words else answer
 
 
 def _judge(reply: Reply, config: TracingConfig) -> Answer:
@@ -180,7 +185,15 @@ def _words(body: bytes) -> str:
 
 
 def _one_line(text: str) -> str:
-    return scan(" ".join("".join(c if c.isprintable() else " " for c in text).split()))[:_MOST_SAID]
+    return scan(" ".join("".join(c if c.isprintable() else " " for c in text).split()))
+
+
+def _shown(words: str, config: TracingConfig) -> str:
+    """What a server says, without the keys of the request, which it may quote in any form."""
+    authorization = headers(config, b"")["Authorization"].removeprefix("Basic ")
+    for secret in (authorization, str(config.langfuse_secret_key)):
+        words = re.sub(re.escape(secret[:_TELLING]) + r"[\w+/=-]*", REPLACEMENT, words)
+    return redact_text(words, Rules())[:_MOST_SAID]
 
 
 def _retry_after(reply: Reply) -> float | None:

@@ -161,7 +161,7 @@ class Kept:
 
     def end_by(self, deadline: float) -> None:
         """Wait for other processes no longer than until a deadline of `time.monotonic`, up to `close`."""
-        self._outbox.patience_s = self._figures.patience_s = max(0.2, deadline - monotonic())
+        self._outbox.patience_s = self._figures.patience_s = max(0.02, (deadline - monotonic()) / 2)
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""

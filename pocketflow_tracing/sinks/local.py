@@ -119,7 +119,7 @@ class LocalSink:
 
     def close(self, deadline: float) -> bool:
         """Write what is kept and close the file."""
-        accepted = self.flush(deadline)
+        accepted = self.flush(deadline - max(0.0, deadline - monotonic()) / 4)  # and time to say what is lost
         self._writer.close()
         unwritten = self._kept.spans
         if unwritten or self.dropped:
@@ -173,7 +173,8 @@ class LocalSink:
         self._bytes += size
         if batch.spans:
             self._span_bytes = size / len(batch.spans)
-        if self._batches % _PRUNE_EVERY == 1 or self._bytes > self._share:
+        completes = bool(batch.runs) and not batch.spans  # what a large batch has brought may be pruned from now on
+        if self._batches % _PRUNE_EVERY == 1 or self._bytes > self._share or completes:
             self._bytes = 0
             self._writer.prune(self._config.store_max_runs, self._max_bytes)
 

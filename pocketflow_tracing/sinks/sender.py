@@ -160,10 +160,13 @@ class Sender:
             left = self._unanswered()
             self._waiting.clear()
             self._changed.notify_all()
-        if self._kept is not None:
-            self._kept.end_by(deadline)
         reason = self.last_reason or "the process ended"
-        lost = [batch for batch in left if not self._keep(batch, reason) and not batch.kept]
+        lost = []
+        for batch in left:
+            if self._kept is not None:
+                self._kept.end_by(deadline)
+            if not self._keep(batch, reason) and not batch.kept:
+                lost.append(batch)
         self._dropped += sum(batch.spans for batch in lost)
         if not lost:
             self._channel.cut()  # what is under way is kept: nobody need wait for its answer

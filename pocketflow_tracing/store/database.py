@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .._log import logger
 from .._time import jitter, monotonic, sleep
@@ -68,7 +68,7 @@ class Database:
         self._identity: tuple[int, int] | None = None
         self._pid = 0
         self._held = Held()
-        self._lock = threading.Lock()
+        self._lock: Any = threading.RLock()  # one that knows whose it is, see `_let_go`
         self._busy_since: float | None = None  # the first of the calls in a row that found no moment to write
         with _registry:
             _databases.add(self)
@@ -198,19 +198,28 @@ class Database:
 
     def hold_for_fork(self, deadline: float) -> bool:
         """Let no transaction be in the middle of things when the process is forked; False when one goes on too long."""
-        return self._lock.acquire(timeout=max(0.0, deadline - monotonic()))
+        if self._lock._is_owned():  # noqa: SLF001 - a signal handler forks in the middle of one of this thread
+            return False
+        held: bool = self._lock.acquire(timeout=max(0.0, deadline - monotonic()))
+        return held
 
     def go_on_after_fork(self) -> None:
         """In the parent: let transactions begin again."""
-        self._lock.release()
+        if self._lock._is_owned():  # noqa: SLF001 - what threading.Condition asks it
+            self._lock.release()
 
     def begin_anew(self, *, was_held: bool) -> None:
         """In the child: let go of the parent's connection, before this process opens one of its own."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         if was_held and self._held.stand(self.path):
             self._pid = os.getpid()  # nothing is going on in it: closing it takes no lock away from the parent
-        self._close()
-        if not was_held:
+            self._close()
+            return
+        connection, self._connection = self._connection, None
+        self._held = Held()
+        if connection is not None:
+            leak(connection)
+        if connection is not None or not was_held:  # or a thread that is not here any more has it half open
             _lost.add(self.path)
 
     def _leave(self) -> None:
@@ -271,7 +280,7 @@ def _connect(path: Path, deadline: float) -> sqlite3.Connection:
             _patiently(lambda: connection.execute("PRAGMA auto_vacuum = INCREMENTAL"), deadline)
         _patiently(lambda: _use_wal(connection), deadline)
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute("PRAGMA journal_size_limit = 16777216")
         if version < schema.SCHEMA_VERSION:
             _patiently(lambda: connection.execute("BEGIN IMMEDIATE"), deadline)
             with _rolled_back_on_error(connection):
@@ -349,7 +358,7 @@ def _is_corrupt(error: sqlite3.Error) -> bool:
     return not isinstance(error, sqlite3.OperationalError) and ("not a database" in message or "malformed" in message)
 
 
-_held_for_fork: list[tuple[Database, bool]] = []
+_held_for_fork: dict[Database, bool] = {}
 
 
 def _before_fork() -> None:
@@ -357,22 +366,35 @@ def _before_fork() -> None:
     deadline = monotonic() + _FORK_PATIENCE
     _registry.acquire()
     _fork_waits = True
-    _held_for_fork[:] = [(database, database.hold_for_fork(deadline)) for database in list(_databases)]
-    _fork_waits = False
+    try:
+        for database in list(_databases):
+            _held_for_fork[database] = False
+            _held_for_fork[database] = database.hold_for_fork(deadline)
+    finally:
+        _fork_waits = False
 
 
 def _after_fork_in_parent() -> None:
-    for database, was_held in _held_for_fork:
-        if was_held:
-            database.go_on_after_fork()
-    _held_for_fork.clear()
-    _registry.release()
+    try:
+        _let_go()
+    finally:
+        _let_go()
+
+
+def _let_go() -> None:
+    """Give back the locks of a fork; a time limit of the host's may have struck while they were taken, or in here."""
+    for database in list(_held_for_fork):
+        database.go_on_after_fork()
+        _held_for_fork.pop(database, None)
+    registry: Any = _registry
+    if registry._is_owned():  # noqa: SLF001 - as above
+        registry.release()
 
 
 def _after_fork_in_child() -> None:
     global _registry  # noqa: PLW0603 - its owner is a thread of the parent
     _registry = threading.RLock()
-    for database, was_held in _held_for_fork:
+    for database, was_held in _held_for_fork.items():
         database.begin_anew(was_held=was_held)
     _held_for_fork.clear()
 

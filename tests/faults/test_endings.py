@@ -448,3 +448,25 @@ print(time.time())
 """
     _, _, said = _end(tmp_path, code)
     assert ("is a number of seconds" in said) == (timeout not in {"inf", "1e30", "None", "True"})
+
+
+def test_what_a_locked_store_loses_at_the_end_is_said(tmp_path):
+    """Another program writes all the time: the end comes in time, and the number is that of what is not there."""
+    code = """
+import time
+from pocketflow import Flow, Node
+from pocketflow_tracing import flush, trace_flow
+
+flow = trace_flow(Flow(start=Node()))
+flow.run({})
+assert flush(10)
+import sqlite3, os
+other = sqlite3.connect(os.environ["POCKETFLOW_TRACE_STORE"], isolation_level=None)
+other.execute("BEGIN IMMEDIATE")
+for _ in range(20):
+    flow.run({})
+print(time.time(), flush=True)
+"""
+    began, ended, said = _end(tmp_path, code)
+    assert ended - began < 4
+    assert f"{20 * 5} spans could not be written" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import os
 import signal
 import sqlite3
 import sys
@@ -166,3 +167,48 @@ def test_the_store_is_opened_past_what_watches_sqlite(tmp_path, monkeypatch):
     database = Database(tmp_path / "traces.db")
     database.transaction(lambda _: None)
     database.close()
+
+
+FORKS = """
+import os, random, signal, time
+from pocketflow_tracing.store import database
+
+class Limit(Exception):
+    pass
+
+def limit(*_):
+    raise Limit
+
+import sys
+sys.unraisablehook = lambda unraisable: None  # Python says of each limit that strikes in a fork hook that it is ignored
+flow = make_flow()
+flow.run({"question": "warm"})
+assert flush(10)
+signal.signal(signal.SIGALRM, limit)
+parent, ends = os.getpid(), time.monotonic() + 4
+while time.monotonic() < ends:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0002, 0.003))
+        flow.run({"question": "why"})
+        child = os.fork()
+        if not child:
+            os._exit(0)
+        os.waitpid(child, 0)
+    except Limit:
+        pass
+    finally:
+        if os.getpid() != parent:  # the limit struck there first
+            os._exit(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+for known in list(database._databases):
+    assert not known._lock._is_owned()
+assert not database._registry._is_owned()
+assert flush(10)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_time_limits_around_forks_leave_no_lock_taken(python):
+    """One may strike while the store is held for a fork: later forks do not wait, and what is recorded is written."""
+    done = python(FORKS)
+    assert "lost" not in done.stderr

@@ -103,6 +103,20 @@ def test_what_json_has_no_number_for_is_exported_as_json(number):
     assert ("nan", 0.5) == (chat.attributes["type"], chat.cost)
 
 
+def test_what_a_generation_says_of_its_failure_is_redacted_in_the_store():
+    """Its status message stands among its attributes too, and is a message of an error there."""
+
+    class Fails(Node):
+        def exec(self, prep_res):
+            with get_client().start_as_current_observation(name="fails", as_type="generation") as generation:
+                generation.update(level="ERROR", status_message="failed: password=hunter2")
+
+    run(Fails())
+    (fails,) = [span for span in stored() if span.name == "fails"]
+    assert "password=[redacted]" in repr(fails)
+    assert "hunter2" not in repr(fails)
+
+
 def test_langfuse_and_the_store_at_once(keys, collector, monkeypatch):
     """With an account and a store that was asked for, generations are in both."""
     monkeypatch.setenv("POCKETFLOW_TRACE_STORE", ".pocketflow/traces.db")

@@ -161,6 +161,27 @@ def test_the_limit_in_megabytes_holds_while_much_is_written(sink, path):
     assert 10 < len(numbers(path)) < 25
 
 
+def test_a_run_is_complete_when_its_spans_are_there(sink, path, monkeypatch):
+    """What is complete may be pruned, by any process: spans that came after it would bring it back without a name."""
+    monkeypatch.setattr(local, "_MOST_WRITTEN", 1)
+    made = sink(store_max_runs=1)
+    write, seen = made._writer.write, []
+
+    def watched(runs, spans, *more):
+        seen.append((len(runs), len(spans)))
+        written = write(runs, spans, *more)
+        made._writer.prune(1)
+        return written
+
+    monkeypatch.setattr(made._writer, "write", watched)
+    accept(made, *[small_run(number) for number in range(4)])
+    made.close(soon())
+    assert len(seen) > 4
+    (left,) = Store(path).runs()
+    assert left.name
+    assert left.status != "running"
+
+
 def test_a_working_directory_that_was_removed(tmp_path, monkeypatch, caplog):
     """Nothing can be recorded in it: that is said, and flush is False."""
     gone = tmp_path / "gone"

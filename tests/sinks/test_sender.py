@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gzip
 import socket
@@ -108,6 +109,22 @@ def saying(answer, message):
         return found
 
     return with_message
+
+
+@pytest.mark.parametrize("form", ["Authorization: {0}", "token {1} is unknown", "{2}", "no such key: {3}"])
+def test_keys_that_a_server_quotes_are_not_kept(form, sender, path, monkeypatch):
+    """A gateway may answer with the headers of the request, whole or cut: the words that are kept have no key in them."""
+    with Collector(Mode.status(400)) as collector:
+        pair = base64.b64encode(f"{collector.public_key}:{collector.secret_key}".encode()).decode()
+        quoted = form.format(f"Basic {pair}", pair, pair[:20], collector.secret_key)
+        monkeypatch.setattr(Collector, "_answer", saying(Collector._answer, quoted))
+        made = sender(collector)
+        made.submit(body(span(1, 1)), 1)
+        assert made.flush(soon()) is False
+        (said,) = Store(path).outbox().refusals
+    assert pair[:20] not in said
+    assert collector.secret_key not in said
+    assert "[redacted]" in said
 
 
 def test_the_figures_of_a_batch_that_was_split(sender, path):
