@@ -93,8 +93,7 @@ def is_hosts(error: BaseException, *, theirs: bool = False) -> bool:
     A signal handler of the host's stands in its traceback: it is a handler now, or it was called as one, with the frame that
     was interrupted; so is a trace function. What another thread has set (`PyThreadState_SetAsyncExc`) comes out of nowhere, in
     our code or in a library's that we called: no `raise` stands there, and it has nothing to say, which errors of functions in
-    C have, or is of a class of somebody else's. On our own
-    threads nothing of the host's strikes.
+    C have, or is of a class of somebody else's. On our own threads nothing of the host's strikes.
 
     Args:
         error: the exception.

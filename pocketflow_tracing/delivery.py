@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from . import _log
 from ._guard import Seam
@@ -21,10 +21,11 @@ from ._threads import Wake, start_thread
 from ._time import breathe, monotonic
 
 if TYPE_CHECKING:
+    from ._sink import Sink
     from .recorder import Run
-    from .records import RunRecord, SpanRecord
+    from .records import SpanRecord
 
-__all__ = ["Delivery", "Sink", "delivery", "flush", "shutdown"]
+__all__ = ["Delivery", "delivery", "flush", "shutdown"]
 
 _WORKING = Seam("delivering what it had recorded")
 _BATCH = 1000
@@ -36,42 +37,6 @@ _LONGEST_WAIT = 1e6
 """Seconds that somebody may wait for a flush; the system knows no longer ones."""
 _AFTER_AN_ERROR = 1.0
 """Seconds until a sink that failed is asked again: without a pause the worker would do nothing else."""
-
-
-class Sink(Protocol):
-    """Where records go. All methods but `describe` and `watch` are called on the worker (or, at exit, after it)."""
-
-    def describe(self) -> str:
-        """Name the sink in a sentence of debug mode."""
-
-    def start(self) -> None:
-        """Start the threads that the sink needs.
-
-        Called together with the worker's start, in time: none can be started any more once the interpreter shuts down
-        (Python 3.12), and a short program delivers only then.
-        """
-
-    def watch(self) -> None:
-        """Called at each run's start, on the caller's path: get ready to see spans of other instrumentations."""
-
-    def accept(self, runs: list[RunRecord], spans: list[SpanRecord], done: list[SpanRecord]) -> None:
-        """Take records. `spans` holds unfinished ones too, `done` only those of which nothing will change any more."""
-
-    def add_dropped(self, spans: int) -> bool:
-        """Count spans that the queue's bounds dropped; True where the sink keeps figures."""
-        ...
-
-    def tick(self) -> float | None:
-        """Do what is due. Returns the seconds until it wants to be called again, None when it need not."""
-
-    def flush(self, deadline: float) -> bool:
-        """Deliver everything by the deadline (of `time.monotonic`); True only if everything was accepted."""
-
-    def close(self, deadline: float) -> bool:
-        """Flush, keep what cannot be delivered, and let go of threads and files."""
-
-    def abandon(self) -> None:
-        """Forget threads, files and pending records: they belong to the parent of this forked process."""
 
 
 class Delivery:
@@ -158,7 +123,7 @@ class Delivery:
     def completed(self, run: Run) -> None:
         """Note that a run has ended."""
         self.queue.completed(run)
-        if self._is_over:
+        if self._is_over and threading.current_thread() is threading.main_thread():
             self.shutdown()  # a flow in an exit handler
 
     # --- the worker --------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ class Retry:
                 raise
 
     def begin(self, _args: tuple[Any, ...]) -> None:
-        """Become nothing's current scope."""
+        """Change nothing: it is never the current one."""
 
     def keep(self, failure: Span) -> None:
         """Keep an attempt that failed until the end; of many, or of large ones, the values of the last."""

@@ -149,9 +149,9 @@ def _shown_location(location: str) -> str:
         parts = urlsplit(location)
         path = parts.path.partition(";")[0]
         if parts.port != 0 and parts.hostname:  # a port that is none raises
-            return _one_line(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path}")[:200]
+            return _flat(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path}")[:200]
         if path.startswith("/"):
-            return _one_line(path)[:200]
+            return _flat(path)[:200]
     return "elsewhere"
 
 
@@ -170,7 +170,7 @@ def _judge_success(reply: Reply, host: str) -> Answer:
             said = json.loads(reply.body).get("partialSuccess") or {}
             rejected, words = int(said.get("rejectedSpans") or 0), str(said.get("errorMessage") or "")
     if rejected > 0:
-        return Answer("refused", f"{host} refused {rejected:,} of the spans", words=_one_line(words))
+        return Answer("refused", f"{host} refused {rejected:,} of the spans", words=_flat(words))
     return Answer("accepted")
 
 
@@ -181,10 +181,10 @@ def _words(body: bytes) -> str:
         said = json.loads(text)
         if isinstance(said, dict):
             text = str(said.get("message") or said.get("error") or text)
-    return _one_line(text)
+    return _flat(text)
 
 
-def _one_line(text: str) -> str:
+def _flat(text: str) -> str:
     return scan(" ".join("".join(c if c.isprintable() else " " for c in text).split()))
 
 

@@ -7,18 +7,18 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .._log import logger
-from .._time import jitter, monotonic, sleep
-from . import schema
+from .._time import monotonic, sleep
+from .connection import SHORTEST_PAUSE, BusyError, connect, is_busy, is_corrupt, is_of_a_record, patiently, paused
 from .descriptors import Held, leak
 from .errors import StoreBusyError, StoreError, StoreUnusableError, UnfitRecordError
 from .files import create_privately, identity, is_being_set_aside, is_text, set_aside
 
-__all__ = ["Database", "check_ours"]
+__all__ = ["Database"]
 
 T = TypeVar("T")
 
@@ -39,18 +39,11 @@ _FORK_PATIENCE = 1.0
 """Seconds that a fork waits for transactions to end."""
 _fork_waits = False
 
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.001, 0.02
-"""Seconds between two tries while another process holds the file."""
-
 _BUSY_SECONDS = 30.0
 """How long others may write, call after call, before a store counts as one that cannot be written."""
 
 _FREE_PAGES = 256
 """Free pages that stay in the file: the next batches use them."""
-
-
-class _BusyError(Exception):
-    """Another process is writing; nothing was begun, or it was taken back."""
 
 
 class Database:
@@ -89,15 +82,15 @@ class Database:
             UnfitRecordError: it cannot take what is written.
             StoreUnusableError: the file is a newer version's or another program's.
         """
-        began, pause = monotonic(), _SHORTEST_PAUSE
+        began, pause = monotonic(), SHORTEST_PAUSE
         deadline = began + self.patience_s
         while True:
             if _fork_waits:  # it would not get the lock between one transaction and the next
-                sleep(_SHORTEST_PAUSE)
+                sleep(SHORTEST_PAUSE)
             with self._lock:
                 try:
                     result = self._transaction_or_new_file(work, deadline)
-                except _BusyError as error:
+                except BusyError as error:
                     self._busy_since = began if self._busy_since is None else self._busy_since
                     if monotonic() >= deadline:
                         raise self._failed(error) from error
@@ -105,7 +98,7 @@ class Database:
                     self._busy_since = None
                     return result
             # Without the lock: nothing has begun, and a fork need not wait for the other process too.
-            pause = _paused(pause)
+            pause = paused(pause)
 
     def shrink(self) -> None:
         """Give free pages back to the file system where there are many and nobody else is writing."""
@@ -125,9 +118,9 @@ class Database:
         try:
             return self._transaction(work, deadline)
         except sqlite3.Error as error:
-            if _is_of_a_record(error):
+            if is_of_a_record(error):
                 raise UnfitRecordError(f"The trace store {self.path} cannot take a record: {error}.") from error
-            if not _is_corrupt(error) or self._held.are_lost:
+            if not is_corrupt(error) or self._held.are_lost:
                 raise self._failed(error) from error
         except OSError as error:
             raise self._failed(error) from error
@@ -139,7 +132,7 @@ class Database:
             set_aside(self.path, broken)
             return self._transaction(work, deadline)
         except BlockingIOError as error:
-            raise _BusyError(str(error)) from error
+            raise BusyError(str(error)) from error
         except (sqlite3.Error, OSError) as error:
             raise self._failed(error) from error
 
@@ -148,13 +141,13 @@ class Database:
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            if _is_busy(error):
-                raise _BusyError(str(error)) from error
+            if is_busy(error):
+                raise BusyError(str(error)) from error
             raise
         try:
             result = work(connection)
             # Without WAL a reader can hold a commit up; the transaction stays as it is and the commit is tried again.
-            _patiently(lambda: connection.execute("COMMIT"), deadline)
+            patiently(lambda: connection.execute("COMMIT"), deadline)
         except BaseException:
             if not self._held.are_lost:
                 with contextlib.suppress(sqlite3.Error):
@@ -177,11 +170,11 @@ class Database:
             self._pid = os.getpid()
             self._identity = identity(self.path)
             with self._held.opening(self.path):
-                self._connection = _connect(self.path, deadline)
+                self._connection = connect(self.path, deadline)
             # Opened while another process was setting the file aside, it may have lost its companions.
             if is_being_set_aside(self.path) or identity(self.path) != self._identity:
                 self._close()
-                raise _BusyError("another process is setting the damaged file aside")
+                raise BusyError("another process is setting the damaged file aside")
         return self._connection
 
     def _close(self) -> None:
@@ -243,119 +236,6 @@ class Database:
         if self._busy_since is not None and monotonic() - self._busy_since < _BUSY_SECONDS:
             return StoreBusyError(f"The trace store {self.path} is being written by other processes.")
         return StoreError(f"The trace store {self.path} cannot be written: {str(error).rstrip('.')}.")
-
-
-def check_ours(connection: sqlite3.Connection, path: Path) -> int:
-    """Return the schema version of an open file, 0 for an empty one.
-
-    The caller holds a transaction: while another process is just making the tables, only one snapshot tells the truth.
-
-    Raises:
-        StoreUnusableError: the file is a newer version's or another program's.
-    """
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    if application != schema.APPLICATION_ID:
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables or application:
-            raise StoreUnusableError(f"{path} is a database of another program, not a trace store.")
-        return 0
-    if version > schema.SCHEMA_VERSION:
-        raise StoreUnusableError(
-            f"The trace store {path} was written by a newer version of pocketflow-tracing "
-            f"(schema {version}, this version knows {schema.SCHEMA_VERSION}): upgrade it, or choose another store."
-        )
-    return int(version)
-
-
-def _connect(path: Path, deadline: float) -> sqlite3.Connection:
-    # isolation_level=None: transactions are ours. The worker writes, whichever thread shuts down closes. SQLite does not
-    # wait by itself: the caller's patience is kept to, and a fork is not held up.
-    # The class and not `sqlite3.connect`, which tools that watch a program replace: our statements are not the program's.
-    connection = sqlite3.Connection(path, timeout=0.0, isolation_level=None, check_same_thread=False)
-    try:
-        version = _patiently(lambda: _version(connection, path), deadline)
-        if version == 0:
-            # Only before the first table: lets prune give space back to the file system.
-            _patiently(lambda: connection.execute("PRAGMA auto_vacuum = INCREMENTAL"), deadline)
-        _patiently(lambda: _use_wal(connection), deadline)
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA journal_size_limit = 16777216")
-        if version < schema.SCHEMA_VERSION:
-            _patiently(lambda: connection.execute("BEGIN IMMEDIATE"), deadline)
-            with _rolled_back_on_error(connection):
-                schema.migrate(connection)
-            _patiently(lambda: connection.execute("COMMIT"), deadline)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _version(connection: sqlite3.Connection, path: Path) -> int:
-    connection.execute("BEGIN")
-    try:
-        return check_ours(connection, path)
-    finally:
-        with contextlib.suppress(sqlite3.Error):  # it would hide what went wrong
-            connection.execute("ROLLBACK")
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    try:
-        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    except sqlite3.OperationalError as error:
-        if _is_busy(error):
-            raise
-        mode = ""
-    if mode != "wal":
-        # Network drives cannot share memory between processes; the rollback journal works there.
-        connection.execute("PRAGMA journal_mode = DELETE").fetchone()
-
-
-@contextlib.contextmanager
-def _rolled_back_on_error(connection: sqlite3.Connection) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _patiently(action: Callable[[], T], deadline: float) -> T:
-    """Return what `action` returns, trying again while other processes hold the file, until the deadline."""
-    pause = _SHORTEST_PAUSE
-    while True:
-        try:
-            return action()
-        except sqlite3.OperationalError as error:
-            if not _is_busy(error):
-                raise
-            if monotonic() >= deadline:
-                raise _BusyError(str(error)) from error
-        pause = _paused(pause)
-
-
-def _paused(pause: float) -> float:
-    sleep(pause * jitter(0.5, 1.5))
-    return min(pause * 2, _LONGEST_PAUSE)
-
-
-def _is_busy(error: sqlite3.Error) -> bool:
-    message = str(error)
-    return "locked" in message or "busy" in message
-
-
-def _is_of_a_record(error: sqlite3.Error) -> bool:
-    # of the wrong type (an InterfaceError before Python 3.11), missing, or too large
-    return isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError)) or "binding parameter" in str(error)
-
-
-def _is_corrupt(error: sqlite3.Error) -> bool:
-    # OperationalError covers what passes (locks, full disks) and mistakes in SQL: those never condemn a file.
-    message = str(error)
-    return not isinstance(error, sqlite3.OperationalError) and ("not a database" in message or "malformed" in message)
 
 
 _held_for_fork: dict[Database, bool] = {}

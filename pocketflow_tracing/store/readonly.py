@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from .database import check_ours
+from .connection import check_ours
 from .descriptors import reading
 from .errors import StoreError, StoreUnusableError
 

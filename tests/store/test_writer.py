@@ -179,14 +179,14 @@ def test_a_mark_that_nobody_takes_away(mark, writer, path):
     os.utime(stays)  # as if another process were at it just now
     writer.patience_s = 60.0
     waits = threading.Event()
-    pause = database._paused
+    pause = database.paused
 
     def paused(seconds):
         waits.set()
         return pause(seconds)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(database, "_paused", paused)
+        patch.setattr(database, "paused", paused)
         thread = threading.Thread(target=write, args=(writer, small_run()))
         thread.start()
         assert waits.wait(10)
