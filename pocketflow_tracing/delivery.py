@@ -23,7 +23,6 @@ from ._time import breathe, monotonic
 if TYPE_CHECKING:
     from ._sink import Sink
     from .recorder import Run
-    from .records import SpanRecord
 
 __all__ = ["Delivery", "delivery", "flush", "shutdown"]
 
@@ -154,9 +153,8 @@ class Delivery:
             if self._in_start or (self._thread is not None and self._thread.is_alive()):
                 return
             self._in_start = True
-            self._wake = (
-                Wake()
-            )  # beside its thread: both are of gevent's kind or neither, whenever that comes into a program
+            # beside its thread: both are of gevent's kind or neither, whenever that comes into a program
+            self._wake = Wake()
             try:
                 self._thread = start_thread(self._work, "pocketflow-tracing")
             finally:
@@ -235,9 +233,9 @@ class Delivery:
         return accepted and dropped == 0
 
     def _deliver(self, batch: list[Any]) -> None:
-        from ._span_records import run_record, span_record  # noqa: PLC0415 - rendering is only needed on the worker
+        from ._shares import Shares  # noqa: PLC0415 - rendering is only needed on the worker
 
-        by_sink: dict[int, tuple[Sink, dict[int, Run], list[SpanRecord], list[SpanRecord]]] = {}
+        shares = Shares()
         self._in_hand = count_spans(batch)
         for number, item in enumerate(batch):
             if monotonic() > self._last_moment:
@@ -245,37 +243,17 @@ class Delivery:
                 break
             breathe()
             with _WORKING:
-                if callable(item):
-                    run, sink, record = item()
-                    done, sinks = True, (sink,)
-                else:
-                    if item.delivered:
-                        continue
-                    run, done = item.run, item.complete
-                    if not done and item.end is not None and item.kind != "attempt":
-                        continue  # it has ended and will come again, complete
-                    item.delivered = done
-                    record, sinks = span_record(item), run.pipeline.sinks
-                for sink in sinks:
-                    found = by_sink.get(id(sink))
-                    if found is None:
-                        found = by_sink[id(sink)] = (sink, {}, [], [])
-                    _, runs, spans, finished = found
-                    runs[id(run)] = run
-                    spans.append(record)
-                    if done:
-                        finished.append(record)
+                shares.add(item)
                 continue
             self._dropped += 1  # no record could be made of it
-        for sink, runs, spans, finished in by_sink.values():
+        for share in shares:
             with _WORKING:
-                sink.accept([run_record(run) for run in runs.values()], spans, finished)
+                share.hand_on()
                 continue
-            self._dropped += len(finished)
+            self._dropped += len(share.finished)
         self._in_hand = 0
-        for _, runs, _, _ in by_sink.values():
-            for run in runs.values():
-                run.let_go()
+        for share in shares:
+            share.let_go()
         if dropped := self.queue.take_dropped():
             self._dropped += dropped
             self._add_dropped(dropped)

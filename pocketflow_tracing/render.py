@@ -8,16 +8,16 @@ class instance with its fields, `{"__type__": "Customer", "id": 3}`, anything of
 from __future__ import annotations
 
 import json
-from itertools import zip_longest
 from math import isfinite
 
 from . import _media
 from ._time import breathe
 from .capture import snapshot
 from .capture_builtins import preview
-from .capture_types import CUT_KEY, MARGIN, Cut, Failure, Long, Note, Pairs, Snapshot, Tagged
+from .capture_types import CUT_KEY, MARGIN, Cut, Failure, Long, Pairs, Snapshot, Tagged
 from .records import Json
 from .redaction import Redactor, Rules
+from .redaction_labels import is_label, names_its_value, without_rows, without_words
 from .redaction_text import REPLACEMENT, redact_text, scan, scan_value
 from .render_marks import SHORT_KEY, TYPE_KEY, is_short_scalar, mark, shown_name, summary
 from .render_text import LONGEST_KEY, MOST_BITS, agreeing, clean, is_json, not_finite, short, size_of, unused
@@ -172,9 +172,9 @@ class _Rendering:
         breathe()
         hits = self.hits
         self.entries_seen += len(value)
-        named_secret = _names_a_secret(value, self.rules.redact) if "value" in value or "head" in value else False
+        named_secret = ("value" in value or "head" in value) and names_its_value(value, hits)
         if "head" in value and "index" in value and not named_secret:
-            value = {**value, "head": self.without_secret_rows(value["head"], value["index"])}
+            value = {**value, "head": without_rows(value["head"], value["index"], hits)}
         for key, item in value.items():
             if hits(key) or (named_secret and key in {"value", "head"}):
                 result: Json = item if item is None or type(item) is bool else REPLACEMENT
@@ -197,13 +197,9 @@ class _Rendering:
     def items(self, value: list[Snapshot] | tuple[Snapshot, ...], path: Path) -> list[Json]:
         breathe()
         self.entries_seen += len(value)
-        if len(value) == 2 and self.is_secrets_name(value[0]):  # a header or parameter as a pair
+        if len(value) == 2 and is_label(value[0], self.hits):  # a header or parameter as a pair
             return [self.value(value[0], (*path, 0)), None if value[1] is None else REPLACEMENT]
-        if secrets := [at + 1 for at, item in enumerate(value) if type(item) is str and self.is_secret_option(item)]:
-            value = list(value)  # the words of a command
-            for at in secrets:
-                if type(word := value[at] if at < len(value) else None) is str and not word.startswith("-"):
-                    value[at] = Note(REPLACEMENT)
+        value = without_words(value, self.hits)
         if self.pathless:
             return [self.value(item, ()) for item in value]
         index = 0
@@ -213,26 +209,6 @@ class _Rendering:
             index += item.entries if type(item) is Cut else 1
         return shown
 
-    def without_secret_rows(self, head: Snapshot, index: Snapshot) -> Snapshot:
-        """Hide the rows of a series or frame whose label is the name of a secret, or a part of their label."""
-        if type(head) is not list or type(index) is not list:
-            return head
-        labels = [label if type(label) is list else [label] for label in index]
-        secret = [any(map(self.is_secrets_name, label)) for label in labels]
-        return [
-            Note(REPLACEMENT) if hide and row is not None else row
-            for row, hide in zip_longest(head, secret[: len(head)])
-        ]
-
-    def is_secrets_name(self, value: Snapshot) -> bool:
-        t = type(value)
-        if t is bytes:  # of a header as ASGI has it
-            return len(value) < LONGEST_KEY and self.hits(value.decode("latin-1"))
-        return t is str and self.hits(value)
-
-    def is_secret_option(self, word: str) -> bool:
-        return word[:1] == "-" and word[1:].replace("-", "").isidentifier() and self.hits(word)
-
     def pairs(self, value: Pairs, path: Path) -> Json:
         shown: dict[str, Json] = {} if value.type_name == "dict" else {TYPE_KEY: shown_name(value.type_name)}
         for row in value.rows:
@@ -241,7 +217,7 @@ class _Rendering:
                 continue
             key, item = row
             name = key if type(key) is str else self.key(key)
-            is_secret = self.is_secrets_name(key if type(key) is bytes else name)
+            is_secret = is_label(key if type(key) is bytes else name, self.hits)
             result = REPLACEMENT if is_secret and item is not None else self.part(item, (*path, name))
             shown[unused(self.named(name), shown)] = result
         return shown
@@ -369,9 +345,3 @@ class _Rendering:
         return _Rendering(Rules(rules.redact, limits=rules.limits, scan_text=rules.scan_text)).value(
             snapshot(result, rules.limits), ()
         )
-
-
-def _names_a_secret(value: dict[str, Snapshot], redactor: Redactor) -> bool:
-    """Tell whether a dict is a header, variable or series in the form {"name": "Authorization", "value": …}."""
-    name = value.get("name") or value.get("key")
-    return type(name) is str and redactor.hits(name)
