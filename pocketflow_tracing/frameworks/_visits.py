@@ -1,4 +1,4 @@
-"""Visits of nodes and flows, the passes of batch flows, and the routing between visits."""
+"""Visits of nodes and flows, and the passes of batch flows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 from pocketflow import Flow
 
 from .. import _otel
-from .._guard import is_hosts
 from .._options import Options, mark_of
 from .._runs import open_run
 from .._state import SharedState
@@ -15,7 +14,8 @@ from ..capture_kinds import key_text
 from ..recorder import UNTRACED, Branch, Run, Span, current, span_of
 from . import _look
 from ._look import class_name, peek
-from ._scopes import ENDING, NOTHING, SCOPE, Nothing, Untraced, Whole, is_to_leave
+from ._routing import ASKING
+from ._scopes import NOTHING, SCOPE, Nothing, Untraced, Whole, is_to_leave
 
 _FALSY = frozenset({str, int, float, bool, bytes, tuple, list, dict, set, frozenset})
 
@@ -179,56 +179,6 @@ class Pass(Whole, Branch):
             self.deliver()
 
 
-_ASKING = ("", "")
-"""What a flow expects while it is asked for a successor: a node that a `get_next_node` of the user's runs is no step of it."""
-
-
-class Route:
-    """PocketFlow's question for the successor: it completes the visit before it.
-
-    Args:
-        owner: the flow or pass that asks; a visit waits in it.
-        asked: the node whose successor it asks for, and the action.
-    """
-
-    __slots__ = ("asked", "owner")
-
-    def __init__(self, owner: Branch, asked: tuple[Any, ...]) -> None:
-        self.owner = owner
-        self.asked = asked
-        owner.expected = _ASKING
-
-    def done(self, successor: Any, error: BaseException | None = None) -> Any:
-        """Complete the visit with its successor, which is given back."""
-        try:
-            self.finish(error, successor)
-        except Exception as failure:
-            if is_hosts(failure):
-                raise
-            ENDING.absorb(failure)
-        return successor
-
-    def failed(self, error: BaseException) -> None:
-        """Complete the visit without a successor."""
-        self.done(None, error)
-
-    def finish(self, error: BaseException | None, successor: Any) -> None:
-        """Note where it goes on, and let the visit go."""
-        owner = self.owner
-        owner.expected = None
-        waiting = owner.waiting
-        if waiting is None or owner.flow_id is None:
-            return
-        try:
-            if error is None and successor is not None:
-                owner.expected = owner.run.graph.locate(owner.flow_id, successor)
-                waiting.attributes["successor"] = owner.expected[0]
-            elif not _is_an_end(*self.asked[:2]):
-                waiting.attributes["no_successor"] = True
-        finally:
-            owner.settle()
-
-
 def action_text(result: Any) -> str:
     """The action that a node returned, as text: "default" for a falsy one."""
     if type(result) is str and result:
@@ -236,16 +186,6 @@ def action_text(result: Any) -> str:
     if result is None or (type(result) in _FALSY and not result):
         return "default"
     return key_text(result)
-
-
-def _is_an_end(node: Any = None, action: Any = None) -> bool:
-    """Whether a flow was meant to end after a node: it has no successors, or None was declared to follow its action."""
-    successors = peek(node, "successors")
-    if type(successors) is not dict or not successors:
-        return not successors
-    if action is not None and type(action) is not str:
-        return False  # it would be hashed and compared
-    return (action or "default") in successors
 
 
 def _own_name(flow: Any) -> str | None:
@@ -286,7 +226,7 @@ def open_below(frame: Any, node: Any) -> Visit | Nothing:
         run = parent.run
         is_flow = issubclass(type(node), Flow)
         in_graph = frame is parent and isinstance(parent, Branch) and parent.flow_id is not None
-        if in_graph and parent.expected is not _ASKING:  # a step of its graph
+        if in_graph and parent.expected is not ASKING:  # a step of its graph
             counter: Branch | None = parent
             node_id, name = parent.expected or run.graph.locate(parent.flow_id, node)
             parent.expected = None
@@ -331,17 +271,3 @@ def open_pass(flow: Visit) -> Pass | Nothing:
         if is_to_leave(error, flow):
             raise
         return NOTHING
-
-
-def open_route(_flow: Any, args: tuple[Any, ...], _within: Any) -> Route | Nothing:
-    """Open the scope of PocketFlow's question for a successor."""
-    frame = current.get()
-    if frame is None or frame is UNTRACED:
-        return NOTHING
-    try:
-        if isinstance(frame, Branch) and frame.waiting is not None:
-            return Route(frame, args)
-    except BaseException as error:
-        if is_to_leave(error, frame):
-            raise
-    return NOTHING

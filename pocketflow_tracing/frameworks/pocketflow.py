@@ -2,8 +2,8 @@
 
 Hooks are put on PocketFlow's own classes and nowhere else; `install` and `uninstall` are symmetrical. Functions of PocketFlow
 are replaced by twins of themselves (`_rewrite`) that tell us of themselves (`run`, `_run`, `_orch` and the retry loop `_exec`,
-with their async forms), so that they are seen whoever calls them, and of the calls of methods that users write. `_phases` and
-`_visits` say what each means.
+with their async forms), so that they are seen whoever calls them, and of the calls of methods that users write.
+`_visits`, `_routing` and `_phases` say what each means.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from ..recorder import UNTRACED, current
 from ._phases import open_whole_exec, phase_opener
 from ._retry import Retry
 from ._rewrite import Openers, original_of, twins
+from ._routing import open_route
 from ._scopes import NOTHING, Nothing, Untraced
-from ._visits import Pass, Visit, open_below, open_pass, open_root, open_route, open_visit
+from ._visits import Pass, Visit, open_below, open_pass, open_root, open_visit
 
 _INSTALLING = Seam("putting its hooks on PocketFlow")
 _DECIDING = Seam("finding out whether a flow is to be traced")

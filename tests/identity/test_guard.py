@@ -27,7 +27,7 @@ from pocketflow_tracing import (
 )
 from pocketflow_tracing._queue import SpanQueue
 from pocketflow_tracing.delivery import Delivery, delivery
-from pocketflow_tracing.frameworks import _look, _phases, _retry, _visits
+from pocketflow_tracing.frameworks import _look, _phases, _retry, _routing, _visits
 from pocketflow_tracing.frameworks import pocketflow as framework
 
 pytestmark = pytest.mark.absorbs
@@ -48,11 +48,12 @@ ON_THE_PATH = [
         (_visits, name)
         for name in ("open_run", "peek", "class_name", "key_text", "span_of", "mark_of", "action_text", "_own_name")
     ],
+    *[(_routing, name) for name in ("peek", "_is_an_end")],
     *[(_phases, name) for name in ("is_pocketflows", "key_text", "span_of", "weigh", "_input")],
     *[(_look, name) for name in ("peek", "place", "look", "start")],
     *[
         (scope, name)
-        for scope in (_visits.Visit, _visits.Pass, _visits.Route, _phases.Phase, _phases.Inside)
+        for scope in (_visits.Visit, _visits.Pass, _routing.Route, _phases.Phase, _phases.Inside)
         for name in ("__init__", "_begin", "finish")
         if name in vars(scope)
     ],
