@@ -1,7 +1,8 @@
 """What of a value may leave the process: secrets by name, by shape, by the user's mask and by policy.
 
 Everything here runs on the worker, before any sink. Names are compared in snake case (`X-API-Key`, `apiKey` and
-`API_KEY` are all `api_key`) with glob patterns; `redaction_text` looks for secrets inside of texts.
+`API_KEY` are all `api_key`) with glob patterns. Inside of texts look `redaction_shapes`, `redaction_data` and
+`redaction_text`, beside other values `redaction_labels`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from .capture_kinds import bases_of
 from .capture_types import DEFAULT_LIMITS, Limits
-from .redaction_text import redact_text, scan
+from .redaction_shapes import scan
+from .redaction_text import redact_text
 
 if TYPE_CHECKING:
     from .config import TracingConfig
@@ -49,6 +51,7 @@ DEFAULT_PATTERNS = (
     "credential", "credentials", "*_credential", "*_credentials", "credentials_*", "creds", "*_creds",
     "jwt", "*_jwt", "*connection_string*", "*authorization_header", "userinfo",
     "*openai_key", "*anthropic_key", "*storage_key", "*session_key", "*license_key", "*accountkey", "*sas_url",
+    "*amz_signature", "*goog_signature",
     "db_pass", "smtp_pass", "user_pass", "userpass", "github_pat", "gitlab_pat",
 )  # fmt: skip
 """Globs over names in snake case that are secrets."""

@@ -10,7 +10,7 @@ from itertools import zip_longest
 from typing import Any
 
 from .capture_types import Note, Snapshot
-from .redaction_text import REPLACEMENT
+from .redaction_shapes import REPLACEMENT
 from .render_text import LONGEST_KEY
 
 __all__ = ["is_label", "names_its_value", "without_rows", "without_words"]

@@ -17,8 +17,10 @@ from .capture_builtins import preview
 from .capture_types import CUT_KEY, MARGIN, Cut, Failure, Long, Pairs, Snapshot, Tagged
 from .records import Json
 from .redaction import Redactor, Rules
+from .redaction_data import scan_value
 from .redaction_labels import is_label, names_its_value, without_rows, without_words
-from .redaction_text import REPLACEMENT, redact_text, scan, scan_value
+from .redaction_shapes import REPLACEMENT, scan
+from .redaction_text import redact_text
 from .render_marks import SHORT_KEY, TYPE_KEY, is_short_scalar, mark, shown_name, summary
 from .render_text import LONGEST_KEY, MOST_BITS, agreeing, clean, is_json, not_finite, short, size_of, unused
 

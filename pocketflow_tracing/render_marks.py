@@ -6,7 +6,7 @@ from typing import Any
 
 from .capture_types import CUT_KEY, MARGIN, Again, Cut, Elided, Failure, Long, Note, Pairs, Snapshot, Tagged
 from .records import Json
-from .redaction_text import scan
+from .redaction_shapes import scan
 from .render_text import LONGEST_KEY, clean, short
 
 __all__ = ["SHORT_KEY", "TYPE_KEY", "is_short_scalar", "mark", "shown_name", "summary"]

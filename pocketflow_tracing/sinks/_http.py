@@ -21,7 +21,7 @@ from .._time import time_ns
 from .._version import __version__
 from ..config import TracingConfig
 from ..redaction import Rules, redact_text, scan
-from ..redaction_text import REPLACEMENT
+from ..redaction_shapes import REPLACEMENT
 from ..render_text import one_line
 from ._channel import Channel, ChannelError, Reply
 

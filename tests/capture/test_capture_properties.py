@@ -19,7 +19,7 @@ from kit import examples
 from pocketflow_tracing.capture import Limits, snapshot
 from pocketflow_tracing.capture_types import Again, Cut, Elided, Failure, Note, Pairs, Tagged
 from pocketflow_tracing.redaction import Rules, redact_text
-from pocketflow_tracing.redaction_text import scan_value
+from pocketflow_tracing.redaction_data import scan_value
 from pocketflow_tracing.render import render
 
 

@@ -16,7 +16,7 @@ from pocketflow_tracing._state import SharedState
 from pocketflow_tracing.capture import Capture, describe_exception, snapshot
 from pocketflow_tracing.capture_types import Limits
 from pocketflow_tracing.redaction import Redactor, Rules, redact_text
-from pocketflow_tracing.redaction_text import scan
+from pocketflow_tracing.redaction_shapes import scan
 from pocketflow_tracing.render import render
 from pocketflow_tracing.render_errors import render_exception
 
@@ -139,9 +139,21 @@ SECRET_TEXTS = [
     ("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256,A\n\nMIIhunter2\n-----END RSA PRIVATE KEY-----.", "[redacted]."),
     ("-----BEGIN PRIVATE KEY-----\nMIIhunter2 and no end", "[redacted]"),
     ("-----BEGIN RSA PRIVATE KEY-----\nMIIhunter2\n-----END RSA PRIVATE KEY-----", "[redacted]"),
+    ("curl -su me -u bob:hunter2 https://x", "curl -su me -u bob:[redacted] https://x"),
+    ("CREATE USER x IDENTIFIED BY 'hunter2'; ALTER USER y WITH PASSWORD 'hunter2'", "CREATE USER x IDENTIFIED BY '[redacted]'; ALTER USER y WITH PASSWORD '[redacted]'"),
+    ("x --token abcdef failed", "x --token [redacted] failed"),
+    ("the password 'hunter22' is wrong", "the password '[redacted]' is wrong"),
+    ("api key hunter22 is invalid", "api key [redacted] is invalid"),
+    ("Invalid API key provided: hunter22.", "Invalid API key provided: [redacted]"),
+    ("https://hooks.slack.com/services/T0/B0/hunter22", "https://hooks.slack.com/services/[redacted]"),
+    ("https://discord.com/api/webhooks/12345/hunter22hunter22hunter22", "https://discord.com/api/webhooks/[redacted]"),
+    ("https://api.telegram.org/bot123456:hunter22hunter22/send", "https://api.telegram.org/bot[redacted]/send"),
+    ("https://hunter22hunter22hunter22@github.com/a.git", "https://[redacted]@github.com/a.git"),
+    ("https://x/c?sv=1&sig=hunter22hunter22%3D", "https://x/c?sv=1&sig=[redacted]"),
 ]  # fmt: skip
 PLAIN_TEXTS = [
     "max_tokens=30, token_count: 5", "the token is expired", "task-sk-learn", "http://host:80/x@y", "basic idea", "a = b: c",
+    "unexpected token 'return'", "https://someone@github.com/a.git", "--help --token TOKEN", "see https://x/botany:1",
     "secretary: Ann", "risk-averse-and-very-long-hyphenated-word", "Basic income for all",
 ]  # fmt: skip
 
@@ -172,12 +184,30 @@ DATA_TEXTS = [
     ("https://h/cb#access_token=hunter2&state=1", "https://h/cb#access_token=[redacted]&state=1"),
     ("https://h/cb?q=#state=1&id_token=hunter2", "https://h/cb?q=#state=1&id_token=[redacted]"),
     ("https://h/cb?q=#id_token=hunter2", "https://h/cb?q=#id_token=[redacted]"),
+    ("tool --token hunter2x run", "tool --token [redacted] run"),
+    ("tool --password hunter", "tool --password [redacted]"),
+    ("tool --password hunter --verbose", "tool --password [redacted] --verbose"),
+    ("tool --api-key 'hun ter' run", "tool --api-key '[redacted]' run"),
+    ("host=db user=me password=hunter2 dbname=x", "host=db user=me password=[redacted] dbname=x"),
+    ("password=hunter2 dbname=x", "password=[redacted] dbname=x"),
+    ("Endpoint=https;AccountName=a;AccountKey=hun/ter==;Suffix=x", "Endpoint=https;AccountName=a;AccountKey=[redacted];Suffix=x"),
+    ("DRIVER={ODBC};UID=u;PWD=hunter2", "DRIVER={ODBC};UID=u;PWD=[redacted]"),
+    ("user=bob\npassword=hunter2\nspring.db.password=hunter2\n", "user=bob\npassword=[redacted]\nspring.db.password=[redacted]\n"),
+    ("API_KEY = hunter22\nb = 1", "API_KEY = [redacted]\nb = 1"),
+    ('[db]\npassword = "hunter"\n', '[db]\npassword = "[redacted]"\n'),
+    ("db:\n  password: hunter22\n  token: 'a b' # x", "db:\n  password: [redacted]\n  token: '[redacted]' # x"),
+    ("env:\n  - API_KEY=hunter2\nENV B_TOKEN=hunter2\nset C_TOKEN=hunter2\r\n", "env:\n  - API_KEY=[redacted]\nENV B_TOKEN=[redacted]\nset C_TOKEN=[redacted]\r\n"),
+    ('$env:API_KEY="hunter2"', '$env:API_KEY="[redacted]"'),
+    ("<db><password>hunter2</password><ns:token a='b'>x</ns:token></db>", "<db><password>[redacted]</password><ns:token a='b'>[redacted]</ns:token></db>"),
+    ('<add key="password" value="hunter2"/><db password="hunter2"/>', '<add key="password" value="[redacted]"/><db password="[redacted]"/>'),
 ]  # fmt: skip
 PROSE_AND_CODE = [
     *PLAIN_TEXTS, "password: at least 8 characters", "the token: a thing", "token = next(tokens)", "f(password=value, token=t)",
     "if a[b]==c: x", "Authorization: you may need it", "The cookie: tasty", "def f(token: str) -> int: pass", "MAX_TOKENS=5",
     '{"max_tokens": 5, "author": "me"}', "https://x/?max_tokens=5&q=token", "use Bearer authentication please", "see x-ray: something",
     "a token? yes & password=zzz of course", "le mot de passe : huit", " : x", "# token = next(tokens)",
+    "use --token to log in", "password: str\ntoken: Token\n", "token = config.v2.token\n", "f(a=1, token=token)", "  --token TOKEN\n",
+    "<p>the token</p><label name='x'>y</label>", 'x = 1\npassword = ""\n', "the password 'admin1' is weak", "run -u me:you now",
     'a "token" is meant: it ends', "https://h/x#section=2&q=token",
 ]  # fmt: skip
 
