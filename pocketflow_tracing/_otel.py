@@ -8,6 +8,7 @@ session, user and tags reach it too (langfuse 4.12 to 5.x; held by tests against
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -203,11 +204,26 @@ def run_context(trace_id: int, name: str, attributes: Mapping[str, Any]) -> Cont
     values = {key: attributes.get(key) for key in ("session_id", "user_id", "version", "environment", "tags")}
     values["trace_name"] = attributes.get("trace_name", name)
     texts = attributes.get("metadata_texts") or {}
-    values["metadata"] = {key: text for key, text in texts.items() if len(text) <= _MAX_TEXT}
+    given = context.get("langfuse.propagated.metadata")
+    values["metadata"] = {
+        key: encoded if (encoded := _as_given(key, text, given)) is not None else text
+        for key, text in texts.items()
+        if len(text) <= _MAX_TEXT
+    }
     for key, value in values.items():
         if value:
             context = otel_context.set_value(f"langfuse.propagated.{key}", value, context)
     return context
+
+
+def _as_given(key: str, text: str, given: Any) -> Any:
+    """A metadata value as the program has propagated it, if it says what the run's text says; None if not.
+
+    langfuse 5 keeps it JSON-encoded, and only that tells the text "5" from the number.
+    """
+    encoded = given.get(key) if isinstance(given, dict) else None
+    said = decoded(encoded)
+    return encoded if (said if type(said) is str else json.dumps(said)) == text else None
 
 
 def attach(scope: Any, *, base: Context | None = None) -> None:

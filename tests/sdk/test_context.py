@@ -51,6 +51,30 @@ def test_propagated_attributes_apply(keys, collector):
         )
 
 
+def test_propagated_metadata_reaches_a_generation_as_it_would_untraced(keys, collector):
+    """A text that looks like a number stays a text, in whatever way this SDK writes it."""
+    client = Langfuse()
+
+    class Generates(Node):
+        def exec(self, _):
+            client.start_observation(name="inside", as_type="generation").end()
+
+    given = {"a": "123", "b": "true", "c": "[1]", "d": '"quoted"', "e": "plain"}
+    with propagate_attributes(metadata=given):
+        client.start_observation(name="outside").end()
+        run(Generates())
+    client.flush()
+    assert flush(10)
+    inside, outside = (
+        {key: value for key, value in span.attributes.items() if ".metadata." in key}
+        for name in ("inside", "outside")
+        for span in collector.spans()
+        if span.name == name
+    )
+    assert len(given) == len(outside)
+    assert outside == inside
+
+
 def test_trace_attributes_win_over_propagated_ones(keys, collector):
     """Our own block around a run is nearer than the SDK's."""
     with propagate_attributes(user_id="sdk"), trace_attributes(user_id="ours"):
