@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-from ._log import logger
+from ._log import warn
 
 _PACKAGE = str(Path(__file__).parent)
 _WITHOUT_WORDS = (MemoryError, StopAsyncIteration, StopIteration)
@@ -79,7 +79,7 @@ class Seam:
         if key in _said:
             return
         _said.add(key)
-        logger.warning(
+        warn(
             "pocketflow-tracing could not finish %s (%s in %s). Your program runs on as before, with less in its trace.",
             self.doing,
             type(error).__name__,

@@ -13,17 +13,32 @@ _NAME = "pocketflow-tracing: "  # programs show warnings without the logger they
 _said: set[str] = set()
 
 
+def warn(message: str, *args: object) -> None:
+    """Log a warning; what a handler of the host's raises concerns nobody who records."""
+    _log(logging.WARNING, message, *args)
+
+
 def warn_once(message: str) -> None:
     """Log a warning the first time it is said in this process; it begins with the package's name."""
     if message not in _said:
         _said.add(message)
         said = message if message.startswith(_NAME) else f"{_NAME}{message}"
-        logger.warning("%s", said)
+        warn("%s", said)
 
 
 def debug_line(message: str) -> None:
     """Log one line of debug mode, beginning with `[TRACING]`."""
-    logger.info("[TRACING] %s", message)
+    _log(logging.INFO, "[TRACING] %s", message)
+
+
+def _log(level: int, message: str, *args: object) -> None:
+    try:
+        logger.log(level, message, *args)
+    except Exception as failure:  # stderr is closed, say
+        from ._guard import is_hosts  # noqa: PLC0415 - which logs too
+
+        if is_hosts(failure, theirs=True):
+            raise
 
 
 def _cleaned(record: logging.LogRecord) -> bool:

@@ -291,14 +291,14 @@ class Delivery:
                 self._last_moment = inf
             lost = self._lost + self._in_hand + self.queue.give_up()[0]
             if lost:
-                _log.logger.warning(
+                _log.warn(
                     "pocketflow-tracing: %d spans are lost, for they could not be made ready before the process had to end "
                     "(POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT is %g seconds)",
                     lost,
                     self.shutdown_timeout,
                 )
             elif not self._was_reached:
-                _log.logger.warning(
+                _log.warn(
                     "pocketflow-tracing: the process had to end before everything was written or sent "
                     "(POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT is %g seconds); what was not is lost",
                     self.shutdown_timeout,

@@ -170,7 +170,7 @@ class Kept:
         self._figures.close()
         self._outbox.patience_s, self._figures.patience_s = _PATIENCE, _FIGURE_PATIENCE
         if self._said:
-            _log.logger.warning("pocketflow-tracing: the outbox's limits have cost %d spans of old runs", self.dropped)
+            _log.warn("pocketflow-tracing: the outbox's limits have cost %d spans of old runs", self.dropped)
 
 
 def _say(error: StoreError) -> None:

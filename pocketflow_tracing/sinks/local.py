@@ -123,7 +123,7 @@ class LocalSink:
         self._writer.close()
         unwritten = self._kept.spans
         if unwritten or self.dropped:
-            _log.logger.warning(
+            _log.warn(
                 "pocketflow-tracing: %d spans could not be written to %s; what is not written when the process ends is lost",
                 unwritten + self.dropped,
                 self.path,

@@ -180,9 +180,7 @@ class Sender:
         if lost:
             why = "for POCKETFLOW_TRACE_STORE is off" if self._kept is None else "for the store cannot be written"
             spans = sum(batch.spans for batch in lost)
-            _log.logger.warning(
-                "pocketflow-tracing: %d spans could not be delivered to Langfuse and are lost, %s", spans, why
-            )
+            _log.warn("pocketflow-tracing: %d spans could not be delivered to Langfuse and are lost, %s", spans, why)
         return delivered
 
     def abandon(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .._log import logger
+from .._log import warn
 from .._time import monotonic, sleep
 from .connection import SHORTEST_PAUSE, BusyError, connect, is_busy, is_corrupt, is_of_a_record, patiently, paused
 from .descriptors import Held, leak
@@ -223,7 +223,7 @@ class Database:
             f"{self.path.stem}-{os.getpid()}{f'-{number}' if number else ''}{self.path.suffix}"
         )
         _elsewhere[self.path] = beside
-        logger.warning(
+        warn(
             "The files that this process had open of the trace store %s are lost (by os.closerange, or a fork in the middle of"
             " writing). What it records from now on goes to %s.",
             self.path,

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .._log import logger
+from .._log import warn
 from .._time import time_ns
 
 __all__ = ["create_privately", "identity", "is_being_set_aside", "is_text", "set_aside"]
@@ -85,7 +85,7 @@ def set_aside(path: Path, broken: tuple[int, int] | None) -> Path | None:
             with contextlib.suppress(OSError):
                 Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
         path.rename(aside)
-    logger.warning("The trace store %s was damaged. It is kept as %s, and a new one was begun.", path, aside)
+    warn("The trace store %s was damaged. It is kept as %s, and a new one was begun.", path, aside)
     return aside
 
 

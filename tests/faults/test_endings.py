@@ -407,6 +407,30 @@ print(time.time())
     assert ["success"] * (1 if first else 2) == [run.status for run in Store(tmp_path / "t.db").runs()]
 
 
+@pytest.mark.parametrize("unheard", ["sys.stderr.close()", "logging.getLogger().addHandler(Deaf())"])
+def test_what_cannot_be_said_costs_no_record(tmp_path, unheard):
+    """The first run says where it is recorded; with nowhere to say it, it is recorded all the same."""
+    code = f"""
+import logging, sys, time
+from pocketflow import Flow, Node
+from pocketflow_tracing import trace_flow
+
+class Deaf(logging.Handler):
+    def emit(self, record):
+        raise ValueError("no words")
+
+{unheard}
+trace_flow(Flow(start=Node())).run({{}})
+print(time.time())
+"""
+    env = environment(None)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, check=False, timeout=60
+    )
+    assert done.returncode == 0
+    assert ["success"] == [run.status for run in Store(tmp_path / ".pocketflow" / "traces.db").runs()]
+
+
 def test_ctrl_c_while_the_exit_waits(tmp_path):
     """Whoever is in a hurry is let go, without a traceback, and what had waited for its answer is in the outbox."""
     with Collector(Mode.silent()) as collector:
