@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import builtins
+import importlib.util
 import io
 import os
 import pkgutil
-import runpy
 import sys
 from collections.abc import Sequence
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import ModuleSpec, SourceFileLoader, SourcelessFileLoader
 from types import ModuleType
+from typing import Any
 
 from .decorator import instrument
 
 __all__ = ["run_script"]
 
+_MAIN = "__main__"
+
 
 def run_script(path: str, argv: Sequence[str], *, module: bool = False) -> None:
     """Run a program as `python` would, with `instrument()` called first.
+
+    Not by runpy, which takes `__main__` away before the program has ended and makes another `sys.argv[0]` of the path.
 
     Args:
         path: of the script (or of a folder or an archive with a `__main__.py`), or the name of a module.
@@ -31,26 +36,74 @@ def run_script(path: str, argv: Sequence[str], *, module: bool = False) -> None:
     instrument()
     sys.argv = [path, *argv]
     if module:
-        sys.path[:1] = [os.getcwd()]  # noqa: PTH109 - sys.path holds texts
-        runpy.run_module(path, run_name="__main__", alter_sys=True)
-    elif path.endswith(".pyc") or pkgutil.get_importer(path) is not None:
-        del sys.path[:1]  # the folder or the archive takes its place
-        # absolute, for `sys.path`; runpy makes the same of `sys.argv[0]`
-        runpy.run_path(os.path.abspath(path), run_name="__main__")  # noqa: PTH100
-    else:
-        _run_source(path)
-
-
-def _run_source(path: str) -> None:
-    # Not by runpy: it makes another `sys.argv[0]` of the path, and takes `__main__` away before the program has ended.
+        _begin_path(os.getcwd())  # noqa: PTH109 - sys.path holds texts
+        spec = _spec_of(path)
+        sys.argv[0] = spec.origin or path
+        _run(_code_of(spec), spec.loader, file=spec.origin, cached=spec.cached, spec=spec, package=spec.parent)
+        return
     file = os.path.abspath(path)  # noqa: PTH100 - `__file__` is absolute, as with python
+    finder: Any = pkgutil.get_importer(file)
+    if finder is not None:
+        _begin_path(file, wanted=True)
+        spec = finder.find_spec(_MAIN)
+        if spec is None:
+            raise ImportError(f"can't find '{_MAIN}' module in {file!r}")
+        _run(_code_of(spec), spec.loader, file=spec.origin, cached=spec.cached, spec=spec, package="")
+        return
+    _begin_path(os.path.dirname(os.path.realpath(file)))  # noqa: PTH120 - sys.path holds texts
+    if path.endswith(".pyc"):
+        compiled = SourcelessFileLoader(_MAIN, file)
+        _run(compiled.get_code(_MAIN), compiled, file=file)
+        return
     with io.open_code(file) as source:
         code = compile(source.read(), file, "exec", dont_inherit=True)
-    main = ModuleType("__main__")
+    _run(code, SourceFileLoader(_MAIN, file), file=file)
+
+
+def _begin_path(entry: str, *, wanted: bool = False) -> None:
+    """Put what a program begins its path with in the place of what stands for `-m`, or for the folder of our own command.
+
+    Args:
+        entry: the folder or archive.
+        wanted: whether it belongs there although Python was told to have a safe path (`-P`, `-I`), which begins with neither.
+    """
+    is_safe = bool(getattr(sys.flags, "safe_path", False) or sys.flags.isolated)
+    if not is_safe:
+        sys.path[:1] = [entry]
+    elif wanted:
+        sys.path.insert(0, entry)
+
+
+def _spec_of(module: str) -> ModuleSpec:
+    spec = importlib.util.find_spec(module)
+    if spec is not None and spec.submodule_search_locations is not None:
+        spec = importlib.util.find_spec(f"{module}.{_MAIN}")
+        if spec is None:
+            raise ImportError(
+                f"no module named {module}.{_MAIN}; {module!r} is a package and cannot be directly executed"
+            )
+    if spec is None:
+        raise ImportError(f"no module named {module}")
+    return spec
+
+
+def _code_of(spec: ModuleSpec) -> Any:
+    loader: Any = spec.loader
+    code = loader.get_code(spec.name)
+    if code is None:
+        raise ImportError(f"no code object available for {spec.name}")
+    return code
+
+
+def _run(code: Any, loader: Any, **names: Any) -> None:
+    """Run code as `__main__`, with the names that Python gives it; what is not given is None."""
+    main = ModuleType(_MAIN)
+    if sys.version_info < (3, 14):
+        main.__annotations__ = {}
     main.__dict__.update(
-        __file__=file, __cached__=None, __builtins__=builtins, __loader__=SourceFileLoader("__main__", file)
+        {f"__{name}__": names.get(name) for name in ("file", "cached", "spec", "package")},
+        __builtins__=builtins,
+        __loader__=loader,
     )
-    sys.modules["__main__"] = main
-    # where `python script.py` has it: in the place of what stands for `-m` or for the folder of our own command
-    sys.path[:1] = [os.path.dirname(os.path.realpath(file))]  # noqa: PTH120 - sys.path holds texts
+    sys.modules[_MAIN] = main
     exec(code, main.__dict__)  # noqa: S102 - this is what the user asked for

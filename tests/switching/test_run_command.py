@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import py_compile
 import subprocess
 import sys
+import zipapp
 from pathlib import Path
 
 import pytest
 from kinds import KINDS, runs, trees
 
+ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import json, sys
 from pathlib import Path
@@ -127,3 +131,34 @@ def test_a_script_finds_what_it_finds_under_python(tmp_path):
         ).stdout
 
     assert said("-m", "pocketflow_tracing", "run", "tool", "a") == said("tool", "a")
+
+
+WORLD = """
+import __main__, atexit, sys
+print(sys.path[:2], sys.argv, __name__, __package__, __annotations__ if sys.version_info < (3, 14) else {})
+print(__builtins__.len("abc"), __file__, __spec__ and (__spec__.name, __spec__.parent), type(__loader__).__name__)
+WORD = "still there"
+atexit.register(lambda: print(sys.modules["__main__"].WORD))
+"""
+
+
+@pytest.mark.parametrize("safe", [False, True], ids=["path", "safe path"])
+@pytest.mark.parametrize(
+    "form", [["app/world.py"], ["app/world.pyc"], ["app"], ["app.zip"], ["-m", "app.world"], ["-m", "app"]]
+)
+def test_every_form_of_a_program_finds_the_world_of_python(form, safe, tmp_path, python):
+    """The same path, names and arguments; with a safe path nothing is put on it, or taken away, that Python would not."""
+    app = tmp_path / "app"
+    app.mkdir()
+    for name in ("world", "__main__"):
+        (app / f"{name}.py").write_text(WORLD)
+    py_compile.compile(str(app / "world.py"), str(app / "world.pyc"))
+    zipapp.create_archive(app, tmp_path / "app.zip")
+    environment = {"PYTHONSAFEPATH": "1"} if safe else {}
+    if safe:
+        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(tmp_path)])
+    plain, traced = (
+        python(*start, *form, "x", **environment).stdout for start in ((), ("-m", "pocketflow_tracing", "run"))
+    )
+    assert plain == traced
+    assert plain.endswith("still there\n")
