@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _FIRST = 10
 _SMALL = 4096
 """Elements up to which least and greatest are looked for: an embedding is one, at 5 µs."""
+_NUMBERS = frozenset("iuf")
+_LONGEST_NUMBER = 8
+_dtype_names: dict[Any, str] = {}
 _MOST_BYTES = 1000
 """Of one element."""
 _MOST_FIELDS = 50
@@ -67,6 +70,14 @@ def _read_array(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
         array = ndarray.view(value, ndarray)
         masked = _mask_of(value, shape)
     dtype = array.dtype
+    # longer ones than Python's are objects of NumPy's again
+    if (
+        array is value
+        and dtype.kind in _NUMBERS
+        and dtype.itemsize <= _LONGEST_NUMBER
+        and ndarray.flags.__get__(value).owndata
+    ):
+        return _read_numbers(value, walk, depth)
     names = dtype.names
     many = _has_many_fields(dtype)
     shown: dict[str, Any] = {
@@ -90,6 +101,21 @@ def _read_array(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
             first = [dict(zip(names, row, strict=True)) if type(row) is tuple else row for row in first]
         shown["values" if array.size <= _FIRST else "first"] = first
     return walk.fields(shown, value, _public_name(value, shape, "numpy.ndarray"), depth, by_reference=True)
+
+
+def _read_numbers(array: Any, walk: Walk, depth: int) -> Snapshot:
+    """Read what most arrays are, and come by the hundred: numbers in memory of their own, a third of the time for all."""
+    dtype = array.dtype
+    shape, size = array.shape, array.size
+    name = _dtype_names.get(dtype)
+    if name is None:
+        name = _dtype_names[dtype] = str(dtype)
+    shown: dict[str, Any] = {"dtype": name, "shape": [*shape]}
+    if 0 < size <= _SMALL:
+        shown["min"], shown["max"] = array.min().item(), array.max().item()
+    first = array[:_FIRST].tolist() if len(shape) == 1 else _plain(_first(array))
+    shown["values" if size <= _FIRST else "first"] = first
+    return walk.plain_fields(shown, len(shape) + len(first), array, "numpy.ndarray", depth)
 
 
 def _has_many_fields(dtype: Any) -> bool:

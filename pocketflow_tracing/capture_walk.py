@@ -144,6 +144,17 @@ class Walk:
         self.leave()
         return Tagged(name, fields)
 
+    def plain_fields(self, fields: dict[str, Any], elements: int, owner: object, name: str, depth: int) -> Snapshot:
+        """Make a Tagged of fields that are plain data already: numbers, texts and lists with so many of them."""
+        if depth + 1 >= self.max_depth or self.left < elements + len(fields) or self.max_items < elements:
+            return self.fields(fields, owner, name, depth, by_reference=True)
+        stands_for_it = self.enter(owner, name, depth)
+        if stands_for_it is not None:
+            return stands_for_it
+        self.left -= elements + len(fields)
+        self.leave()
+        return Tagged(name, fields)
+
     def items(self, ends: Ends, owner: object, name: str, depth: int, *, by_reference: bool = True) -> Snapshot:
         """Read a container's elements, in a fresh list, into a list."""
         stands_for_it = self.enter(owner, name, depth, by_reference=by_reference)
