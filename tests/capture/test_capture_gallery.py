@@ -250,7 +250,7 @@ GALLERY = [
     (np.ma.masked_array([1, 2, 3], mask=[0, 1, 0]), {"__type__": "MaskedArray", "dtype": "int64", "shape": [3], "values": [1, "masked", 3]}),
     (np.array(5.0), {"__type__": "numpy.ndarray", "dtype": "float64", "shape": [], "min": 5.0, "max": 5.0, "values": [5.0]}),
     (np.array([]), {"__type__": "numpy.ndarray", "dtype": "float64", "shape": [0], "values": []}),
-    (np.array([1.5], np.longdouble), {"__type__": "numpy.ndarray", "dtype": str(np.dtype(np.longdouble)), "shape": [1], **dict.fromkeys(("min", "max"), {"__type__": "numpy.longdouble", "value": "1.5"}), "values": [{"__type__": "numpy.longdouble", "value": "1.5"}]}),
+    (np.array([1.5], np.longdouble), {"__type__": "numpy.ndarray", "dtype": str(np.dtype(np.longdouble)), "shape": [1], **{key: {"__type__": "numpy.longdouble", "value": "1.5"} for key in ("min", "max")}, "values": [{"__type__": "numpy.longdouble", "value": "1.5"}]}),
     (np.array([1.0, np.nan]), {"__type__": "numpy.ndarray", "dtype": "float64", "shape": [2], "min": "NaN", "max": "NaN", "values": [1.0, "NaN"]}),
     (np.array([Customer(1)], dtype=object), {"__type__": "numpy.ndarray", "dtype": "object", "shape": [1], "values": [{"__type__": "Customer", "id": 1, "tags": []}]}),
     (np.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")]), {"__type__": "numpy.ndarray", "dtype": "[('a', '<i4'), ('b', '<f8')]", "shape": [1], "values": [{"a": 1, "b": 2.0}]}),
