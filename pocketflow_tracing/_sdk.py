@@ -17,6 +17,7 @@ from typing import Any
 
 from . import _sdk_spans
 from ._guard import Seam
+from ._threads import Wake, start_thread
 from ._time import monotonic
 from .config import TracingConfig
 from .recorder import current, span_of
@@ -104,6 +105,7 @@ class SdkClient:
         self._config = config
         self._submit = submit
         self._lock = threading.RLock()
+        self._exporting = threading.Lock()  # held while a thread exports what the program's own client holds
         self._exporter: Any = None  # of the client that we made
         self._made: Any = None  # its resources
         self._joined: Any = None  # the program's tracer provider that our client listens to as well
@@ -147,26 +149,39 @@ class SdkClient:
             elif self._exporter is not None:
                 self._join()
 
-    def flush(self, deadline: float, *, ours: bool) -> bool:
-        """Have a client export what it holds, scores included.
+    def hand_over(self, deadline: float) -> bool:
+        """Have the client that we made hand over to us what it holds, scores included."""
+        return self._made is None or _exported(self._made, deadline)
 
-        Args:
-            deadline: of `time.monotonic`.
-            ours: the one that we made, which hands over to us; else the program's own, which has a server to wait for.
+    def flush(self, deadline: float) -> bool:
+        """Have the program's own client export what it holds, and wait for it until the deadline of `time.monotonic`.
+
+        On a thread of its own, one at a time: the SDK's exporter keeps to no deadline but the one of its requests.
         """
-        resources = self._made if ours else None if self.is_ours else self.resources
+        resources = None if self.is_ours else self.resources
         if resources is None:
             return True
-        with _FLUSHING:
-            flushed = True
-            for processor in _processors(resources):
-                flushed = processor.force_flush(max(1, int((deadline - monotonic()) * 1000))) and flushed
-            return _scores_sent(resources, deadline) and flushed
-        return False
+        exporting, done = self._exporting, Wake()
+        if not exporting.acquire(timeout=max(0.0, deadline - monotonic())):
+            return False
+        outcome: list[bool] = []
+
+        def export() -> None:
+            try:
+                outcome.append(_exported(resources, deadline))
+            finally:
+                exporting.release()
+                done.set()
+
+        if start_thread(export, "pocketflow-tracing-flush") is None:
+            exporting.release()
+            return False
+        return done.wait(deadline - monotonic()) and outcome == [True]
 
     def abandon(self) -> None:
-        """Forget a lock that another thread may have held when this process was forked."""
+        """Forget locks that another thread may have held when this process was forked."""
         self._lock = threading.RLock()
+        self._exporting = threading.Lock()
 
     def _create(self) -> None:
         from langfuse import Langfuse  # noqa: PLC0415 - imported already
@@ -204,6 +219,15 @@ def _processors(resources: Any) -> list[Any]:
     multi = getattr(resources.tracer_provider, "_active_span_processor", None)
     found = getattr(multi, "_span_processors", ())
     return [item for item in found if getattr(item, "public_key", None) == resources.public_key]
+
+
+def _exported(resources: Any, deadline: float) -> bool:
+    with _FLUSHING:
+        exported = True
+        for processor in _processors(resources):
+            exported = processor.force_flush(max(1, int((deadline - monotonic()) * 1000))) and exported
+        return _scores_sent(resources, deadline) and exported
+    return False
 
 
 def _scores_sent(resources: Any, deadline: float) -> bool:

@@ -11,7 +11,17 @@ __all__ = ["Sink"]
 
 
 class Sink(Protocol):
-    """Where records go. All methods but `describe` and `watch` are called on the worker (or, at exit, after it)."""
+    """Where records go. All methods but `describe`, `watch` and `flush` are called on the worker (or, at exit, after it)."""
+
+    @property
+    def lost(self) -> int:
+        """Spans that will never be delivered, refused ones too, so far."""
+        ...
+
+    @property
+    def in_memory(self) -> int:
+        """Spans that the sink has taken, and neither delivered nor kept on disk."""
+        ...
 
     def describe(self) -> str:
         """Name the sink in a sentence of debug mode."""
@@ -36,11 +46,19 @@ class Sink(Protocol):
     def tick(self) -> float | None:
         """Do what is due. Returns the seconds until it wants to be called again, None when it need not."""
 
+    def hand_on(self, deadline: float) -> bool:
+        """Send everything on its way, and wait for no server; False if something stays here."""
+        ...
+
     def flush(self, deadline: float) -> bool:
-        """Deliver everything by the deadline (of `time.monotonic`); True only if everything was accepted."""
+        """Wait until everything has been delivered, or the deadline (of `time.monotonic`); True if nothing is left.
+
+        Called on the thread of whoever waits, while the worker goes on.
+        """
+        ...
 
     def close(self, deadline: float) -> bool:
-        """Flush, keep what cannot be delivered, and let go of threads and files."""
+        """Deliver what the deadline allows, keep the rest, and let go of threads and files; True if nothing is left."""
 
     def abandon(self) -> None:
         """Forget threads, files and pending records: they belong to the parent of this forked process."""

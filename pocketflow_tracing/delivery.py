@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import _log
 from ._guard import Seam
@@ -57,7 +57,8 @@ class Delivery:
         self._in_start = False  # a flow may run in a signal handler, in the middle of it
         self._thread: threading.Thread | None = None
         self._threadless = False  # none can be started any more: the interpreter shuts down
-        self._dropped = 0  # spans since the last flush
+        self._dropped = 0  # spans, so far
+        self._told = threading.local()  # `lost` of what each thread's last flush has told it
         self._lost = 0  # spans that came too late at the end of the process
         self._in_hand = 0  # complete spans that the worker has taken and not handed on
         self._last_moment = inf  # of `time.monotonic`, from which on no more records are made: the process ends
@@ -128,19 +129,45 @@ class Delivery:
     # --- the worker --------------------------------------------------------------------------------------------------
 
     def _mark(self, timeout: float, *, closing: bool) -> bool:
-        if self._thread is None and not self.queue:
-            return self._settle(monotonic() + timeout, closing=closing)
-        marker = Marker(monotonic() + timeout, closing)
-        self._urgent = True
-        self.queue.put_other(marker)
-        self._rouse()
-        if self._threadless:
+        deadline = monotonic() + timeout
+        if self._thread is None and not self.queue and (closing or not self._sum("in_memory")):
+            self._was_reached = True
+            accepted = self._ask_all("close" if closing else "hand_on", deadline)
+        else:
+            marker = Marker(deadline, closing)
+            self._urgent = True
+            self.queue.put_other(marker)
+            self._rouse()
+            if self._threadless:
+                with _WORKING:
+                    while self.queue and monotonic() < deadline and not self._round():
+                        pass
+                timeout = 0.0
+            self._was_reached = marker.reached.wait(timeout)
+            accepted = self._was_reached and marker.delivered
+        if not closing:  # here and not on the worker, which others need: there may be a server to wait for
+            accepted = self._ask_all("flush", monotonic() if self._threadless else deadline) and accepted
+        lost = self._dropped + self.queue.dropped + self._sum("lost")
+        before, self._told.lost = getattr(self._told, "lost", 0), lost
+        return accepted and lost <= before
+
+    def _ask_all(self, what: Literal["hand_on", "flush", "close"], deadline: float) -> bool:
+        """Whether all sinks say yes; each is asked, whatever the others do."""
+        accepted = True
+        for sink in list(self._sinks):
             with _WORKING:
-                while self.queue and monotonic() < marker.deadline and not self._round():
-                    pass
-            timeout = 0.0
-        reached = self._was_reached = marker.reached.wait(timeout)
-        return reached and marker.delivered
+                accepted = getattr(sink, what)(deadline) and accepted
+                continue
+            accepted = False
+        return accepted
+
+    def _sum(self, what: Literal["lost", "in_memory"]) -> int:
+        """So many spans of all sinks together."""
+        spans = 0
+        for sink in list(self._sinks):
+            with _WORKING:
+                spans += getattr(sink, what)
+        return spans
 
     def _rouse(self) -> None:
         self.queue.idle = False
@@ -212,7 +239,7 @@ class Delivery:
         """Flush or close the sinks for who waits; True when the worker is to stop."""
         stop = False
         try:
-            marker.delivered = self._settle(marker.deadline, closing=marker.closing)
+            marker.delivered = self._ask_all("close" if marker.closing else "hand_on", marker.deadline)
         finally:
             if marker.closing and not self.queue:
                 stop = True
@@ -221,16 +248,6 @@ class Delivery:
             self._urgent = False
             marker.reached.set()
         return stop
-
-    def _settle(self, deadline: float, *, closing: bool) -> bool:
-        accepted = True
-        for sink in list(self._sinks):
-            with _WORKING:
-                accepted = (sink.close(deadline) if closing else sink.flush(deadline)) and accepted
-                continue
-            accepted = False
-        dropped, self._dropped = self._dropped + self.queue.dropped, 0
-        return accepted and dropped == 0
 
     def _deliver(self, batch: list[Any]) -> None:
         from ._shares import Shares  # noqa: PLC0415 - rendering is only needed on the worker
@@ -281,7 +298,10 @@ class Delivery:
         self._is_over = True
         with _WORKING:
             if self._thread is None and not self.queue:
-                return
+                # nothing but what the SDK client has recorded since, or what no thread could be started for
+                self._ask_all("hand_on", monotonic() + self.shutdown_timeout)
+                if not self._sum("in_memory"):
+                    return
             self._last_moment = monotonic() + _LAST_RECORDS * self.shutdown_timeout
             try:
                 self.shutdown()
@@ -290,6 +310,8 @@ class Delivery:
             finally:
                 self._last_moment = inf
             lost = self._lost + self._in_hand + self.queue.give_up()[0]
+            if not self._was_reached:
+                lost += self._sum("in_memory")
             if lost:
                 _log.warn(
                     "pocketflow-tracing: %d spans are lost, for they could not be made ready before the process had to end "

@@ -70,6 +70,11 @@ class Records:
     def tick(self) -> float | None:
         return None
 
+    lost = in_memory = 0
+
+    def hand_on(self, deadline: float) -> bool:
+        return True
+
     def flush(self, deadline: float) -> bool:
         return True
 
@@ -162,7 +167,8 @@ class Raising:
     def _fail(self, *args: Any, **kwargs: Any) -> Any:
         raise OSError("the sink is broken")
 
-    describe = start = watch = accept = add_dropped = tick = flush = close = abandon = _fail
+    describe = start = watch = accept = add_dropped = tick = hand_on = flush = close = abandon = _fail
+    lost = in_memory = property(_fail)
 
 
 class Exact:

@@ -94,21 +94,30 @@ class LangfuseSink:
         due = [seconds for seconds in (self._sender.tick(), self._media.tick()) if seconds is not None]
         return min(due) if due else None
 
+    @property
+    def lost(self) -> int:
+        """Spans that were refused or dropped, and media that could not be sent, so far."""
+        return self._sender.refused + self._sender.dropped + self._media.failed
+
+    @property
+    def in_memory(self) -> int:
+        """Spans that are neither delivered nor in the outbox."""
+        return self._sender.in_memory
+
+    def hand_on(self, deadline: float) -> bool:
+        """Take over what the SDK client holds that we made; the sender sends by itself."""
+        return self._client.hand_over(deadline)
+
     def flush(self, deadline: float) -> bool:
-        """Deliver everything, the SDK client's own spans included."""
-        done = [
-            self._client.flush(deadline, ours=True),
-            self._sender.flush(deadline),
-            self._client.flush(deadline, ours=False),
-            self._media.flush(deadline),
-        ]
+        """Wait until everything is delivered, what the program's own SDK client holds included."""
+        done = [self._sender.flush(deadline), self._client.flush(deadline), self._media.flush(deadline)]
         return all(done)
 
     def close(self, deadline: float) -> bool:
         """Deliver what the deadline allows and keep the rest in the outbox; the user's own client ends by itself."""
-        flushed = self._client.flush(deadline, ours=True)
+        handed_over = self._client.hand_over(deadline)
         sent = self._sender.close(deadline)
-        return self._media.close(deadline) and sent and flushed
+        return self._media.close(deadline) and sent and handed_over
 
     def abandon(self) -> None:
         """Begin anew in a forked child."""

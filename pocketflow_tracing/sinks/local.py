@@ -10,7 +10,7 @@ from pathlib import Path
 from .. import _foreign, _log
 from .._guard import Seam, is_hosts
 from .._span_records import process_id
-from .._time import monotonic, time_ns
+from .._time import monotonic, sleep, time_ns
 from ..config import TracingConfig
 from ..delivery import delivery
 from ..records import RunRecord, SpanRecord
@@ -30,6 +30,8 @@ _MOST_WRITTEN = 1024 * 1024
 """Bytes of one transaction, about: other processes and forks wait for its end."""
 _PATIENCE = 1.0
 """Seconds that a write waits for other processes; it is tried again, but the worker must not hang."""
+_LOOK_SECONDS = 0.05
+"""Between two looks at whether the worker has written all, of who waits for it."""
 _RETRY_SECONDS = 1.0
 """After a write that failed: what comes meanwhile is kept, and holds nobody up."""
 
@@ -61,8 +63,7 @@ class LocalSink:
         self._kept = Backlog(int(self._config.queue_mb * 1024 * 1024))
         self._retry_at = 0.0
         self._uncounted = 0  # spans that are missing in the store's figures
-        self._missed = 0  # spans that were lost here since the last flush
-        self.dropped = 0
+        self.lost = 0  # spans, so far
 
     def describe(self) -> str:
         """Name the sink in a sentence of debug mode."""
@@ -106,29 +107,44 @@ class LocalSink:
             self._write(beat=beat)
         return _RETRY_SECONDS if self._is_behind else (_BEAT_SECONDS if self._open else None)
 
+    @property
+    def in_memory(self) -> int:
+        """Spans that are not written yet."""
+        return self._kept.spans
+
+    def hand_on(self, deadline: float) -> bool:
+        """Write what is kept, with no more patience for other processes than at any time."""
+        if self._is_behind:
+            self._writer.patience_s = min(_PATIENCE, max(0.05, deadline - monotonic()))
+            try:
+                self._write()
+            finally:
+                self._writer.patience_s = _PATIENCE
+        return not self._unusable
+
     def flush(self, deadline: float) -> bool:
-        """Write what is kept; the deadline bounds the wait for other processes."""
-        self._writer.patience_s = max(0.05, deadline - monotonic())
+        """Wait until the worker has written what is kept."""
+        while self._kept and not self._unusable and (left := deadline - monotonic()) > 0:
+            sleep(min(left, _LOOK_SECONDS))
+        return not (self._kept or self._unusable)
+
+    def close(self, deadline: float) -> bool:
+        """Write what is kept and close the file; the deadline bounds the wait for other processes."""
+        self._writer.patience_s = max(0.05, 0.75 * (deadline - monotonic()))  # and time to say what is lost
         try:
             if self._is_behind:
                 self._write()
         finally:
             self._writer.patience_s = _PATIENCE
-        missed, self._missed = self._missed, 0
-        return not (self._kept or self._unusable or missed)
-
-    def close(self, deadline: float) -> bool:
-        """Write what is kept and close the file."""
-        accepted = self.flush(deadline - max(0.0, deadline - monotonic()) / 4)  # and time to say what is lost
         self._writer.close()
         unwritten = self._kept.spans
-        if unwritten or self.dropped:
+        if unwritten or self.lost:
             _log.warn(
                 "pocketflow-tracing: %d spans could not be written to %s; what is not written when the process ends is lost",
-                unwritten + self.dropped,
+                unwritten + self.lost,
                 self.path,
             )
-        return accepted
+        return not (self._kept or self._unusable)
 
     def abandon(self) -> None:
         """Begin anew in a forked child: the open file belongs to the parent."""
@@ -195,9 +211,8 @@ class LocalSink:
         self._lose(self._kept.take_apart())
 
     def _lose(self, spans: int) -> None:
-        self._missed += spans
         self._uncounted += spans
-        self.dropped += spans
+        self.lost += spans
 
 
 _lock = threading.RLock()

@@ -81,7 +81,7 @@ class MediaSender:
         self._waiting: deque[_Job] = deque()
         self._bytes = 0
         self._in_flight = False
-        self._failed = 0
+        self.failed = 0  # media that could not be sent, so far
         self._blocked_until = 0.0
         self._resting_until = 0.0
         self._known: set[str] = set()  # media that the server has
@@ -134,14 +134,13 @@ class MediaSender:
         return 1.0 if self._in_flight or self._waiting else None
 
     def flush(self, deadline: float) -> bool:
-        """Wait until nothing is left; True only if all of it was sent since the last time."""
+        """Wait until nothing is left, or the deadline; True if nothing is."""
         with self._changed:
             self._resting_until = 0.0
             self._changed.notify_all()
             while (self._waiting or self._in_flight) and monotonic() < deadline:
                 self._changed.wait(min(0.05, max(0.0, deadline - monotonic())))
-            failed, self._failed = self._failed, 0
-            return not (self._waiting or self._in_flight or failed)
+            return not (self._waiting or self._in_flight)
 
     def close(self, deadline: float) -> bool:
         """Flush by the deadline and let go of the rest, which is said."""
@@ -209,7 +208,7 @@ class MediaSender:
                     self._bytes += len(job.medium.content)
                     self._resting_until = monotonic() + _PAUSE * 2 ** (job.tries - 1)
                     return
-                self._failed += 1
+                self.failed += 1
                 self._blocked_until = monotonic() + _BLOCKED
             _log.warn_once(
                 f"pocketflow-tracing: {failure.reason}. Media are shown by type and size; "

@@ -70,12 +70,16 @@ class Sender:
         self._keeps = 0
         self._generation = 0
         self.last_reason = ""
-        self._told = self.refused, self.dropped  # by the last flush
 
     @property
     def dropped(self) -> int:
         """Spans that were lost to the limits of memory and disk."""
         return self._dropped + self._waiting.dropped + (self._kept.dropped if self._kept is not None else 0)
+
+    @property
+    def in_memory(self) -> int:
+        """Spans that are neither delivered nor on disk."""
+        return sum(batch.spans for batch in self._unanswered() if not batch.kept)
 
     def start(self) -> None:
         """Start the thread, before there is anything to send."""
@@ -131,10 +135,9 @@ class Sender:
             self._keep(batch, _NO_ANSWER, ahead=2 * self._config.timeout + 2)
 
     def flush(self, deadline: float) -> bool:
-        """Send everything, what is on disk too; True only if nothing is left."""
+        """Send everything, what is on disk too, and wait for the answers; True if nothing is left."""
         with self._changed:
             self._blocked_until = 0.0  # whoever asks wants to know now
-            before, self._told = self._told, (self.refused, self.dropped)
             self._more = self._more or self._disk_waits()
             if not self._start():
                 return not (self._waiting or self._more)
@@ -148,8 +151,7 @@ class Sender:
                 self._channel.cut_if_late()
                 self._keep_late()
                 self._changed.wait(min(left, 0.05))
-            self._told = self.refused, self.dropped
-        return before == self._told and not self._disk_waits()
+        return not self._disk_waits()
 
     def close(self, deadline: float) -> bool:
         """Flush until shortly before the deadline and keep the rest on disk."""
@@ -174,7 +176,6 @@ class Sender:
             self._thread = None
             self._in_flight = None
             self._stopping = False
-            self._told = self.refused, self.dropped
         if self._kept is not None:
             self._kept.close()
         if lost:

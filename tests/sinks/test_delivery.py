@@ -75,3 +75,18 @@ def test_a_sink_that_fails_is_asked_again_after_a_pause():
     made = Delivery()
     made._sinks = [Raising(), Records(), Raising()]
     assert made._tick() == [1.0, 1.0]
+
+
+def test_each_thread_is_told_of_what_was_lost():
+    """Once, and whichever of them recorded it: another thread's flush takes nothing away."""
+    sink = use(Records())
+    trace_flow(Flow(start=Node())).run({})
+    assert delivery.flush(10)
+    sink.lost = 3
+    heard = []
+    for _ in range(2):
+        thread = threading.Thread(target=lambda: heard.append([delivery.flush(10), delivery.flush(10)]))
+        thread.start()
+        thread.join()
+    assert [delivery.flush(10), delivery.flush(10)] == [False, True]
+    assert heard == [[False, True]] * 2

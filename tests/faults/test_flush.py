@@ -1,0 +1,108 @@
+"""Who flushes waits, and nobody else; and what comes after a flush or a shutdown is nobody's loss."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+from collector import Collector, Mode
+from drill import FLOW, environment
+
+BEGIN = f"""
+import threading
+{FLOW}
+flow = make_flow()
+flow.run({{"question": "0"}})
+"""
+IN_A_THREAD = f"""{BEGIN}
+threading.Thread(target=flush, daemon=True).start()
+from pocketflow_tracing.delivery import delivery
+while delivery.queue:  # the worker has not come to the flush
+    time.sleep(0.01)
+for number in range(20):
+    flow.run({{"question": str(number)}})
+"""
+WITH_A_CLIENT = f"""
+from langfuse import Langfuse
+client = Langfuse(timeout=3)
+{BEGIN}
+client.start_observation(name="theirs").end()
+began = time.monotonic()
+assert flush(0.5) is False
+assert time.monotonic() - began < 3
+for number in range(20):
+    flow.run({{"question": str(number)}})
+"""
+
+
+@pytest.mark.parametrize("code", [IN_A_THREAD, WITH_A_CLIENT], ids=["in a thread", "with a client"])
+@pytest.mark.parametrize("server", ["silent", "refuse"])
+def test_what_others_record_meanwhile_is_kept(code, server, tmp_path):
+    """The server takes nothing: everything is in the outbox, whoever still waits for the server."""
+    with Collector(Mode.silent() if server == "silent" else Mode.refuse()) as collector:
+        program(tmp_path, code, collector)
+    with sqlite3.connect(tmp_path / ".pocketflow" / "traces.db") as store:
+        assert [(21 * 5,)] == store.execute("SELECT sum(spans) FROM outbox").fetchall()
+
+
+AFTERWARDS = {
+    "shutdown": "shutdown(5)\nmine()",
+    "fork": "flush(5)\nif os.fork() == 0:\n    mine()\n    sys.exit()\nos.wait()",
+    "shutdown, fork": "shutdown(5)\nif os.fork() == 0:\n    mine()\n    sys.exit()\nos.wait()",
+}
+
+
+@pytest.mark.parametrize("how", AFTERWARDS)
+def test_an_observation_after_the_last_run_arrives(how, tmp_path):
+    """The program's own `@observe`, through the client that we have made, as it would untraced."""
+    code = f"""
+from langfuse import observe
+from pocketflow_tracing import shutdown
+{BEGIN}
+@observe(name="mine")
+def mine():
+    return 1
+
+{AFTERWARDS[how]}
+"""
+    with Collector() as collector:
+        program(tmp_path, code, collector)
+        assert [1, 5] == [sum((span.name == "mine") is mine for span in collector.spans()) for mine in (True, False)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of /proc and its limits")
+def test_where_no_thread_can_be_started_everything_is_kept(tmp_path):
+    """Neither a flush nor the end lose what no thread can be had for."""
+    code = f"""
+import resource
+{FLOW}
+flow = make_flow()
+pages = int(open("/proc/self/statm").read().split()[0])
+most = pages * resource.getpagesize() + 3_000_000  # a thread's stack takes 8 MB
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+for number in range(20):
+    flow.run({{"question": str(number)}})
+assert flush(1) is False
+"""
+    with Collector() as collector:
+        program(tmp_path, code, collector)
+        assert [] == collector.spans()
+    with sqlite3.connect(tmp_path / ".pocketflow" / "traces.db") as store:
+        assert [(20 * 5,)] == store.execute("SELECT sum(spans) FROM outbox").fetchall()
+
+
+def program(folder, code, collector):
+    """Run a program to its end."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=environment(collector),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "lost" not in done.stderr
