@@ -57,8 +57,11 @@ class Sink(Protocol):
         """
         ...
 
-    def close(self, deadline: float) -> bool:
-        """Deliver what the deadline allows, keep the rest, and let go of threads and files; True if nothing is left."""
+    def close(self, deadline: float, answers_by: float) -> bool:
+        """Let go of threads and files by the deadline; True if nothing is left.
+
+        What has no answer of a server until `answers_by` is kept on disk.
+        """
 
     def abandon(self) -> None:
         """Forget threads, files and pending records: they belong to the parent of this forked process."""

@@ -32,6 +32,8 @@ _BATCH = 1000
 
 _LAST_RECORDS = 0.7
 """The part of an exit's time in which records are made; the rest is for what is made, and to let go of what is not."""
+_KEEPING_SECONDS = 0.5
+"""Of an exit's time, for putting on disk what has no answer yet; no more than a quarter of it."""
 _LONGEST_WAIT = 1e6
 """Seconds that somebody may wait for a flush; the system knows no longer ones."""
 _AFTER_AN_ERROR = 1.0
@@ -132,7 +134,7 @@ class Delivery:
         deadline = monotonic() + timeout
         if self._thread is None and not self.queue and (closing or not self._sum("in_memory")):
             self._was_reached = True
-            accepted = self._ask_all("close" if closing else "hand_on", deadline)
+            accepted = self._close(deadline) if closing else self._ask_all("hand_on", deadline)
         else:
             marker = Marker(deadline, closing)
             self._urgent = True
@@ -146,17 +148,22 @@ class Delivery:
             self._was_reached = marker.reached.wait(timeout)
             accepted = self._was_reached and marker.delivered
         if not closing:  # here and not on the worker, which others need: there may be a server to wait for
-            accepted = self._ask_all("flush", monotonic() if self._threadless else deadline) and accepted
+            accepted = self._ask_all("flush", deadline if not self._threadless else monotonic()) and accepted
         lost = self._dropped + self.queue.dropped + self._sum("lost")
         before, self._told.lost = getattr(self._told, "lost", 0), lost
         return accepted and lost <= before
 
-    def _ask_all(self, what: Literal["hand_on", "flush", "close"], deadline: float) -> bool:
+    def _close(self, deadline: float) -> bool:
+        # each keeps on disk what has no answer by then: one that waited to the end would leave the others no time for it
+        answers_by = deadline - min(_KEEPING_SECONDS, max(0.0, deadline - monotonic()) / 4)
+        return self._ask_all("close", deadline, answers_by)
+
+    def _ask_all(self, what: Literal["hand_on", "flush", "close"], *until: float) -> bool:
         """Whether all sinks say yes; each is asked, whatever the others do."""
         accepted = True
         for sink in list(self._sinks):
             with _WORKING:
-                accepted = getattr(sink, what)(deadline) and accepted
+                accepted = getattr(sink, what)(*until) and accepted
                 continue
             accepted = False
         return accepted
@@ -239,7 +246,8 @@ class Delivery:
         """Flush or close the sinks for who waits; True when the worker is to stop."""
         stop = False
         try:
-            marker.delivered = self._ask_all("close" if marker.closing else "hand_on", marker.deadline)
+            deadline = marker.deadline
+            marker.delivered = self._close(deadline) if marker.closing else self._ask_all("hand_on", deadline)
         finally:
             if marker.closing and not self.queue:
                 stop = True
@@ -317,12 +325,6 @@ class Delivery:
                     "pocketflow-tracing: %d spans are lost, for they could not be made ready before the process had to end "
                     "(POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT is %g seconds)",
                     lost,
-                    self.shutdown_timeout,
-                )
-            elif not self._was_reached:
-                _log.warn(
-                    "pocketflow-tracing: the process had to end before everything was written or sent "
-                    "(POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT is %g seconds); what was not is lost",
                     self.shutdown_timeout,
                 )
 

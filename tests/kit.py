@@ -78,7 +78,7 @@ class Records:
     def flush(self, deadline: float) -> bool:
         return True
 
-    def close(self, deadline: float) -> bool:
+    def close(self, deadline: float, answers_by: float) -> bool:
         return True
 
     def abandon(self) -> None:

@@ -113,11 +113,11 @@ class LangfuseSink:
         done = [self._sender.flush(deadline), self._client.flush(deadline), self._media.flush(deadline)]
         return all(done)
 
-    def close(self, deadline: float) -> bool:
-        """Deliver what the deadline allows and keep the rest in the outbox; the user's own client ends by itself."""
-        handed_over = self._client.hand_over(deadline)
-        sent = self._sender.close(deadline)
-        return self._media.close(deadline) and sent and handed_over
+    def close(self, deadline: float, answers_by: float) -> bool:
+        """Deliver what there is time for and keep the rest in the outbox; the user's own client ends by itself."""
+        handed_over = self._client.hand_over(answers_by)
+        sent = self._sender.close(deadline, answers_by)
+        return self._media.close(answers_by) and sent and handed_over
 
     def abandon(self) -> None:
         """Begin anew in a forked child."""
@@ -251,7 +251,7 @@ def sync(store_path: str, config: TracingConfig, timeout: float = 60.0, *, refus
     if refused:
         sender.reconsider()
     sender.flush(monotonic() + timeout)
-    sender.close(monotonic() + 1.0)
+    sender.close(monotonic() + 1.0, monotonic())
     outbox = Outbox(store_path)
     counts = outbox.counts()
     outbox.close()

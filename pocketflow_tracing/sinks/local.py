@@ -128,7 +128,7 @@ class LocalSink:
             sleep(min(left, _LOOK_SECONDS))
         return not (self._kept or self._unusable)
 
-    def close(self, deadline: float) -> bool:
+    def close(self, deadline: float, _answers_by: float) -> bool:
         """Write what is kept and close the file; the deadline bounds the wait for other processes."""
         self._writer.patience_s = max(0.05, 0.75 * (deadline - monotonic()))  # and time to say what is lost
         try:

@@ -153,9 +153,9 @@ class Sender:
                 self._changed.wait(min(left, 0.05))
         return not self._disk_waits()
 
-    def close(self, deadline: float) -> bool:
-        """Flush until shortly before the deadline and keep the rest on disk."""
-        delivered = self.flush(deadline - min(0.5, max(0.0, deadline - monotonic()) / 4))
+    def close(self, deadline: float, answers_by: float) -> bool:
+        """Flush until `answers_by`, and keep the rest on disk by the deadline."""
+        delivered = self.flush(answers_by)
         with self._changed:
             self._stopping = True
             self._generation += 1

@@ -47,6 +47,23 @@ def test_what_others_record_meanwhile_is_kept(code, server, tmp_path):
         assert [(21 * 5,)] == store.execute("SELECT sum(spans) FROM outbox").fetchall()
 
 
+PROJECTS = f"""
+from pocketflow_tracing import TracingConfig
+{FLOW}
+for number in range(8):
+    config = TracingConfig(langfuse_public_key=f"pk-lf-{{number}}")
+    trace_flow(Flow(start=Ask()), config=config).run({{"question": "?"}})
+"""
+
+
+def test_no_project_waits_so_long_that_the_others_have_no_time(tmp_path):
+    """At the end all of them wait for a silent server together, and each then keeps what is its own."""
+    with Collector(Mode.silent()) as collector:
+        program(tmp_path, PROJECTS, collector)
+    with sqlite3.connect(tmp_path / ".pocketflow" / "traces.db") as store:
+        assert [(5,)] * 8 == store.execute("SELECT sum(spans) FROM outbox GROUP BY public_key").fetchall()
+
+
 AFTERWARDS = {
     "shutdown": "shutdown(5)\nmine()",
     "fork": "flush(5)\nif os.fork() == 0:\n    mine()\n    sys.exit()\nos.wait()",

@@ -41,7 +41,7 @@ def sink(path):
 
     yield make
     for each in made:
-        each.close(soon())
+        each.close(soon(), soon())
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_the_limit_in_megabytes_holds_while_much_is_written(sink, path):
             run.spans[0].output = "x" * 100_000 + str(run.number)
         accept(made, *runs)
         peak = max(peak, path.stat().st_size)
-    made.close(soon())
+    made.close(soon(), soon(5.0))
     assert peak < 4 * MB
     assert 119 == max(numbers(path))
     assert 10 < len(numbers(path)) < 25
@@ -180,7 +180,7 @@ def test_a_run_is_complete_when_its_spans_are_there(sink, path, monkeypatch):
 
     monkeypatch.setattr(made._writer, "write", watched)
     accept(made, *[small_run(number) for number in range(4)])
-    made.close(soon())
+    made.close(soon(), soon(5.0))
     assert len(seen) > 4
     (left,) = Store(path).runs()
     assert left.name

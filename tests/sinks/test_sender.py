@@ -65,7 +65,7 @@ def sender(path):
 
         def make(collector, store=path, **settings):
             made = Sender(config_for(collector, **settings), str(store) if store else None)
-            stack.callback(lambda: made.close(time.monotonic()))
+            stack.callback(lambda: made.close(time.monotonic(), time.monotonic()))
             return made
 
         yield make
@@ -154,7 +154,7 @@ def test_a_server_that_refuses_everything_is_not_asked_without_end(sender, path)
         assert made.flush(soon()) is False
         assert made.flush(soon()) is False
         assert len(collector.exports()) <= first + 2  # a flush asks once
-        made.close(soon())
+        made.close(soon(), soon(5.0))
         counts = Store(path).outbox()
         assert counts.refused_spans <= module._MOST_REFUSALS
         assert 11 * 512 == counts.refused_spans + counts.waiting_spans
@@ -176,7 +176,7 @@ def test_a_split_that_is_broken_off_loses_nothing(sender, path):
         collector.mode = Mode.silent()
         collector.wait_for(lambda collector: any(request.status is None for request in collector.exports()))
         thread = made._thread
-        made.close(soon(0.3))
+        made.close(soon(0.3), soon(0.2))
         collector.mode = Mode.healthy()
         thread.join(10)
         counts = Store(path).outbox()
@@ -197,7 +197,7 @@ def test_what_refused_keys_held_back_is_delivered_with_mended_ones(code, sender,
         for trace in range(1, 4):
             made.submit(body(span(trace, 0)), 1)
             assert made.flush(soon()) is False
-        made.close(soon())
+        made.close(soon(), soon(5.0))
         lines = [record.getMessage() for record in caplog.records if "LANGFUSE_SECRET_KEY" in record.getMessage()]
         assert 1 == len(lines)
         assert "sk-lf" not in lines[0]
@@ -213,7 +213,7 @@ def test_another_projects_data_is_not_sent_to_this_one(sender, path):
         made = sender(collector, langfuse_public_key="pk-lf-old")
         made.submit(body(span(1, 0)), 1)
         assert made.flush(soon()) is False
-        made.close(soon())
+        made.close(soon(), soon(5.0))
         collector.mode = Mode.healthy()
         report = sync(str(path), config_for(collector, langfuse_public_key="pk-lf-new"))
         assert (0, 1) == (report.delivered, report.waiting)
@@ -249,7 +249,7 @@ def test_a_full_outbox_drops_the_oldest_runs_whole(limit, sender, path, caplog):
         for spans in interleaved(40, 6):
             made.submit(body(*spans), len(spans))
             made.flush(soon())
-        made.close(soon())
+        made.close(soon(), soon(5.0))
         collector.mode = Mode.healthy()
         counts = Store(path).outbox()
         assert counts.dropped_spans == 40 * 7 - counts.waiting_spans > 0
@@ -372,7 +372,7 @@ def test_the_count_of_dropped_spans_waits_for_no_lock(sender, path):
         made.tick()
         assert 15 == Store(path).figures()["dropped"]
         made.add_dropped(2)
-        made.close(soon())
+        made.close(soon(), soon(5.0))
         assert 17 == Store(path).figures()["dropped"]
         assert made.flush(soon()) is True
         other.close()
@@ -413,7 +413,7 @@ def test_a_span_that_cannot_be_encoded_costs_itself_alone(hook, path, absorbed, 
         assert sink.flush(soon())
         assert 1 == sink.lost
         assert 4 == len(collector.spans())
-        sink.close(soon())
+        sink.close(soon(), soon(5.0))
         assert 1 == Store(path).figures()["dropped"]
     assert 1 == len(absorbed)
 
