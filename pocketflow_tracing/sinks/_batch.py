@@ -24,6 +24,7 @@ class Batch:
         spans: the number of spans in it.
         kept: its id in the outbox, 0 while it is in memory only, -1 when the outbox's limits left nothing of it.
         since: `time.monotonic` of when it was handed over.
+        attempts: how often it was sent in vain.
         answered: whether the server has answered, so that a late copy on disk is not made any more.
         traces: what `traces_of` says of the body, once it was asked.
     """
@@ -32,6 +33,7 @@ class Batch:
     spans: int
     kept: int = 0
     since: float = 0.0
+    attempts: int = 0
     answered: bool = False
     traces: dict[str, bool] | None = None
 
@@ -42,7 +44,7 @@ def halves(batch: Batch) -> list[Batch]:
         return []
     middle = batch.spans // 2
     parts = (_only(batch.body, lambda place, _: place < middle), _only(batch.body, lambda place, _: place >= middle))
-    return [Batch(body, spans, since=batch.since) for body, spans in parts]
+    return [Batch(body, spans, since=batch.since, attempts=batch.attempts) for body, spans in parts]
 
 
 def traces_of(body: bytes) -> dict[str, bool]:

@@ -62,22 +62,25 @@ class Kept:
         except StoreError as error:
             _say(error)
             return None
-        return Batch(claimed[0].body, claimed[0].spans, claimed[0].id, monotonic()) if claimed else None
+        for found in claimed:
+            return Batch(found.body, found.spans, found.id, monotonic(), found.attempts)
+        return None
 
-    def keep(self, batch: Batch, reason: str, *, ahead: float = 0.0) -> bool:
+    def keep(self, batch: Batch, reason: str, *, ahead: float = 0.0, pause: float = 0.0) -> bool:
         """Put a batch here (or give it back), unless it has been answered; False when that did not work.
 
         Args:
             batch: that is not to be lost.
             reason: why it waits.
-            ahead: seconds for which no other process is to send it, because this one is sending it. Pauses after failures are not
-                written down: each process keeps its own, and a flush may try at once.
+            ahead: seconds for which no other process is to send it, because this one is sending it.
+            pause: seconds for which nobody is to send it, for it is the batch that the server does not take. Pauses after
+                failures of the server are not written down: each process keeps its own, and a flush may try at once.
         """
         with self._lock:
             if batch.answered:
                 return True
             try:
-                self._keep(batch, reason, int(ahead * 1e9))
+                self._keep(batch, reason, int(ahead * 1e9), int(pause * 1e9))
             except StoreError as error:
                 _say(error)
                 return False
@@ -89,10 +92,11 @@ class Kept:
             )
         return True
 
-    def _keep(self, batch: Batch, reason: str, lease_ns: int) -> None:
+    def _keep(self, batch: Batch, reason: str, lease_ns: int, pause_ns: int) -> None:
         now = time_ns()
+        next_try_ns = now + pause_ns if pause_ns else 0  # at once, whatever the clock says then
         if batch.kept:
-            self._outbox.retry([batch.kept], now, reason)
+            self._outbox.retry([batch.kept], next_try_ns, reason)
             return
         batch.kept = (
             self._outbox.put(
@@ -100,7 +104,8 @@ class Kept:
                     created_ns=now,
                     spans=batch.spans,
                     body=batch.body,
-                    next_try_ns=now,
+                    attempts=batch.attempts,
+                    next_try_ns=next_try_ns,
                     reason=reason,
                     traces=traces_of(batch.body),
                     endpoint=self._endpoint,
@@ -139,6 +144,10 @@ class Kept:
             return self._outbox.counts(endpoint=self._endpoint, public_key=self._key).waiting > 0
         except StoreError:
             return False
+
+    def hurry(self) -> None:
+        """Put nothing off any longer."""
+        self._outbox.hurry(endpoint=self._endpoint, public_key=self._key)
 
     def reconsider(self) -> None:
         """Let what was refused wait again."""

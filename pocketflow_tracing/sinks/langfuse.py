@@ -248,8 +248,7 @@ def sync(store_path: str, config: TracingConfig, timeout: float = 60.0, *, refus
     """
     config = config.resolved()
     sender = Sender(config, store_path)
-    if refused:
-        sender.reconsider()
+    sender.hurry(refused=refused)
     sender.flush(monotonic() + timeout)
     sender.close(monotonic() + 1.0, monotonic())
     outbox = Outbox(store_path)

@@ -8,17 +8,19 @@ after all, it is taken out again.
 from __future__ import annotations
 
 import threading
+from math import inf
 
 from .. import _log
 from .._guard import Seam
 from .._threads import start_thread
-from .._time import jitter, monotonic
+from .._time import monotonic
 from ..config import TracingConfig
 from ._batch import Batch, halves
 from ._channel import Channel
 from ._http import Answer, post, shown_host
 from ._kept import Kept
 from ._memory import Memory
+from ._pace import Pace
 
 __all__ = ["Sender"]
 
@@ -30,9 +32,6 @@ _IDLE_SECONDS = 30.0
 """After which the connection is closed."""
 _UNCOUNTED_SECONDS = 1.0
 """After which a figure that could not be written is tried again."""
-_BACKOFF_FIRST, _BACKOFF_LAST = 1.0, 60.0
-_MOST_REFUSALS = 32
-"""Refusals in a row that are looked into at once; after them each costs a pause, for the server refuses whatever it gets."""
 
 
 class Sender:
@@ -59,9 +58,8 @@ class Sender:
         self._channel = Channel(self._config.timeout)
         self._thread: threading.Thread | None = None
         self._stopping = False
-        self._failures = 0
-        self._refusals = 0
-        self._blocked_until = 0.0
+        self._pace = Pace()
+        self._look_at = inf  # when a batch on disk may be sent again that was put off
         # whether there may be something on disk: other processes leave things there
         self._more = self._kept is not None
         self._holding = (
@@ -69,12 +67,16 @@ class Sender:
         )  # whether what waits for the server stays in memory: no disk, or not writable
         self._keeps = 0
         self._generation = 0
-        self.last_reason = ""
 
     @property
     def dropped(self) -> int:
         """Spans that were lost to the limits of memory and disk."""
         return self._dropped + self._waiting.dropped + (self._kept.dropped if self._kept is not None else 0)
+
+    @property
+    def last_reason(self) -> str:
+        """Why something was not taken last, "" before."""
+        return self._pace.last_reason
 
     @property
     def in_memory(self) -> int:
@@ -94,7 +96,7 @@ class Sender:
         with self._changed:
             first = self._in_flight
             stuck = first is not None and batch.since - first.since > _LATE_SECONDS  # it would wait behind a late one
-            to_disk = stuck or self._waiting.is_full or batch.since < self._blocked_until
+            to_disk = stuck or self._waiting.is_full or batch.since < self._pace.blocked_until
         if to_disk and self._keep(batch, self.last_reason or _NO_ANSWER):
             return
         with self._changed:
@@ -116,16 +118,20 @@ class Sender:
         self._keep_late()
         now = monotonic()
         with self._changed:
+            if now >= self._look_at:
+                self._more, self._look_at = True, inf
             busy = bool(self._waiting or self._in_flight)
-            if not busy and self._more and now >= self._blocked_until:
+            if not busy and self._more and now >= self._pace.blocked_until:
                 self._start()
                 self._changed.notify_all()
         counted = self._kept is None or self._kept.count_dropped()
         if busy:
             return 0.25
         if self._more:
-            return max(0.1, self._blocked_until - now)
-        return None if counted else _UNCOUNTED_SECONDS
+            return max(0.1, self._pace.blocked_until - now)
+        if not counted:
+            return _UNCOUNTED_SECONDS
+        return None if self._look_at == inf else max(0.1, self._look_at - now)
 
     def _keep_late(self) -> None:
         now = monotonic()
@@ -137,7 +143,7 @@ class Sender:
     def flush(self, deadline: float) -> bool:
         """Send everything, what is on disk too, and wait for the answers; True if nothing is left."""
         with self._changed:
-            self._blocked_until = 0.0  # whoever asks wants to know now
+            self._pace.blocked_until = 0.0  # whoever asks wants to know now
             self._more = self._more or self._disk_waits()
             if not self._start():
                 return not (self._waiting or self._more)
@@ -188,10 +194,12 @@ class Sender:
         """Begin anew in a forked child."""
         self._reset()
 
-    def reconsider(self) -> None:
-        """Send what was refused once more, with the next flush."""
+    def hurry(self, *, refused: bool) -> None:
+        """Put nothing off any longer; send what was refused once more, too."""
         if self._kept is not None:
-            self._kept.reconsider()
+            self._kept.hurry()
+            if refused:
+                self._kept.reconsider()
 
     # --- the thread --------------------------------------------------------------------------------------------------
 
@@ -205,7 +213,7 @@ class Sender:
         while True:
             with self._changed:
                 while not self._has_work() and generation == self._generation and not self._stopping:
-                    pause = self._blocked_until - monotonic() if self._waiting else 0.0
+                    pause = self._pace.blocked_until - monotonic() if self._waiting else 0.0
                     if not self._changed.wait(pause if pause > 0 else _IDLE_SECONDS):
                         channel.close()  # an idle process holds no connection
                 if generation != self._generation or self._stopping:
@@ -222,7 +230,7 @@ class Sender:
         channel.close()
 
     def _has_work(self) -> bool:
-        if monotonic() < self._blocked_until:
+        if self._pace.is_blocked:
             return bool(self._waiting) and not self._holding  # it goes to disk
         return bool(self._waiting) or self._more
 
@@ -243,35 +251,47 @@ class Sender:
                     self._in_flight = None
                 self._changed.notify_all()
 
-    def _send(self, batch: Batch, channel: Channel, generation: int) -> int:
-        """Send a batch and do what the answer asks for; returns the spans that were delivered."""
+    def _send(self, batch: Batch, channel: Channel, generation: int, *, alone: bool = False) -> int:
+        """Send a batch and do what the answer asks for; returns the spans that were delivered.
+
+        Args:
+            batch: to be sent.
+            channel: of this thread.
+            generation: of this thread.
+            alone: whether it is a part of a batch that the server does not take, while it takes others.
+        """
         if generation != self._generation:
             return 0  # a part of what was kept when this thread was given up
-        blocked = monotonic() < self._blocked_until
+        blocked = self._pace.is_blocked
         answer = Answer("later", self.last_reason) if blocked else post(channel, self._config, batch.body)
         if answer.outcome == "accepted":
             self.delivered += batch.spans
-            self._failures = self._refusals = 0
+            self._pace.accepted()
             if self._config.debug:
                 _log.debug_line(f"delivered {batch.spans} spans to {shown_host(self._config)}")
             self._answered(batch, batch.spans)
             return batch.spans
         if generation != self._generation:
             return 0
-        if answer.outcome in {"too large", "refused"}:
-            self._refusals += 1
-            if self._refusals > _MOST_REFUSALS:
+        # tried before, and others were taken since: it is this batch
+        alone = not blocked and answer.outcome == "later" and (alone or (self._pace.is_well and batch.attempts > 0))
+        if alone or answer.outcome in {"too large", "refused"}:
+            if self._pace.refused():
                 self._block(answer)
             parts = halves(batch)
             if parts:
-                delivered = sum(self._send(part, channel, generation) for part in parts)
+                delivered = sum(self._send(part, channel, generation, alone=alone) for part in parts)
                 if generation == self._generation:
                     self._answered(batch, delivered)
                 return delivered
-            self._set_aside(batch, answer)
+            if alone:
+                self._put_off(batch, answer)
+            else:
+                self._set_aside(batch, answer)
             return 0
         if not blocked:
             self._block(answer)
+            batch.attempts += 1
         kept = self._keep(batch, answer.reason)
         with self._changed:
             self._holding = not kept
@@ -279,15 +299,20 @@ class Sender:
                 self._waiting.put(batch, again=True)
         return 0
 
+    def _put_off(self, batch: Batch, answer: Answer) -> None:
+        """Keep a span that the server does not take, while it takes others: it is sent again, less and less often."""
+        self._pace.last_reason = answer.reason
+        batch.attempts += 1
+        pause = self._pace.pause(batch.attempts)
+        if self._keep(batch, answer.reason, pause=pause):
+            self._look_at = min(self._look_at, monotonic() + pause)
+            return
+        with self._changed:
+            self._waiting.put(batch, again=True)
+        self._block(answer)  # there is no disk to put it off to
+
     def _block(self, answer: Answer) -> None:
-        self._failures += 1
-        self.last_reason = answer.reason
-        wait = min(_BACKOFF_LAST, _BACKOFF_FIRST * 2 ** min(self._failures - 1, 10)) * jitter(0.5, 1.0)
-        if answer.outcome == "unauthorized":
-            wait = _BACKOFF_LAST
-        if answer.retry_after is not None:
-            wait = max(wait, min(answer.retry_after, 600.0))
-        self._blocked_until = monotonic() + wait
+        self._pace.failed(answer)
         kept = "kept in the outbox and sent later" if self._kept is not None else "kept in memory"
         _log.warn_once(f"pocketflow-tracing: {answer.reason}. What is recorded is {kept}.")
 
@@ -296,9 +321,9 @@ class Sender:
     def _unanswered(self) -> list[Batch]:
         return ([self._in_flight] if self._in_flight else []) + list(self._waiting)
 
-    def _keep(self, batch: Batch, reason: str, *, ahead: float = 0.0) -> bool:
-        kept = self._kept is not None and self._kept.keep(batch, reason, ahead=ahead)
-        if kept:
+    def _keep(self, batch: Batch, reason: str, *, ahead: float = 0.0, pause: float = 0.0) -> bool:
+        kept = self._kept is not None and self._kept.keep(batch, reason, ahead=ahead, pause=pause)
+        if kept and not pause:
             with self._changed:
                 self._more = True
                 self._keeps += 1

@@ -150,7 +150,7 @@ class Outbox:
     def due(
         self, now_ns: int, limit: int = 100, *, endpoint: str | None = None, public_key: str | None = None
     ) -> list[OutboxBatch]:
-        """Return the batches whose time has come and that nobody is sending, the oldest first, without leasing them.
+        """Return batches whose time has come and that nobody is sending: those tried least, of them the oldest first.
 
         Args:
             now_ns: wall clock.
@@ -239,6 +239,16 @@ class Outbox:
 
         self._database.transaction(work)
 
+    def hurry(self, *, endpoint: str, public_key: str) -> None:
+        """Let no batch of a project be put off any longer: the user asks for it."""
+        if self._database.exists():
+            self._database.transaction(
+                lambda connection: connection.execute(
+                    "UPDATE outbox SET next_try_ns = 0 WHERE state = 'waiting' AND endpoint = ? AND public_key = ?",
+                    (endpoint, public_key),
+                )
+            )
+
     def reconsider(self, *, endpoint: str, public_key: str) -> None:
         """Let refused batches of a project wait again: the user has mended the server."""
 
@@ -291,7 +301,8 @@ def _due(
             "SELECT id, created_ns, endpoint, public_key, spans, body, attempts, next_try_ns, state, reason FROM outbox"
             " WHERE state = 'waiting' AND next_try_ns NOT BETWEEN :now + 1 AND :far AND lease_ns NOT BETWEEN :now + 1 AND :far"
             " AND endpoint = coalesce(:endpoint, endpoint) AND public_key = coalesce(:key, public_key)"
-            " ORDER BY created_ns, id LIMIT :limit",
+            # what was tried in vain goes last: a batch that its server never takes stands in nobody's way
+            " ORDER BY attempts, created_ns, id LIMIT :limit",
             {
                 "now": integer(now_ns),
                 "far": integer(now_ns + _FAR_NS),

@@ -18,9 +18,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from pocketflow_tracing import TracingConfig, _sdk, _sdk_spans
 from pocketflow_tracing.records import RunRecord, SpanRecord
-from pocketflow_tracing.sinks import _memory
-from pocketflow_tracing.sinks import sender as module
+from pocketflow_tracing.sinks import _kept, _memory
 from pocketflow_tracing.sinks._batch import Batch, halves, shed, traces_of, without
+from pocketflow_tracing.sinks._pace import MOST_REFUSALS
 from pocketflow_tracing.sinks.langfuse import LangfuseSink, sync
 from pocketflow_tracing.sinks.sender import Sender
 from pocketflow_tracing.store import Outbox, OutboxBatch, Store
@@ -148,7 +148,7 @@ def test_a_server_that_refuses_everything_is_not_asked_without_end(sender, path)
             made.submit(body(*(span(trace, number) for number in range(512))), 512)
         assert made.flush(soon()) is False
         first = len(collector.exports())
-        assert first <= module._MOST_REFUSALS + 1
+        assert first <= MOST_REFUSALS + 1
         for trace in range(9, 12):
             made.submit(body(*(span(trace, number) for number in range(512))), 512)
         assert made.flush(soon()) is False
@@ -156,7 +156,7 @@ def test_a_server_that_refuses_everything_is_not_asked_without_end(sender, path)
         assert len(collector.exports()) <= first + 2  # a flush asks once
         made.close(soon(), soon(5.0))
         counts = Store(path).outbox()
-        assert counts.refused_spans <= module._MOST_REFUSALS
+        assert counts.refused_spans <= MOST_REFUSALS
         assert 11 * 512 == counts.refused_spans + counts.waiting_spans
         collector.mode = Mode.healthy()
         report = sync(str(path), config_for(collector), refused=True)
@@ -165,6 +165,56 @@ def test_a_server_that_refuses_everything_is_not_asked_without_end(sender, path)
         )  # fmt: skip
         assert 11 * 512 == len(collector.spans())
         assert 0 == Store(path).figures()["refused"]
+
+
+def test_a_span_that_the_server_never_takes_stands_in_nobodys_way(sender, path):
+    """One that is always answered 500 is parted from the others of its batch, put off, and sent again by `sync`."""
+    with Collector(Mode.status(500, span_named="bad")) as collector:
+        made = sender(collector)
+        made.submit(body(*(span(1, number, "bad" if number == 3 else "good") for number in range(8))), 8)
+        assert made.flush(soon()) is False
+        for trace in range(2, 5):
+            made.submit(body(span(trace, 1, "good")), 1)
+            assert made.flush(soon()) is False
+        assert 7 + 3 == len(collector.spans())
+        waiting = Store(path).outbox()
+        assert (1, 1, 0) == (waiting.waiting, waiting.waiting_spans, waiting.refused_spans)
+        asked = len(collector.exports())
+        assert made.flush(soon()) is False
+        assert asked == len(collector.exports()), "it is put off"
+        collector.mode = Mode.healthy()
+        report = sync(str(path), config_for(collector))
+        assert (1, 0, None) == (report.delivered, report.waiting, report.reason)
+
+
+def test_an_outage_parts_nothing(sender, path):
+    """Where the server takes nothing, batches stay as they are: each flush asks once, and all arrives in the end."""
+    with Collector() as collector:
+        made = sender(collector)
+        made.submit(body(span(1, 1)), 1)
+        assert made.flush(soon())
+        collector.mode = Mode.status(500)
+        for trace in range(2, 6):
+            made.submit(body(*(span(trace, number) for number in range(8))), 8)
+            assert made.flush(soon()) is False
+        assert len(collector.exports()) <= 1 + 2 * 4
+        assert 4 == Store(path).outbox().waiting
+        collector.mode = Mode.healthy()
+        assert made.flush(soon())
+        assert 1 + 4 * 8 == len(collector.spans())
+
+
+def test_a_clock_that_was_ahead_puts_nothing_off(sender, path, monkeypatch):
+    """What was kept then is sent at once."""
+    with Collector(Mode.status(503)) as collector:
+        made = sender(collector)
+        with monkeypatch.context() as ahead:
+            ahead.setattr(_kept, "time_ns", lambda: time.time_ns() + 300 * 10**9)
+            made.submit(body(span(1, 1)), 1)
+            assert made.flush(soon()) is False
+            made.close(soon(), soon(5.0))
+        collector.mode = Mode.healthy()
+        assert 1 == sync(str(path), config_for(collector)).delivered
 
 
 def test_a_split_that_is_broken_off_loses_nothing(sender, path):
