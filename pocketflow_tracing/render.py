@@ -159,7 +159,7 @@ class _Rendering:
             self.in_error = around
         elif t is bytes:
             mime = _media.mime_of_bytes(value)
-            shown = self.medium(value, mime, len(value)) if mime is not None else self.raw(value, len(value))
+            shown = self.medium(value, mime, len(value)) if mime is not None else self.raw(value, len(value), path)
         elif t is Pairs:
             if self.classes and (policy := self.rules.policy_of_class(value.type_name)) != "record":
                 return HIDDEN if policy == "hide" else summary(value)
@@ -245,14 +245,14 @@ class _Rendering:
             return self.value(value, path)
         return HIDDEN if policy == "hide" else summary(value)
 
-    def raw(self, value: bytes, size: int) -> Json:
+    def raw(self, value: bytes, size: int, path: Path) -> Json:
         shown = preview(value[:_PREVIEW])
         if self.scan and len(value) > 7:
             wide = value[: _PREVIEW + MARGIN].decode("latin-1")
             scanned = scan_value(wide, self.hits)
             if scanned is not wide and scanned != wide:
                 shown = clean(scanned[:_PREVIEW])
-        return {TYPE_KEY: "bytes", "size": size, "preview": shown}
+        return {TYPE_KEY: "bytes", "size": size, "preview": self.masked(shown, (*path, "preview"))}
 
     def medium(self, value: bytes | str, mime: str, size: int) -> Json:
         """Show an image, a sound or a PDF as its type and size; with its id, if it is one to be sent."""
@@ -280,7 +280,7 @@ class _Rendering:
         begin, end, size = value.begin, value.end, value.size
         if isinstance(begin, bytes):
             mime = _media.mime_of_bytes(begin)
-            shown = self.raw(begin, size) if mime is None else _media.summary(mime, size)
+            shown = self.raw(begin, size, path) if mime is None else _media.summary(mime, size)
         elif (mime := _media.mime_of_text(begin)) is not None:
             shown = _media.summary(mime, _media.size_of_text(begin, size))
         else:

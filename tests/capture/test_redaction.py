@@ -324,6 +324,22 @@ def test_the_mask_sees_every_value_with_its_path():
     assert not any("password" in path for path, _ in seen)
 
 
+@pytest.mark.parametrize("put", [bytes, bytearray, memoryview, lambda value: value + bytes(400_000)])
+def test_the_mask_sees_the_text_of_bytes(put):
+    """What is shown of them, under the same path whatever kind they are of, and however long."""
+    seen = []
+
+    def mask(value, path):
+        seen.append(path)
+        return value.replace("jane@example.com", "#") if isinstance(value, str) else value
+
+    value = put(b'{"email": "jane@example.com"}')
+    shown = render(snapshot([value]), Rules(mask=mask), ("shared", "body"))
+    assert shown[0]["preview"].startswith('{"email": "#"}')
+    assert ("shared", "body", 0, "preview") in seen
+    assert ("shared", "body", 0) in seen
+
+
 def test_a_value_whose_mask_fails_is_withheld():
     def mask(value, path):
         if value == "hunter2":
