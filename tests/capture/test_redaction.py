@@ -158,6 +158,42 @@ PLAIN_TEXTS = [
 ]  # fmt: skip
 
 
+_BODY = "aB3dE5fG7hJ9kL1mN2pQ4rS6tU8vW0xYz1C"
+_HEX = "0123456789abcdef" * 4
+PREFIXED = [
+    *(f"{prefix}{_BODY}" for prefix in (
+        "tvly-", "tvly-dev-", "pplx-", "xai-", "r8_", "glpat-", "ya29.a0", "ya29.c.b0", "GOCSPX-", "xapp-1-A0-12-", "npm_", "rk_live_",
+        "rk_test_", "whsec_", "ntn_", "lsv2_pt_", "lsv2_sk_", "hvs.", "jina_", "lin_api_", "figd_", "dckr_pat_", "sb_secret_", "nvapi-",
+        "csk-", "hf_", "gsk_", "sk_live_", "sk-", "github_pat_", "pypi-AgE", "123456789\u5bc6\u94a5sk-",
+    )),
+    f"pcsk_{_BODY[:6]}_{_BODY}", f"SG.{_BODY[:22]}.{_BODY}", f"dapi{_HEX[:32]}", f"dapi{_HEX[:32]}-2", f"sk_{_HEX[:48]}", f"fc-{_HEX[:32]}",
+    f"dop_v1_{_HEX}", f"shpat_{_HEX[:32]}", f"fw_{_BODY[:22]}", f"pa-{_BODY}_1234567", f"secret_{_BODY}{_BODY[:8]}", f"e2b_{_HEX[:40]}",
+    f"AGE-SECRET-KEY-1{_BODY.upper()}", f"whsec_{_BODY[:10]}/{_BODY}=", f"123456789:AA{_BODY[:33]}",
+]  # fmt: skip
+NO_KEYS = [
+    "task_sk_learn_pipeline_of_many_words", f"pk_live_{_BODY}", f"sk_{_HEX}", f"sk_{_HEX[:32]}", f"file_{_HEX[:40]}", f"commit-{_HEX[:40]}",
+    "npm_config_registry_of_the_company_proxy", "npm_package_dependencies_typescript", "secret_santa_in_the_house_of_a_friend_we_know_well",
+    "hvs.configuration_of_the_cluster_in_words", "family-friendly-and-very-long-hyphenated-slug", "fc-barcelona-and-others-in-the-league-2026",
+    "the pa-system-of-the-railway-station-is-out-of-order", "xai-for-the-explanation-of-models-in-medicine-2024", "adapi" + _HEX[:32],
+    "12:30:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", f"550e8400-e29b-41d4-a716-{_HEX[:12]}", "my_npm_" + _BODY, "SG.documentation.of_it",
+    "fw_configuration_manager_for_all_of_them", "pypi-packages-that-are-of-great-interest-1", "shpat_of_the_store_in_the_middle_of_it",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", PREFIXED)
+def test_keys_of_providers_are_known_by_their_form(key):
+    """Whatever stands around them: in prose, in an error, in a cell, twice in a row."""
+    public = "123456789:" if ":AA" in key else "123456789\u5bc6\u94a5" if key[0] == "1" else ""
+    shown = f"{public}[redacted]"
+    assert redact_text(f"use {key} please ({key})", Rules()) == f"use {shown} please ({shown})"
+    assert render({"note": f"{key}\n{key}"}, Rules()) == {"note": f"{shown}\n{shown}"}
+
+
+@pytest.mark.parametrize("text", NO_KEYS)
+def test_names_and_hashes_are_no_keys(text):
+    assert render({"note": f"see {text} there"}, Rules()) == {"note": f"see {text} there"}
+
+
 @pytest.mark.parametrize(("text", "expected"), SECRET_TEXTS)
 def test_secrets_in_free_text_are_replaced(text, expected):
     assert redact_text(text, Rules()) == expected
@@ -465,6 +501,14 @@ REPEATED = [
     "AIza",
     "://a:b",
     "eyJabcdefgh.",
+    "npm_",
+    "_npm_",
+    "tvly-",
+    "SG.",
+    "SG.abcdefghijklmnop.",
+    "whsec_",
+    "12345678:AA",
+    "dapi",
     "-----BEGIN PRIVATE KEY-----",
 ]
 
