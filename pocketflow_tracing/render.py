@@ -18,7 +18,7 @@ from .capture_types import CUT_KEY, MARGIN, Cut, Failure, Long, Pairs, Snapshot,
 from .records import Json
 from .redaction import Redactor, Rules
 from .redaction_data import scan_value
-from .redaction_labels import is_label, names_its_value, without_rows, without_words
+from .redaction_labels import is_label, without_named, without_words
 from .redaction_shapes import REPLACEMENT, scan
 from .redaction_text import redact_text
 from .render_marks import SHORT_KEY, TYPE_KEY, is_short_scalar, mark, shown_name, summary
@@ -174,11 +174,10 @@ class _Rendering:
         breathe()
         hits = self.hits
         self.entries_seen += len(value)
-        named_secret = ("value" in value or "head" in value) and names_its_value(value, hits)
-        if "head" in value and "index" in value and not named_secret:
-            value = {**value, "head": without_rows(value["head"], value["index"], hits)}
+        if "value" in value or "head" in value or "Value" in value or "columns" in value:
+            value = without_named(value, hits)
         for key, item in value.items():
-            if hits(key) or (named_secret and key in {"value", "head"}):
+            if hits(key):
                 result: Json = item if item is None or type(item) is bool else REPLACEMENT
             elif self.pathless:
                 result = self.value(item, ())

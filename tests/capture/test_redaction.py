@@ -94,6 +94,13 @@ class Account:
         {"credentials": {"user": "hunter2", "deep": ["hunter2"]}}, [("Authorization", "hunter2")], (["x-api-key", "hunter2"],),
         {"headers": {b"Authorization": b"hunter2"}}, {1: 2, "token": "hunter2"}, {"name": "Cookie", "value": "hunter2"},
         {"env": [{"key": "DB_PASSWORD", "value": "hunter2"}]}, {"token": 1234567, "secret": b"hunter2", "pwd": object},
+        {"Name": "/prod/db/password", "Type": "SecureString", "Value": "hunter2"}, {"Key": "api_key", "Value": "hunter2"},
+        *({label: "X-API-Key", "value": "hunter2"} for label in ("field", "header", "variable", "param", "parameter")),
+        {"columns": ["user", "password"], "data": [["me", "hunter2"]]}, {"columns": ["auth_token"], "rows": [("hunter2",)]},
+        {"columns": [("a", "b"), ("a", "password")], "index": [0], "data": [["me", "hunter2"]]},
+        {"columns": ["id"] * 150 + ["password"] + ["id"] * 9, "data": [[0] * 150 + ["hunter2"] + [0] * 9] * 40},
+        {"name": "sid", "value": "hunter2", "domain": "x.com", "httpOnly": True},
+        {"name": "sid", "value": "hunter2", "domain": "x.com", "path": "/"},
         {"url": "postgres://user:hunter2@db/x"}, type("SecretStr", (), {"__init__": lambda s: setattr(s, "v", "hunter2")})(),
     ],
 )  # fmt: skip
@@ -102,6 +109,19 @@ def test_a_secret_is_found_wherever_it_stands(value):
     assert "hunter2" not in text
     assert "1234567" not in text
     assert "[redacted]" in text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"name": "color", "value": "red"}, {"Key": "color", "Value": "red"}, {"field": "max_tokens", "value": 3},
+        {"name": "x.com", "value": "1.2.3.4", "domain": "x.com"}, {"columns": ["user"], "data": [["me"]]},
+        {"columns": {"user": "object"}, "data": "x"}, {"columns": ["password"], "data": [], "rows": "x"},
+        {"columns": ["password"], "data": [[None], {"a": 1}]}, {"name": "password", "value": None},
+    ],
+)  # fmt: skip
+def test_what_stands_beside_a_label_that_names_no_secret_is_left(value):
+    assert render(snapshot(value), Rules()) == value
 
 
 def test_the_path_counts_as_a_name_too():
