@@ -131,14 +131,19 @@ def _leave_out(span: trace_pb2.Span, config: TracingConfig) -> None:
 
 def _redact(span: trace_pb2.Span, rules: Rules) -> None:
     """Pass everything that user code put into a span through the rules that hold for our own."""
-    span.name = redact_text(span.name, rules)
-    span.status.message = redact_text(span.status.message, rules)
+    span.name = _shown_text(span.name, rules)
+    span.status.message = _shown_text(span.status.message, rules)
     for pair in span.attributes:
         _redact_value(pair, rules)
     for event in span.events:
-        event.name = redact_text(event.name, rules)
+        event.name = _shown_text(event.name, rules)
         for pair in event.attributes:
             _redact_value(pair, rules)
+
+
+def _shown_text(text: str, rules: Rules) -> str:
+    shown = render(redact_text(text, rules), rules) if text else text
+    return shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
 
 
 def _redact_value(pair: common_pb2.KeyValue, rules: Rules) -> None:

@@ -10,6 +10,7 @@ import os
 import socket
 from typing import Any
 
+from ._json import encode
 from ._values import Values, rendered_text
 from .recorder import Run, Span
 from .records import Json, RunRecord, SpanRecord
@@ -66,7 +67,10 @@ def run_record(run: Run) -> RunRecord:
 
 def _graph(run: Run) -> Json:
     def clean(parts: list[dict[str, str]]) -> list[Json]:
-        return [{key: rendered_text(value, run) for key, value in part.items()} for part in parts]
+        return [
+            {key: _action(value, run) if key == "action" else rendered_text(value, run) for key, value in part.items()}
+            for part in parts
+        ]
 
     return {
         "flows": [
@@ -127,13 +131,22 @@ def _rendered_dict(value: dict[str, Any] | None, rules: Rules, *path: str) -> di
     return rendered if isinstance(rendered, dict) else {"value": rendered}
 
 
+def _action(value: str, run: Run) -> str:
+    """An action, of a visit or of an edge that is to be told by it; a router may return any text."""
+    rules = run.pipeline.rules
+    if rules.mask is None:
+        return rendered_text(value, run)
+    shown = render(value, rules, ("action",))
+    return shown if isinstance(shown, str) else encode(shown)
+
+
 def _attributes(span: Span, run: Run, values: Values) -> dict[str, Json]:
     rendered: dict[str, Json] = {}
     for key, value in span.attributes.items():
         kind = type(value)
         if kind is str:
-            if key == "action" and values.rules.policy_at(("action",)) != "record":
-                rendered[key] = HIDDEN
+            if key == "action":
+                rendered[key] = HIDDEN if values.rules.policy_at((key,)) != "record" else _action(value, run)
             elif key != "flow":
                 rendered[key] = rendered_text(value, run)
         elif kind is int or kind is bool:

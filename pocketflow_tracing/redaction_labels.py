@@ -1,21 +1,24 @@
-"""Secrets that a label beside them names, not their own key: headers as pairs, parameters, rows of frames, options.
+"""Secrets that a label beside them names, not their own key: headers, parameters, options, rows and columns.
 
 Everything here looks at snapshots; `hits` tells whether a name is a secret's (`Redactor.hits`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import zip_longest
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from .capture_types import Note, Snapshot
+from .capture_types import Cut, Note, Snapshot
 from .redaction_shapes import REPLACEMENT
 from .render_text import LONGEST_KEY
 
-__all__ = ["is_label", "names_its_value", "without_rows", "without_words"]
+__all__ = ["is_label", "without_named", "without_words"]
 
 Hits = Callable[[str], bool]
+
+_NAMES = ("name", "key", "field", "header", "variable", "param", "parameter", "Name", "Key")
+_VALUES = frozenset({"value", "Value", "head"})
+_TABLES = ("data", "rows")
 
 
 def is_label(value: Snapshot, hits: Hits) -> bool:
@@ -26,21 +29,57 @@ def is_label(value: Snapshot, hits: Hits) -> bool:
     return t is str and hits(value)
 
 
-def names_its_value(fields: dict[str, Snapshot], hits: Hits) -> bool:
-    """Tell whether a dict is a header, variable or series in the form {"name": "Authorization", "value": …}."""
-    name = fields.get("name") or fields.get("key")
-    return type(name) is str and hits(name)
+def without_named(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot]:
+    """Hide what a dict's other fields say is a secret: headers, variables, cookies, series, rows and columns of frames.
+
+    Args:
+        fields: of a dict or an object; {"name": "Authorization", "value": …}, {"columns": ["password"], "data": [[…]]}.
+        hits: tells whether a name is one of a secret.
+    """
+    if _names_its_value(fields, hits):
+        return {key: _hidden(value) if key in _VALUES else value for key, value in fields.items()}
+    shown = fields
+    if "head" in fields and "index" in fields:
+        shown = {**fields, "head": _without(fields["head"], _labelled(fields["index"], hits))}
+    tables = [key for key in _TABLES if type(fields.get(key)) is list] if "columns" in fields else []
+    if tables and (secret := _labelled(fields["columns"], hits)):
+        shown = {**shown, **{key: [_without(row, secret) for row in fields[key]] for key in tables}}
+    return shown
 
 
-def without_rows(head: Snapshot, index: Snapshot, hits: Hits) -> Snapshot:
-    """Hide the rows of a series or frame whose label is the name of a secret, or a part of their label."""
-    if type(head) is not list or type(index) is not list:
-        return head
-    labels = [label if type(label) is list else [label] for label in index]
-    secret = [any(is_label(part, hits) for part in label) for label in labels]
-    return [
-        Note(REPLACEMENT) if hide and row is not None else row for row, hide in zip_longest(head, secret[: len(head)])
-    ]
+def _names_its_value(fields: dict[str, Snapshot], hits: Hits) -> bool:
+    if "domain" in fields and "name" in fields and ("path" in fields or "httpOnly" in fields):
+        return True  # a cookie of a browser: any may be a session's
+    return any(type(name := fields.get(key)) is str and hits(name) for key in _NAMES)
+
+
+def _hidden(value: Snapshot) -> Snapshot:
+    return value if value is None or type(value) is bool else Note(REPLACEMENT)
+
+
+def _labelled(labels: Snapshot, hits: Hits) -> set[int]:
+    """The places of the labels that are the name of a secret, or have it as a part: of a frame's rows or columns."""
+    if type(labels) is not list:
+        return set()
+    return {
+        place
+        for place, label in _places(labels)
+        if any(is_label(part, hits) for part in (label if type(label) is list else [label]))
+    }
+
+
+def _without(items: Snapshot, secret: set[int]) -> Snapshot:
+    if type(items) is not list:
+        return items
+    return [Note(REPLACEMENT) if place in secret and item is not None else item for place, item in _places(items)]
+
+
+def _places(items: list[Snapshot]) -> Iterator[tuple[int, Snapshot]]:
+    """Items with the place that they had before the list was cut."""
+    place = 0
+    for item in items:
+        yield place, item
+        place += item.entries if type(item) is Cut else 1
 
 
 def without_words(words: list[Snapshot] | tuple[Snapshot, ...], hits: Hits) -> list[Snapshot] | tuple[Snapshot, ...]:

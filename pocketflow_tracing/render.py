@@ -18,7 +18,7 @@ from .capture_types import CUT_KEY, MARGIN, Cut, Failure, Long, Pairs, Snapshot,
 from .records import Json
 from .redaction import Redactor, Rules
 from .redaction_data import scan_value
-from .redaction_labels import is_label, names_its_value, without_rows, without_words
+from .redaction_labels import is_label, without_named, without_words
 from .redaction_shapes import REPLACEMENT, scan
 from .redaction_text import redact_text
 from .render_marks import SHORT_KEY, TYPE_KEY, is_short_scalar, mark, shown_name, summary
@@ -159,7 +159,7 @@ class _Rendering:
             self.in_error = around
         elif t is bytes:
             mime = _media.mime_of_bytes(value)
-            shown = self.medium(value, mime, len(value)) if mime is not None else self.raw(value, len(value))
+            shown = self.medium(value, mime, len(value)) if mime is not None else self.raw(value, len(value), path)
         elif t is Pairs:
             if self.classes and (policy := self.rules.policy_of_class(value.type_name)) != "record":
                 return HIDDEN if policy == "hide" else summary(value)
@@ -174,11 +174,10 @@ class _Rendering:
         breathe()
         hits = self.hits
         self.entries_seen += len(value)
-        named_secret = ("value" in value or "head" in value) and names_its_value(value, hits)
-        if "head" in value and "index" in value and not named_secret:
-            value = {**value, "head": without_rows(value["head"], value["index"], hits)}
+        if "value" in value or "head" in value or "Value" in value or "columns" in value:
+            value = without_named(value, hits)
         for key, item in value.items():
-            if hits(key) or (named_secret and key in {"value", "head"}):
+            if hits(key):
                 result: Json = item if item is None or type(item) is bool else REPLACEMENT
             elif self.pathless:
                 result = self.value(item, ())
@@ -245,14 +244,14 @@ class _Rendering:
             return self.value(value, path)
         return HIDDEN if policy == "hide" else summary(value)
 
-    def raw(self, value: bytes, size: int) -> Json:
+    def raw(self, value: bytes, size: int, path: Path) -> Json:
         shown = preview(value[:_PREVIEW])
         if self.scan and len(value) > 7:
             wide = value[: _PREVIEW + MARGIN].decode("latin-1")
             scanned = scan_value(wide, self.hits)
             if scanned is not wide and scanned != wide:
                 shown = clean(scanned[:_PREVIEW])
-        return {TYPE_KEY: "bytes", "size": size, "preview": shown}
+        return {TYPE_KEY: "bytes", "size": size, "preview": self.masked(shown, (*path, "preview"))}
 
     def medium(self, value: bytes | str, mime: str, size: int) -> Json:
         """Show an image, a sound or a PDF as its type and size; with its id, if it is one to be sent."""
@@ -280,7 +279,7 @@ class _Rendering:
         begin, end, size = value.begin, value.end, value.size
         if isinstance(begin, bytes):
             mime = _media.mime_of_bytes(begin)
-            shown = self.raw(begin, size) if mime is None else _media.summary(mime, size)
+            shown = self.raw(begin, size, path) if mime is None else _media.summary(mime, size)
         elif (mime := _media.mime_of_text(begin)) is not None:
             shown = _media.summary(mime, _media.size_of_text(begin, size))
         else:

@@ -94,6 +94,13 @@ class Account:
         {"credentials": {"user": "hunter2", "deep": ["hunter2"]}}, [("Authorization", "hunter2")], (["x-api-key", "hunter2"],),
         {"headers": {b"Authorization": b"hunter2"}}, {1: 2, "token": "hunter2"}, {"name": "Cookie", "value": "hunter2"},
         {"env": [{"key": "DB_PASSWORD", "value": "hunter2"}]}, {"token": 1234567, "secret": b"hunter2", "pwd": object},
+        {"Name": "/prod/db/password", "Type": "SecureString", "Value": "hunter2"}, {"Key": "api_key", "Value": "hunter2"},
+        *({label: "X-API-Key", "value": "hunter2"} for label in ("field", "header", "variable", "param", "parameter")),
+        {"columns": ["user", "password"], "data": [["me", "hunter2"]]}, {"columns": ["auth_token"], "rows": [("hunter2",)]},
+        {"columns": [("a", "b"), ("a", "password")], "index": [0], "data": [["me", "hunter2"]]},
+        {"columns": ["id"] * 150 + ["password"] + ["id"] * 9, "data": [[0] * 150 + ["hunter2"] + [0] * 9] * 40},
+        {"name": "sid", "value": "hunter2", "domain": "x.com", "httpOnly": True},
+        {"name": "sid", "value": "hunter2", "domain": "x.com", "path": "/"},
         {"url": "postgres://user:hunter2@db/x"}, type("SecretStr", (), {"__init__": lambda s: setattr(s, "v", "hunter2")})(),
     ],
 )  # fmt: skip
@@ -102,6 +109,19 @@ def test_a_secret_is_found_wherever_it_stands(value):
     assert "hunter2" not in text
     assert "1234567" not in text
     assert "[redacted]" in text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"name": "color", "value": "red"}, {"Key": "color", "Value": "red"}, {"field": "max_tokens", "value": 3},
+        {"name": "x.com", "value": "1.2.3.4", "domain": "x.com"}, {"columns": ["user"], "data": [["me"]]},
+        {"columns": {"user": "object"}, "data": "x"}, {"columns": ["password"], "data": [], "rows": "x"},
+        {"columns": ["password"], "data": [[None], {"a": 1}]}, {"name": "password", "value": None},
+    ],
+)  # fmt: skip
+def test_what_stands_beside_a_label_that_names_no_secret_is_left(value):
+    assert render(snapshot(value), Rules()) == value
 
 
 def test_the_path_counts_as_a_name_too():
@@ -156,6 +176,42 @@ PLAIN_TEXTS = [
     "unexpected token 'return'", "https://someone@github.com/a.git", "--help --token TOKEN", "see https://x/botany:1",
     "secretary: Ann", "risk-averse-and-very-long-hyphenated-word", "Basic income for all",
 ]  # fmt: skip
+
+
+_BODY = "aB3dE5fG7hJ9kL1mN2pQ4rS6tU8vW0xYz1C"
+_HEX = "0123456789abcdef" * 4
+PREFIXED = [
+    *(f"{prefix}{_BODY}" for prefix in (
+        "tvly-", "tvly-dev-", "pplx-", "xai-", "r8_", "glpat-", "ya29.a0", "ya29.c.b0", "GOCSPX-", "xapp-1-A0-12-", "npm_", "rk_live_",
+        "rk_test_", "whsec_", "ntn_", "lsv2_pt_", "lsv2_sk_", "hvs.", "jina_", "lin_api_", "figd_", "dckr_pat_", "sb_secret_", "nvapi-",
+        "csk-", "hf_", "gsk_", "sk_live_", "sk-", "github_pat_", "pypi-AgE", "123456789\u5bc6\u94a5sk-",
+    )),
+    f"pcsk_{_BODY[:6]}_{_BODY}", f"SG.{_BODY[:22]}.{_BODY}", f"dapi{_HEX[:32]}", f"dapi{_HEX[:32]}-2", f"sk_{_HEX[:48]}", f"fc-{_HEX[:32]}",
+    f"dop_v1_{_HEX}", f"shpat_{_HEX[:32]}", f"fw_{_BODY[:22]}", f"pa-{_BODY}_1234567", f"secret_{_BODY}{_BODY[:8]}", f"e2b_{_HEX[:40]}",
+    f"AGE-SECRET-KEY-1{_BODY.upper()}", f"whsec_{_BODY[:10]}/{_BODY}=", f"123456789:AA{_BODY[:33]}",
+]  # fmt: skip
+NO_KEYS = [
+    "task_sk_learn_pipeline_of_many_words", f"pk_live_{_BODY}", f"sk_{_HEX}", f"sk_{_HEX[:32]}", f"file_{_HEX[:40]}", f"commit-{_HEX[:40]}",
+    "npm_config_registry_of_the_company_proxy", "npm_package_dependencies_typescript", "secret_santa_in_the_house_of_a_friend_we_know_well",
+    "hvs.configuration_of_the_cluster_in_words", "family-friendly-and-very-long-hyphenated-slug", "fc-barcelona-and-others-in-the-league-2026",
+    "the pa-system-of-the-railway-station-is-out-of-order", "xai-for-the-explanation-of-models-in-medicine-2024", "adapi" + _HEX[:32],
+    "12:30:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", f"550e8400-e29b-41d4-a716-{_HEX[:12]}", "my_npm_" + _BODY, "SG.documentation.of_it",
+    "fw_configuration_manager_for_all_of_them", "pypi-packages-that-are-of-great-interest-1", "shpat_of_the_store_in_the_middle_of_it",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", PREFIXED)
+def test_keys_of_providers_are_known_by_their_form(key):
+    """Whatever stands around them: in prose, in an error, in a cell, twice in a row."""
+    public = "123456789:" if ":AA" in key else "123456789\u5bc6\u94a5" if key[0] == "1" else ""
+    shown = f"{public}[redacted]"
+    assert redact_text(f"use {key} please ({key})", Rules()) == f"use {shown} please ({shown})"
+    assert render({"note": f"{key}\n{key}"}, Rules()) == {"note": f"{shown}\n{shown}"}
+
+
+@pytest.mark.parametrize("text", NO_KEYS)
+def test_names_and_hashes_are_no_keys(text):
+    assert render({"note": f"see {text} there"}, Rules()) == {"note": f"see {text} there"}
 
 
 @pytest.mark.parametrize(("text", "expected"), SECRET_TEXTS)
@@ -324,6 +380,22 @@ def test_the_mask_sees_every_value_with_its_path():
     assert not any("password" in path for path, _ in seen)
 
 
+@pytest.mark.parametrize("put", [bytes, bytearray, memoryview, lambda value: value + bytes(400_000)])
+def test_the_mask_sees_the_text_of_bytes(put):
+    """What is shown of them, under the same path whatever kind they are of, and however long."""
+    seen = []
+
+    def mask(value, path):
+        seen.append(path)
+        return value.replace("jane@example.com", "#") if isinstance(value, str) else value
+
+    value = put(b'{"email": "jane@example.com"}')
+    shown = render(snapshot([value]), Rules(mask=mask), ("shared", "body"))
+    assert shown[0]["preview"].startswith('{"email": "#"}')
+    assert ("shared", "body", 0, "preview") in seen
+    assert ("shared", "body", 0) in seen
+
+
 def test_a_value_whose_mask_fails_is_withheld():
     def mask(value, path):
         if value == "hunter2":
@@ -449,6 +521,14 @@ REPEATED = [
     "AIza",
     "://a:b",
     "eyJabcdefgh.",
+    "npm_",
+    "_npm_",
+    "tvly-",
+    "SG.",
+    "SG.abcdefghijklmnop.",
+    "whsec_",
+    "12345678:AA",
+    "dapi",
     "-----BEGIN PRIVATE KEY-----",
 ]
 

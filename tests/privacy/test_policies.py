@@ -146,6 +146,33 @@ def test_a_node_class_covers_what_its_visits_write(policy, before):
     assert "written again" in repr(root.output)
 
 
+@pytest.mark.parametrize("answer", ["#", None, {"as": ["#"]}, 7])
+def test_a_mask_covers_actions(answer):
+    """A router may return any text: on the visit, in the flow's output, and on the edges that visits are told by."""
+    seen = []
+
+    def mask(value: Any, path: Any) -> Any:
+        if path == ("action",):
+            seen.append(value)
+            return answer
+        return value
+
+    records = kit.use(kit.Records(), mask=mask)
+    node = Writes()
+    node - "once more" >> node
+    node - "decided" >> Node()
+    trace_flow(Flow(start=node)).run({"documents": []})
+    run = records.run()
+    everything = [dataclasses.asdict(record) for record in [*records.spans(), run]]
+    everything += [span_attributes(record, run) for record in records.spans()]
+    assert [] == [text for text in ("once more", "decided") if text in repr(everything)]
+    assert {"once more", "decided"} <= {*seen}
+    shown = answer if type(answer) is str else json.dumps(answer, separators=(",", ":"))
+    visits = [record for record in records.spans() if record.kind == "node"]
+    assert [shown] * 3 == [visit.attributes["action"] for visit in visits]
+    assert [shown] * 2 == [edge["action"] for edge in run.graph["flows"][0]["edges"]]
+
+
 def test_a_failing_mask_withholds():
     """A mask that raises withholds the value everywhere, and the run goes on."""
 

@@ -15,6 +15,7 @@ from langfuse._client.resource_manager import LangfuseResourceManager
 from langfuse.types import MaskOtelSpansResult, OtelSpanPatch
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import StatusCode
 from pocketflow import Flow, Node
 from sdk_state import client_of, forget
 
@@ -57,6 +58,24 @@ def test_the_mask_of_the_programs_client_holds_for_us(keys, collector):
     (node,) = [span for span in collector.spans() if span.name == "Tells"]
     assert "Tells" == node.attributes["langfuse.observation.metadata.langgraph_node"]
     assert "*** in metadata" == node.attributes["langfuse.observation.metadata.note"]
+
+
+def test_our_mask_covers_the_names_of_generations(keys, collector):
+    """And what they say of their failure and their events."""
+
+    class Names(Node):
+        def exec(self, prep_res):
+            with get_client().start_as_current_observation(name="canary asks", as_type="generation") as generation:
+                generation._otel_span.add_event("canary happened")
+                generation._otel_span.set_status(StatusCode.ERROR, "canary failed")
+
+    config = TracingConfig(mask=lambda value, path: value.replace("canary", "***") if isinstance(value, str) else value)
+    trace_flow(Flow(start=Names()), config=config).run({})
+    get_client().flush()
+    assert flush(10)
+    assert "canary" not in repr(collector.spans())
+    assert "*** asks" in {span.name for span in collector.spans()}
+    assert not any(b"canary" in request.body for request in collector.requests)
 
 
 def test_a_mask_that_gives_something_else(keys, collector):
