@@ -544,6 +544,20 @@ class TestDoctor:
         result = command("doctor", "--json")
         assert (1, "failed") == (result.code, self.checks(result)["store"]["result"])
 
+    def test_a_store_that_cannot_grow(self, two, command, path):
+        """On a full disk, or one that takes nothing at all, it fails the examination; where there is room, nothing of the examination stays."""
+        resource = pytest.importorskip("resource")
+        before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, most))
+        try:
+            store = self.checks(command("doctor", "--json"))["store"]
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
+        assert ("failed", True) == (store["result"], "cannot be written" in store["detail"])
+        figures = Store(path).figures()
+        assert "ok" == self.checks(command("doctor", "--json"))["store"]["result"]
+        assert figures == Store(path).figures()
+
     def test_what_stands_in_the_outbox(self, command, monkeypatch, path):
         """Counts, why spans wait, what the server said of refused ones, and spans of another project are told."""
         from pocketflow_tracing.sinks import langfuse
