@@ -65,6 +65,8 @@ class Channel:
         self._late_at: float | None = None  # while a request is going on
         self._was_cut = False
         self._server = ("", 0)
+        self._is_new = False  # whether the connection of the request is
+        self._is_answered = False  # whether the head of an answer came
         self.is_at_proxy = False
         """Whether the last connection that was tried is one to a proxy, and has no way through it."""
 
@@ -84,6 +86,12 @@ class Channel:
             self._was_cut = False
             self._late_at = monotonic() + 2 * self._timeout + len(content) / _SLOWEST
             try:
+                try:
+                    return self._exchange(self._client, method, url, content, headers)
+                except (httpx.NetworkError, httpx.RemoteProtocolError):
+                    if self._is_new or self._is_answered or self._was_cut:
+                        raise
+                # servers close idle connections, and may do so just as a request comes
                 return self._exchange(self._client, method, url, content, headers)
             except httpx.HTTPError:
                 if self._was_cut:
@@ -97,6 +105,7 @@ class Channel:
     ) -> Reply:
         address = httpx.URL(url)
         self._server = address.raw_host.decode("ascii"), address.port or _PORTS.get(address.scheme, 0)
+        self._is_new = self._is_answered = False
         with client.stream(
             method,
             address,
@@ -138,9 +147,11 @@ class Channel:
         # httpcore tells each step of a request, also before it closes a connection that failed
         self._let_go()
         if event.endswith(".connect_tcp.started"):
-            self.is_at_proxy = (info["host"], info["port"]) != self._server
+            self._is_new, self.is_at_proxy = True, (info["host"], info["port"]) != self._server
         elif event in {"proxy.start_tls.started", "socks.start_tls.started"}:
             self.is_at_proxy = False
+        elif event.endswith(".receive_response_headers.complete"):
+            self._is_answered = True
         elif event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             sock = info["return_value"].get_extra_info("socket")
             if isinstance(sock, socket.socket):

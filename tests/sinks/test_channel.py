@@ -218,6 +218,41 @@ def test_a_socket_closed_under_a_request_is_not_closed_again():
             right.close()
 
 
+def test_a_kept_connection_that_the_server_closed_is_no_outage():
+    """A request that ends without a byte of an answer where a former one was answered goes once more, on a new connection."""
+    heads = []
+
+    def closes_before_the_second(connection, _):
+        for number in range(2):
+            heads.append(head_of(connection))
+            if number == 0:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    with server(closes_before_the_second) as port, channel() as made:
+        assert [b"{}"] * 3 == [made.request("GET", f"http://127.0.0.1:{port}/", b"", {}).body for _ in range(3)]
+        assert 5 == len(heads)
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{}"])
+def test_a_new_connection_that_ends_is_not_tried_again(answer):
+    """A server that closes a new connection, or ends in the middle of its answer on any, gets each request once."""
+    heads = []
+
+    def breaks_off(connection, _):
+        heads.append(head_of(connection))
+        if answer and len(heads) == 1:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            heads.append(head_of(connection))
+        connection.sendall(answer)
+
+    with server(breaks_off) as port, channel() as made:
+        if answer:
+            made.request("GET", f"http://127.0.0.1:{port}/", b"", {})
+        with pytest.raises(httpx.HTTPError):
+            made.request("GET", f"http://127.0.0.1:{port}/", b"", {})
+        assert (2 if answer else 1) == len(heads)
+
+
 # --- certificates and proxies ---------------------------------------------------------------------------------------
 
 
