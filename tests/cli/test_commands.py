@@ -591,7 +591,7 @@ class TestDoctor:
             ({"LANGFUSE_SAMPLE_RATE": "0"}, "LANGFUSE_SAMPLE_RATE is 0"),
             (
                 {"POCKETFLOW_TRACE_STORE": "off"},
-                "there are no usable Langfuse keys, and POCKETFLOW_TRACE_STORE is off",
+                "there are no usable keys for Langfuse, and POCKETFLOW_TRACE_STORE is off",
             ),
             (
                 {
@@ -612,6 +612,19 @@ class TestDoctor:
         assert (0, f"Runs are recorded nowhere: {why}.") == (result.code, result.lines[-1])
         assert "All is well" not in result.out
         assert "warning" == self.checks(command("doctor", "--json"))["tracing"]["result"]
+
+    def test_an_address_that_cannot_be_used(self, command, path, monkeypatch):
+        """Where the keys are fine, they are not what is called missing; the settings say what is wrong."""
+        for name, value in {"PUBLIC_KEY": "pk-lf-1", "SECRET_KEY": "sk-lf-1", "BASE_URL": "https://h:99999"}.items():
+            monkeypatch.setenv(f"LANGFUSE_{name}", value)
+        keep_waiting(path, 34)
+        result = command("doctor", "--json")
+        checks = self.checks(result)
+        assert 1 == result.code
+        assert "nothing is sent, for there is no usable address" == checks["langfuse"]["detail"]
+        assert "LANGFUSE_BASE_URL" in checks["settings"]["detail"]
+        assert "keys" not in "".join(check["detail"] for check in checks.values())
+        assert "there is no usable address: set" in command("sync").err
 
     def test_spans_wait_without_keys(self, command, path):
         """Spans that nothing will send are said at the end too."""
