@@ -15,13 +15,15 @@ import types
 from pathlib import Path
 
 import pytest
-from collector import Collector
+from collector import Collector, Mode
 from store.sample import MS, START, Run, agent_run, now_ns, small_run
 
 from pocketflow_tracing._command import command as command_to_type
 from pocketflow_tracing.cli.browse import STATUSES
 from pocketflow_tracing.cli.symbols import UNICODE
 from pocketflow_tracing.cli.tail import Follower
+from pocketflow_tracing.records import SpanRecord
+from pocketflow_tracing.sinks import otlp
 from pocketflow_tracing.store import Outbox, OutboxBatch, Store
 
 DROP = "DROP TABLE runs; DROP TABLE spans"
@@ -405,6 +407,22 @@ class TestWhatWaits:
         done = subprocess.run([sys.executable, "-m", "pocketflow_tracing", "sync"], capture_output=True, text=True)
         assert 1 == done.returncode
         assert 1 == done.stderr.count("127.0.0.1:9") == len(done.stderr.splitlines())
+
+    def test_sync_says_what_was_refused(self, command, path, monkeypatch):
+        """A server that refuses what it is sent, now or once more, is a failure with its reason; what is left alone is none."""
+        with Collector(Mode.status(400, span_named="Bad")) as collector:
+            for name, value in collector.environ.items():
+                monkeypatch.setenv(name, value)
+            with contextlib.closing(Outbox(path)) as outbox:
+                for number, name in enumerate(("Bad", "Good")):
+                    record = SpanRecord(f"{number:016x}", "a" * 32, "b" * 16, None, "flow", name, "success", 1, 2)
+                    body = otlp.request([otlp.encode_span(record, {})], collector.public_key, {})
+                    outbox.put(OutboxBatch(1, collector.url, collector.public_key, 1, body))
+            for arguments in (["sync"], ["sync", "--refused"]):
+                result = command(*arguments)
+                assert (1, True) == (result.code, "0 waiting, 1 refused" in result.out)
+                assert result.err.startswith(f"Error: 1 span was refused: {collector.url} refused the spans (400)")
+            assert (0, "") == ((result := command("sync")).code, result.err)
 
     def test_runs(self, command, path):
         """`runs` says what is there instead of runs, beside the table in a pipe."""
