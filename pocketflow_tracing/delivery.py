@@ -199,7 +199,8 @@ class Delivery:
             for sink in self._sinks:
                 with _WORKING:  # each for itself
                     sink.start()
-            _end_with_multiprocessing(self._at_exit)
+            with _WORKING:
+                _end_with_multiprocessing(self._at_exit)
 
     def _work(self) -> None:
         while True:
@@ -350,11 +351,15 @@ def _is_ending() -> bool:
 
 
 def _end_with_multiprocessing(end: Callable[[], None]) -> None:
-    # a child of multiprocessing leaves with os._exit, past atexit (on Python before 3.13), but runs these finalizers
-    util = sys.modules.get("multiprocessing.util")
-    process = sys.modules.get("multiprocessing.process")
-    if util is not None and process is not None and process.parent_process() is not None:
+    # a child of multiprocessing leaves with os._exit, past atexit (on Python before 3.13), but runs these finalizers;
+    # celery forks its workers with billiard, the same once more, whose pool says its end to celery alone
+    for package in ("multiprocessing", "billiard"):
+        util, process = (sys.modules.get(f"{package}.{name}") for name in ("util", "process"))
+        if util is None or process is None or getattr(process.current_process(), "_parent_pid", None) is None:
+            continue
         util.Finalize(None, end, exitpriority=100)
+        if (signals := sys.modules.get("celery.signals")) is not None:
+            signals.worker_process_shutdown.connect(lambda **_: end(), weak=False, dispatch_uid=__name__)
 
 
 delivery = Delivery()

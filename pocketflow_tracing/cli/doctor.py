@@ -23,7 +23,7 @@ from pocketflow_tracing.store import Store, StoreError, StoreWriter
 
 from .output import JsonOption, StoreOption, console, print_json, store_path
 from .symbols import Symbols, symbols_for
-from .words import clean, count, size
+from .words import clean, count, lacking, size
 
 if TYPE_CHECKING:
     from pocketflow_tracing.config import TracingConfig
@@ -113,7 +113,7 @@ def _nowhere(config: TracingConfig) -> Iterator[Check]:
     elif config.sample_rate == 0:
         reason = "LANGFUSE_SAMPLE_RATE is 0"
     elif config.store == "off" and not config.has_langfuse:
-        reason = "there are no usable Langfuse keys, and POCKETFLOW_TRACE_STORE is off"
+        reason = f"there {lacking(config)} for Langfuse, and POCKETFLOW_TRACE_STORE is off"
     elif config.store == "off" and switch is not None:
         reason = f"{switch} switches Langfuse off, and POCKETFLOW_TRACE_STORE is off"
     if reason:
@@ -127,7 +127,7 @@ def _store(path: Path) -> Iterator[Check]:
             return
         writer = StoreWriter(path, patience_s=5)
         try:
-            writer.add_figures({})
+            writer.check()
         finally:
             writer.close()
         flows = Store(path).flows()
@@ -160,7 +160,7 @@ def _outbox(path: Path, config: TracingConfig) -> Iterator[Check]:
     yield Check("outbox", "info", f"{facts}{why}")
     if counts.waiting and not config.has_langfuse:
         spans = count(counts.waiting_spans, "span")
-        yield Check("outbox", "warning", f"{spans} wait for Langfuse, but there are no usable keys: nothing sends them")
+        yield Check("outbox", "warning", f"{spans} wait for Langfuse, but there {lacking(config)}: nothing sends them")
     if counts.refused_spans:
         spans = count(counts.refused_spans, "span")
         said = f". Langfuse said: {'; '.join(counts.refusals)}" if counts.refusals else ""
@@ -179,7 +179,7 @@ def _delivery(config: TracingConfig) -> Iterator[Check]:
     from pocketflow_tracing.sinks import langfuse
 
     if not config.has_langfuse:
-        yield Check("langfuse", "info", "no usable keys: nothing is sent there")
+        yield Check("langfuse", "info", f"nothing is sent, for there {lacking(config)}")
         return
     if (switch := langfuse_switch()) is not None:
         yield Check("langfuse", "info", f"switched off by {switch}: nothing is sent")

@@ -18,7 +18,7 @@ from pocketflow_tracing.store import OutboxCounts, Store, StoreError, StoreWrite
 
 from .browse import parse_since
 from .output import JsonOption, StoreOption, console, fail, print_json, store_path, whole_number
-from .words import count, size
+from .words import count, lacking, size
 
 if TYPE_CHECKING:
     from pocketflow_tracing.config import TracingConfig
@@ -85,7 +85,9 @@ def sync(
     path, config = store_path(store), TracingConfig.from_env()
     try:
         with _unheard_log(config):
-            report = langfuse.sync(str(path), config, refused=refused) if config.has_langfuse else _kept_back(path)
+            report = (
+                langfuse.sync(str(path), config, refused=refused) if config.has_langfuse else _kept_back(path, config)
+            )
     except StoreError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever stopped it, the user is owed a sentence
@@ -101,8 +103,8 @@ def sync(
         raise typer.Exit(1)
 
 
-def _kept_back(path: Path) -> SyncReport:
-    """Report what waits where there are no keys to send it with."""
+def _kept_back(path: Path, config: TracingConfig) -> SyncReport:
+    """Report what waits where there are no keys to send it with, or no address."""
     from pocketflow_tracing.sinks.langfuse import SyncReport
 
     counts = Store(path).outbox() if path.exists() else OutboxCounts()
@@ -110,7 +112,7 @@ def _kept_back(path: Path) -> SyncReport:
     if counts.waiting:
         keys = [f"LANGFUSE_PUBLIC_KEY={to.public_key}, LANGFUSE_BASE_URL={to.endpoint}" for to in counts.destinations]
         spans = count(counts.waiting_spans, "span waits", "spans wait")
-        reason = f"{spans} for Langfuse, but there are no usable keys: set LANGFUSE_SECRET_KEY, {' or '.join(keys)}."
+        reason = f"{spans} for Langfuse, but there {lacking(config)}: set LANGFUSE_SECRET_KEY, {' or '.join(keys)}."
     return SyncReport(0, counts.waiting_spans, counts.refused_spans, counts.dropped_spans, reason)
 
 

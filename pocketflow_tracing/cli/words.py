@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from pocketflow_tracing.records import Json
 
-__all__ = ["ago", "clean", "compact", "count", "duration", "moment", "money", "parse_age", "size"]
+if TYPE_CHECKING:
+    from pocketflow_tracing.config import TracingConfig
+
+__all__ = ["ago", "clean", "compact", "count", "duration", "lacking", "moment", "money", "parse_age", "size"]
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
@@ -103,3 +107,9 @@ def parse_age(text: str, now_ns: int) -> int:
     if abs(meant) > _FARTHEST_NS:
         raise ValueError(f"{text!r} is no time: give an age such as 30m, 2h or 7d, or a date such as 2026-05-31.")
     return meant
+
+
+def lacking(config: TracingConfig) -> str:
+    """Return what is not there where nothing can be sent to Langfuse: "there …"."""
+    has_keys = config.langfuse_public_key and config.langfuse_secret_key
+    return "is no usable address" if has_keys else "are no usable keys"

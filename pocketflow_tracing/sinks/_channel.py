@@ -10,6 +10,7 @@ import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,7 +23,9 @@ _MOST_READ = 16 * 1024
 """Bytes of an answer that are read; whoever sends more is not listened to."""
 _SLOWEST = 64 * 1024
 """Bytes a second that a connection must carry: an upload may take longer the larger it is."""
-_CERTIFICATES = ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE")
+_CERTIFICATES = ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE", "REQUESTS_CA_BUNDLE")
+"""Authorities that the SDK's exporter trusts, besides those of httpx, in its order; the last may be a folder."""
+_PORTS = {"http": 80, "https": 443}
 _LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "http2", "proxy", "socks")))
 """The libraries' loggers, each by its name: a logger's filter does not see the records of those below it."""
 
@@ -61,6 +64,11 @@ class Channel:
         self._sockets: list[tuple[socket.socket, tuple[int, int] | None]] = []
         self._late_at: float | None = None  # while a request is going on
         self._was_cut = False
+        self._server = ("", 0)
+        self._is_new = False  # whether the connection of the request is
+        self._is_answered = False  # whether the head of an answer came
+        self.is_at_proxy = False
+        """Whether the last connection that was tried is one to a proxy, and has no way through it."""
 
     def request(self, method: str, url: str, content: bytes, headers: Mapping[str, str]) -> Reply:
         """Send one request and read the beginning of the answer.
@@ -78,20 +86,34 @@ class Channel:
             self._was_cut = False
             self._late_at = monotonic() + 2 * self._timeout + len(content) / _SLOWEST
             try:
-                with self._client.stream(
-                    method,
-                    url,
-                    content=content,
-                    headers={**headers, "Accept-Encoding": "identity"},  # a few bytes must stay few
-                    extensions={"trace": self._watch},
-                ) as response:
-                    return Reply(response.status_code, response.headers, _beginning(response))
+                try:
+                    return self._exchange(self._client, method, url, content, headers)
+                except (httpx.NetworkError, httpx.RemoteProtocolError):
+                    if self._is_new or self._is_answered or self._was_cut:
+                        raise
+                # servers close idle connections, and may do so just as a request comes
+                return self._exchange(self._client, method, url, content, headers)
             except httpx.HTTPError:
                 if self._was_cut:
                     raise httpx.ReadTimeout("the answer came too slowly") from None
                 raise
             finally:
                 self._late_at = None
+
+    def _exchange(
+        self, client: httpx.Client, method: str, url: str, content: bytes, headers: Mapping[str, str]
+    ) -> Reply:
+        address = httpx.URL(url)
+        self._server = address.raw_host.decode("ascii"), address.port or _PORTS.get(address.scheme, 0)
+        self._is_new = self._is_answered = False
+        with client.stream(
+            method,
+            address,
+            content=content,
+            headers={**headers, "Accept-Encoding": "identity"},  # a few bytes must stay few
+            extensions={"trace": self._watch},
+        ) as response:
+            return Reply(response.status_code, response.headers, _beginning(response))
 
     def cut_if_late(self) -> None:
         """Cut a request that takes longer than all its steps may together; for another thread to call.
@@ -124,7 +146,13 @@ class Channel:
     def _watch(self, event: str, info: dict[str, Any]) -> None:
         # httpcore tells each step of a request, also before it closes a connection that failed
         self._let_go()
-        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+        if event.endswith(".connect_tcp.started"):
+            self._is_new, self.is_at_proxy = True, (info["host"], info["port"]) != self._server
+        elif event in {"proxy.start_tls.started", "socks.start_tls.started"}:
+            self.is_at_proxy = False
+        elif event.endswith(".receive_response_headers.complete"):
+            self._is_answered = True
+        elif event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             sock = info["return_value"].get_extra_info("socket")
             if isinstance(sock, socket.socket):
                 self._sockets.append((sock, _identity(sock)))
@@ -151,15 +179,16 @@ def _new_client(timeout: float) -> httpx.Client:
     try:
         verify: ssl.SSLContext | bool = True
         certificates = next((path for name in _CERTIFICATES if (path := os.environ.get(name))), None)
-        if certificates is not None:
+        if certificates not in {None, os.environ.get("SSL_CERT_FILE")}:  # reading them takes tens of milliseconds
             verify = httpx.create_ssl_context()
-            verify.load_verify_locations(certificates)
+            is_folder = Path(certificates).is_dir()
+            verify.load_verify_locations(*(None, certificates) if is_folder else (certificates,))
         return httpx.Client(timeout=httpx.Timeout(timeout), follow_redirects=False, verify=verify)
     # ImportError: a SOCKS proxy without its package; InvalidURL: NO_PROXY
     except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
         raise ChannelError(
             f"the proxy or certificate settings cannot be used ({type(error).__name__}); check HTTPS_PROXY, HTTP_PROXY,"
-            f" ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR and {_CERTIFICATES[0]}"
+            f" ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR, {_CERTIFICATES[0]} and REQUESTS_CA_BUNDLE"
         ) from None
 
 

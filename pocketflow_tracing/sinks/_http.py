@@ -23,6 +23,7 @@ from ..config import TracingConfig
 from ..redaction import Rules, redact_text, scan
 from ..redaction_shapes import REPLACEMENT
 from ..render_text import one_line
+from ._causes import cause
 from ._channel import Channel, ChannelError, Reply
 
 __all__ = ["Answer", "headers", "is_score", "post", "preload", "shown_host"]
@@ -104,12 +105,15 @@ def post(channel: Channel, config: TracingConfig, body: bytes) -> Answer:
         reply = channel.request("POST", url, body, headers(config, body))
     except ChannelError as error:
         return Answer("later", str(error))
-    except httpx.TimeoutException as error:
-        return Answer("later", f"{shown_host(config)} does not answer in time ({type(error).__name__})")
     except httpx.ProxyError:
         return Answer("later", f"the proxy on the way to {shown_host(config)} lets nothing through; check {_PROXIES}")
     except httpx.HTTPError as error:
-        return Answer("later", f"{shown_host(config)} cannot be reached ({type(error).__name__})")
+        host, hint = shown_host(config), ""
+        if channel.is_at_proxy:
+            host, hint = f"the proxy on the way to {host}", f"; check {_PROXIES}"
+        if isinstance(error, httpx.TimeoutException):
+            return Answer("later", f"{host} does not answer in time ({type(error).__name__}){hint}")
+        return Answer("later", f"{host} cannot be reached: {cause(error)}{hint}")
     except (OSError, ValueError, RuntimeError, httpx.InvalidURL) as error:
         return Answer("later", f"{shown_host(config)} cannot be used ({type(error).__name__})")
     answer = _judge(reply, config)

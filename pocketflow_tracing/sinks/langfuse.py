@@ -227,7 +227,7 @@ class SyncReport:
         waiting: spans that still wait, those for other projects and servers included.
         refused: spans that are set aside.
         dropped: spans that the limits pushed out, ever.
-        reason: why something waits, None when nothing does.
+        reason: why something waits or was refused now, None when nothing is and was.
     """
 
     delivered: int
@@ -262,14 +262,17 @@ def sync(store_path: str, config: TracingConfig, timeout: float = 60.0, *, refus
     reason = reason or (counts.reasons[0] if counts.reasons else "")
     if len(elsewhere) == len(counts.destinations):
         reason = ""
-    for to in elsewhere:
-        reason += f"{'. ' if reason else ''}{to.spans:,} spans wait for the project of {to.public_key} at {to.endpoint}"
+    reasons = [reason] if reason else []
+    reasons += [f"{to.spans:,} spans wait for the project of {to.public_key} at {to.endpoint}" for to in elsewhere]
+    if sender.refused:
+        were = "span was" if sender.refused == 1 else "spans were"
+        reasons.append(f"{sender.refused:,} {were} refused: {'; '.join(counts.refusals)}")
     return SyncReport(
         delivered=sender.delivered,
         waiting=counts.waiting_spans,
         refused=counts.refused_spans,
         dropped=counts.dropped_spans,
-        reason=reason if counts.waiting_spans else None,
+        reason=". ".join(reasons) or None,
     )
 
 

@@ -24,6 +24,7 @@ from .._threads import start_thread
 from .._time import monotonic
 from ..config import TracingConfig
 from ..records import Json, SpanRecord
+from ._causes import cause
 from ._channel import Channel, ChannelError
 from ._http import headers, shown_host
 
@@ -244,7 +245,7 @@ class MediaSender:
         try:
             stored = channel.request("PUT", url, content, put)
         except _FAILURES as error:
-            raise _FailedError(f"the media storage cannot be reached ({type(error).__name__})", again=True) from None
+            raise _FailedError(f"the media storage cannot be reached: {cause(error)}", again=True) from None
         report: dict[str, Any] = {
             "uploadedAt": datetime.now(timezone.utc).isoformat(),
             "uploadHttpStatus": stored.status,
@@ -270,7 +271,7 @@ class MediaSender:
         except ChannelError as error:
             raise _FailedError(str(error), again=False) from None
         except _FAILURES as error:
-            raise _FailedError(f"{host} cannot take media ({type(error).__name__})", again=True) from None
+            raise _FailedError(f"{host} cannot take media: {cause(error)}", again=True) from None
         raise _FailedError(f"{host} does not take media ({reply.status})", again=_may_pass(reply.status))
 
 

@@ -16,6 +16,9 @@ from .prune import Pruned
 
 __all__ = ["Pruned", "StoreWriter"]
 
+_ROOM = "room for the next runs".ljust(16 * 1024)
+"""A figure with a long name: writing it needs some pages of the file."""
+
 
 class StoreWriter:
     """Writes runs and spans; opened by its first write. For one process: a forked child makes its own.
@@ -83,6 +86,17 @@ class StoreWriter:
     def add_figures(self, figures: Mapping[str, int]) -> None:
         """Add to the store's counters, by name (delivered, refused, dropped …)."""
         self._database.transaction(lambda connection: counts.add_figures(connection, figures))
+
+    def check(self) -> None:
+        """Write some kB and take them out again.
+
+        Raises:
+            StoreError: the file cannot be written, or cannot grow.
+        """
+        # two transactions: what one of them writes and takes out never reaches the disk
+        put, take_out = "INSERT OR REPLACE INTO figures VALUES (?, 0)", "DELETE FROM figures WHERE name = ?"
+        self._database.transaction(lambda connection: connection.execute(put, (_ROOM,)))
+        self._database.transaction(lambda connection: connection.execute(take_out, (_ROOM,)))
 
     def prune(
         self, max_runs: int | None = None, max_bytes: int | None = None, older_than_ns: int | None = None

@@ -15,13 +15,15 @@ import types
 from pathlib import Path
 
 import pytest
-from collector import Collector
+from collector import Collector, Mode
 from store.sample import MS, START, Run, agent_run, now_ns, small_run
 
 from pocketflow_tracing._command import command as command_to_type
 from pocketflow_tracing.cli.browse import STATUSES
 from pocketflow_tracing.cli.symbols import UNICODE
 from pocketflow_tracing.cli.tail import Follower
+from pocketflow_tracing.records import SpanRecord
+from pocketflow_tracing.sinks import otlp
 from pocketflow_tracing.store import Outbox, OutboxBatch, Store
 
 DROP = "DROP TABLE runs; DROP TABLE spans"
@@ -406,6 +408,22 @@ class TestWhatWaits:
         assert 1 == done.returncode
         assert 1 == done.stderr.count("127.0.0.1:9") == len(done.stderr.splitlines())
 
+    def test_sync_says_what_was_refused(self, command, path, monkeypatch):
+        """A server that refuses what it is sent, now or once more, is a failure with its reason; what is left alone is none."""
+        with Collector(Mode.status(400, span_named="Bad")) as collector:
+            for name, value in collector.environ.items():
+                monkeypatch.setenv(name, value)
+            with contextlib.closing(Outbox(path)) as outbox:
+                for number, name in enumerate(("Bad", "Good")):
+                    record = SpanRecord(f"{number:016x}", "a" * 32, "b" * 16, None, "flow", name, "success", 1, 2)
+                    body = otlp.request([otlp.encode_span(record, {})], collector.public_key, {})
+                    outbox.put(OutboxBatch(1, collector.url, collector.public_key, 1, body))
+            for arguments in (["sync"], ["sync", "--refused"]):
+                result = command(*arguments)
+                assert (1, True) == (result.code, "0 waiting, 1 refused" in result.out)
+                assert result.err.startswith(f"Error: 1 span was refused: {collector.url} refused the spans (400)")
+            assert (0, "") == ((result := command("sync")).code, result.err)
+
     def test_runs(self, command, path):
         """`runs` says what is there instead of runs, beside the table in a pipe."""
         keep_waiting(path, 34)
@@ -544,6 +562,20 @@ class TestDoctor:
         result = command("doctor", "--json")
         assert (1, "failed") == (result.code, self.checks(result)["store"]["result"])
 
+    def test_a_store_that_cannot_grow(self, two, command, path):
+        """On a full disk, or one that takes nothing at all, it fails the examination; where there is room, nothing of the examination stays."""
+        resource = pytest.importorskip("resource")
+        before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, most))
+        try:
+            store = self.checks(command("doctor", "--json"))["store"]
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
+        assert ("failed", True) == (store["result"], "cannot be written" in store["detail"])
+        figures = Store(path).figures()
+        assert "ok" == self.checks(command("doctor", "--json"))["store"]["result"]
+        assert figures == Store(path).figures()
+
     def test_what_stands_in_the_outbox(self, command, monkeypatch, path):
         """Counts, why spans wait, what the server said of refused ones, and spans of another project are told."""
         from pocketflow_tracing.sinks import langfuse
@@ -577,7 +609,7 @@ class TestDoctor:
             ({"LANGFUSE_SAMPLE_RATE": "0"}, "LANGFUSE_SAMPLE_RATE is 0"),
             (
                 {"POCKETFLOW_TRACE_STORE": "off"},
-                "there are no usable Langfuse keys, and POCKETFLOW_TRACE_STORE is off",
+                "there are no usable keys for Langfuse, and POCKETFLOW_TRACE_STORE is off",
             ),
             (
                 {
@@ -598,6 +630,19 @@ class TestDoctor:
         assert (0, f"Runs are recorded nowhere: {why}.") == (result.code, result.lines[-1])
         assert "All is well" not in result.out
         assert "warning" == self.checks(command("doctor", "--json"))["tracing"]["result"]
+
+    def test_an_address_that_cannot_be_used(self, command, path, monkeypatch):
+        """Where the keys are fine, they are not what is called missing; the settings say what is wrong."""
+        for name, value in {"PUBLIC_KEY": "pk-lf-1", "SECRET_KEY": "sk-lf-1", "BASE_URL": "https://h:99999"}.items():
+            monkeypatch.setenv(f"LANGFUSE_{name}", value)
+        keep_waiting(path, 34)
+        result = command("doctor", "--json")
+        checks = self.checks(result)
+        assert 1 == result.code
+        assert "nothing is sent, for there is no usable address" == checks["langfuse"]["detail"]
+        assert "LANGFUSE_BASE_URL" in checks["settings"]["detail"]
+        assert "keys" not in "".join(check["detail"] for check in checks.values())
+        assert "there is no usable address: set" in command("sync").err
 
     def test_spans_wait_without_keys(self, command, path):
         """Spans that nothing will send are said at the end too."""

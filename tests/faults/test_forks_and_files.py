@@ -119,6 +119,48 @@ def test_multiprocessing_children_deliver_before_they_end(method, python):
         assert len(collector.spans()) == 3 * SPANS
 
 
+@pytest.mark.parametrize("told", ["finalizer", "signal"])
+def test_children_of_celery_deliver_before_they_end(told, python):
+    """A child of billiard, which has finalizers of its own, and a worker of its pool, which only tells celery of its end."""
+    code = f"""
+    import os, sys, types
+
+    ends = {{"finalizer": [], "signal": []}}
+
+    class Finalize:
+        def __init__(self, obj, callback, exitpriority):
+            ends["finalizer"].append(callback)
+
+    class Signal:
+        def connect(self, receiver, weak, dispatch_uid):
+            ends["signal"].append(receiver)
+
+    class Process:
+        _parent_pid = None
+
+    modules = {{
+        "billiard.util": {{"Finalize": Finalize}},
+        "billiard.process": {{"current_process": Process}},
+        "celery.signals": {{"worker_process_shutdown": Signal()}},
+    }}
+    for name, contents in modules.items():
+        sys.modules[name] = types.SimpleNamespace(**contents)
+    make_flow().run({{"question": "parent"}})
+    assert not any(ends.values())
+    Process._parent_pid = os.getpid()
+    child = os.fork()
+    if not child:
+        make_flow().run({{"question": "child"}})
+        for end in ends[{told!r}]:
+            end(**({{"pid": os.getpid(), "exitcode": 0}} if {told!r} == "signal" else {{}}))
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    """
+    with Collector() as collector:
+        python(code, collector, **PATIENT)
+        assert len(collector.spans()) == 2 * SPANS
+
+
 def test_a_fork_in_the_middle_of_a_run_leaves_both_sides_whole(python):
     """Parent and child both finish the run that was going on; what they share has the same ids."""
     code = """

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import socket
 import ssl
 import subprocess
 import threading
 import time
 import tracemalloc
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -216,6 +218,41 @@ def test_a_socket_closed_under_a_request_is_not_closed_again():
             right.close()
 
 
+def test_a_kept_connection_that_the_server_closed_is_no_outage():
+    """A request that ends without a byte of an answer where a former one was answered goes once more, on a new connection."""
+    heads = []
+
+    def closes_before_the_second(connection, _):
+        for number in range(2):
+            heads.append(head_of(connection))
+            if number == 0:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    with server(closes_before_the_second) as port, channel() as made:
+        assert [b"{}"] * 3 == [made.request("GET", f"http://127.0.0.1:{port}/", b"", {}).body for _ in range(3)]
+        assert 5 == len(heads)
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{}"])
+def test_a_new_connection_that_ends_is_not_tried_again(answer):
+    """A server that closes a new connection, or ends in the middle of its answer on any, gets each request once."""
+    heads = []
+
+    def breaks_off(connection, _):
+        heads.append(head_of(connection))
+        if answer and len(heads) == 1:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            heads.append(head_of(connection))
+        connection.sendall(answer)
+
+    with server(breaks_off) as port, channel() as made:
+        if answer:
+            made.request("GET", f"http://127.0.0.1:{port}/", b"", {})
+        with pytest.raises(httpx.HTTPError):
+            made.request("GET", f"http://127.0.0.1:{port}/", b"", {})
+        assert (2 if answer else 1) == len(heads)
+
+
 # --- certificates and proxies ---------------------------------------------------------------------------------------
 
 
@@ -244,6 +281,9 @@ def authority(tmp_path_factory):
     )
     openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
             "-extfile", "ext", "-out", "server.pem")  # fmt: skip
+    (folder / "folder").mkdir()
+    shutil.copy(folder / "ca.pem", folder / "folder")
+    openssl("rehash", "folder")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem", folder / "server.key")
     return folder / "ca.pem", context
@@ -258,17 +298,83 @@ def answers_well(connection, _):
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
 
-@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE"])
+@pytest.mark.parametrize(
+    "name", ["SSL_CERT_FILE", "SSL_CERT_DIR", "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "REQUESTS_CA_BUNDLE"]
+)
 def test_an_own_certificate_authority(name, authority, monkeypatch):
     """A server whose certificate an own authority signed is trusted when the environment names it; doctor goes that way."""
     certificate, context = authority
+    for other in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(other, raising=False)
     with server(answers_well, context) as port:
         config = config_for(port, "https")
-        assert "cannot be reached (ConnectError)" in probe(config).detail
-        monkeypatch.setenv(name, str(certificate))
+        said = probe(config).detail
+        assert "cannot be reached: its certificate is not trusted (" in said
+        assert "for a certificate authority of your own, set SSL_CERT_FILE, SSL_CERT_DIR or REQUESTS_CA_BUNDLE" in said
+        monkeypatch.setenv(name, str(certificate.parent / "folder" if name.endswith("DIR") else certificate))
         assert probe(config).ok, probe(config).detail
         with channel() as made:
             assert "accepted" == post(made, config, SCORE).outcome
+
+
+def test_a_certificate_for_another_host(authority, monkeypatch):
+    """It is called what it is: no authority of one's own would help."""
+    certificate, context = authority
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with server(answers_well, context) as port:
+        said = probe(replace(config_for(port), langfuse_host=f"https://localhost:{port}")).detail
+    assert said.startswith(f"https://localhost:{port} cannot be reached: its certificate is not trusted (")
+    assert "localhost" in said.partition("trusted")[2]
+    assert "authority" not in said
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ("http://127.0.0.1:9", "the connection was refused"),
+        ("http://nope.invalid", "its name does not resolve"),
+        ("https://{plain}", "there is no TLS with it"),
+        ("http://{closes}", "it gives no answer in HTTP"),
+    ],
+)
+def test_why_a_server_cannot_be_reached(host, why):
+    """A refused connection, a name that is none and a wrong protocol are told apart."""
+
+    def closes(connection, _):
+        head_of(connection)
+
+    def answers(connection, _):
+        connection.recv(1)
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    with server(closes) as silent, server(answers) as plain:
+        host = host.format(closes=f"127.0.0.1:{silent}", plain=f"127.0.0.1:{plain}")
+        said = probe(replace(config_for(9), langfuse_host=host)).detail
+    assert said.startswith(f"{host} cannot be reached: {why}")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_cannot_be_reached(scheme, monkeypatch):
+    """The proxy is named as what cannot be reached, with its settings, without the password that stands in them."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(f"{scheme}_proxy", "http://user:hunter2@127.0.0.1:9")
+    said = probe(config_for(10, scheme)).detail
+    assert said == (
+        f"the proxy on the way to {scheme}://127.0.0.1:10 cannot be reached: the connection was refused; "
+        "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
+    )
+
+
+def test_a_server_behind_a_proxy_that_cannot_be_trusted(proxy, authority, monkeypatch):
+    """What fails past a tunnel is the server's, not the proxy's."""
+    url, _ = proxy
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("https_proxy", url)
+    with server(answers_well, authority[1]) as port:
+        said = probe(config_for(port, "https")).detail
+    assert said.startswith(f"https://127.0.0.1:{port} cannot be reached: its certificate is not trusted")
 
 
 @pytest.mark.parametrize(
@@ -276,6 +382,7 @@ def test_an_own_certificate_authority(name, authority, monkeypatch):
     [
         ("SSL_CERT_FILE", "/no/such/file"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no"),
+        ("REQUESTS_CA_BUNDLE", "/no"),
         ("HTTPS_PROXY", "nonsense://x"),
         ("NO_PROXY", "[::bad"),
     ],
