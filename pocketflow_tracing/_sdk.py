@@ -104,7 +104,9 @@ class SdkClient:
         self._exporter: Any = None  # of the client that we made
         self._made: Any = None  # its resources
         self._joined: Any = None  # the program's tracer provider that our client listens to as well
-        self._is_handed_out = False
+        self._processors: list[Any] = []  # its span processors, at its own provider
+        self._forwarders: list[Any] = []  # and at the one that the program has set since
+        self.is_handed_out = False  # the program has it
 
     @property
     def resources(self) -> Any:
@@ -150,7 +152,7 @@ class SdkClient:
 
         Not before: it is the program's to set, and one that never asks may do so later. The SDK's lock is held.
         """
-        if self._is_handed_out:
+        if self.is_handed_out:
             return
         from opentelemetry import trace  # noqa: PLC0415 - imported already
 
@@ -158,7 +160,20 @@ class SdkClient:
         if provider is not None and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
             trace.set_tracer_provider(provider)
         self._join()
-        self._is_handed_out = True
+        self.is_handed_out = True
+
+    def give_way(self) -> None:
+        """A client of the program takes the place of ours, which takes nothing more from the process's tracer provider.
+
+        It still exports what it has taken, and what comes through a provider of its own.
+        """
+        from opentelemetry import trace  # noqa: PLC0415 - imported already
+
+        forgotten = list(self._forwarders)
+        if self._made.tracer_provider is trace.get_tracer_provider():
+            forgotten += self._processors
+        for processor in forgotten:
+            _sdk_spans.silence(processor)
 
     def flush(self, deadline: float, *, ours: bool) -> bool:
         """Have a client export what it holds, scores included.
@@ -172,7 +187,7 @@ class SdkClient:
             return True
         with _FLUSHING:
             flushed = True
-            for processor in _processors(resources):
+            for processor in self._processors if ours else _processors(resources):
                 flushed = processor.force_flush(max(1, int((deadline - monotonic()) * 1000))) and flushed
             return _scores_sent(resources, deadline) and flushed
         return False
@@ -194,10 +209,12 @@ class SdkClient:
                     arguments["tracer_provider"] = _sdk_spans.make_provider(self._config)
                 self._exporter = _sdk_spans.make_exporter(self._config, self._submit)
                 self._exporter.made_by = self
+                self.is_handed_out = False
                 stand_back()
                 Langfuse(**arguments, span_exporter=self._exporter)
         if self.is_ours:
             self._made = self.resources
+            self._processors = _processors(self._made)
             atexit.unregister(self._made.shutdown)  # it would wait for a dead server
 
     def _join(self) -> None:
@@ -211,8 +228,10 @@ class SdkClient:
         if add is None or known or _sdk_spans.is_ours(provider) or not self.is_ours:
             return
         self._joined = provider
-        for processor in _processors(resources):
-            add(_sdk_spans.make_forwarder(processor))
+        for processor in self._processors:
+            forwarder = _sdk_spans.make_forwarder(processor)
+            self._forwarders.append(forwarder)
+            add(forwarder)
 
 
 def _processors(resources: Any) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._guard import Seam
@@ -22,7 +23,7 @@ class _Clients(dict[str, Any]):
     run's project, if that is ours, and else the program's own clients; ours only where the program has none.
 
     A client for a project of which we have made one is ours again, as the SDK has it, unless it says what may leave the
-    process: that one takes the place of ours.
+    process, or is the first one that the program has of the project and is not made as ours is: that one takes its place.
     """
 
     def __contains__(self, key: object) -> bool:
@@ -31,16 +32,24 @@ class _Clients(dict[str, Any]):
         if known is None or asking.f_code.co_name != "__new__" or not _is_ours(known):
             return dict.__contains__(self, key)
         given = asking.f_locals
-        exporter = given.get("span_exporter")
-        is_repeated = getattr(
-            exporter, "of_pocketflow_tracing", False
-        )  # by `get_client()`, with what ours was made with
-        if not is_repeated and (exporter is not None or any(given.get(name) for name in _THEIR_OWN_SAY)):
-            return False
-        if not is_repeated or _is_of_the_environment(known):
-            with _HANDING_OUT, given["cls"]._lock:  # noqa: SLF001 - the SDK's lock for it
-                known.span_exporter.made_by.hand_out()
+        with _HANDING_OUT:
+            # `get_client()` repeats what ours was made with, its exporter included
+            is_repeated = getattr(given.get("span_exporter"), "of_pocketflow_tracing", False)
+            if not is_repeated and _is_another(given, known):
+                return False
+            if not is_repeated or _is_of_the_environment(known):
+                with given["cls"]._lock:  # noqa: SLF001 - the SDK's lock for it
+                    known.span_exporter.made_by.hand_out()
         return True
+
+    def __setitem__(self, key: str, client: Any) -> None:
+        before = self.get(key)
+        super().__setitem__(key, client)
+        with _HANDING_OUT:
+            if before is not None and _is_ours(before):
+                before.span_exporter.made_by.give_way()
+            for prepare in AFTER_MAKING:
+                prepare()
 
     def _seen(self) -> list[Any]:
         own = [client for client in dict.values(self) if not _is_ours(client)]
@@ -60,7 +69,36 @@ class _Clients(dict[str, Any]):
         return self._seen()
 
 
-_THEIR_OWN_SAY = ("mask", "mask_otel_spans", "should_export_span")
+AFTER_MAKING: list[Callable[[], None]] = []
+"""Called when a client has been made."""
+
+_WHAT_LEAVES = ("mask", "mask_otel_spans", "should_export_span", "span_exporter")
+_NO_SETTINGS = ("cls", "instance", "public_key")
+
+
+def _is_another(given: Mapping[str, Any], known: Any) -> bool:
+    """Whether a client that is to be made with what is given has to be the program's own, and not the one of ours."""
+    if any(given.get(name) for name in _WHAT_LEAVES):
+        return True
+    if known.span_exporter.made_by.is_handed_out:
+        return False  # nor would the SDK look at the settings of a second client
+    environ = os.environ.get
+    unsaid = {  # what the SDK has filled in where the program said nothing; ours may know better, from `.env` or a config
+        "secret_key": environ("LANGFUSE_SECRET_KEY"),
+        "base_url": environ("LANGFUSE_BASE_URL") or environ("LANGFUSE_HOST", "https://cloud.langfuse.com"),
+        "environment": environ("LANGFUSE_TRACING_ENVIRONMENT"),
+        "timeout": int(environ("LANGFUSE_TIMEOUT", "5")),
+        "sample_rate": float(environ("LANGFUSE_SAMPLE_RATE", "1.0")),
+    }
+    return any(
+        value is not None and _bare(value) not in (_bare(getattr(known, name, None)), _bare(unsaid.get(name)))
+        for name, value in given.items()
+        if name not in _NO_SETTINGS
+    )
+
+
+def _bare(value: Any) -> Any:
+    return value.rstrip("/") if isinstance(value, str) else value
 
 
 def _is_ours(resources: Any) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from collector import Collector
-from generating import Calls, expected, generate, run, stored
+from generating import Calls, chat, expected, generate, run, stored
 from langfuse import Langfuse, get_client, observe
 from langfuse._client.resource_manager import LangfuseResourceManager
 from langfuse.types import MaskOtelSpansResult, OtelSpanPatch
@@ -303,12 +303,6 @@ def test_the_global_provider_stays_the_programs_to_set(account, collector, monke
     assert provider is trace.get_tracer_provider()
     run(node)
     assert flush(10)
-
-
-def chat():
-    """What an instrumentation records, in the instrumented library's scope."""
-    tracer = trace.get_tracer("openinference.instrumentation.openai")
-    tracer.start_span("chat", attributes={"openinference.span.kind": "LLM", "input.value": "prompt"}).end()
 
 
 ASKS = {
