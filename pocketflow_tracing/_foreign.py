@@ -11,6 +11,7 @@ from opentelemetry import trace
 
 from . import _sdk
 from ._guard import Seam
+from ._sdk_clients import AFTER_MAKING
 from ._sdk_spans import ERROR_KEYS, INPUT_KEYS, OUTPUT_KEYS, is_input, is_output
 from .delivery import delivery
 from .recorder import Run, current, span_of
@@ -47,6 +48,9 @@ def watch(*, stand_in: bool = False) -> None:
             if add is not None:  # a proxy provider has none: nothing records spans in this process
                 _watched.append(provider)
                 add(_make_processor())
+
+
+AFTER_MAKING.append(watch)  # of a client that the program makes in a run: it may have a provider of its own
 
 
 def _watch_with_stand_in() -> None:

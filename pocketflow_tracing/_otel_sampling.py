@@ -9,6 +9,7 @@ from opentelemetry.context import Context
 
 from ._guard import is_hosts
 from ._sdk import instances
+from ._sdk_spans import is_ours
 
 if TYPE_CHECKING:
     from .recorder import Run
@@ -30,7 +31,7 @@ def is_sampled(run: Run) -> bool:
 
 def _samples(provider: Any, trace_id: int, name: str) -> bool:
     sampler = getattr(provider, "sampler", None)
-    if sampler is not None:
+    if sampler is not None and not is_ours(provider):  # whose sampler asks the run
         try:
             return bool(sampler.should_sample(Context(), trace_id, name).decision.is_sampled())
         except Exception as error:  # it is asked for the span itself as well, and may raise there

@@ -17,16 +17,13 @@ from typing import Any
 
 from . import _sdk_spans
 from ._guard import Seam
+from ._sdk_clients import LOCAL_KEY, stand_back
 from ._threads import Wake, start_thread
 from ._time import monotonic
 from .config import TracingConfig
-from .recorder import current, span_of
 
 _CREATING = Seam("preparing the Langfuse client")
 _FLUSHING = Seam("flushing the Langfuse client")
-
-LOCAL_KEY = "pocketflow-tracing-local"
-"""Public key of the client that stands in where there are no credentials; nothing of it leaves the process."""
 
 
 def imported() -> bool:
@@ -109,6 +106,9 @@ class SdkClient:
         self._exporter: Any = None  # of the client that we made
         self._made: Any = None  # its resources
         self._joined: Any = None  # the program's tracer provider that our client listens to as well
+        self._processors: list[Any] = []  # its span processors, at its own provider
+        self._forwarders: list[Any] = []  # and at the one that the program has set since
+        self.is_handed_out = False  # the program has it
 
     @property
     def resources(self) -> Any:
@@ -149,9 +149,37 @@ class SdkClient:
             elif self._exporter is not None:
                 self._join()
 
+    def hand_out(self) -> None:
+        """The program asks for a client and gets ours: where the SDK would now set the process's tracer provider, ours is set.
+
+        Not before: it is the program's to set, and one that never asks may do so later. The SDK's lock is held.
+        """
+        if self.is_handed_out:
+            return
+        from opentelemetry import trace  # noqa: PLC0415 - imported already
+
+        provider = self.resources.tracer_provider
+        if provider is not None and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+            trace.set_tracer_provider(provider)
+        self._join()
+        self.is_handed_out = True
+
+    def give_way(self) -> None:
+        """A client of the program takes the place of ours, which takes nothing more from the process's tracer provider.
+
+        It still exports what it has taken, and what comes through a provider of its own.
+        """
+        from opentelemetry import trace  # noqa: PLC0415 - imported already
+
+        forgotten = list(self._forwarders)
+        if self._made.tracer_provider is trace.get_tracer_provider():
+            forgotten += self._processors
+        for processor in forgotten:
+            _sdk_spans.silence(processor)
+
     def hand_over(self, deadline: float) -> bool:
         """Have the client that we made hand over to us what it holds, scores included."""
-        return self._made is None or _exported(self._made, deadline)
+        return self._made is None or _exported(self._made, self._processors, deadline)
 
     def flush(self, deadline: float) -> bool:
         """Have the program's own client export what it holds, and wait for it until the deadline of `time.monotonic`.
@@ -168,7 +196,7 @@ class SdkClient:
 
         def export() -> None:
             try:
-                outcome.append(_exported(resources, deadline))
+                outcome.append(_exported(resources, _processors(resources), deadline))
             finally:
                 exporting.release()
                 done.set()
@@ -190,14 +218,18 @@ class SdkClient:
         with self._lock:
             if self.resources is None:
                 arguments = self._config.to_langfuse_kwargs()
-                if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
-                    # the process's global provider stays the program's to set, which the SDK would do
-                    arguments["tracer_provider"] = _sdk_spans.make_provider(self._config.sample_rate)
+                process_wide = trace.get_tracer_provider()
+                if isinstance(process_wide, trace.ProxyTracerProvider) or _sdk_spans.is_ours(process_wide):
+                    # the process's global provider stays the program's to set, which the SDK would do, or is another project's
+                    arguments["tracer_provider"] = _sdk_spans.make_provider(self._config)
                 self._exporter = _sdk_spans.make_exporter(self._config, self._submit)
-                _stand_back()
+                self._exporter.made_by = self
+                self.is_handed_out = False
+                stand_back()
                 Langfuse(**arguments, span_exporter=self._exporter)
         if self.is_ours:
             self._made = self.resources
+            self._processors = _processors(self._made)
             atexit.unregister(self._made.shutdown)  # it would wait for a dead server
 
     def _join(self) -> None:
@@ -207,11 +239,14 @@ class SdkClient:
         provider = trace.get_tracer_provider()
         resources = self.resources
         add = getattr(provider, "add_span_processor", None)
-        if add is None or provider is self._joined or provider is resources.tracer_provider or not self.is_ours:
+        known = provider is self._joined or provider is resources.tracer_provider
+        if add is None or known or _sdk_spans.is_ours(provider) or not self.is_ours:
             return
         self._joined = provider
-        for processor in _processors(resources):
-            add(_sdk_spans.make_forwarder(processor))
+        for processor in self._processors:
+            forwarder = _sdk_spans.make_forwarder(processor)
+            self._forwarders.append(forwarder)
+            add(forwarder)
 
 
 def _processors(resources: Any) -> list[Any]:
@@ -221,10 +256,10 @@ def _processors(resources: Any) -> list[Any]:
     return [item for item in found if getattr(item, "public_key", None) == resources.public_key]
 
 
-def _exported(resources: Any, deadline: float) -> bool:
+def _exported(resources: Any, processors: list[Any], deadline: float) -> bool:
     with _FLUSHING:
         exported = True
-        for processor in _processors(resources):
+        for processor in processors:
             exported = processor.force_flush(max(1, int((deadline - monotonic()) * 1000))) and exported
         return _scores_sent(resources, deadline) and exported
     return False
@@ -242,61 +277,6 @@ def _scores_sent(resources: Any, deadline: float) -> bool:
     return sent
 
 
-class _Clients(dict[str, Any]):
-    """The SDK's registry of clients, in which those that we made do not stand in the way of the program's.
-
-    With several clients in its registry, the SDK's `get_client()` answers with none. So inside a run it sees the client
-    of the run's project, if that is ours, and else the program's own clients; ours only where the program has none.
-
-    A client for a project of which we have made one is ours again, as the SDK has it, unless it says what may leave the
-    process: that one takes the place of ours.
-    """
-
-    def __contains__(self, key: object) -> bool:
-        asking = sys._getframe(1)  # noqa: SLF001 - who asks: the SDK, before it makes a client, with all that it was given
-        known = self.get(str(key))
-        if known is None or asking.f_code.co_name != "__new__" or not _is_ours(known):
-            return dict.__contains__(self, key)
-        given = asking.f_locals
-        exporter = given.get("span_exporter")
-        if getattr(exporter, "of_pocketflow_tracing", False):
-            return True  # `get_client()`, which repeats what ours was made with
-        return exporter is None and not any(given.get(name) for name in _THEIR_OWN_SAY)
-
-    def _seen(self) -> list[Any]:
-        own = [client for client in dict.values(self) if not _is_ours(client)]
-        span = span_of(current.get())
-        if span is not None:
-            pipeline = span.run.pipeline
-            has_project = pipeline.langfuse is not None
-            client = self.get(str(pipeline.config.langfuse_public_key) if has_project else LOCAL_KEY)
-            if client is not None and _is_ours(client) and (has_project or not own):
-                return [client]
-        return own or [client for key, client in self.items() if key != LOCAL_KEY]
-
-    def __len__(self) -> int:
-        return len(self._seen())
-
-    def values(self) -> list[Any]:  # type: ignore[override]
-        return self._seen()
-
-
-_THEIR_OWN_SAY = ("mask", "mask_otel_spans", "should_export_span")
-
-
-def _is_ours(resources: Any) -> bool:
-    return getattr(resources.span_exporter, "of_pocketflow_tracing", False) is True
-
-
-def _stand_back() -> None:
-    from langfuse._client.resource_manager import LangfuseResourceManager  # noqa: PLC0415 - imported already
-
-    with LangfuseResourceManager._lock:  # noqa: SLF001 - the SDK's lock for it
-        clients = LangfuseResourceManager._instances  # noqa: SLF001 - where `get_client` looks
-        if type(clients) is not _Clients:
-            LangfuseResourceManager._instances = _Clients(clients)  # noqa: SLF001 - as above
-
-
 def local_client() -> None:
     """Let `@observe` and `langfuse.openai` record without an account, for the local store.
 
@@ -312,13 +292,13 @@ def local_client() -> None:
     refuse = httpx.MockTransport(
         lambda _: httpx.Response(401, json={"message": "no Langfuse credentials are configured"})
     )
-    _stand_back()
+    stand_back()
     Langfuse(
         public_key=LOCAL_KEY,
         secret_key="none",  # noqa: S106 - not a secret: there is none
         base_url="http://localhost",
         httpx_client=httpx.Client(transport=refuse),
-        tracer_provider=_sdk_spans.make_provider(1.0),
+        tracer_provider=_sdk_spans.make_provider(None),
         span_exporter=_sdk_spans.make_exporter(None, lambda _body, _spans: None),
     )
     resources = instances().get(LOCAL_KEY)

@@ -61,14 +61,26 @@ def is_output(key: str) -> bool:
     return key in OUTPUT_KEYS or key.startswith(OUTPUT_PREFIXES)
 
 
-def make_provider(sample_rate: float) -> TracerProvider:
-    """A tracer provider of our own; in a run it follows the run's sampling, elsewhere it decides as the SDK does."""
+def make_provider(config: TracingConfig | None) -> TracerProvider:
+    """A tracer provider of our own; in a run it follows the run's sampling, elsewhere it decides as the SDK does.
+
+    Args:
+        config: of the project, whose environment and release the SDK would have it name; None for the stand-in.
+    """
+    from langfuse._utils.environment import get_common_release_envs
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
 
-    elsewhere = ParentBased(TraceIdRatioBased(sample_rate))
+    elsewhere = ParentBased(TraceIdRatioBased(config.sample_rate if config is not None else 1.0))
+    named = {
+        "langfuse.environment": config.environment if config is not None else None,
+        "langfuse.release": (config.release if config is not None else None) or get_common_release_envs(),
+    }
 
     class OfTheRun(Sampler):
+        of_pocketflow_tracing = True
+
         def should_sample(self, *args: Any, **kwargs: Any) -> Any:
             frame = current.get()
             sampler = elsewhere if frame is None else ALWAYS_OFF if frame is UNTRACED else ALWAYS_ON
@@ -77,7 +89,13 @@ def make_provider(sample_rate: float) -> TracerProvider:
         def get_description(self) -> str:
             return "by the run"
 
-    return TracerProvider(sampler=OfTheRun())
+    resource = Resource.create({name: value for name, value in named.items() if value is not None})
+    return TracerProvider(sampler=OfTheRun(), resource=resource)
+
+
+def is_ours(provider: Any) -> bool:
+    """Whether a tracer provider is one that `make_provider` made."""
+    return hasattr(getattr(provider, "sampler", None), "of_pocketflow_tracing")
 
 
 def make_exporter(config: TracingConfig | None, submit: Callable[[bytes, int], None]) -> Any:
@@ -94,6 +112,7 @@ def make_exporter(config: TracingConfig | None, submit: Callable[[bytes, int], N
 
     class Exporter(SpanExporter):
         of_pocketflow_tracing = True
+        made_by: Any = None  # the `SdkClient` whose client it exports for; none for the stand-in
 
         def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
             message = encode_spans(spans)
@@ -188,6 +207,17 @@ def make_forwarder(processor: Any) -> Any:
             return bool(processor.force_flush(timeout_millis))
 
     return Forwarder()
+
+
+def silence(processor: Any) -> None:
+    """Let a span processor take no more spans: OpenTelemetry has no way to take it from its provider.
+
+    What it has taken it still exports.
+    """
+
+    def nothing(*_args: Any, **_kwargs: Any) -> None: ...
+
+    processor.on_start = processor.on_end = nothing
 
 
 Described = tuple[SpanRecord, dict[str, Any]]

@@ -6,15 +6,18 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from collector import Collector
-from generating import Calls, expected, generate, run, stored
-from langfuse import Langfuse, get_client
+from generating import Calls, chat, expected, generate, run, stored
+from langfuse import Langfuse, get_client, observe
 from langfuse._client.resource_manager import LangfuseResourceManager
 from langfuse.types import MaskOtelSpansResult, OtelSpanPatch
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 from pocketflow import Flow, Node
 from sdk_state import client_of, forget
@@ -273,6 +276,21 @@ def test_a_project_of_a_decorator_beside_the_programs_own(two, monkeypatch):
     assert (expected(Calls()),) == other.tree()
 
 
+def test_an_instrumentation_beside_two_projects(two, monkeypatch):
+    """Its spans go where they go untraced, to the project of the client that the program has asked for, and to no other."""
+    (own, _), (other, config) = two
+    for name, value in own.environ.items():
+        monkeypatch.setenv(name, value)
+    trace_flow(Flow(start=Asks(ASKS["get_client()"]))).run({})
+    flow = trace_flow(Flow(start=Asks(chat)), config=config)
+    flow.run({})
+    flow.run({})
+    get_client().flush()
+    assert flush(10)
+    assert 3 == len(said_by(own))
+    assert [] == said_by(other)
+
+
 def test_generations_survive_an_outage(keys, collector):
     """With the server away, generations are kept like the spans around them, and arrive once when it is back."""
     collector.mode = "refuse"
@@ -288,26 +306,123 @@ def test_generations_survive_an_outage(keys, collector):
 # --- providers ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("account", [True, False])
+@pytest.mark.parametrize("account", ["environment", ".env", "none"])
 def test_the_global_provider_stays_the_programs_to_set(account, collector, monkeypatch):
-    """After runs with generations the program can still set a tracer provider of its own, and it is used."""
-    if account:
+    """Where the SDK would not have set a tracer provider, the program can still set its own after runs, and it is used."""
+    if account == "environment":
         for name, value in collector.environ.items():
             monkeypatch.setenv(name, value)
-    run(Calls())
+    elif account == ".env":
+        Path(".env").write_text("".join(f"{name}={value}\n" for name, value in collector.environ.items()))
+    node = Node() if account == "environment" else Calls()  # there the SDK sets one when it is asked for a client
+    run(node)
     assert isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
     provider = TracerProvider()
     trace.set_tracer_provider(provider)
     assert provider is trace.get_tracer_provider()
-    run(Calls())
+    run(node)
     assert flush(10)
+
+
+ASKS = {
+    "@observe": observe(chat, name="around"),
+    "get_client()": lambda: (get_client(), chat()),
+    "Langfuse()": lambda: (Langfuse(), chat()),
+}
+
+
+class Asks(Node):
+    """Asks for the SDK's client, and calls a model that an instrumentation looks at."""
+
+    def __init__(self, ask):
+        super().__init__()
+        self.ask = ask
+
+    def exec(self, prep_res):
+        self.ask()
+
+
+def untraced(flow):
+    return flow
+
+
+def said_by(collector):
+    """What the server is told by instrumentations, and about what."""
+    return sorted(
+        (span.name, *(str(span.resource.get(f"langfuse.{name}")) for name in ("environment", "release")))
+        for span in collector.spans()
+        if span.name == "chat"
+    )
+
+
+@pytest.mark.parametrize("how", ASKS)
+def test_spans_of_an_instrumentation_where_the_client_is_made_lazily(how, keys, collector, monkeypatch):
+    """From the moment on that the program asks for a client, they reach Langfuse as they do untraced, once each."""
+    monkeypatch.setenv("LANGFUSE_TRACING_ENVIRONMENT", "staging")
+    monkeypatch.setenv("LANGFUSE_RELEASE", "r1")
+
+    def program(traced):
+        flow = traced(Flow(start=Asks(ASKS[how])))
+        chat()  # nobody has asked yet
+        flow.run({})
+        flow.run({})
+        chat()
+        get_client().flush()
+        return type(trace.get_tracer_provider())
+
+    assert program(untraced) is TracerProvider
+    plain = said_by(collector)
+    assert 3 == len(plain)
+    forget()
+    collector.clear()
+    assert program(trace_flow) is TracerProvider
+    assert flush(10)
+    assert plain == said_by(collector)
+    assert [] == collector.duplicates
+
+
+@pytest.mark.parametrize("when", ["first", "before it asks", "after it has asked"])
+def test_a_program_that_sets_a_provider_and_asks_for_a_client(when, keys, collector, caplog):
+    """What is used, recorded and warned of is what it is untraced, whenever the program sets its provider."""
+
+    def program(traced):
+        caplog.clear()
+        exporter = InMemorySpanExporter()
+        provider = TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+
+        def set_provider(now):
+            if now == when:
+                trace.set_tracer_provider(provider)
+
+        set_provider("first")
+        traced(Flow(start=Node())).run({})
+        set_provider("before it asks")
+        get_client()
+        chat()
+        set_provider("after it has asked")
+        chat()
+        traced(Flow(start=Asks(chat))).run({})
+        get_client().flush()
+        names = [span.name for span in exporter.get_finished_spans()]
+        warnings = [
+            record.message for record in caplog.records if record.name.startswith(("opentelemetry", "langfuse"))
+        ]
+        return trace.get_tracer_provider() is provider, names, warnings
+
+    plain = program(untraced)
+    chats = said_by(collector)
+    assert 3 == len(chats)
+    forget()
+    collector.clear()
+    assert plain == program(trace_flow)
+    assert flush(10)
+    assert chats == said_by(collector)
+    assert [] == collector.duplicates
 
 
 def test_a_provider_of_the_program_is_shared(keys, collector):
     """With a provider set beforehand, generations are recorded on it, as the SDK alone would do."""
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))

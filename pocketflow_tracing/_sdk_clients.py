@@ -1,0 +1,121 @@
+"""The SDK's registry of clients, in which those that we made do not stand in the way of the program's."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ._guard import Seam
+from .recorder import current, span_of
+
+_HANDING_OUT = Seam("handing out the Langfuse client")
+
+LOCAL_KEY = "pocketflow-tracing-local"
+"""Public key of the client that stands in where there are no credentials; nothing of it leaves the process."""
+
+
+class _Clients(dict[str, Any]):
+    """The registry, as the SDK asks it.
+
+    With several clients in it, the SDK's `get_client()` answers with none. So inside a run it sees the client of the
+    run's project, if that is ours, and else the program's own clients; ours only where the program has none.
+
+    A client for a project of which we have made one is ours again, as the SDK has it, unless it says what may leave the
+    process, or is the first one that the program has of the project and is not made as ours is: that one takes its place.
+    """
+
+    def __contains__(self, key: object) -> bool:
+        asking = sys._getframe(1)  # noqa: SLF001 - who asks: the SDK, before it makes a client, with all that it was given
+        known = self.get(str(key))
+        if known is None or asking.f_code.co_name != "__new__" or not _is_ours(known):
+            return dict.__contains__(self, key)
+        given = asking.f_locals
+        with _HANDING_OUT:
+            # `get_client()` repeats what ours was made with, its exporter included
+            is_repeated = getattr(given.get("span_exporter"), "of_pocketflow_tracing", False)
+            if not is_repeated and _is_another(given, known):
+                return False
+            if not is_repeated or _is_of_the_environment(known):
+                with given["cls"]._lock:  # noqa: SLF001 - the SDK's lock for it
+                    known.span_exporter.made_by.hand_out()
+        return True
+
+    def __setitem__(self, key: str, client: Any) -> None:
+        before = self.get(key)
+        super().__setitem__(key, client)
+        with _HANDING_OUT:
+            if before is not None and _is_ours(before):
+                before.span_exporter.made_by.give_way()
+            for prepare in AFTER_MAKING:
+                prepare()
+
+    def _seen(self) -> list[Any]:
+        own = [client for client in dict.values(self) if not _is_ours(client)]
+        span = span_of(current.get())
+        if span is not None:
+            pipeline = span.run.pipeline
+            has_project = pipeline.langfuse is not None
+            client = self.get(str(pipeline.config.langfuse_public_key) if has_project else LOCAL_KEY)
+            if client is not None and _is_ours(client) and (has_project or not own):
+                return [client]
+        return own or [client for key, client in self.items() if key != LOCAL_KEY]
+
+    def __len__(self) -> int:
+        return len(self._seen())
+
+    def values(self) -> list[Any]:  # type: ignore[override]
+        return self._seen()
+
+
+AFTER_MAKING: list[Callable[[], None]] = []
+"""Called when a client has been made."""
+
+_WHAT_LEAVES = ("mask", "mask_otel_spans", "should_export_span", "span_exporter")
+_NO_SETTINGS = ("cls", "instance", "public_key")
+
+
+def _is_another(given: Mapping[str, Any], known: Any) -> bool:
+    """Whether a client that is to be made with what is given has to be the program's own, and not the one of ours."""
+    if any(given.get(name) for name in _WHAT_LEAVES):
+        return True
+    if known.span_exporter.made_by.is_handed_out:
+        return False  # nor would the SDK look at the settings of a second client
+    environ = os.environ.get
+    unsaid = {  # what the SDK has filled in where the program said nothing; ours may know better, from `.env` or a config
+        "secret_key": environ("LANGFUSE_SECRET_KEY"),
+        "base_url": environ("LANGFUSE_BASE_URL") or environ("LANGFUSE_HOST", "https://cloud.langfuse.com"),
+        "environment": environ("LANGFUSE_TRACING_ENVIRONMENT"),
+        "timeout": int(environ("LANGFUSE_TIMEOUT", "5")),
+        "sample_rate": float(environ("LANGFUSE_SAMPLE_RATE", "1.0")),
+    }
+    return any(
+        value is not None and _bare(value) not in (_bare(getattr(known, name, None)), _bare(unsaid.get(name)))
+        for name, value in given.items()
+        if name not in _NO_SETTINGS
+    )
+
+
+def _bare(value: Any) -> Any:
+    return value.rstrip("/") if isinstance(value, str) else value
+
+
+def _is_ours(resources: Any) -> bool:
+    return getattr(resources.span_exporter, "of_pocketflow_tracing", False) is True
+
+
+def _is_of_the_environment(resources: Any) -> bool:
+    """Whether it is for the keys that the SDK would find, and make a client with, by itself."""
+    public, secret = (os.environ.get(f"LANGFUSE_{name}_KEY") for name in ("PUBLIC", "SECRET"))
+    return public == resources.public_key and secret is not None
+
+
+def stand_back() -> None:
+    """Let the SDK see our clients only where it should."""
+    from langfuse._client.resource_manager import LangfuseResourceManager  # noqa: PLC0415 - imported already
+
+    with LangfuseResourceManager._lock:  # noqa: SLF001 - the SDK's lock for it
+        clients = LangfuseResourceManager._instances  # noqa: SLF001 - where `get_client` looks
+        if type(clients) is not _Clients:
+            LangfuseResourceManager._instances = _Clients(clients)  # noqa: SLF001 - as above
