@@ -39,6 +39,9 @@ _FORK_PATIENCE = 1.0
 """Seconds that a fork waits for transactions to end."""
 _fork_waits = False
 
+_MOST_OPEN = 16
+"""Connections that stay open, of three files each; with more, what was longest not written is closed."""
+
 _BUSY_SECONDS = 30.0
 """How long others may write, call after call, before a store counts as one that cannot be written."""
 
@@ -63,6 +66,7 @@ class Database:
         self._held = Held()
         self._lock: Any = threading.RLock()  # one that knows whose it is, see `_let_go`
         self._busy_since: float | None = None  # the first of the calls in a row that found no moment to write
+        self._used_at = 0.0
         with _registry:
             _databases.add(self)
 
@@ -88,6 +92,7 @@ class Database:
             if _fork_waits:  # it would not get the lock between one transaction and the next
                 sleep(SHORTEST_PAUSE)
             with self._lock:
+                was_open = self._connection is not None
                 try:
                     result = self._transaction_or_new_file(work, deadline)
                 except BusyError as error:
@@ -96,9 +101,13 @@ class Database:
                         raise self._failed(error) from error
                 else:
                     self._busy_since = None
-                    return result
+                    self._used_at = monotonic()
+                    break
             # Without the lock: nothing has begun, and a fork need not wait for the other process too.
             pause = paused(pause)
+        if not was_open:
+            _close_beyond(_MOST_OPEN)
+        return result
 
     def shrink(self) -> None:
         """Give free pages back to the file system where there are many and nobody else is writing."""
@@ -113,6 +122,11 @@ class Database:
         """Close the connection; the next transaction opens it again."""
         with self._lock:
             self._close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection."""
+        return self._connection is not None
 
     def _transaction_or_new_file(self, work: Callable[[sqlite3.Connection], T], deadline: float) -> T:
         try:
@@ -236,6 +250,21 @@ class Database:
         if self._busy_since is not None and monotonic() - self._busy_since < _BUSY_SECONDS:
             return StoreBusyError(f"The trace store {self.path} is being written by other processes.")
         return StoreError(f"The trace store {self.path} cannot be written: {str(error).rstrip('.')}.")
+
+
+def _close_beyond(most: int) -> None:
+    """Close the connections that were longest not used, until so many are left: descriptors are the host's too."""
+    with _registry:
+        opened = sorted(
+            (database for database in _databases if database.is_open),
+            key=lambda database: database._used_at,  # noqa: SLF001 - its own module
+        )
+    for database in opened[:-most]:
+        if database.hold_for_fork(0.0):  # else somebody is writing there
+            try:
+                database.close()
+            finally:
+                database.go_on_after_fork()
 
 
 _held_for_fork: dict[Database, bool] = {}
