@@ -36,6 +36,10 @@ class Sink(Protocol):
     def tick(self) -> float | None:
         """Do what is due. Returns the seconds until it wants to be called again, None when it need not."""
 
+    def is_done(self) -> bool:
+        """Whether nothing is left to be delivered: it may be closed and forgotten, once nobody uses it."""
+        ...
+
     def flush(self, deadline: float) -> bool:
         """Deliver everything by the deadline (of `time.monotonic`); True only if everything was accepted."""
 

@@ -19,8 +19,10 @@ from ._guard import Seam
 from ._queue import Marker, SpanQueue, count_spans
 from ._threads import Wake, start_thread
 from ._time import breathe, monotonic
+from ._uses import Uses
 
 if TYPE_CHECKING:
+    from ._pipeline import Pipeline
     from ._sink import Sink
     from .recorder import Run
 
@@ -34,6 +36,8 @@ _LAST_RECORDS = 0.7
 """The part of an exit's time in which records are made; the rest is for what is made, and to let go of what is not."""
 _LONGEST_WAIT = 1e6
 """Seconds that somebody may wait for a flush; the system knows no longer ones."""
+_CLOSING_SECONDS = 1.0
+"""For a sink that is let go of, which has nothing left to do."""
 _AFTER_AN_ERROR = 1.0
 """Seconds until a sink that failed is asked again: without a pause the worker would do nothing else."""
 
@@ -43,6 +47,7 @@ class Delivery:
 
     def __init__(self) -> None:
         self._sinks: list[Sink] = []
+        self._uses = Uses()
         self._at_exit_registered = False
         self.interval = 0.5
         self.shutdown_timeout = 2.0
@@ -58,6 +63,7 @@ class Delivery:
         self._thread: threading.Thread | None = None
         self._threadless = False  # none can be started any more: the interpreter shuts down
         self._dropped = 0  # spans since the last flush
+        self._untold = False  # whether a sink that was let go of has lost something since the last flush
         self._lost = 0  # spans that came too late at the end of the process
         self._in_hand = 0  # complete spans that the worker has taken and not handed on
         self._last_moment = inf  # of `time.monotonic`, from which on no more records are made: the process ends
@@ -77,6 +83,10 @@ class Delivery:
         self._sinks.append(sink)
         if self._thread is not None:
             sink.start()
+
+    def use(self, sink: Sink, pipeline: Pipeline) -> None:
+        """Note who uses a sink: without users it is let go of, when it is done."""
+        self._uses.add(sink, pipeline)
 
     def ready(self) -> None:
         """Start the worker, if it does not run yet: a run's clock starts after what only the first run waits for."""
@@ -162,7 +172,7 @@ class Delivery:
             self._threadless = self._thread is None
             if self._thread is None:
                 return
-            for sink in self._sinks:
+            for sink in list(self._sinks):
                 with _WORKING:  # each for itself
                     sink.start()
             _end_with_multiprocessing(self._at_exit)
@@ -192,6 +202,7 @@ class Delivery:
         try:
             if batch:
                 self._deliver(batch)
+                batch.clear()  # and with it its runs, which use their sinks
         finally:
             stop = self._answer(marker) if marker is not None else False
         if not stop:
@@ -206,7 +217,16 @@ class Delivery:
                 seconds = sink.tick()
             if seconds is not None:
                 due.append(seconds)
-        return due
+        self._let_go()
+        return due + self._uses.due()
+
+    def _let_go(self) -> None:
+        for sink in self._uses.over(self._sinks):
+            self._sinks.remove(sink)
+            with _WORKING:
+                self._untold = not sink.close(monotonic() + _CLOSING_SECONDS) or self._untold
+                continue
+            self._untold = True
 
     def _answer(self, marker: Marker) -> bool:
         """Flush or close the sinks for who waits; True when the worker is to stop."""
@@ -229,8 +249,9 @@ class Delivery:
                 accepted = (sink.close(deadline) if closing else sink.flush(deadline)) and accepted
                 continue
             accepted = False
+        untold, self._untold = self._untold, False
         dropped, self._dropped = self._dropped + self.queue.dropped, 0
-        return accepted and dropped == 0
+        return accepted and not untold and dropped == 0
 
     def _deliver(self, batch: list[Any]) -> None:
         from ._shares import Shares  # noqa: PLC0415 - rendering is only needed on the worker
@@ -247,6 +268,8 @@ class Delivery:
                 continue
             self._dropped += 1  # no record could be made of it
         for share in shares:
+            if self._uses.had(share.sink) and share.sink not in self._sinks:
+                self._sinks.append(share.sink)  # the next flush asks it again
             with _WORKING:
                 share.hand_on()
                 continue

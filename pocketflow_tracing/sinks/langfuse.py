@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 from pocketflow_tracing import _sdk, _sdk_spans
 from pocketflow_tracing._guard import Seam
@@ -93,6 +94,10 @@ class LangfuseSink:
         """Do what is due."""
         due = [seconds for seconds in (self._sender.tick(), self._media.tick()) if seconds is not None]
         return min(due) if due else None
+
+    def is_done(self) -> bool:
+        """Whether everything is delivered, and some other sink asks the SDK's client for what it holds."""
+        return self._sender.is_done() and self._media.is_done() and not self._client.is_the_one
 
     def flush(self, deadline: float) -> bool:
         """Deliver everything, the SDK client's own spans included."""
@@ -185,7 +190,7 @@ def _resource() -> dict[str, str]:
 
 
 _lock = threading.RLock()
-_sinks: dict[tuple[str | None, str, str | None], LangfuseSink] = {}
+_sinks: WeakValueDictionary[tuple[str | None, str, str | None], LangfuseSink] = WeakValueDictionary()
 
 
 def open_sink(config: TracingConfig) -> LangfuseSink:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from .. import _foreign, _log
 from .._guard import Seam, is_hosts
@@ -106,6 +107,10 @@ class LocalSink:
             self._write(beat=beat)
         return _RETRY_SECONDS if self._is_behind else (_BEAT_SECONDS if self._open else None)
 
+    def is_done(self) -> bool:
+        """Whether everything is written."""
+        return self._unusable or not self._is_behind
+
     def flush(self, deadline: float) -> bool:
         """Write what is kept; the deadline bounds the wait for other processes."""
         self._writer.patience_s = max(0.05, deadline - monotonic())
@@ -201,7 +206,7 @@ class LocalSink:
 
 
 _lock = threading.RLock()
-_sinks: dict[str, LocalSink] = {}
+_sinks: WeakValueDictionary[str, LocalSink] = WeakValueDictionary()
 
 
 def open_sink(path: str, config: TracingConfig) -> LocalSink:
