@@ -8,7 +8,7 @@ from .. import _log
 from .._span_records import process_id
 from .._time import monotonic, time_ns
 from ..config import TracingConfig
-from ..store import Outbox, OutboxBatch, StoreBusyError, StoreError, StoreWriter
+from ..store import Outbox, OutboxBatch, StoreBusyError, StoreError, StoreGoneError, StoreUnusableError, StoreWriter
 from ._batch import Batch, traces_of, without
 from ._http import shown_host
 
@@ -156,6 +156,9 @@ class Kept:
             try:
                 self._figures.add_figures({"dropped": uncounted})
                 self.uncounted -= uncounted
+            except (StoreGoneError, StoreUnusableError) as error:  # no figures there, and none to come
+                self.uncounted = 0
+                _say(error)
             except StoreError as error:
                 _say(error)
         return not self.uncounted

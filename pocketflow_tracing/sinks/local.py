@@ -15,7 +15,7 @@ from .._time import monotonic, time_ns
 from ..config import TracingConfig
 from ..delivery import delivery
 from ..records import RunRecord, SpanRecord
-from ..store import StoreBusyError, StoreError, StoreUnusableError, StoreWriter, UnfitRecordError
+from ..store import StoreBusyError, StoreError, StoreGoneError, StoreUnusableError, StoreWriter, UnfitRecordError
 from ._backlog import Backlog, Unwritten
 
 __all__ = ["LocalSink", "open_sink"]
@@ -136,8 +136,8 @@ class LocalSink:
         return accepted
 
     def abandon(self) -> None:
-        """Begin anew in a forked child: the open file belongs to the parent."""
-        self._writer = StoreWriter(self.path, patience_s=_PATIENCE)
+        """Begin anew in a forked child; the writer lets go of the parent's file by itself."""
+        self._writer.patience_s = _PATIENCE
         self._reset()
 
     @property
@@ -159,6 +159,10 @@ class LocalSink:
             self._unusable = True
             self._kept.clear()
             _log.warn_once(f"{error} Runs are not recorded there.")
+        except StoreGoneError as error:  # with the store that its figures stand in
+            self._missed += self._kept.clear()
+            self._uncounted = 0
+            _log.warn_once(f"{error} What is recorded there is dropped.")
         except StoreError as error:
             if not isinstance(error, StoreBusyError):
                 _log.warn_once(f"{error} What is recorded is kept in memory and tried again.")

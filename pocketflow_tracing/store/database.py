@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,8 +16,8 @@ from .._log import logger
 from .._time import monotonic, sleep
 from .connection import SHORTEST_PAUSE, BusyError, connect, is_busy, is_corrupt, is_of_a_record, patiently, paused
 from .descriptors import Held, leak
-from .errors import StoreBusyError, StoreError, StoreUnusableError, UnfitRecordError
-from .files import create_privately, identity, is_being_set_aside, is_text, set_aside
+from .errors import StoreBusyError, StoreError, StoreGoneError, StoreUnusableError, UnfitRecordError
+from .files import create_privately, identity, is_being_set_aside, is_text, set_aside, standing_above
 
 __all__ = ["Database"]
 
@@ -45,6 +46,9 @@ _MOST_OPEN = 16
 _BUSY_SECONDS = 30.0
 """How long others may write, call after call, before a store counts as one that cannot be written."""
 
+_REMOVAL_SECONDS = 0.25
+"""How long a file is not made again that was deleted while it was open: somebody may be removing all that is around it."""
+
 _FREE_PAGES = 256
 """Free pages that stay in the file: the next batches use them."""
 
@@ -53,12 +57,14 @@ class Database:
     """The store file, opened by the first transaction and again whenever the file was replaced or set aside.
 
     Args:
-        path: of the SQLite file; its directory is created when it is missing.
+        path: of the SQLite file; its directory is created when it is missing, but for what stands now and is removed later.
         patience_s: seconds to go on trying while other processes hold the file.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, patience_s: float = 30.0) -> None:
         self.path = Path(path)
+        self._standing = standing_above(self.path)
+        self._vanished_at = -inf  # of `time.monotonic`: when the file was found deleted
         self.patience_s = patience_s
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
@@ -82,6 +88,7 @@ class Database:
 
         Raises:
             StoreBusyError: other processes were writing all the time.
+            StoreGoneError: its directory was removed.
             StoreError: the file cannot be written now.
             UnfitRecordError: it cannot take what is written.
             StoreUnusableError: the file is a newer version's or another program's.
@@ -174,13 +181,19 @@ class Database:
             self._pid != os.getpid() or self._held.are_lost or identity(self.path) != self._identity
         ):
             self._close()
+            if not self.path.exists():
+                self._vanished_at = monotonic()
         if self.path in _lost:
             self._leave()
         self.path = _elsewhere.get(self.path, self.path)
         if self.path.exists() and not self.path.is_file():
             raise StoreUnusableError(f"{self.path} is no file, so it cannot be a trace store.")
         if self._connection is None:
-            create_privately(self.path)
+            if not self._standing.is_dir():
+                raise self._gone()
+            if monotonic() < self._vanished_at + _REMOVAL_SECONDS and not self.path.exists():
+                raise BusyError("it was deleted just now")
+            create_privately(self.path, self._standing)
             self._pid = os.getpid()
             self._identity = identity(self.path)
             with self._held.opening(self.path):
@@ -244,9 +257,14 @@ class Database:
             beside,
         )
 
+    def _gone(self) -> StoreGoneError:
+        return StoreGoneError(f"The trace store {self.path} is gone: its directory was removed.")
+
     def _failed(self, error: Exception) -> StoreError:
         # A connection that failed may hold on to what made it fail; the next transaction starts afresh.
         self._close()
+        if not os.path.isdir(self._standing):  # noqa: PTH112 - never raises
+            return self._gone()
         if self._busy_since is not None and monotonic() - self._busy_since < _BUSY_SECONDS:
             return StoreBusyError(f"The trace store {self.path} is being written by other processes.")
         return StoreError(f"The trace store {self.path} cannot be written: {str(error).rstrip('.')}.")

@@ -194,3 +194,24 @@ def test_a_working_directory_that_was_removed(tmp_path, monkeypatch, caplog):
     assert any("traces.db cannot be written" in record.message for record in caplog.records)
     os.chdir(tmp_path)
     delivery.shutdown(10)
+
+
+def test_a_directory_that_was_removed_after_the_run(tmp_path, caplog):
+    """It stays away; what was recorded in it is dropped, which is said once, and flush is False once."""
+    job = tmp_path / "job"
+    job.mkdir()
+    made = LocalSink(str(job / ".pocketflow" / "traces.db"), TracingConfig().resolved())
+    job.rmdir()
+    for number in range(3):
+        accept(made, small_run(number))
+    made.add_dropped(1)
+    assert made.flush(soon()) is False
+    assert made.flush(soon()) is True
+    assert made.is_done()
+    assert made.tick() is None
+    made.abandon()  # in a forked child
+    accept(made, small_run(4))
+    assert made.close(soon()) is False
+    assert list(tmp_path.iterdir()) == []
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert f"{made.path} is gone: its directory was removed. What is recorded there is dropped." in said
