@@ -26,6 +26,9 @@ class Sink(Protocol):
     def watch(self) -> None:
         """Called at each run's start, on the caller's path: get ready to see spans of other instrumentations."""
 
+    def expect(self) -> None:
+        """Get ready: a run has begun, and its first records will come when a batch has gathered."""
+
     def accept(self, runs: list[RunRecord], spans: list[SpanRecord], done: list[SpanRecord]) -> None:
         """Take records. `spans` holds unfinished ones too, `done` only those of which nothing will change any more."""
 

@@ -193,6 +193,7 @@ class Delivery:
             self._wake.clear()
             self.queue.idle = False
             if not self._urgent:
+                self._expect()
                 self._wake.wait(self.interval)  # let a batch gather; a flush wakes us
         if monotonic() > self._last_moment:
             batch: list[Any] = []
@@ -208,6 +209,12 @@ class Delivery:
         if not stop:
             self._tick()
         return stop
+
+    def _expect(self) -> None:
+        run = self.queue.first_run()
+        for sink in () if run is None else run.pipeline.sinks:
+            with _WORKING:
+                sink.expect()
 
     def _tick(self) -> list[float]:
         due: list[float] = []

@@ -57,6 +57,9 @@ class Records:
     def watch(self) -> None:
         pass
 
+    def expect(self) -> None:
+        pass
+
     def add_dropped(self, spans: int) -> None:
         raise AssertionError(f"{spans} spans were dropped")
 
@@ -162,7 +165,7 @@ class Raising:
     def _fail(self, *args: Any, **kwargs: Any) -> Any:
         raise OSError("the sink is broken")
 
-    describe = start = watch = accept = add_dropped = tick = flush = close = abandon = _fail
+    describe = start = watch = expect = accept = add_dropped = tick = flush = close = abandon = _fail
 
 
 class Exact:

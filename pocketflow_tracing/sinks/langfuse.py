@@ -64,6 +64,9 @@ class LangfuseSink:
         """Have an SDK client ready, so that generations inside nodes reach the same project."""
         self._client.prepare()
 
+    def expect(self) -> None:
+        """Nothing to do: the sender has its thread, and may need no store."""
+
     def trace_url(self, trace_id: str) -> str:
         """The address of a trace; without the project's id (not known yet) the one that redirects to it."""
         host = shown_host(self.config).rstrip("/")

@@ -76,6 +76,12 @@ class LocalSink:
         """See the spans of other instrumentations (LLM generations), which belong into the store too."""
         _foreign.watch(stand_in=self._stand_in)
 
+    def expect(self) -> None:
+        """Make the store: while a run goes on, not when it has ended and the program may remove the directory around it."""
+        if not self._unusable and monotonic() >= self._retry_at:
+            with contextlib.suppress(StoreError):  # the first write says it
+                self._writer.open()
+
     def accept(self, runs: list[RunRecord], spans: list[SpanRecord], done: list[SpanRecord]) -> None:
         """Write a batch; what cannot be written now is kept and tried again."""
         if self._unusable:
