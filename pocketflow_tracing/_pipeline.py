@@ -72,6 +72,7 @@ class Pipeline:
         self.enabled = bool(self.sinks)
         opened: tuple[LocalSink | LangfuseSink, ...] = self.sinks
         for sink in opened:
+            delivery.use(sink, self)
             sink.watch()  # before any user code of the first run, and even if sampling drops that run
         self.enqueue = delivery.queue.put
         self.announce = delivery.queue.put_begun

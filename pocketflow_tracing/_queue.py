@@ -5,6 +5,7 @@ At a bound the oldest complete runs go first, whole. What went is counted, for t
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -190,6 +191,13 @@ class SpanQueue:
     def completed(self, run: Run) -> None:
         """Note that a run has ended: from now on it may be dropped whole."""
         self._complete.append(run)
+
+    def first_run(self) -> Run | None:
+        """The run of what waits longest, where that is a span that has just begun."""
+        with contextlib.suppress(IndexError):  # room may be made meanwhile
+            if type(first := self._items[0]) is Begun:
+                return first.span.run
+        return None
 
     def take(self, most: int) -> tuple[list[Any], Marker | None]:
         """Take the oldest items, up to a marker, which is taken too; fewer where they are large."""

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakValueDictionary
 
 from . import _sdk_spans
 from ._guard import Seam
@@ -90,6 +91,21 @@ def instances() -> dict[str, Any]:
     return found
 
 
+_unprepared: WeakValueDictionary[int, SdkClient] = WeakValueDictionary()
+
+
+def _prepare_all() -> None:
+    for found in _unprepared.valuerefs():
+        client = found()
+        if client is not None:
+            client.prepare()
+    _unprepared.clear()
+
+
+_asking: WeakValueDictionary[str, SdkClient] = WeakValueDictionary()
+"""Of several objects for one project, by its public key, the one that asks the SDK's client at every flush."""
+
+
 class SdkClient:
     """The SDK client of one project: the user's, or one of ours.
 
@@ -122,6 +138,12 @@ class SdkClient:
         return resources is not None and self._exporter is not None and resources.span_exporter is self._exporter
 
     @property
+    def is_the_one(self) -> bool:
+        """Whether nobody else asks the client of this project at a flush for what it holds."""
+        key = str(self._config.langfuse_public_key)
+        return self.resources is not None and _asking.setdefault(key, self) is self
+
+    @property
     def mask(self) -> Callable[..., Any] | None:
         """The mask of the user's client, None when there is none."""
         found: Callable[..., Any] | None = getattr(self.resources, "mask", None)
@@ -141,7 +163,8 @@ class SdkClient:
         the config, and would lose what it cannot deliver.
         """
         if not imported():
-            when_imported(self.prepare)
+            _unprepared[id(self)] = self
+            when_imported(_prepare_all)
             return
         with _CREATING:
             if self.resources is None:
@@ -230,6 +253,7 @@ class SdkClient:
         if self.is_ours:
             self._made = self.resources
             self._processors = _processors(self._made)
+            _asking[str(self._config.langfuse_public_key)] = self  # nobody else knows what we made
             atexit.unregister(self._made.shutdown)  # it would wait for a dead server
 
     def _join(self) -> None:

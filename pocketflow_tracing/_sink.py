@@ -36,6 +36,9 @@ class Sink(Protocol):
     def watch(self) -> None:
         """Called at each run's start, on the caller's path: get ready to see spans of other instrumentations."""
 
+    def expect(self) -> None:
+        """Get ready: a run has begun, and its first records will come when a batch has gathered."""
+
     def accept(self, runs: list[RunRecord], spans: list[SpanRecord], done: list[SpanRecord]) -> None:
         """Take records. `spans` holds unfinished ones too, `done` only those of which nothing will change any more."""
 
@@ -45,6 +48,10 @@ class Sink(Protocol):
 
     def tick(self) -> float | None:
         """Do what is due. Returns the seconds until it wants to be called again, None when it need not."""
+
+    def is_done(self) -> bool:
+        """Whether nothing is left to be delivered: it may be closed and forgotten, once nobody uses it."""
+        ...
 
     def hand_on(self, deadline: float) -> bool:
         """Send everything on its way, and wait for no server; False if something stays here."""

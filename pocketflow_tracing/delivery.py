@@ -19,8 +19,10 @@ from ._guard import Seam
 from ._queue import Marker, SpanQueue, count_spans
 from ._threads import Wake, start_thread
 from ._time import breathe, monotonic
+from ._uses import Uses
 
 if TYPE_CHECKING:
+    from ._pipeline import Pipeline
     from ._sink import Sink
     from .recorder import Run
 
@@ -36,6 +38,8 @@ _KEEPING_SECONDS = 0.5
 """Of an exit's time, for putting on disk what has no answer yet; no more than a quarter of it."""
 _LONGEST_WAIT = 1e6
 """Seconds that somebody may wait for a flush; the system knows no longer ones."""
+_CLOSING_SECONDS = 1.0
+"""For a sink that is let go of, which has nothing left to do."""
 _AFTER_AN_ERROR = 1.0
 """Seconds until a sink that failed is asked again: without a pause the worker would do nothing else."""
 
@@ -45,6 +49,7 @@ class Delivery:
 
     def __init__(self) -> None:
         self._sinks: list[Sink] = []
+        self._uses = Uses()
         self._at_exit_registered = False
         self.interval = 0.5
         self.shutdown_timeout = 2.0
@@ -80,6 +85,10 @@ class Delivery:
         self._sinks.append(sink)
         if self._thread is not None:
             sink.start()
+
+    def use(self, sink: Sink, pipeline: Pipeline) -> None:
+        """Note who uses a sink: without users it is let go of, when it is done."""
+        self._uses.add(sink, pipeline)
 
     def ready(self) -> None:
         """Start the worker, if it does not run yet: a run's clock starts after what only the first run waits for."""
@@ -196,7 +205,7 @@ class Delivery:
             self._threadless = self._thread is None
             if self._thread is None:
                 return
-            for sink in self._sinks:
+            for sink in list(self._sinks):
                 with _WORKING:  # each for itself
                     sink.start()
             with _WORKING:
@@ -218,6 +227,7 @@ class Delivery:
             self._wake.clear()
             self.queue.idle = False
             if not self._urgent:
+                self._expect()
                 self._wake.wait(self.interval)  # let a batch gather; a flush wakes us
         if monotonic() > self._last_moment:
             batch: list[Any] = []
@@ -227,11 +237,18 @@ class Delivery:
         try:
             if batch:
                 self._deliver(batch)
+                batch.clear()  # and with it its runs, which use their sinks
         finally:
             stop = self._answer(marker) if marker is not None else False
         if not stop:
             self._tick()
         return stop
+
+    def _expect(self) -> None:
+        run = self.queue.first_run()
+        for sink in () if run is None else run.pipeline.sinks:
+            with _WORKING:
+                sink.expect()
 
     def _tick(self) -> list[float]:
         due: list[float] = []
@@ -241,7 +258,18 @@ class Delivery:
                 seconds = sink.tick()
             if seconds is not None:
                 due.append(seconds)
-        return due
+        self._let_go()
+        return due + self._uses.due()
+
+    def _let_go(self) -> None:
+        for sink in self._uses.over(self._sinks):
+            self._sinks.remove(sink)
+            is_clean = False
+            with _WORKING:
+                now = monotonic()
+                is_clean = sink.close(now + _CLOSING_SECONDS, now + _CLOSING_SECONDS)
+                self._dropped += sink.lost  # `lost` of the sinks that are left says nothing of it any more
+            self._dropped += not is_clean
 
     def _answer(self, marker: Marker) -> bool:
         """Flush or close the sinks for who waits; True when the worker is to stop."""
@@ -273,6 +301,8 @@ class Delivery:
                 continue
             self._dropped += 1  # no record could be made of it
         for share in shares:
+            if self._uses.had(share.sink) and share.sink not in self._sinks:
+                self._sinks.append(share.sink)  # the next flush asks it again
             with _WORKING:
                 share.hand_on()
                 continue

@@ -92,9 +92,11 @@ class Backlog:
         """Let the first batch go: it is written."""
         self._batches.popleft()
 
-    def clear(self) -> None:
-        """Let everything go."""
+    def clear(self) -> int:
+        """Let everything go; returns the spans lost with it."""
+        lost = sum(batch.lost for batch in self._batches)
         self._batches.clear()
+        return lost
 
     def take_apart(self) -> int:
         """Put the halves of the first batch in its place. A record alone is given up; returns the spans lost with it."""

@@ -8,7 +8,7 @@ from .. import _log
 from .._span_records import process_id
 from .._time import monotonic, time_ns
 from ..config import TracingConfig
-from ..store import Outbox, OutboxBatch, StoreBusyError, StoreError, StoreWriter
+from ..store import Outbox, OutboxBatch, StoreBusyError, StoreError, StoreGoneError, StoreUnusableError, StoreWriter
 from ._batch import Batch, traces_of, without
 from ._http import shown_host
 
@@ -40,7 +40,8 @@ class Kept:
         self._lock = threading.Lock()  # between keeping a late batch and taking it out again
         self._said = False
         self._figures = StoreWriter(path, patience_s=_FIGURE_PATIENCE)
-        self._uncounted = 0  # spans that are missing in them
+        self.uncounted = 0
+        """Spans that are missing in the store's figures."""
         self._outbox = Outbox(
             path,
             max_bytes=int(config.outbox_mb * 1024 * 1024),
@@ -155,18 +156,21 @@ class Kept:
 
     def add_dropped(self, spans: int) -> None:
         """Keep the number of spans that were dropped before they came here, for the store's figures."""
-        self._uncounted += spans
+        self.uncounted += spans
 
     def count_dropped(self) -> bool:
         """Write down what was dropped, unless others are writing; False while something is left."""
-        uncounted = self._uncounted
+        uncounted = self.uncounted
         if uncounted:
             try:
                 self._figures.add_figures({"dropped": uncounted})
-                self._uncounted -= uncounted
+                self.uncounted -= uncounted
+            except (StoreGoneError, StoreUnusableError) as error:  # no figures there, and none to come
+                self.uncounted = 0
+                _say(error)
             except StoreError as error:
                 _say(error)
-        return not self._uncounted
+        return not self.uncounted
 
     def end_by(self, deadline: float) -> None:
         """Wait for other processes no longer than until a deadline of `time.monotonic`, up to `close`."""

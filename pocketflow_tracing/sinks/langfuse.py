@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 from pocketflow_tracing import _sdk, _sdk_spans
 from pocketflow_tracing._guard import Seam
@@ -63,6 +64,9 @@ class LangfuseSink:
         """Have an SDK client ready, so that generations inside nodes reach the same project."""
         self._client.prepare()
 
+    def expect(self) -> None:
+        """Nothing to do: the sender has its thread, and may need no store."""
+
     def trace_url(self, trace_id: str) -> str:
         """The address of a trace; without the project's id (not known yet) the one that redirects to it."""
         host = shown_host(self.config).rstrip("/")
@@ -107,6 +111,10 @@ class LangfuseSink:
     def hand_on(self, deadline: float) -> bool:
         """Take over what the SDK client holds that we made; the sender sends by itself."""
         return self._client.hand_over(deadline)
+
+    def is_done(self) -> bool:
+        """Whether everything is delivered, and some other sink asks the SDK's client for what it holds."""
+        return self._sender.is_done() and self._media.is_done() and not self._client.is_the_one
 
     def flush(self, deadline: float) -> bool:
         """Wait until everything is delivered, what the program's own SDK client holds included."""
@@ -194,7 +202,7 @@ def _resource() -> dict[str, str]:
 
 
 _lock = threading.RLock()
-_sinks: dict[tuple[str | None, str, str | None], LangfuseSink] = {}
+_sinks: WeakValueDictionary[tuple[str | None, str, str | None], LangfuseSink] = WeakValueDictionary()
 
 
 def open_sink(config: TracingConfig) -> LangfuseSink:

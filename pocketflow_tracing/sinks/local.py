@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from .. import _foreign, _log
 from .._guard import Seam, is_hosts
@@ -14,7 +15,7 @@ from .._time import monotonic, sleep, time_ns
 from ..config import TracingConfig
 from ..delivery import delivery
 from ..records import RunRecord, SpanRecord
-from ..store import StoreBusyError, StoreError, StoreUnusableError, StoreWriter, UnfitRecordError
+from ..store import StoreBusyError, StoreError, StoreGoneError, StoreUnusableError, StoreWriter, UnfitRecordError
 from ._backlog import Backlog, Unwritten
 
 __all__ = ["LocalSink", "open_sink"]
@@ -76,6 +77,12 @@ class LocalSink:
         """See the spans of other instrumentations (LLM generations), which belong into the store too."""
         _foreign.watch(stand_in=self._stand_in)
 
+    def expect(self) -> None:
+        """Make the store: while a run goes on, not when it has ended and the program may remove the directory around it."""
+        if not self._unusable and monotonic() >= self._retry_at:
+            with contextlib.suppress(StoreError):  # the first write says it
+                self._writer.open()
+
     def accept(self, runs: list[RunRecord], spans: list[SpanRecord], done: list[SpanRecord]) -> None:
         """Write a batch; what cannot be written now is kept and tried again."""
         if self._unusable:
@@ -122,6 +129,10 @@ class LocalSink:
                 self._writer.patience_s = _PATIENCE
         return not self._unusable
 
+    def is_done(self) -> bool:
+        """Whether everything is written."""
+        return self._unusable or not self._is_behind
+
     def flush(self, deadline: float) -> bool:
         """Wait until the worker has written what is kept."""
         while self._kept and not self._unusable and (left := deadline - monotonic()) > 0:
@@ -147,8 +158,8 @@ class LocalSink:
         return not (self._kept or self._unusable)
 
     def abandon(self) -> None:
-        """Begin anew in a forked child: the open file belongs to the parent."""
-        self._writer = StoreWriter(self.path, patience_s=_PATIENCE)
+        """Begin anew in a forked child; the writer lets go of the parent's file by itself."""
+        self._writer.patience_s = _PATIENCE
         self._reset()
 
     @property
@@ -170,6 +181,10 @@ class LocalSink:
             self._unusable = True
             self._kept.clear()
             _log.warn_once(f"{error} Runs are not recorded there.")
+        except StoreGoneError as error:  # with the store that its figures stand in
+            self.lost += self._kept.clear()
+            self._uncounted = 0
+            _log.warn_once(f"{error} What is recorded there is dropped.")
         except StoreError as error:
             if not isinstance(error, StoreBusyError):
                 _log.warn_once(f"{error} What is recorded is kept in memory and tried again.")
@@ -216,7 +231,7 @@ class LocalSink:
 
 
 _lock = threading.RLock()
-_sinks: dict[str, LocalSink] = {}
+_sinks: WeakValueDictionary[str, LocalSink] = WeakValueDictionary()
 
 
 def open_sink(path: str, config: TracingConfig) -> LocalSink:

@@ -134,6 +134,11 @@ class MediaSender:
         self._channel.cut_if_late()
         return 1.0 if self._in_flight or self._waiting else None
 
+    def is_done(self) -> bool:
+        """Whether nothing is left to be sent."""
+        with self._changed:
+            return not (self._waiting or self._in_flight)
+
     def flush(self, deadline: float) -> bool:
         """Wait until nothing is left, or the deadline; True if nothing is."""
         with self._changed:

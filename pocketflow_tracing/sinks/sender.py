@@ -140,6 +140,11 @@ class Sender:
         for batch in late:
             self._keep(batch, _NO_ANSWER, ahead=2 * self._config.timeout + 2)
 
+    def is_done(self) -> bool:
+        """Whether nothing is left to be sent, on disk neither, or to be counted."""
+        with self._changed:
+            return not (self._waiting or self._in_flight or self._more or (self._kept and self._kept.uncounted))
+
     def flush(self, deadline: float) -> bool:
         """Send everything, what is on disk too, and wait for the answers; True if nothing is left."""
         with self._changed:

@@ -10,6 +10,7 @@ from .errors import (
     RunNotFoundError,
     StoreBusyError,
     StoreError,
+    StoreGoneError,
     StoreUnusableError,
     UnfitRecordError,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "Store",
     "StoreBusyError",
     "StoreError",
+    "StoreGoneError",
     "StoreUnusableError",
     "StoreWriter",
     "UnfitRecordError",

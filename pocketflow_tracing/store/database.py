@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,8 +16,8 @@ from .._log import warn
 from .._time import monotonic, sleep
 from .connection import SHORTEST_PAUSE, BusyError, connect, is_busy, is_corrupt, is_of_a_record, patiently, paused
 from .descriptors import Held, leak
-from .errors import StoreBusyError, StoreError, StoreUnusableError, UnfitRecordError
-from .files import create_privately, identity, is_being_set_aside, is_text, set_aside
+from .errors import StoreBusyError, StoreError, StoreGoneError, StoreUnusableError, UnfitRecordError
+from .files import create_privately, identity, is_being_set_aside, is_text, set_aside, standing_above
 
 __all__ = ["Database"]
 
@@ -39,8 +40,14 @@ _FORK_PATIENCE = 1.0
 """Seconds that a fork waits for transactions to end."""
 _fork_waits = False
 
+_MOST_OPEN = 16
+"""Connections that stay open, of three files each; with more, what was longest not written is closed."""
+
 _BUSY_SECONDS = 30.0
 """How long others may write, call after call, before a store counts as one that cannot be written."""
+
+_REMOVAL_SECONDS = 0.25
+"""How long a file is not made again that was deleted while it was open: somebody may be removing all that is around it."""
 
 _FREE_PAGES = 256
 """Free pages that stay in the file: the next batches use them."""
@@ -50,12 +57,14 @@ class Database:
     """The store file, opened by the first transaction and again whenever the file was replaced or set aside.
 
     Args:
-        path: of the SQLite file; its directory is created when it is missing.
+        path: of the SQLite file; its directory is created when it is missing, but for what stands now and is removed later.
         patience_s: seconds to go on trying while other processes hold the file.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, patience_s: float = 30.0) -> None:
         self.path = Path(path)
+        self._standing = standing_above(self.path)
+        self._vanished_at = -inf  # of `time.monotonic`: when the file was found deleted
         self.patience_s = patience_s
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
@@ -63,6 +72,7 @@ class Database:
         self._held = Held()
         self._lock: Any = threading.RLock()  # one that knows whose it is, see `_let_go`
         self._busy_since: float | None = None  # the first of the calls in a row that found no moment to write
+        self._used_at = 0.0
         with _registry:
             _databases.add(self)
 
@@ -78,6 +88,7 @@ class Database:
 
         Raises:
             StoreBusyError: other processes were writing all the time.
+            StoreGoneError: its directory was removed.
             StoreError: the file cannot be written now.
             UnfitRecordError: it cannot take what is written.
             StoreUnusableError: the file is a newer version's or another program's.
@@ -88,6 +99,7 @@ class Database:
             if _fork_waits:  # it would not get the lock between one transaction and the next
                 sleep(SHORTEST_PAUSE)
             with self._lock:
+                was_open = self._connection is not None
                 try:
                     result = self._transaction_or_new_file(work, deadline)
                 except BusyError as error:
@@ -96,9 +108,13 @@ class Database:
                         raise self._failed(error) from error
                 else:
                     self._busy_since = None
-                    return result
+                    self._used_at = monotonic()
+                    break
             # Without the lock: nothing has begun, and a fork need not wait for the other process too.
             pause = paused(pause)
+        if not was_open:
+            _close_beyond(_MOST_OPEN)
+        return result
 
     def shrink(self) -> None:
         """Give free pages back to the file system where there are many and nobody else is writing."""
@@ -113,6 +129,11 @@ class Database:
         """Close the connection; the next transaction opens it again."""
         with self._lock:
             self._close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection."""
+        return self._connection is not None
 
     def _transaction_or_new_file(self, work: Callable[[sqlite3.Connection], T], deadline: float) -> T:
         try:
@@ -160,13 +181,19 @@ class Database:
             self._pid != os.getpid() or self._held.are_lost or identity(self.path) != self._identity
         ):
             self._close()
+            if not self.path.exists():
+                self._vanished_at = monotonic()
         if self.path in _lost:
             self._leave()
         self.path = _elsewhere.get(self.path, self.path)
         if self.path.exists() and not self.path.is_file():
             raise StoreUnusableError(f"{self.path} is no file, so it cannot be a trace store.")
         if self._connection is None:
-            create_privately(self.path)
+            if not self._standing.is_dir():
+                raise self._gone()
+            if monotonic() < self._vanished_at + _REMOVAL_SECONDS and not self.path.exists():
+                raise BusyError("it was deleted just now")
+            create_privately(self.path, self._standing)
             self._pid = os.getpid()
             self._identity = identity(self.path)
             with self._held.opening(self.path):
@@ -230,12 +257,32 @@ class Database:
             beside,
         )
 
+    def _gone(self) -> StoreGoneError:
+        return StoreGoneError(f"The trace store {self.path} is gone: its directory was removed.")
+
     def _failed(self, error: Exception) -> StoreError:
         # A connection that failed may hold on to what made it fail; the next transaction starts afresh.
         self._close()
+        if not os.path.isdir(self._standing):  # noqa: PTH112 - never raises
+            return self._gone()
         if self._busy_since is not None and monotonic() - self._busy_since < _BUSY_SECONDS:
             return StoreBusyError(f"The trace store {self.path} is being written by other processes.")
         return StoreError(f"The trace store {self.path} cannot be written: {str(error).rstrip('.')}.")
+
+
+def _close_beyond(most: int) -> None:
+    """Close the connections that were longest not used, until so many are left: descriptors are the host's too."""
+    with _registry:
+        opened = sorted(
+            (database for database in _databases if database.is_open),
+            key=lambda database: database._used_at,  # noqa: SLF001 - its own module
+        )
+    for database in opened[:-most]:
+        if database.hold_for_fork(0.0):  # else somebody is writing there
+            try:
+                database.close()
+            finally:
+                database.go_on_after_fork()
 
 
 _held_for_fork: dict[Database, bool] = {}

@@ -7,6 +7,7 @@ __all__ = [
     "RunNotFoundError",
     "StoreBusyError",
     "StoreError",
+    "StoreGoneError",
     "StoreUnusableError",
     "UnfitRecordError",
 ]
@@ -18,6 +19,10 @@ class StoreError(Exception):
 
 class StoreBusyError(StoreError):
     """Other processes were writing all the time: nothing is wrong, unless it goes on."""
+
+
+class StoreGoneError(StoreError):
+    """The directory was removed in which the file was to be: nothing is made there, unless it is there again."""
 
 
 class StoreUnusableError(StoreError):

@@ -12,7 +12,10 @@ from pathlib import Path
 from .._log import warn
 from .._time import time_ns
 
-__all__ = ["create_privately", "identity", "is_being_set_aside", "is_text", "set_aside"]
+__all__ = ["create_privately", "identity", "is_being_set_aside", "is_text", "set_aside", "standing_above"]
+
+_OWN = ".pocketflow"
+"""The name of directories that are ours to make, again too."""
 
 _DATABASES = frozenset({".db", ".db3", ".sqlite", ".sqlite3"})
 
@@ -20,15 +23,32 @@ _STALE_S = 10.0
 """A mark of a process that is setting the file aside counts no longer after this time: the process died."""
 
 
-def create_privately(path: Path) -> None:
-    """Create the file and its directory for the owner only, where they are missing."""
+def standing_above(path: Path) -> Path:
+    """Return the nearest directory above a file that is there and not ours."""
+    above = (directory for directory in path.parents if directory.name != _OWN)
+    return next((directory for directory in above if os.path.isdir(directory)), Path(path.anchor))  # noqa: PTH112 - never raises
+
+
+def create_privately(path: Path, standing: Path) -> None:
+    """Create the file and its directory for the owner only, where they are missing.
+
+    Args:
+        path: of the file.
+        standing: the directory above it that somebody else has made, and that is not made here.
+
+    Raises:
+        OSError: they cannot be made.
+    """
     directory = path.parent
     if not directory.exists():
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):  # another process was faster
-            directory.mkdir(mode=0o700)
+        missing = [
+            above for above in (directory, *directory.parents) if standing in above.parents and not above.exists()
+        ]
+        for above in reversed(missing):
+            with contextlib.suppress(FileExistsError):  # another process was faster
+                above.mkdir(mode=0o700 if above == directory else 0o777)
         _ignore_in_git(directory)
-    elif directory.name == ".pocketflow":
+    elif directory.name == _OWN:
         _ignore_in_git(directory)
     # Only ever opened when it is new: closing a plain handle would drop the locks that this process holds on the file.
     with contextlib.suppress(FileExistsError):

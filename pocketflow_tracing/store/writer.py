@@ -21,7 +21,7 @@ _ROOM = "room for the next runs".ljust(16 * 1024)
 
 
 class StoreWriter:
-    """Writes runs and spans; opened by its first write. For one process: a forked child makes its own.
+    """Writes runs and spans; opened by its first write, or before. For one process: a forked child makes its own.
 
     Args:
         path: of the store file.
@@ -39,6 +39,15 @@ class StoreWriter:
     @patience_s.setter
     def patience_s(self, seconds: float) -> None:
         self._database.patience_s = seconds
+
+    def open(self) -> None:
+        """Open the file now, and make it where it is missing, so that the first write finds it.
+
+        Raises:
+            StoreError: it cannot be opened now.
+        """
+        if not self._database.is_open:
+            self._database.transaction(lambda _: None)
 
     def write(
         self,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
 import textwrap
 
 import pytest
+from collector import Collector
 from drill import environment
 
 from pocketflow_tracing.store import Store, build_tree
@@ -62,11 +64,11 @@ import warnings; warnings.simplefilter("ignore")
 """
 
 
-def _run(code, tmp_path, **extra):
+def _run(code, tmp_path, collector=None, **extra):
     done = subprocess.run(
         [sys.executable, "-c", SETUP + textwrap.dedent(code)],
         cwd=tmp_path,
-        env=environment(None, **extra),
+        env=environment(collector, **extra),
         capture_output=True,
         text=True,
         timeout=90,
@@ -270,6 +272,52 @@ def test_nothing_of_ours_grows_over_ten_thousand_runs(tmp_path):
     assert last["threads"] == first["threads"]
     assert last["files"] == first["files"]
     assert last["objects"] <= first["objects"] + 20
+
+
+@pytest.mark.parametrize("to", ["store", "server"])
+def test_nothing_of_ours_grows_with_a_store_for_each_job(to, tmp_path):
+    """When 60 jobs with stores of their own are over, nothing of them is left: no thread, no file, no object."""
+    with Collector() if to == "server" else contextlib.nullcontext() as collector:
+        report, _ = _run(
+            """
+            import gc, os, time
+            from pocketflow_tracing import TracingConfig, _uses
+            _uses._REST_SECONDS = 0.0
+            gate.set()
+            del flow
+            def census():
+                assert flush(60)
+                assert flush(60)  # the worker has looked around after the first
+                gc.collect()
+                ours = sum(1 for thing in gc.get_objects() if type(thing).__module__.startswith("pocketflow_tracing"))
+                return {"threads": threading.active_count(), "files": len(os.listdir("/proc/self/fd")), "objects": ours}
+            def work(first):
+                for number in range(first, first + 30):
+                    config = TracingConfig(store=f"{number}/traces.db")
+                    trace_flow(Flow(start=Ask()), config=config).run({"question": "small"})
+                    if number % 10 == 9:
+                        gc.collect()
+                        flush(60)
+                gc.collect()
+            work(0)
+            first = census()
+            work(30)
+            deadline = time.monotonic() + 30
+            while (last := census())["threads"] > first["threads"] and time.monotonic() < deadline:
+                os.sched_yield()
+            print(json.dumps([first, last, len(delivery._sinks)]))
+            """,
+            tmp_path,
+            collector,
+        )
+        first, last, sinks = report
+        assert sinks <= 1 + (to == "server")
+        assert last["threads"] <= first["threads"]
+        assert last["files"] <= first["files"]
+        assert last["objects"] <= first["objects"] + 20
+        if collector is not None:
+            assert len(collector.spans()) == 60 * 5
+    assert [len(Store(tmp_path / f"{number}" / "traces.db").runs()) for number in range(60)] == [1] * 60
 
 
 def test_a_text_that_many_spans_refer_to_counts_once(tmp_path):

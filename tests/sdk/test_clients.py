@@ -23,6 +23,7 @@ from pocketflow import Flow, Node
 from sdk_state import client_of, forget
 
 from pocketflow_tracing import TracingConfig, add_metadata, flush, shutdown, trace_flow
+from pocketflow_tracing.sinks.langfuse import LangfuseSink
 from pocketflow_tracing.store import Store
 
 
@@ -289,6 +290,22 @@ def test_an_instrumentation_beside_two_projects(two, monkeypatch):
     assert flush(10)
     assert 3 == len(said_by(own))
     assert [] == said_by(other)
+
+
+@pytest.mark.parametrize("whose", ["ours", "theirs"])
+def test_of_the_sinks_of_a_project_one_stays_to_ask_its_client(whose, keys, collector, tmp_path):
+    """Each job may have a store of its own; what generations the SDK's client holds, a flush must know."""
+    if whose == "theirs":
+        Langfuse()
+    sinks = [LangfuseSink(TracingConfig(store=str(tmp_path / name)).resolved()) for name in "abc"]
+    for sink in sinks:
+        sink.watch()
+        assert sink.flush(time.monotonic() + 10)
+    assert [sink.is_done() for sink in sinks] == [False, True, True]
+    forget()
+    assert all(sink.is_done() for sink in sinks)
+    for sink in sinks:
+        sink.close(time.monotonic() + 10)
 
 
 def test_generations_survive_an_outage(keys, collector):

@@ -8,7 +8,7 @@ import pytest
 from kit import Raising, Records, use
 from pocketflow import Flow, Node
 
-from pocketflow_tracing import _queue, trace_flow
+from pocketflow_tracing import _queue, _uses, trace_flow
 from pocketflow_tracing._threads import Wake
 from pocketflow_tracing._time import monotonic
 from pocketflow_tracing.delivery import Delivery, delivery
@@ -90,3 +90,71 @@ def test_each_thread_is_told_of_what_was_lost():
         thread.join()
     assert [delivery.flush(10), delivery.flush(10)] == [False, True]
     assert heard == [[False, True]] * 2
+
+
+class Leaving(Records):
+    """A sink that can be let go of, and has lost something by the time it is closed."""
+
+    done_with = True
+    closed = 0
+
+    def is_done(self):
+        return self.done_with
+
+    def close(self, deadline, answers_by):
+        self.closed += 1
+        return False
+
+
+class User:
+    """A pipeline, as far as sinks know one."""
+
+
+def test_a_sink_is_let_go_of_without_users_and_done_and_what_it_lost_is_told(monkeypatch):
+    """Not before it has rested; the next flush is False, and the one after it True."""
+    now = [0.0]
+    monkeypatch.setattr(_uses, "monotonic", lambda: now[0])
+    made, sink, user, always = Delivery(), Leaving(), User(), Records()
+    made.add_sink(sink)
+    made.add_sink(always)  # nobody was ever said to use it
+    made.use(sink, user)
+    assert made._tick() == []
+    del user
+    sink.done_with = False
+    assert made._tick() == []
+    sink.done_with = True
+    assert made._tick() == [_uses._REST_SECONDS]
+    now[0] += _uses._REST_SECONDS - 1
+    assert made._tick() == [1.0]
+    made._uses.had(sink)  # something came
+    assert made._tick() == [_uses._REST_SECONDS]
+    assert sink.closed == 0
+    now[0] += _uses._REST_SECONDS
+    assert made._tick() == []
+    assert sink.closed == 1
+    assert made._sinks == [always]
+    assert made.flush(1) is False
+    assert made.flush(1) is True
+
+
+def test_of_many_sinks_that_rest_the_first_go_at_once():
+    """However long the last have rested."""
+    made, sinks = Delivery(), [Leaving() for _ in range(_uses._MOST_RESTING + 5)]
+    for sink in sinks:
+        made.add_sink(sink)
+        made.use(sink, User())
+    made._tick()
+    assert made._sinks == sinks[5:]
+    assert [sink.closed for sink in sinks] == [1] * 5 + [0] * _uses._MOST_RESTING
+
+
+def test_a_sink_that_is_given_something_after_all_is_asked_again():
+    """A run may begin just when its sink is let go of."""
+    sink, user = use(Leaving()), User()
+    delivery.use(sink, user)
+    delivery._sinks.remove(sink)
+    flow = trace_flow(Flow(start=Node()))
+    flow.run({})
+    assert delivery.flush(10)
+    assert sink in delivery._sinks
+    assert len(sink.done) == 5

@@ -199,3 +199,43 @@ def test_a_working_directory_that_was_removed(tmp_path, monkeypatch, caplog):
     assert any("traces.db cannot be written" in record.message for record in caplog.records)
     os.chdir(tmp_path)
     delivery.shutdown(10)
+
+
+def test_a_directory_that_was_removed_after_the_run(tmp_path, caplog):
+    """It stays away; what was recorded in it is dropped, which is said once, and flush is False once."""
+    job = tmp_path / "job"
+    job.mkdir()
+    made = LocalSink(str(job / ".pocketflow" / "traces.db"), TracingConfig().resolved())
+    job.rmdir()
+    for number in range(3):
+        accept(made, small_run(number))
+    made.add_dropped(1)
+    assert made.flush(soon()) is False
+    assert made.flush(soon()) is True
+    assert made.is_done()
+    assert made.tick() is None
+    made.abandon()  # in a forked child
+    accept(made, small_run(4))
+    assert made.close(soon()) is False
+    assert list(tmp_path.iterdir()) == []
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert f"{made.path} is gone: its directory was removed. What is recorded there is dropped." in said
+
+
+def test_the_store_is_made_while_the_first_run_goes_on(tmp_path):
+    """Whoever removes its directory after the run finds no file in it that has just come."""
+    for path in (tmp_path / "one" / "traces.db", tmp_path / "other" / "traces.db"):  # with the worker, and beside it
+
+        class Waits(Node):
+            def exec(self, prep_res, last=Path(f"{path}-shm")):
+                ended = soon()
+                while not last.exists() and time.monotonic() < ended:
+                    os.sched_yield()
+
+        flow = trace_flow(Flow(start=Waits()), config=TracingConfig(store=str(path), flush_interval=60))
+        flow.run({})
+        made = set(path.parent.iterdir())
+        assert {path, Path(f"{path}-wal")} <= made
+        assert delivery.flush(10)
+        assert made == set(path.parent.iterdir())
+        assert len(Store(path).runs()) == 1

@@ -16,7 +16,7 @@ import sample
 from sample import process_id, small_run
 
 from pocketflow_tracing._time import monotonic
-from pocketflow_tracing.store import Outbox, OutboxBatch, Store, StoreBusyError, StoreWriter
+from pocketflow_tracing.store import Outbox, OutboxBatch, Store, StoreBusyError, StoreWriter, database
 from pocketflow_tracing.store.database import Database
 
 spawn = multiprocessing.get_context("spawn")
@@ -197,6 +197,30 @@ def test_connections_of_one_process_do_not_take_each_other_for_lost(path, caplog
     assert [] == [record.getMessage() for record in caplog.records]
     assert [] == list(path.parent.glob("traces-*.db"))
     assert 4 == len(Store(path).runs())
+
+
+def test_a_process_with_many_stores_has_few_files_open(tmp_path):
+    """Those that were not written for longest are closed, none in the middle of writing, and opened again when it is needed."""
+    writers = [StoreWriter(tmp_path / f"{number}.db") for number in range(30)]
+    written = []
+
+    def write_all(connection):
+        for writer in writers[1:]:
+            write(writer, small_run(1))
+            written.append(writer._database.is_open)
+        assert sum(writer._database.is_open for writer in writers) <= database._MOST_OPEN + 1
+        connection.execute("SELECT count(*) FROM runs").fetchone()
+
+    try:
+        writers[0]._database.transaction(write_all)
+        assert all(written)
+        for writer in writers:
+            write(writer, small_run(2))
+        assert [writer._database.is_open for writer in writers] == [False] * 14 + [True] * 16
+    finally:
+        for writer in writers:
+            writer.close()
+    assert [len(Store(tmp_path / f"{number}.db").runs()) for number in range(30)] == [1] + [2] * 29
 
 
 def test_a_fork_does_not_wait_for_another_process(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -20,6 +21,7 @@ from pocketflow_tracing.store import (
     Store,
     StoreBusyError,
     StoreError,
+    StoreGoneError,
     StoreUnusableError,
     StoreWriter,
     UnfitRecordError,
@@ -302,6 +304,50 @@ def test_a_deleted_store_is_begun_anew(writer, path):
     path.parent.rmdir()
     write(writer, small_run(2))
     assert ["0002" + "a" * 12] == [run.run_id for run in Store(path).runs()]
+
+
+@pytest.mark.parametrize("store", ["traces.db", ".pocketflow/traces.db", "new/new/traces.db"])
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_directory_that_was_removed_is_not_made_again(is_open, store, tmp_path):
+    """What stood before the store and is removed is the program's to make: then the store is begun anew in it."""
+    job = tmp_path / "above" / "job"
+    job.mkdir(parents=True)
+    with contextlib.closing(StoreWriter(job / store)) as writer:
+        if is_open:
+            write(writer, small_run(1))
+        shutil.rmtree(job.parent)
+        for _ in range(2):
+            with pytest.raises(StoreGoneError, match=rf"job/{store} is gone: its directory was removed"):
+                write(writer, small_run(2))
+            assert list(tmp_path.iterdir()) == []
+        job.mkdir(parents=True)
+        write(writer, small_run(3))
+    assert ["0003" + "a" * 12] == [run.run_id for run in Store(job / store).runs()]
+
+
+def test_directories_of_ours_are_made_again(tmp_path):
+    """Those that were missing at first, and `.pocketflow`, which stood already."""
+    for store in ("a/b/traces.db", ".pocketflow/traces.db"):
+        (tmp_path / ".pocketflow").mkdir(exist_ok=True)
+        with contextlib.closing(StoreWriter(tmp_path / store)) as writer:
+            for number in range(2):
+                write(writer, small_run(number))
+                shutil.rmtree(tmp_path / Path(store).parts[0])
+            write(writer, small_run(2))
+        assert 1 == len(Store(tmp_path / store).runs())
+
+
+def test_a_file_that_was_just_deleted_is_not_made_at_once(path):
+    """Somebody may be removing the directory around it, and would find it full again."""
+    with contextlib.closing(StoreWriter(path, patience_s=0.0)) as writer:
+        write(writer, small_run(1))
+        shutil.rmtree(path.parent)
+        with pytest.raises(StoreBusyError):
+            write(writer, small_run(2))
+        assert not path.parent.exists()
+        writer.patience_s = 30.0
+        write(writer, small_run(2))
+    assert 1 == len(Store(path).runs())
 
 
 def test_a_directory_that_cannot_be_made(tmp_path):
