@@ -12,14 +12,13 @@ import sys
 import threading
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from . import _log
-from ._guard import Seam
 from ._queue import Marker, SpanQueue, count_spans
+from ._sinks import DELIVERING, Sinks
 from ._threads import Wake, start_thread
 from ._time import breathe, monotonic
-from ._uses import Uses
 
 if TYPE_CHECKING:
     from ._pipeline import Pipeline
@@ -28,28 +27,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Delivery", "delivery", "flush", "shutdown"]
 
-_WORKING = Seam("delivering what it had recorded")
 _BATCH = 1000
 """Spans taken from the queue at a time: few enough that one transaction or request stays short."""
 
 _LAST_RECORDS = 0.7
 """The part of an exit's time in which records are made; the rest is for what is made, and to let go of what is not."""
-_KEEPING_SECONDS = 0.5
-"""Of an exit's time, for putting on disk what has no answer yet; no more than a quarter of it."""
 _LONGEST_WAIT = 1e6
 """Seconds that somebody may wait for a flush; the system knows no longer ones."""
-_CLOSING_SECONDS = 1.0
-"""For a sink that is let go of, which has nothing left to do."""
-_AFTER_AN_ERROR = 1.0
-"""Seconds until a sink that failed is asked again: without a pause the worker would do nothing else."""
 
 
 class Delivery:
     """The queue, its worker and the sinks of the process."""
 
     def __init__(self) -> None:
-        self._sinks: list[Sink] = []
-        self._uses = Uses()
+        self._sinks = Sinks()
         self._at_exit_registered = False
         self.interval = 0.5
         self.shutdown_timeout = 2.0
@@ -88,7 +79,7 @@ class Delivery:
 
     def use(self, sink: Sink, pipeline: Pipeline) -> None:
         """Note who uses a sink: without users it is let go of, when it is done."""
-        self._uses.add(sink, pipeline)
+        self._sinks.uses.add(sink, pipeline)
 
     def ready(self) -> None:
         """Start the worker, if it does not run yet: a run's clock starts after what only the first run waits for."""
@@ -141,49 +132,26 @@ class Delivery:
 
     def _mark(self, timeout: float, *, closing: bool) -> bool:
         deadline = monotonic() + timeout
-        if self._thread is None and not self.queue and (closing or not self._sum("in_memory")):
+        if self._thread is None and not self.queue and (closing or not self._sinks.in_memory):
             self._was_reached = True
-            accepted = self._close(deadline) if closing else self._ask_all("hand_on", deadline)
+            accepted = self._sinks.close(deadline) if closing else self._sinks.hand_on(deadline)
         else:
             marker = Marker(deadline, closing)
             self._urgent = True
             self.queue.put_other(marker)
             self._rouse()
             if self._threadless:
-                with _WORKING:
+                with DELIVERING:
                     while self.queue and monotonic() < deadline and not self._round():
                         pass
                 timeout = 0.0
             self._was_reached = marker.reached.wait(timeout)
             accepted = self._was_reached and marker.delivered
         if not closing:  # here and not on the worker, which others need: there may be a server to wait for
-            accepted = self._ask_all("flush", deadline if not self._threadless else monotonic()) and accepted
-        lost = self._dropped + self.queue.dropped + self._sum("lost")
+            accepted = self._sinks.flush(deadline if not self._threadless else monotonic()) and accepted
+        lost = self._dropped + self.queue.dropped + self._sinks.lost
         before, self._told.lost = getattr(self._told, "lost", 0), lost
         return accepted and lost <= before
-
-    def _close(self, deadline: float) -> bool:
-        # each keeps on disk what has no answer by then: one that waited to the end would leave the others no time for it
-        answers_by = deadline - min(_KEEPING_SECONDS, max(0.0, deadline - monotonic()) / 4)
-        return self._ask_all("close", deadline, answers_by)
-
-    def _ask_all(self, what: Literal["hand_on", "flush", "close"], *until: float) -> bool:
-        """Whether all sinks say yes; each is asked, whatever the others do."""
-        accepted = True
-        for sink in list(self._sinks):
-            with _WORKING:
-                accepted = getattr(sink, what)(*until) and accepted
-                continue
-            accepted = False
-        return accepted
-
-    def _sum(self, what: Literal["lost", "in_memory"]) -> int:
-        """So many spans of all sinks together."""
-        spans = 0
-        for sink in list(self._sinks):
-            with _WORKING:
-                spans += getattr(sink, what)
-        return spans
 
     def _rouse(self) -> None:
         self.queue.idle = False
@@ -205,29 +173,27 @@ class Delivery:
             self._threadless = self._thread is None
             if self._thread is None:
                 return
-            for sink in list(self._sinks):
-                with _WORKING:  # each for itself
-                    sink.start()
-            with _WORKING:
+            self._sinks.start()
+            with DELIVERING:
                 _end_with_multiprocessing(self._at_exit)
 
     def _work(self) -> None:
         while True:
-            with _WORKING:
+            with DELIVERING:
                 if self._round():
                     return
 
     def _round(self) -> bool:
         """One turn of the worker; True when it is to stop."""
         if not self.queue:
-            due = self._tick()
+            due = self._sinks.tick()
             self.queue.idle = True
             if not self.queue:  # a record that came in between has seen `_idle` False and woke nobody
                 self._wake.wait(min(due) if due else None)
             self._wake.clear()
             self.queue.idle = False
             if not self._urgent:
-                self._expect()
+                self._sinks.expect(self.queue.first_run())
                 self._wake.wait(self.interval)  # let a batch gather; a flush wakes us
         if monotonic() > self._last_moment:
             batch: list[Any] = []
@@ -241,42 +207,15 @@ class Delivery:
         finally:
             stop = self._answer(marker) if marker is not None else False
         if not stop:
-            self._tick()
+            self._sinks.tick()
         return stop
-
-    def _expect(self) -> None:
-        run = self.queue.first_run()
-        for sink in () if run is None else run.pipeline.sinks:
-            with _WORKING:
-                sink.expect()
-
-    def _tick(self) -> list[float]:
-        due: list[float] = []
-        for sink in self._sinks:
-            seconds: float | None = _AFTER_AN_ERROR
-            with _WORKING:
-                seconds = sink.tick()
-            if seconds is not None:
-                due.append(seconds)
-        self._let_go()
-        return due + self._uses.due()
-
-    def _let_go(self) -> None:
-        for sink in self._uses.over(self._sinks):
-            self._sinks.remove(sink)
-            is_clean = False
-            with _WORKING:
-                now = monotonic()
-                is_clean = sink.close(now + _CLOSING_SECONDS, now + _CLOSING_SECONDS)
-                self._dropped += sink.lost  # `lost` of the sinks that are left says nothing of it any more
-            self._dropped += not is_clean
 
     def _answer(self, marker: Marker) -> bool:
         """Flush or close the sinks for who waits; True when the worker is to stop."""
         stop = False
         try:
             deadline = marker.deadline
-            marker.delivered = self._close(deadline) if marker.closing else self._ask_all("hand_on", deadline)
+            marker.delivered = self._sinks.close(deadline) if marker.closing else self._sinks.hand_on(deadline)
         finally:
             if marker.closing and not self.queue:
                 stop = True
@@ -296,27 +235,19 @@ class Delivery:
                 self._count_lost(count_spans(batch[number:]))
                 break
             breathe()
-            with _WORKING:
+            with DELIVERING:
                 shares.add(item)
                 continue
             self._dropped += 1  # no record could be made of it
         for share in shares:
-            if self._uses.had(share.sink) and share.sink not in self._sinks:
-                self._sinks.append(share.sink)  # the next flush asks it again
-            with _WORKING:
-                share.hand_on()
-                continue
-            self._dropped += len(share.finished)
+            if not self._sinks.give(share):
+                self._dropped += len(share.finished)
         self._in_hand = 0
         for share in shares:
             share.let_go()
         if dropped := self.queue.take_dropped():
             self._dropped += dropped
-            self._add_dropped(dropped)
-
-    def _add_dropped(self, spans: int) -> None:
-        with _WORKING:
-            any(sink.add_dropped(spans) for sink in self._sinks)  # once: both sinks may keep them in the same store
+            self._sinks.add_dropped(dropped)
 
     def _give_up(self) -> Marker | None:
         """Let go of what waits and is too late to be delivered; returns who ends the process."""
@@ -329,17 +260,17 @@ class Delivery:
     def _count_lost(self, spans: int) -> None:
         self._lost += spans
         self._dropped += spans
-        self._add_dropped(spans)
+        self._sinks.add_dropped(spans)
 
     # --- ends and forks ----------------------------------------------------------------------------------------------
 
     def _at_exit(self) -> None:
         self._is_over = True
-        with _WORKING:
+        with DELIVERING:
             if self._thread is None and not self.queue:
                 # nothing but what the SDK client has recorded since, or what no thread could be started for
-                self._ask_all("hand_on", monotonic() + self.shutdown_timeout)
-                if not self._sum("in_memory"):
+                self._sinks.hand_on(monotonic() + self.shutdown_timeout)
+                if not self._sinks.in_memory:
                     return
             self._last_moment = monotonic() + _LAST_RECORDS * self.shutdown_timeout
             try:
@@ -350,7 +281,7 @@ class Delivery:
                 self._last_moment = inf
             lost = self._lost + self._in_hand + self.queue.give_up()[0]
             if not self._was_reached:
-                lost += self._sum("in_memory")
+                lost += self._sinks.in_memory
             if lost:
                 _log.warn(
                     "pocketflow-tracing: %d spans are lost, for they could not be made ready before the process had to end "
@@ -361,9 +292,7 @@ class Delivery:
 
     def _after_fork(self) -> None:
         self._reset()
-        for sink in self._sinks:
-            with _WORKING:
-                sink.abandon()
+        self._sinks.abandon()
 
 
 def _seconds(timeout: Any, default: float) -> float:

@@ -65,6 +65,7 @@ class LocalSink:
         self._retry_at = 0.0
         self._uncounted = 0  # spans that are missing in the store's figures
         self.lost = 0  # spans, so far
+        self._unsaid = 0  # of them, whose number is to be said at the end
 
     def describe(self) -> str:
         """Name the sink in a sentence of debug mode."""
@@ -149,10 +150,10 @@ class LocalSink:
             self._writer.patience_s = _PATIENCE
         self._writer.close()
         unwritten = self._kept.spans
-        if unwritten or self.lost:
+        if unwritten or self._unsaid:
             _log.warn(
                 "pocketflow-tracing: %d spans could not be written to %s; what is not written when the process ends is lost",
-                unwritten + self.lost,
+                unwritten + self._unsaid,
                 self.path,
             )
         return not (self._kept or self._unusable)
@@ -227,6 +228,7 @@ class LocalSink:
 
     def _lose(self, spans: int) -> None:
         self._uncounted += spans
+        self._unsaid += spans
         self.lost += spans
 
 

@@ -73,8 +73,8 @@ def refuse(*_):
 def test_a_sink_that_fails_is_asked_again_after_a_pause():
     """Without one the worker would ask it for ever; the others are asked all the same."""
     made = Delivery()
-    made._sinks = [Raising(), Records(), Raising()]
-    assert made._tick() == [1.0, 1.0]
+    made._sinks[:] = [Raising(), Records(), Raising()]
+    assert made._sinks.tick() == [1.0, 1.0]
 
 
 def test_each_thread_is_told_of_what_was_lost():
@@ -118,19 +118,19 @@ def test_a_sink_is_let_go_of_without_users_and_done_and_what_it_lost_is_told(mon
     made.add_sink(sink)
     made.add_sink(always)  # nobody was ever said to use it
     made.use(sink, user)
-    assert made._tick() == []
+    assert made._sinks.tick() == []
     del user
     sink.done_with = False
-    assert made._tick() == []
+    assert made._sinks.tick() == []
     sink.done_with = True
-    assert made._tick() == [_uses._REST_SECONDS]
+    assert made._sinks.tick() == [_uses._REST_SECONDS]
     now[0] += _uses._REST_SECONDS - 1
-    assert made._tick() == [1.0]
-    made._uses.had(sink)  # something came
-    assert made._tick() == [_uses._REST_SECONDS]
+    assert made._sinks.tick() == [1.0]
+    made._sinks.uses.had(sink)  # something came
+    assert made._sinks.tick() == [_uses._REST_SECONDS]
     assert sink.closed == 0
     now[0] += _uses._REST_SECONDS
-    assert made._tick() == []
+    assert made._sinks.tick() == []
     assert sink.closed == 1
     assert made._sinks == [always]
     assert made.flush(1) is False
@@ -143,7 +143,7 @@ def test_of_many_sinks_that_rest_the_first_go_at_once():
     for sink in sinks:
         made.add_sink(sink)
         made.use(sink, User())
-    made._tick()
+    made._sinks.tick()
     assert made._sinks == sinks[5:]
     assert [sink.closed for sink in sinks] == [1] * 5 + [0] * _uses._MOST_RESTING
 

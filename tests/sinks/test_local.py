@@ -210,13 +210,14 @@ def test_a_directory_that_was_removed_after_the_run(tmp_path, caplog):
     for number in range(3):
         accept(made, small_run(number))
     made.add_dropped(1)
-    assert made.flush(soon()) is False
-    assert made.flush(soon()) is True
+    assert written(made)
+    assert 9 == made.lost
     assert made.is_done()
     assert made.tick() is None
     made.abandon()  # in a forked child
     accept(made, small_run(4))
-    assert made.close(soon()) is False
+    made.close(soon(), soon(5.0))
+    assert 3 == made.lost
     assert list(tmp_path.iterdir()) == []
     (said,) = [record.getMessage() for record in caplog.records]
     assert f"{made.path} is gone: its directory was removed. What is recorded there is dropped." in said
