@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from ._imports import importing
+
 __all__ = ["command"]
 
 _NAME = "pocketflow-tracing"
@@ -19,8 +21,9 @@ def command() -> str:
 
 
 def _command() -> str:
-    import shlex  # noqa: PLC0415 - not for programs that are told nothing
-    import shutil  # noqa: PLC0415
+    with importing():
+        import shlex  # noqa: PLC0415 - not for programs that are told nothing
+        import shutil  # noqa: PLC0415
 
     typed = sys.argv[0] if sys.argv else ""
     as_module = os.path.dirname(os.path.abspath(typed)) == os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120

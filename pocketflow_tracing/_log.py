@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 
+from ._imports import importing
+
 logger = logging.getLogger("pocketflow_tracing")
 # No NullHandler: without one, Python's last resort shows warnings on stderr in programs that configured no logging,
 # and "half of your credentials is missing" must be seen exactly there.
@@ -43,8 +45,9 @@ def _log(level: int, message: str, *args: object) -> None:
 
 def _cleaned(record: logging.LogRecord) -> bool:
     """Let every line through, without secrets and on one line: names in it may be anything."""
-    from .redaction import scan  # noqa: PLC0415 - not for programs in which nothing is said
-    from .render_text import one_line  # noqa: PLC0415
+    with importing():
+        from .redaction import scan  # noqa: PLC0415 - not for programs in which nothing is said
+        from .render_text import one_line  # noqa: PLC0415
 
     record.msg, record.args = one_line(scan(record.getMessage())), ()
     return True

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from . import _log
 from ._command import command
+from ._imports import importing
 from ._time import chance_as_it_was
 from .capture import Capture
 from .config import TracingConfig
@@ -109,7 +110,8 @@ class Pipeline:
                     f"No Langfuse keys are set, so runs are recorded in {path}; `{command()} show last` shows "
                     "the newest. Setting POCKETFLOW_TRACE_STORE silences this line."
                 )
-            from .sinks import local  # noqa: PLC0415 - sqlite3 only where the store is used
+            with importing():
+                from .sinks import local  # noqa: PLC0415 - sqlite3 only where the store is used
 
             self.local = local.open_sink(path, config)
             self.sinks += (self.local,)
@@ -147,15 +149,16 @@ def preload() -> None:
     """
     if _switched_off("POCKETFLOW_TRACING_ENABLED"):
         return
-    if os.environ.get("LANGFUSE_PUBLIC_KEY"):
-        _langfuse_sink().preload()
-    else:
+    with importing():
+        if os.environ.get("LANGFUSE_PUBLIC_KEY"):
+            _langfuse_sink().preload()
+        from . import _shares  # noqa: F401, PLC0415 - rendering, for the worker
         from .sinks import local  # noqa: F401, PLC0415 - sqlite3 only where something is traced
 
 
 def _langfuse_sink() -> ModuleType:
     # httpx imports rich where it finds it, which draws a number; later on other threads may be drawing
-    with contextlib.nullcontext() if "httpx" in sys.modules else chance_as_it_was():
+    with importing(), contextlib.nullcontext() if "httpx" in sys.modules else chance_as_it_was():
         from .sinks import langfuse  # noqa: PLC0415 - httpx and the protobuf messages only where Langfuse is used
     return langfuse
 

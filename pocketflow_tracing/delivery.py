@@ -15,6 +15,8 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from . import _log
+from ._guard import on_our_thread
+from ._imports import importing
 from ._queue import Marker, SpanQueue, count_spans
 from ._sinks import DELIVERING, Sinks
 from ._threads import Wake, start_thread
@@ -131,6 +133,8 @@ class Delivery:
     # --- the worker --------------------------------------------------------------------------------------------------
 
     def _mark(self, timeout: float, *, closing: bool) -> bool:
+        if on_our_thread.get():  # a log handler or a mask of the host's that flushes: it would wait for itself
+            return False
         deadline = monotonic() + timeout
         if self._thread is None and not self.queue and (closing or not self._sinks.in_memory):
             self._was_reached = True
@@ -226,7 +230,8 @@ class Delivery:
         return stop
 
     def _deliver(self, batch: list[Any]) -> None:
-        from ._shares import Shares  # noqa: PLC0415 - rendering is only needed on the worker
+        with importing():
+            from ._shares import Shares  # noqa: PLC0415 - rendering is only needed on the worker
 
         shares = Shares()
         self._in_hand = count_spans(batch)

@@ -12,7 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from ._http import is_score
 
-__all__ = ["Batch", "halves", "shed", "traces_of", "without"]
+__all__ = ["Batch", "halves", "joined", "shed", "traces_of", "without"]
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +45,15 @@ def halves(batch: Batch) -> list[Batch]:
     middle = batch.spans // 2
     parts = (_only(batch.body, lambda place, _: place < middle), _only(batch.body, lambda place, _: place >= middle))
     return [Batch(body, spans, since=batch.since, attempts=batch.attempts) for body, spans in parts]
+
+
+def joined(batches: list[Batch]) -> Batch:
+    """Batches of spans that are in memory only as one request."""
+    if len(batches) == 1:
+        return batches[0]
+    # a message of protobuf that follows another one adds to it what is repeated
+    body = gzip.compress(b"".join(gzip.decompress(batch.body) for batch in batches), 1, mtime=0)
+    return Batch(body, sum(batch.spans for batch in batches), since=batches[0].since)
 
 
 def traces_of(body: bytes) -> dict[str, bool]:

@@ -31,6 +31,7 @@ __all__ = ["Answer", "headers", "is_score", "post", "preload", "shown_host"]
 PATH = "/api/public/otel/v1/traces"
 SCORES_PATH = "/api/public/scores"
 _PROXIES = "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
+_NO_SCORES = frozenset({403, 404, 405, 413})
 _TELLING = 12
 """Characters by which a key is known, also where a server has cut it."""
 _MOST_SAID = 300
@@ -117,6 +118,8 @@ def post(channel: Channel, config: TracingConfig, body: bytes) -> Answer:
     except (OSError, ValueError, RuntimeError, httpx.InvalidURL) as error:
         return Answer("later", f"{shown_host(config)} cannot be used ({type(error).__name__})")
     answer = _judge(reply, config)
+    if is_score(body) and reply.status in _NO_SCORES:  # what takes spans need not take scores
+        answer = Answer("refused", f"{shown_host(config)} takes no scores ({reply.status})")
     return replace(answer, words=_shown(answer.words, config)) if answer.words else answer
 
 

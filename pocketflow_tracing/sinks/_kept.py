@@ -39,6 +39,7 @@ class Kept:
         self._path = path
         self._lock = threading.Lock()  # between keeping a late batch and taking it out again
         self._said = False
+        self._here = 0  # batches that this process has put here, and that are not answered
         self._figures = StoreWriter(path, patience_s=_FIGURE_PATIENCE)
         self.uncounted = 0
         """Spans that are missing in the store's figures."""
@@ -117,6 +118,7 @@ class Kept:
             )
             or _NOWHERE
         )
+        self._here += batch.kept != _NOWHERE
 
     def answered(self, batch: Batch, delivered: int) -> None:
         """Take out a batch of which the server has taken so many spans; what became of the others is known too."""
@@ -125,6 +127,7 @@ class Kept:
         if batch.kept:
             try:
                 self._outbox.done([batch.kept], delivered)
+                self._here -= self._here > 0
             except StoreError as error:
                 _say(error)
 
@@ -143,8 +146,8 @@ class Kept:
         """Whether anything is left to be sent."""
         try:
             return self._outbox.counts(endpoint=self._endpoint, public_key=self._key).waiting > 0
-        except StoreError:
-            return False
+        except StoreError as error:  # nothing can be known of it but what this process has put there
+            return isinstance(error, StoreBusyError) or self._here > 0
 
     def hurry(self) -> None:
         """Put nothing off any longer."""

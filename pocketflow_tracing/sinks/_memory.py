@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 from .. import _log
 from ..store import MOST_GONE
-from ._batch import Batch, shed, without
+from ._batch import Batch, joined, shed, without
 
 __all__ = ["Memory"]
 
 _MOST_BYTES = 64 * 1024 * 1024
 """Of encoded batches; more goes to disk, and where there is none the oldest traces are dropped."""
+_MOST_SPANS, _MOST_TOGETHER = 1000, 256 * 1024
+"""Spans, and bytes of encoded ones, that are sent together where they came one by one."""
 
 
 class Memory:
@@ -49,12 +51,20 @@ class Memory:
             self._shed()
 
     def take(self) -> Batch | None:
-        """The next batch."""
-        if not self._batches:
-            return None
-        batch = self._batches.popleft()
-        self._bytes -= len(batch.body)
-        return batch
+        """The next batch, together with small ones that have come after it: each request costs who waits a round trip."""
+        taken: list[Batch] = []
+        spans = size = 0
+        while self._batches:
+            batch = self._batches[0]
+            spans += batch.spans
+            size += len(batch.body)
+            if taken and (spans > _MOST_SPANS or size > _MOST_TOGETHER or not _is_fresh(batch)):
+                break
+            taken.append(self._batches.popleft())
+            self._bytes -= len(batch.body)
+            if not _is_fresh(batch):
+                break
+        return joined(taken) if taken else None
 
     def clear(self) -> None:
         """Forget all batches."""
@@ -74,3 +84,8 @@ class Memory:
             "pocketflow-tracing: what Langfuse has not accepted takes too much memory; the oldest runs are dropped. "
             "POCKETFLOW_TRACE_STORE names a file where they could be kept."
         )
+
+
+def _is_fresh(batch: Batch) -> bool:
+    """Whether a batch is one of spans that is in memory only, and was not sent yet."""
+    return bool(batch.spans) and not (batch.kept or batch.attempts)

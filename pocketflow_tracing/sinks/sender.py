@@ -339,9 +339,10 @@ class Sender:
             self._kept.answered(batch, delivered)
 
     def _set_aside(self, batch: Batch, answer: Answer) -> None:
-        self.refused += batch.spans
-        what = "are lost, for POCKETFLOW_TRACE_STORE is off" if self._kept is None else "are set aside"
-        _log.warn_once(f"pocketflow-tracing: {answer.reason}; such spans {what} (see `pocketflow-tracing doctor`).")
+        self.refused += max(batch.spans, 1)  # or a score
+        what = "such spans" if batch.spans else "such scores"
+        fate = "are lost, for POCKETFLOW_TRACE_STORE is off" if self._kept is None else "are set aside"
+        _log.warn_once(f"pocketflow-tracing: {answer.reason}; {what} {fate} (see `pocketflow-tracing doctor`).")
         if self._kept is not None:
             self._kept.set_aside(batch, f"{answer.reason}: {answer.words}" if answer.words else answer.reason)
 

@@ -51,8 +51,9 @@ def create_privately(path: Path, standing: Path) -> None:
     elif directory.name == _OWN:
         _ignore_in_git(directory)
     # Only ever opened when it is new: closing a plain handle would drop the locks that this process holds on the file.
+    # Of a link that leads to no file yet, the file: SQLite would make it readable for all.
     with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        os.close(os.open(os.path.realpath(path), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def identity(path: Path) -> tuple[int, int] | None:

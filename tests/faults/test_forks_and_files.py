@@ -446,3 +446,39 @@ def test_retry_after_is_honoured(tmp_path):
             assert second.time - first.time >= 1.9
         finally:
             process.communicate("\n", timeout=20)
+
+
+def test_a_fork_waits_for_an_import_of_ours(tmp_path):
+    """Else the module would be locked for ever in the child, which would hang where it imports it."""
+    code = """
+import os, signal, sys, threading
+from pocketflow_tracing._imports import importing
+
+sys.begun, sys.go_on = threading.Event(), threading.Event()
+open("slow.py", "w").write("import sys; sys.begun.set(); sys.go_on.wait(10)")
+sys.path.insert(0, "")
+
+def slowly():
+    with importing():
+        import slow
+
+threading.Thread(target=slowly).start()
+sys.begun.wait(10)
+threading.Timer(0.3, sys.go_on.set).start()
+child = os.fork()
+if child == 0:
+    signal.alarm(10)
+    import slow
+    os._exit(0)
+print(os.waitpid(child, 0)[1])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment(None),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout == "0\n", done.stderr

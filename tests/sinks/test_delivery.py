@@ -158,3 +158,21 @@ def test_a_sink_that_is_given_something_after_all_is_asked_again():
     assert delivery.flush(10)
     assert sink in delivery._sinks
     assert len(sink.done) == 5
+
+
+def test_a_flush_on_our_own_thread_waits_for_nobody():
+    """A log handler or a mask of the host's may flush: on the worker it would wait for itself."""
+
+    class Flushing(Records):
+        answers = ()
+
+        def accept(self, runs, spans, done):
+            super().accept(runs, spans, done)
+            self.answers += (delivery.flush(20),)
+
+    sink = use(Flushing())
+    trace_flow(Flow(start=Node())).run({})
+    began = monotonic()
+    assert delivery.flush(20)
+    assert monotonic() - began < 10
+    assert set(sink.answers) == {False}

@@ -204,6 +204,46 @@ def test_an_outage_parts_nothing(sender, path):
         assert 1 + 4 * 8 == len(collector.spans())
 
 
+@pytest.mark.parametrize("code", [403, 404, 405, 500])
+def test_a_server_that_takes_no_scores_takes_spans(code, sender, path, monkeypatch):
+    """What comes after the score arrives; a score that is not taken for good is set aside, and counts as lost."""
+    monkeypatch.setattr(Collector, "_answer", for_scores(Collector._answer, code))
+    with Collector() as collector:
+        made = sender(collector)
+        made.submit(b'{"traceId": "' + b"0" * 32 + b'"}', 0)
+        made.flush(soon())
+        for trace in range(1, 5):
+            made.submit(body(span(trace, 1)), 1)
+            assert made.flush(soon()) is (code != 500)
+        assert 4 == len(collector.spans())
+        assert (code != 500) == made.refused
+        counts = Store(path).outbox()
+        assert (code == 500, code != 500) == (counts.waiting, counts.refused)
+
+
+def for_scores(answer, code):
+    def with_code(self, request, mode):
+        found = answer(self, request, mode)
+        if request.path.endswith("/scores"):
+            found.status = code
+        return found
+
+    return with_code
+
+
+def test_a_store_that_cannot_be_read_is_not_taken_for_an_empty_one(sender, path):
+    """While another process holds it, who flushes hears that something may wait."""
+    with Collector(Mode.status(503)) as collector:
+        made = sender(collector)
+        made.submit(body(span(1, 1)), 1)
+        assert made.flush(soon()) is False
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        assert made.flush(soon()) is False
+        other.execute("ROLLBACK")
+        other.close()
+
+
 def test_a_clock_that_was_ahead_puts_nothing_off(sender, path, monkeypatch):
     """What was kept then is sent at once."""
     with Collector(Mode.status(503)) as collector:
@@ -360,6 +400,24 @@ def test_without_a_store_memory_has_a_bound(sender, monkeypatch, caplog):
 
 
 # --- cutting --------------------------------------------------------------------------------------------------------
+
+
+def test_what_came_one_by_one_is_sent_together(sender):
+    """Many may flush at once: while one request is under way the others gather, up to a size; scores go by themselves."""
+    waiting = _memory.Memory()
+    bodies = [body(span(trace, 1)) for trace in range(5)]
+    for data in bodies[:3]:
+        waiting.put(Batch(data, 1))
+    waiting.put(Batch(b'{"traceId": "0"}', 0))
+    waiting.put(Batch(bodies[3], 1, attempts=1))
+    waiting.put(Batch(bodies[4], 1))
+    sent = [waiting.take() for _ in range(4)]
+    assert [3, 0, 1, 1] == [batch.spans for batch in sent]
+    assert traces_of(sent[0].body).keys() == {f"{trace:032x}" for trace in range(3)}
+    assert not waiting.take()
+    for number in range(3):
+        waiting.put(Batch(body(*(span(number, place) for place in range(400))), 400))
+    assert [800, 400] == [waiting.take().spans, waiting.take().spans]
 
 
 def test_halves_hold_every_span_once():

@@ -1,0 +1,44 @@
+"""Imports of ours that happen while the program runs, and forks.
+
+A module that one thread imports is locked until it is there. In a child that is forked meanwhile nobody gives that lock
+back, and who imports the module there waits for ever. So a fork waits for such an import of ours.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["importing"]
+
+_lock: Any = threading.RLock()
+_FORK_PATIENCE = 5.0
+"""Seconds that a fork waits; an import takes a tenth of one, on a busy machine one."""
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Let no fork fall into the imports inside."""
+    with _lock:
+        yield
+
+
+def _before_fork() -> None:
+    _lock.acquire(timeout=_FORK_PATIENCE)
+
+
+def _after_fork_in_parent() -> None:
+    if _lock._is_owned():  # noqa: SLF001 - what threading.Condition asks it
+        _lock.release()
+
+
+def _after_fork_in_child() -> None:
+    global _lock  # noqa: PLW0603 - its owner is a thread of the parent
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
