@@ -19,8 +19,9 @@ LOCAL_KEY = "pocketflow-tracing-local"
 class _Clients(dict[str, Any]):
     """The registry, as the SDK asks it.
 
-    With several clients in it, the SDK's `get_client()` answers with none. So inside a run it sees the client of the
-    run's project, if that is ours, and else the program's own clients; ours only where the program has none.
+    With several clients in it, the SDK's `get_client()` answers with none. So it sees those that it would see untraced,
+    the ones that the program has made or been given. Where there are none, it sees ours: in a run that of the run's
+    project. And in a run whose config names its project, it sees ours of that one in any case.
 
     A client for a project of which we have made one is ours again, as the SDK has it, unless it says what may leave the
     process, or is the first one that the program has of the project and is not made as ours is: that one takes its place.
@@ -52,15 +53,18 @@ class _Clients(dict[str, Any]):
                 prepare()
 
     def _seen(self) -> list[Any]:
-        own = [client for client in dict.values(self) if not _is_ours(client)]
+        theirs = [client for client in dict.values(self) if _is_theirs(client)]
         span = span_of(current.get())
         if span is not None:
-            pipeline = span.run.pipeline
-            has_project = pipeline.langfuse is not None
-            client = self.get(str(pipeline.config.langfuse_public_key) if has_project else LOCAL_KEY)
-            if client is not None and _is_ours(client) and (has_project or not own):
+            config, sends = span.run.pipeline.config, span.run.pipeline.langfuse is not None
+            client = self.get(str(config.langfuse_public_key) if sends else LOCAL_KEY)
+            if client is not None and _is_ours(client) and (not theirs or (sends and config.names_project)):
                 return [client]
-        return own or [client for key, client in self.items() if key != LOCAL_KEY]
+        if theirs:
+            return theirs
+        ours = [client for key, client in self.items() if key != LOCAL_KEY]
+        by_itself = [client for client in ours if _is_of_the_environment(client)]  # what the SDK makes a client for
+        return by_itself if _environment() else ours
 
     def __len__(self) -> int:
         return len(self._seen())
@@ -105,10 +109,19 @@ def _is_ours(resources: Any) -> bool:
     return getattr(resources.span_exporter, "of_pocketflow_tracing", False) is True
 
 
-def _is_of_the_environment(resources: Any) -> bool:
-    """Whether it is for the keys that the SDK would find, and make a client with, by itself."""
+def _is_theirs(resources: Any) -> bool:
+    """Whether the program would have it untraced as well."""
+    return not _is_ours(resources) or getattr(resources.span_exporter.made_by, "is_handed_out", False)
+
+
+def _environment() -> str | None:
+    """The project that the SDK would make a client for by itself, None where it has no keys."""
     public, secret = (os.environ.get(f"LANGFUSE_{name}_KEY") for name in ("PUBLIC", "SECRET"))
-    return public == resources.public_key and secret is not None
+    return public if secret is not None else None
+
+
+def _is_of_the_environment(resources: Any) -> bool:
+    return bool(resources.public_key == _environment())
 
 
 def stand_back() -> None:

@@ -202,6 +202,12 @@ class TracingConfig(Settings):
         """Whether both keys are there, and an address that can be used."""
         return bool(self.langfuse_public_key and self.langfuse_secret_key) and self._has_address
 
+    @property
+    @resolved_first
+    def names_project(self) -> bool:
+        """Whether the project was named in Python, and not found in the environment or `.env`."""
+        return self._sources["langfuse_public_key"] == "argument"
+
     @resolved_first
     def to_langfuse_kwargs(self) -> dict[str, Any]:
         """Answer keyword arguments for `langfuse.Langfuse`, of those that all its versions from 4.12 to 5 take.

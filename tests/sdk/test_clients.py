@@ -277,6 +277,75 @@ def test_a_project_of_a_decorator_beside_the_programs_own(two, monkeypatch):
     assert (expected(Calls()),) == other.tree()
 
 
+def client_for(collector):
+    return Langfuse(public_key=collector.public_key, secret_key=collector.secret_key, base_url=collector.url)
+
+
+@pytest.mark.parametrize("when", ["before", "in a run"])
+@pytest.mark.parametrize(
+    "clients", ["one of another project", "one of each", "the default one, then one of another project"]
+)
+def test_generations_go_to_the_project_that_they_go_to_untraced(clients, when, two, monkeypatch, caplog):
+    """Where the program has clients of its own, they decide; the run's project gets what is ours."""
+    (default, _), (another, _) = two
+    for name, value in default.environ.items():
+        monkeypatch.setenv(name, value)
+
+    def program(traced):
+        caplog.clear()
+        made = []
+
+        def make():
+            if not made:
+                made.extend([get_client()] if clients.startswith("the default") else [])
+                made.extend([client_for(default)] if clients == "one of each" else [])
+                made.append(client_for(another))
+
+        class Makes(Node):
+            def exec(self, prep_res):
+                make()
+                generate("prompt")
+                generate("prompt", langfuse_public_key=another.public_key)
+
+        if when == "before":
+            make()
+        flow = traced(Flow(start=Makes()))
+        flow.run({})
+        flow.run({})
+        generate("prompt")
+        for client in made:
+            client.flush()
+        assert flush(10)
+        names = [
+            [span.name for span in collector.spans() if span.name == "generation"] for collector in (default, another)
+        ]
+        return names, [record.message for record in caplog.records if record.name == "langfuse"]
+
+    plain = program(untraced)
+    assert [[], ["generation"] * (5 if clients == "one of another project" else 2)] == plain[0]
+    forget()
+    default.clear()
+    another.clear()
+    assert plain == program(trace_flow)
+    assert "Makes" in {span.name for span in default.spans()}
+    assert {"generation"} == {span.name for span in another.spans()}
+
+
+def test_generations_after_a_run_of_another_project(two, monkeypatch):
+    """The SDK makes its client for the keys of the environment, whatever project the runs before had."""
+    (default, _), (another, config) = two
+    for name, value in default.environ.items():
+        monkeypatch.setenv(name, value)
+    trace_flow(Flow(start=Calls()), config=config).run({})
+    generate("prompt")
+    get_client().flush()
+    trace_flow(Flow(start=Calls()), config=config).run({})
+    trace_flow(Flow(start=Calls()), config=config_for(default)).run({})  # its client is the program's by now
+    assert flush(10)
+    assert ("generation", expected(Calls())) == default.tree()
+    assert (expected(Calls()),) * 2 == another.tree()
+
+
 def test_an_instrumentation_beside_two_projects(two, monkeypatch):
     """Its spans go where they go untraced, to the project of the client that the program has asked for, and to no other."""
     (own, _), (other, config) = two
