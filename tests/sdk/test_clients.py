@@ -374,7 +374,7 @@ def test_of_the_sinks_of_a_project_one_stays_to_ask_its_client(whose, keys, coll
     forget()
     assert all(sink.is_done() for sink in sinks)
     for sink in sinks:
-        sink.close(time.monotonic() + 10)
+        sink.close(time.monotonic() + 10, time.monotonic() + 5)
 
 
 def test_generations_survive_an_outage(keys, collector):
