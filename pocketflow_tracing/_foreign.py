@@ -37,6 +37,8 @@ def watch(*, stand_in: bool = False) -> None:
     with _WATCHING:
         if not _sdk.imported():
             _sdk.when_imported(_watch_with_stand_in if stand_in else watch)
+        if watch not in AFTER_MAKING:
+            AFTER_MAKING.append(watch)  # a client that the program makes in a run may have a provider of its own
         if stand_in:
             _sdk.local_client()
         providers = [trace.get_tracer_provider()]
@@ -48,9 +50,6 @@ def watch(*, stand_in: bool = False) -> None:
             if add is not None:  # a proxy provider has none: nothing records spans in this process
                 _watched.append(provider)
                 add(_make_processor())
-
-
-AFTER_MAKING.append(watch)  # of a client that the program makes in a run: it may have a provider of its own
 
 
 def _watch_with_stand_in() -> None:

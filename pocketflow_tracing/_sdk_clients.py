@@ -38,7 +38,7 @@ class _Clients(dict[str, Any]):
             is_repeated = getattr(given.get("span_exporter"), "of_pocketflow_tracing", False)
             if not is_repeated and _is_another(given, known):
                 return False
-            if not is_repeated or _is_of_the_environment(known):
+            if not _is_theirs(known) and (not is_repeated or _is_of_the_environment(known)):
                 with given["cls"]._lock:  # noqa: SLF001 - the SDK's lock for it
                     known.span_exporter.made_by.hand_out()
         return True
