@@ -114,8 +114,8 @@ def span_record(span: Span) -> SpanRecord:
         state=values.state(),
         error=_error(span, values.rules),
         attributes=_attributes(span, run, values),
-        metadata=_rendered_dict(span.metadata, values.rules, "metadata") if span.metadata else {},
-        scores=[_rendered_dict(score, values.rules, "score") for score in span.scores] if span.scores else [],
+        metadata=_rendered_dict(span.metadata.copy(), values.rules, "metadata") if span.metadata else {},
+        scores=[_rendered_dict(score, values.rules, "score") for score in span.scores.copy()] if span.scores else [],
         media=values.settle(),
     )
 
@@ -142,7 +142,7 @@ def _action(value: str, run: Run) -> str:
 
 def _attributes(span: Span, run: Run, values: Values) -> dict[str, Json]:
     rendered: dict[str, Json] = {}
-    for key, value in span.attributes.items():
+    for key, value in span.attributes.copy().items():  # the run may go on, and add to them
         kind = type(value)
         if kind is str:
             if key == "action":

@@ -9,10 +9,10 @@ import warnings
 import weakref
 
 import pytest
-from kit import World, use
+from kit import Records, World, use
 from pocketflow import AsyncFlow, AsyncNode, Flow, Node
 
-from pocketflow_tracing import trace_flow
+from pocketflow_tracing import add_metadata, recorder, trace_flow
 from pocketflow_tracing._ids import Source, source
 from pocketflow_tracing.capture import Capture
 from pocketflow_tracing.delivery import delivery
@@ -784,3 +784,26 @@ def test_a_node_that_is_run_to_find_the_successor(records):
     assert ("A", "Router", "B") == (a.name, router.name, b.name)
     assert ("B", None, None) == tuple(span.attributes.get("successor") for span in (a, router, b))
     assert (1, 1, 2) == tuple(span.attributes["step"] for span in (a, router, b))
+
+
+def test_a_span_that_changes_while_its_record_is_made():
+    """A visit that goes on is shown already: what comes to it meanwhile, from another thread, costs no record."""
+    visits = []
+
+    class Notes(Node):
+        def exec(self, prep_res):
+            visits.append(recorder.current.get().parent)
+            add_metadata(first=1)
+            return "text"
+
+    def mask(value, path):
+        for visit in visits:
+            number = len(visit.attributes)
+            visit.attributes[f"more {number}"] = number
+            visit.metadata = visit.metadata or {}
+            visit.metadata[f"more {number}"] = number
+        return value
+
+    records = use(Records(), mask=mask)
+    trace_flow(Flow(start=Notes())).run({})
+    assert ["success"] * 5 == [span.status for span in records.spans()]
