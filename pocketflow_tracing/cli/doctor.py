@@ -161,6 +161,11 @@ def _outbox(path: Path, config: TracingConfig) -> Iterator[Check]:
     if counts.waiting and not config.has_langfuse:
         spans = count(counts.waiting_spans, "span")
         yield Check("outbox", "warning", f"{spans} wait for Langfuse, but there {lacking(config)}: nothing sends them")
+    if counts.stuck_spans:
+        spans = count(counts.stuck_spans, "span")
+        yield Check(
+            "outbox", "warning", f"{spans} of them were sent several times and never taken: see the server's log"
+        )
     if counts.refused_spans:
         spans = count(counts.refused_spans, "span")
         said = f". Langfuse said: {'; '.join(counts.refusals)}" if counts.refusals else ""

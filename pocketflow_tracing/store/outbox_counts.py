@@ -11,6 +11,9 @@ from .liveness import is_gone
 
 __all__ = ["OutboxCounts", "Waiting", "count"]
 
+_MANY = 3
+"""Times that a batch was sent in vain, from which on it is said."""
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -38,6 +41,7 @@ class OutboxCounts:
         refused: batches that the server refused for good.
         refused_spans: spans in them.
         sending_spans: waiting spans that a process is sending just now.
+        stuck_spans: waiting spans that were sent several times in vain.
         dropped_spans: spans that the limits pushed out before they could be sent, ever.
         reasons: of the last failures of waiting batches, the newest first.
         refusals: what the server said of refused ones, likewise.
@@ -50,6 +54,7 @@ class OutboxCounts:
     refused: int = 0
     refused_spans: int = 0
     sending_spans: int = 0
+    stuck_spans: int = 0
     dropped_spans: int = 0
     reasons: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
@@ -84,6 +89,10 @@ def count(connection: sqlite3.Connection, endpoint: str | None = None, public_ke
         f"SELECT lease_owner, sum(spans) FROM outbox {where} AND state = 'waiting' AND lease_ns > ? GROUP BY lease_owner",  # noqa: S608
         (*filters, integer(time_ns())),
     ).fetchall()
+    (stuck,) = connection.execute(
+        f"SELECT coalesce(sum(spans), 0) FROM outbox {where} AND state = 'waiting' AND attempts >= {_MANY}",  # noqa: S608
+        filters,
+    ).fetchone()
     (dropped,) = connection.execute("SELECT coalesce(sum(value), 0) FROM figures WHERE name = 'dropped'").fetchone()
     waiting, waiting_spans, waiting_bytes = by_state.get("waiting", (0, 0, 0))
     refused, refused_spans, _ = by_state.get("refused", (0, 0, 0))
@@ -94,6 +103,7 @@ def count(connection: sqlite3.Connection, endpoint: str | None = None, public_ke
         refused=refused,
         refused_spans=refused_spans,
         sending_spans=sum(spans for owner, spans in owners if not is_gone(owner)),
+        stuck_spans=stuck,
         dropped_spans=dropped,
         reasons=tuple(reason for (reason,) in reasons),
         refusals=tuple(reason for (reason,) in refusals),

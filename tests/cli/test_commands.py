@@ -582,7 +582,7 @@ class TestDoctor:
 
         outbox = Outbox(path)
         ours, other = ("https://one.example", "pk-lf-new"), ("https://one.example", "pk-lf-old")
-        outbox.put(OutboxBatch(1, *ours, 3, b"waits", reason="https://one.example answered 503"))
+        outbox.put(OutboxBatch(1, *ours, 3, b"waits", attempts=3, reason="https://one.example answered 503"))
         refused = outbox.put(OutboxBatch(2, *ours, 1, b"bad"))
         outbox.refuse(refused, "https://one.example refused the spans (400): no name")
         outbox.put(OutboxBatch(3, *other, 7, b"other"))
@@ -599,7 +599,13 @@ class TestDoctor:
         refused = f"1 span set aside; `{command_to_type()} sync --refused` tries again. Langfuse said: {said}"
         settings = "LANGFUSE_PUBLIC_KEY=pk-lf-old and LANGFUSE_BASE_URL=https://one.example"
         other = f"7 spans wait for another project or server: `{command_to_type()} sync` sends them with {settings}"
-        expected = [("outbox", "info", waits), ("refused", "failed", refused), ("outbox", "info", other)]
+        stuck = "3 spans of them were sent several times and never taken: see the server's log"
+        expected = [
+            ("outbox", "info", waits),
+            ("outbox", "warning", stuck),
+            ("refused", "failed", refused),
+            ("outbox", "info", other),
+        ]
         assert expected == [check for check in told if check[0] in {"outbox", "refused"}]
 
     @pytest.mark.parametrize(
