@@ -39,12 +39,12 @@ _TAILS = {
     r"[\w-]{16,300}": "sk-",  # OpenAI, Anthropic, Langfuse, OpenRouter
     r"[\w-]{10,300}": "xoxa- xoxb- xoxe- xoxo- xoxp- xoxr- xoxs-",  # Slack
     r"\d-[\w-]{20,300}": "xapp-",
-    # GitHub, Hugging Face, Groq, Stripe, Pinecone, LangSmith
-    r"\w{20,300}": "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ hf_ gsk_ sk_live_ sk_test_ rk_live_ rk_test_ pcsk_ lsv2_pt_ lsv2_sk_",
-    # Perplexity, xAI, Cerebras, Replicate, Jina, E2B, npm, Notion, Linear, DigitalOcean, Shopify, Supabase, Grafana,
-    # RubyGems, Sentry; no name in code goes on for so long without an underscore
+    # GitHub, Groq, Stripe, Pinecone, LangSmith
+    r"\w{20,300}": "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ gsk_ sk_live_ sk_test_ rk_live_ rk_test_ pcsk_ lsv2_pt_ lsv2_sk_",
+    # Hugging Face, Perplexity, xAI, Cerebras, Replicate, Jina, E2B, npm, Notion, Linear, DigitalOcean, Shopify, Supabase,
+    # Grafana, RubyGems, Sentry; no name in code goes on for so long without an underscore
     r"[A-Za-z0-9]{30,300}[\w-]{0,100}": (
-        "pplx- xai- csk- r8_ jina_ e2b_ npm_ ntn_ lin_api_ dop_v1_ doo_v1_ shpat_ shpca_ shppa_ shpss_ sbp_ glsa_ "
+        "hf_ pplx- xai- csk- r8_ jina_ e2b_ npm_ ntn_ lin_api_ dop_v1_ doo_v1_ shpat_ shpca_ shppa_ shpss_ sbp_ glsa_ "
         "rubygems_ sntryu_"
     ),
     # Tavily, Together, NVIDIA, Cartesia, GitLab, Google's OAuth clients, Vault, Figma, Docker, Supabase, PlanetScale,

@@ -174,7 +174,7 @@ SECRET_TEXTS = [
 PLAIN_TEXTS = [
     "max_tokens=30, token_count: 5", "the token is expired", "task-sk-learn", "http://host:80/x@y", "basic idea", "a = b: c",
     "unexpected token 'return'", "https://someone@github.com/a.git", "--help --token TOKEN", "see https://x/botany:1",
-    "secretary: Ann", "risk-averse-and-very-long-hyphenated-word", "Basic income for all",
+    "from huggingface_hub import hf_hub_download_with_retries_and_cache", "secretary: Ann", "risk-averse-and-very-long-hyphenated-word", "Basic income for all",
 ]  # fmt: skip
 
 
