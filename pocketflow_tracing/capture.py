@@ -99,6 +99,7 @@ class Capture:
         """
         walk = self._walk()
         walk.left = elements
+        walk.close = walk.close * elements // self.limits.max_elements
         walk.whole = True
         return _read_top(value, walk), elements - walk.left, walk.has_long
 
