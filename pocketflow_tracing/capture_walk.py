@@ -12,7 +12,7 @@ from .capture_objects import Serializer, read_other
 from .capture_texts import read_text
 from .capture_types import CUT_KEY, Again, Cut, Elided, Ends, Limits, Note, Pairs, Snapshot, Tagged, Unread
 
-__all__ = ["Walk", "read"]
+__all__ = ["SHARE_OF_CLOSE", "Walk", "read"]
 
 _Entered = tuple[object, Any, Any, int]
 """An object that is or was read: itself, the one around it in the same form, its key or position in that, and the depth."""
@@ -23,7 +23,7 @@ _NEAR_THE_END = 3
 
 _LONG_KEY = 1 << 64
 
-_SHARE_OF_CLOSE = 250
+SHARE_OF_CLOSE = 250
 """Elements of a budget for each object that is read closely, at 40 µs in place of 2."""
 
 _PRICE_OF_CLOSE = 50
@@ -69,7 +69,7 @@ class Walk:
         self.errors = errors
         self.is_secret = is_secret
         self.left = limits.max_elements
-        self.close = max(limits.max_elements // _SHARE_OF_CLOSE, 1)
+        self.close = limits.max_elements
         self.max_items = limits.max_items
         self.max_depth = limits.max_depth
         self.max_text = limits.max_text
@@ -167,7 +167,7 @@ class Walk:
         """Tell whether one more object is read closely, of those that a library is asked for."""
         if self.close <= 0:
             return False
-        self.close -= 1
+        self.close -= SHARE_OF_CLOSE
         self.left -= min(_PRICE_OF_CLOSE, self.left // 2)
         return True
 
