@@ -27,7 +27,7 @@ from .capture_kinds import is_scalar, name_of
 from .capture_objects import Serializer
 from .capture_texts import shortened
 from .capture_types import DEFAULT_LIMITS, Limits, Note, Snapshot
-from .capture_walk import Walk, read
+from .capture_walk import SHARE_OF_CLOSE, Walk, read
 
 __all__ = ["Capture", "ErrorSnapshot", "Limits", "Snapshot", "describe_exception", "is_scalar", "snapshot"]
 
@@ -99,6 +99,8 @@ class Capture:
         """
         walk = self._walk()
         walk.left = elements
+        if elements < self.limits.max_elements:
+            walk.close = elements - SHARE_OF_CLOSE + 1
         walk.whole = True
         return _read_top(value, walk), elements - walk.left, walk.has_long
 

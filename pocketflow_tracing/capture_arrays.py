@@ -21,6 +21,7 @@ _SMALL = 4096
 _NUMBERS = frozenset("iuf")
 _LONGEST_NUMBER = 8
 _dtype_names: dict[Any, str] = {}
+_MOST_NAMES = 1000
 _MOST_BYTES = 1000
 """Of one element."""
 _MOST_FIELDS = 50
@@ -75,9 +76,12 @@ def _read_array(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
         array is value
         and dtype.kind in _NUMBERS
         and dtype.itemsize <= _LONGEST_NUMBER
-        and ndarray.flags.__get__(value).owndata
+        and (ndarray.flags.__get__(value).owndata or lender_of(value) is None)
     ):
         return _read_numbers(value, walk, depth)
+    if not walk.closely():
+        size = {"dtype": dtype_name(dtype) if dtype.names is None else "record", "shape": [*array.shape]}
+        return walk.unread(size, array.ndim, value, _public_name(value, shape, "numpy.ndarray"), depth)
     names = dtype.names
     many = _has_many_fields(dtype)
     shown: dict[str, Any] = {
@@ -105,17 +109,23 @@ def _read_array(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
 
 def _read_numbers(array: Any, walk: Walk, depth: int) -> Snapshot:
     """Read what most arrays are, and come by the hundred: numbers in memory of their own, a third of the time for all."""
-    dtype = array.dtype
     shape, size = array.shape, array.size
-    name = _dtype_names.get(dtype)
-    if name is None:
-        name = _dtype_names[dtype] = str(dtype)
-    shown: dict[str, Any] = {"dtype": name, "shape": [*shape]}
+    shown: dict[str, Any] = {"dtype": dtype_name(array.dtype), "shape": [*shape]}
     if 0 < size <= _SMALL:
         shown["min"], shown["max"] = array.min().item(), array.max().item()
     first = array[:_FIRST].tolist() if len(shape) == 1 else _plain(_first(array))
     shown["values" if size <= _FIRST else "first"] = first
     return walk.plain_fields(shown, len(shape) + len(first), array, "numpy.ndarray", depth)
+
+
+def dtype_name(dtype: Any) -> str:
+    """Write a type of NumPy's or of torch's, no record; it takes some microseconds, so it is done once."""
+    name = _dtype_names.get(dtype)
+    if name is None:
+        if len(_dtype_names) >= _MOST_NAMES:
+            _dtype_names.clear()
+        name = _dtype_names[dtype] = str(dtype)
+    return name
 
 
 def _has_many_fields(dtype: Any) -> bool:
@@ -194,13 +204,15 @@ def _read_tensor(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     t = type(value)
     if t is not shape.base and qualified_name_of(t) != "torch.nn.parameter.Parameter":
         return Tagged(shape.name, {})  # its __torch_function__ would answer every question
-    device = str(value.device)
+    name = "torch.Tensor" if t is shape.base else "torch.nn.Parameter"
+    dtype = dtype_name(value.dtype).removeprefix("torch.")
     if value.is_nested:
-        return Tagged(
-            "torch.Tensor", {"dtype": str(value.dtype).removeprefix("torch."), "layout": "nested", "device": device}
-        )
+        return Tagged("torch.Tensor", {"dtype": dtype, "layout": "nested", "device": str(value.device)})
     size = list(value.shape)
-    shown: dict[str, Any] = {"dtype": str(value.dtype).removeprefix("torch."), "shape": size, "device": device}
+    if not walk.closely():
+        return walk.unread({"dtype": dtype, "shape": size}, len(size), value, name, depth)
+    device = str(value.device)
+    shown: dict[str, Any] = {"dtype": dtype, "shape": size, "device": device}
     if value.requires_grad:
         shown["requires_grad"] = True
     strided = str(value.layout) == "torch.strided" and not value.is_quantized
@@ -213,9 +225,7 @@ def _read_tensor(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
         if 0 < count <= _SMALL and shown["dtype"] in _ORDERED:
             shown["min"], shown["max"] = plain.min().item(), plain.max().item()
         shown["values" if count <= _FIRST else "first"] = first
-    return walk.fields(
-        shown, value, "torch.Tensor" if t is shape.base else "torch.nn.Parameter", depth, by_reference=True
-    )
+    return walk.fields(shown, value, name, depth, by_reference=True)
 
 
 def _torch_is_intercepted() -> bool:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .capture_arrays import lender_of
-from .capture_kinds import Shape, is_genuine, kind, module_named, name_of, qualified_name_of
+from .capture_arrays import dtype_name, lender_of
+from .capture_kinds import Shape, is_genuine, kind, module_named, name_of, shape_of
 from .capture_types import CUT_KEY, Cut, Note, Snapshot, Tagged
 
 if TYPE_CHECKING:
@@ -27,34 +27,34 @@ def _read_pandas_frame(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
     manager = shape.instance_dict(value)["_mgr"]
     labels, index = manager.axes
     columns = labels.shape[0]
+    size = [_length(index), columns]
+    name = _public_name(value, shape, "pandas.DataFrame")
+    if not walk.closely():
+        return walk.unread({"shape": size}, 2, value, name, depth)
     found = _first_columns(manager, min(columns, _COLUMNS))
     places = sorted(found)
-    texts = [_label(label) for label in labels[:_COLUMNS].tolist()]
+    texts = [_label(label) for label in _head(labels, _COLUMNS)]
     names = dict(zip(places, _unique([texts[place] for place in places]), strict=True))
-    # A stranger's extension type may run its own code at any reading: such a column shows its type only.
-    cells = {
-        names[place]: (values[row, :_ROWS] if values.ndim > 1 else values[:_ROWS]).tolist()
-        for place, (values, row) in sorted(found.items())
-        if _is_readable(values)
-    }
     shown = {
-        "shape": [_length(index), columns],
-        "columns": {names[place]: _dtype(found[place][0]) for place in places},
+        "shape": size,
+        "columns": {names[place]: found[place][0] for place in places},
         **_labels(index),
-        "head": [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=False)],
+        "head": [
+            dict(zip(cells, row, strict=True))
+            for cells in [{names[place]: found[place][1] for place in places if found[place][1] is not None}]
+            for row in zip(*cells.values(), strict=False)
+        ],
     }
-    return _with_cut(
-        walk.fields(shown, value, _public_name(value, shape, "pandas.DataFrame"), depth, by_reference=True), columns
-    )
+    return _with_cut(walk.fields(shown, value, name, depth, by_reference=True), columns)
 
 
-def _first_columns(manager: Any, count: int) -> dict[int, tuple[Any, int]]:
-    """Return the values that a frame's first columns stand in, and the row of each in these, by the columns' places.
+def _first_columns(manager: Any, count: int) -> dict[int, tuple[str, list[Any] | None]]:
+    """Return the types and first values of a frame's first columns, by the columns' places; no values of what is not read.
 
     Block by block, for pandas' own ways (`iloc`, `dtypes`) note where each column stands in memory that they take to be
     of the right size: another thread that inserts a column meanwhile makes them corrupt the heap of the process.
     """
-    found: dict[int, tuple[Any, int]] = {}
+    found: dict[int, tuple[str, list[Any] | None]] = {}
     for block in manager.blocks:
         at = block.mgr_locs.indexer
         if type(at) is slice:
@@ -66,7 +66,15 @@ def _first_columns(manager: Any, count: int) -> dict[int, tuple[Any, int]]:
         else:
             near = (at < count).nonzero()[0].tolist()
             rows = [(row, int(at[row])) for row in near]
-        found.update((place, (block.values, row)) for row, place in rows)
+        values = block.values
+        dtype = _dtype(values)
+        # A stranger's extension type may run its own code at any reading: such a column shows its type only.
+        if not _is_readable(values):
+            found.update((place, (dtype, None)) for _, place in rows)
+        elif values.ndim > 1:
+            found.update((place, (dtype, values[row, :_ROWS].tolist())) for row, place in rows)
+        else:
+            found.update((place, (dtype, _head(values))) for _, place in rows)
     return found
 
 
@@ -75,22 +83,29 @@ def _read_pandas_series(value: Any, shape: Shape, walk: Walk, depth: int) -> Sna
     own = shape.instance_dict(value)
     manager = own["_mgr"]
     values, index = manager.blocks[0].values, manager.axes[0]
+    name = _public_name(value, shape, "pandas.Series")
+    length = _length(index)
+    if not walk.closely():
+        return walk.unread({"length": length}, 0, value, name, depth)
     shown = {
         "name": own.get("_name"),
         "dtype": _dtype(values),
-        "length": _length(index),
+        "length": length,
         **_labels(index),
-        "head": values[:_ROWS].tolist() if _is_readable(values) else [],
+        "head": _head(values) if _is_readable(values) else [],
     }
-    return walk.fields(shown, value, _public_name(value, shape, "pandas.Series"), depth, by_reference=True)
+    return walk.fields(shown, value, name, depth, by_reference=True)
 
 
 @kind("pandas.Index", "pandas.core.indexes.base.Index")
 def _read_pandas_index(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     if not is_genuine(type(value)):
         return Tagged(shape.name, {})
-    head = value[:_ROWS].tolist() if _is_readable(value) else []
-    shown = {"dtype": _dtype(value), "length": _length(value), "head": head}
+    length = _length(value)
+    if not walk.closely():
+        return walk.unread({"length": length}, 0, value, f"pandas.{shape.name}", depth)
+    head = _head(value) if _is_readable(value) else []
+    shown = {"dtype": _dtype(value), "length": length, "head": head}
     return walk.fields(shown, value, f"pandas.{shape.name}", depth)
 
 
@@ -111,8 +126,11 @@ def _read_pandas_interval(value: Any, shape: Shape, walk: Walk, depth: int) -> S
 def _read_pandas_categorical(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     if not shape.exact:
         return Tagged(shape.name, {})
-    head = value[:_ROWS].tolist() if _is_readable(value) else []
-    shown = {"length": value.shape[0], "categories": value.categories, "head": head}
+    length = value.shape[0]
+    if not walk.closely():
+        return walk.unread({"length": length}, 0, value, "pandas.Categorical", depth)
+    head = _head(value) if _is_readable(value) else []
+    shown = {"length": length, "categories": value.categories, "head": head}
     return walk.fields(shown, value, "pandas.Categorical", depth)
 
 
@@ -121,19 +139,23 @@ def _labels(index: Any) -> dict[str, Any]:
     t = type(index)
     if t is module_named("pandas").get("RangeIndex") and index.start == 0 and index.step == 1:
         return {}
-    return {"index": index[:_ROWS].tolist()} if _is_readable(index) else {}
+    return {"index": _head(index)} if _is_readable(index) else {}
+
+
+def _head(values: Any, count: int = _ROWS) -> list[Any]:
+    """Return the first of values that are readable; to slice short ones would take most of the time."""
+    return (values if values.shape[0] <= count else values[:count]).tolist()  # type: ignore[no-any-return]
 
 
 def _length(index: Any) -> int | None:
     """Count labels; None for those that a stranger's type would have to count."""
     data = getattr(index, "__dict__", {}).get("_data")
-    return index.shape[0] if is_genuine(type(index)) and (data is None or _is_known(data)) else None
+    return index.shape[0] if shape_of(type(index)).library and (data is None or _is_known(data)) else None
 
 
 def _is_known(value: Any) -> bool:
     """Tell whether an object's class is NumPy's or pandas' own, so that only their code runs when it is asked."""
-    t = type(value)
-    return qualified_name_of(t).partition(".")[0] in {"numpy", "pandas"} and is_genuine(t)
+    return shape_of(type(value)).library in _KNOWN
 
 
 def _is_readable(values: Any) -> bool:
@@ -153,6 +175,7 @@ def _is_readable(values: Any) -> bool:
     return all(part is None or _is_readable(part) for part in parts)
 
 
+_KNOWN = frozenset({"numpy", "pandas"})
 _PARTS = ("_data", "_mask", "_left", "_right")
 
 
@@ -161,7 +184,10 @@ def _dtype(values: Any) -> str:
     if not _is_known(values):
         return name_of(type(values))
     dtype = values.dtype
-    return str(dtype) if _is_known(dtype) else name_of(type(dtype))
+    library = shape_of(type(dtype)).library
+    if library == "numpy":
+        return dtype_name(dtype)
+    return str(dtype) if library == "pandas" else name_of(type(dtype))
 
 
 def _label(label: Any) -> str:
@@ -212,6 +238,9 @@ def _read_polars_frame(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
     # There is no public way to have the same data in a frame of the library's own class.
     frame = value if type(value) is base else base._from_pydf(shape.instance_dict(value)["_df"])  # noqa: SLF001
     rows, columns = frame.shape
+    name = _public_name(value, shape, "polars.DataFrame")
+    if not walk.closely():
+        return walk.unread({"shape": [rows, columns]}, 2, value, name, depth)
     # Column by column: whatever asks for a frame's schema or its names makes all of them.
     series = [frame.to_series(place) for place in range(min(columns, _COLUMNS))]
     names = [column.name for column in series]
@@ -221,15 +250,15 @@ def _read_polars_frame(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
         "columns": {name: _polars_dtype(column.dtype) for name, column in zip(names, series, strict=True)},
         "head": [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)],
     }
-    return _with_cut(
-        walk.fields(shown, value, _public_name(value, shape, "polars.DataFrame"), depth, by_reference=True), columns
-    )
+    return _with_cut(walk.fields(shown, value, name, depth, by_reference=True), columns)
 
 
 @kind("polars.series.series.Series")
 def _read_polars_series(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     if not shape.exact:
         return Tagged(shape.name, {})
+    if not walk.closely():
+        return walk.unread({"length": value.len()}, 0, value, "polars.Series", depth)
     shown = {
         "name": value.name,
         "dtype": _polars_dtype(value.dtype),

@@ -76,16 +76,19 @@ class Shape:
         base: the library's class that the reader is made for: `cls` or one of its bases; `object` for plain objects.
 
     `exact` is whether the class is the library's own, no subclass or look-alike: only then may its methods be called.
+    `library` is the package that a class belongs to, "" where it only calls itself so.
     """
 
-    __slots__ = ("_dict_place", "_slots", "base", "bases", "exact", "levels", "name", "read")
+    __slots__ = ("_dict_place", "_slots", "base", "bases", "exact", "levels", "library", "name", "read")
 
     def __init__(self, cls: type, read: Reader, base: type) -> None:
         self.read = read
         self.base = base
         self.name = name_of(cls)
         self.bases = frozenset(map(name_of, mro_of(cls)[1:-1]))
-        self.exact = base is cls and is_genuine(cls)
+        genuine = is_genuine(cls)
+        self.exact = base is cls and genuine
+        self.library = qualified_name_of(cls).partition(".")[0] if genuine else ""
         self.levels = _PLAIN_DEPTH
         self._dict_place: int | None = None
         self._slots: list[tuple[str, int, str]] = []

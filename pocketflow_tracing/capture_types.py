@@ -27,6 +27,7 @@ __all__ = [
     "Pairs",
     "Snapshot",
     "Tagged",
+    "Unread",
     "large_texts",
     "weigh",
 ]
@@ -51,7 +52,8 @@ class Limits:
     Args:
         max_items: entries shown of one container, half from its head and half from its tail.
         max_elements: entries shown in total, over all containers of one value; what is neither a number, text, list nor
-            dict counts as five.
+            dict counts as five. Frames, tensors and their like cost 100 times as much: one for each 250 elements is read
+            closely, the others by type and size.
         max_depth: containers within containers. A level of an object that declares no fields (no dataclass, attrs or
         pydantic
             model) counts as three: graphs of clients, pools and locks are deep and say little.
@@ -128,6 +130,15 @@ class Long(NamedTuple):
     size: int
     shown: int
     between: str | bytes = ""
+
+
+class Unread(NamedTuple):
+    """Stands for the values of an object that is shown by its type and size alone, as others that are dear to read came first.
+
+    Its id is for comparing only: another object in its place is a change.
+    """
+
+    identity: int
 
 
 class Note(NamedTuple):

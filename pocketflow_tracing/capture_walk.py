@@ -10,9 +10,9 @@ from ._guard import is_hosts
 from .capture_kinds import key_text, taken
 from .capture_objects import Serializer, read_other
 from .capture_texts import read_text
-from .capture_types import CUT_KEY, Again, Cut, Elided, Ends, Limits, Note, Pairs, Snapshot, Tagged
+from .capture_types import CUT_KEY, Again, Cut, Elided, Ends, Limits, Note, Pairs, Snapshot, Tagged, Unread
 
-__all__ = ["Walk", "read"]
+__all__ = ["SHARE_OF_CLOSE", "Walk", "read"]
 
 _Entered = tuple[object, Any, Any, int]
 """An object that is or was read: itself, the one around it in the same form, its key or position in that, and the depth."""
@@ -22,6 +22,12 @@ _NEAR_THE_END = 3
 """Levels before the last in which containers are mostly not entered."""
 
 _LONG_KEY = 1 << 64
+
+SHARE_OF_CLOSE = 250
+"""Elements of a budget for each object that is read closely, at 40 µs in place of 2."""
+
+_PRICE_OF_CLOSE = 50
+"""Elements that one costs beside its own."""
 
 
 class Walk:
@@ -36,6 +42,7 @@ class Walk:
 
     __slots__ = (
         "at",
+        "close",
         "errors",
         "has_long",
         "inside",
@@ -62,6 +69,7 @@ class Walk:
         self.errors = errors
         self.is_secret = is_secret
         self.left = limits.max_elements
+        self.close = limits.max_elements
         self.max_items = limits.max_items
         self.max_depth = limits.max_depth
         self.max_text = limits.max_text
@@ -154,6 +162,21 @@ class Walk:
         self.left -= elements + len(fields)
         self.leave()
         return Tagged(name, fields)
+
+    def closely(self) -> bool:
+        """Tell whether one more object is read closely, of those that a library is asked for."""
+        if self.close <= 0:
+            return False
+        self.close -= SHARE_OF_CLOSE
+        self.left -= min(_PRICE_OF_CLOSE, self.left // 2)
+        return True
+
+    def unread(self, fields: dict[str, Any], elements: int, owner: object, name: str, depth: int) -> Snapshot:
+        """Make a Tagged of an object that is not read closely; as `plain_fields`."""
+        shown = self.plain_fields(fields, elements, owner, name, depth)
+        if type(shown) is Tagged:
+            shown.fields[CUT_KEY] = Unread(id(owner))
+        return shown
 
     def items(self, ends: Ends, owner: object, name: str, depth: int, *, by_reference: bool = True) -> Snapshot:
         """Read a container's elements, in a fresh list, into a list."""

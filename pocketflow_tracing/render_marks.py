@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .capture_types import CUT_KEY, MARGIN, Again, Cut, Elided, Failure, Long, Note, Pairs, Snapshot, Tagged
+from .capture_types import CUT_KEY, MARGIN, Again, Cut, Elided, Failure, Long, Note, Pairs, Snapshot, Tagged, Unread
 from .records import Json
 from .redaction_shapes import scan
 from .render_text import LONGEST_KEY, clean, short
@@ -31,6 +31,8 @@ def mark(value: Snapshot) -> str:
         return f"{CUT_KEY} {shown_name(value.type_name)} of {value.entries:,} item{'s' * (value.entries != 1)}"
     if type(value) is Again:
         return f"<same {shown_name(value.type_name)} as {_place(value.path)}>"
+    if type(value) is Unread:
+        return "values not read"
     return clean(value.text) if type(value) is Note else "<unknown>"
 
 

@@ -528,6 +528,30 @@ def test_torch_tensors_are_shown():
     assert shown(torch.eye(2).to_sparse())["shape"] == [2, 2]
 
 
+MANY = {
+    "frame": (lambda: pd.DataFrame({"a": [1, 2]}), {"__type__": "pandas.DataFrame", "shape": [2, 1]}),
+    "series": (lambda: pd.Series([1]), {"__type__": "pandas.Series", "length": 1}),
+    "labels": (lambda: pd.Index([1]), {"__type__": "pandas.Index", "length": 1}),
+    "categorical": (lambda: pd.Categorical([1]), {"__type__": "pandas.Categorical", "length": 1}),
+    "polars frame": (lambda: pl.DataFrame({"a": [1, 2]}), {"__type__": "polars.DataFrame", "shape": [2, 1]}),
+    "polars series": (lambda: pl.Series([1]), {"__type__": "polars.Series", "length": 1}),
+    "moments": (lambda: np.zeros(2, "M8[s]"), {"__type__": "numpy.ndarray", "dtype": "datetime64[s]", "shape": [2]}),
+    "records": (lambda: np.zeros(2, "i1,i2"), {"__type__": "numpy.ndarray", "dtype": "record", "shape": [2]}),
+    "tensor": (
+        lambda: pytest.importorskip("torch").zeros(2),
+        {"__type__": "torch.Tensor", "dtype": "float32", "shape": [2]},
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "brief"), MANY.values(), ids=MANY)
+def test_of_many_that_are_dear_to_read_the_first_are_read_closely(make, brief):
+    """A frame costs what a hundred other elements do: a thousand of them in one picture would make an event loop stand."""
+    items = shown([make() for _ in range(20)])
+    assert items[0] == items[3] == shown(make())
+    assert items[8:] == [{**brief, "…": "values not read"}] * 12
+
+
 def test_a_service_objects_graph_is_not_followed_far():
     class Client:
         def __init__(self, depth):

@@ -12,12 +12,12 @@ import types
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from kit import examples
 
 from pocketflow_tracing.capture import Limits, snapshot
-from pocketflow_tracing.capture_types import Again, Cut, Elided, Failure, Note, Pairs, Tagged
+from pocketflow_tracing.capture_types import Again, Cut, Elided, Failure, Long, Note, Pairs, Tagged, Unread
 from pocketflow_tracing.redaction import Rules, redact_text
 from pocketflow_tracing.redaction_data import scan_value
 from pocketflow_tracing.render import render
@@ -106,7 +106,7 @@ def is_plain(taken) -> bool:
         return all(type(key) is str and is_plain(item) for key, item in taken.items())
     if t is list:
         return all(map(is_plain, taken))
-    return t in {type(None), bool, int, float, str, bytes, Again, Cut, Elided, Note}
+    return t in {type(None), bool, int, float, str, bytes, Again, Cut, Elided, Long, Note, Unread}
 
 
 @PROFILE
@@ -119,6 +119,7 @@ def test_a_record_is_valid_json_and_encodes(value):
 
 @PROFILE
 @given(VALUES, LIMITS)
+@example([error([1e14])], Limits(max_text=4))
 def test_a_snapshot_is_plain_and_within_its_budget(value, limits):
     taken = snapshot(value, limits)
     assert is_plain(taken)

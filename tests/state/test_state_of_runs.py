@@ -7,9 +7,11 @@ import sys
 import threading
 import tracemalloc
 from enum import Enum
+from itertools import islice
 from typing import Any
 
 import kit
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -197,6 +199,27 @@ def test_the_large_values_of_one_shared_have_a_budget_together():
     assert changes is not None
     assert changes["added"] == {"few": [1, 2]}
     assert list(changes["changed"]) == ["k7"]
+
+
+def test_another_frame_in_a_place_that_is_not_read_closely_is_a_change():
+    shared: dict[Any, Any] = {"frames": [pd.DataFrame({"a": [at]}) for at in range(50)]}
+    state = _state.SharedState(shared, Capture())
+    state.full()
+    assert state.changes() is None
+    before, shared["frames"][40] = shared["frames"][40], pd.DataFrame({"a": ["another"]})
+    changes = state.changes()
+    assert changes is not None
+    assert list(changes["changed"]) == ["frames"]
+    assert before is not shared["frames"][40]
+
+
+def test_the_frames_of_one_shared_have_a_budget_together():
+    """A few keys that are frames are read closely, each of them; of more than a visit can read none is."""
+    frames: dict[Any, Any] = {f"k{number}": pd.DataFrame({"a": [1]}) for number in range(100)}
+    few = _state.SharedState(dict(islice(frames.items(), 20)), Capture()).full()
+    many = _state.SharedState(frames, Capture()).full()
+    assert {len(frame.fields) for frame in few.values()} == {3}  # shape, columns, head
+    assert {len(frame.fields) for frame in many.values()} == {2}
 
 
 @pytest.mark.parametrize("wrap", [lambda text: text, lambda text: [{"page": text}], str.encode])
