@@ -34,6 +34,8 @@ _BATCH = 1000
 
 _LAST_RECORDS = 0.7
 """The part of an exit's time in which records are made; the rest is for what is made, and to let go of what is not."""
+_LEAST_SECONDS = 0.1
+"""For each flow of an exit handler, to keep what it has recorded."""
 _LONGEST_WAIT = 1e6
 """Seconds that somebody may wait for a flush; the system knows no longer ones."""
 
@@ -62,6 +64,7 @@ class Delivery:
         self._lost = 0  # spans that came too late at the end of the process
         self._in_hand = 0  # complete spans that the worker has taken and not handed on
         self._last_moment = inf  # of `time.monotonic`, from which on no more records are made: the process ends
+        self._ends_by = inf  # of `time.monotonic`: the time that the end of the process may take
         self._was_reached = True  # whether the worker came to the last marker in time
         self._is_over = False  # whether nobody will call `_at_exit` any more
 
@@ -128,7 +131,10 @@ class Delivery:
         """Note that a run has ended."""
         self.queue.completed(run)
         if self._is_over and threading.current_thread() is threading.main_thread():
-            self.shutdown()  # a flow in an exit handler
+            # a flow in an exit handler: all of them share the time that the end may take
+            if self._ends_by == inf:
+                self._ends_by = monotonic() + self.shutdown_timeout
+            self.shutdown(max(_LEAST_SECONDS, self._ends_by - monotonic()))
 
     # --- the worker --------------------------------------------------------------------------------------------------
 
@@ -271,6 +277,7 @@ class Delivery:
 
     def _at_exit(self) -> None:
         self._is_over = True
+        self._ends_by = monotonic() + self.shutdown_timeout
         with DELIVERING:
             if self._thread is None and not self.queue:
                 # nothing but what the SDK client has recorded since, or what no thread could be started for
@@ -303,7 +310,7 @@ class Delivery:
 def _seconds(timeout: Any, default: float) -> float:
     try:
         return default if timeout is None else min(float(timeout), _LONGEST_WAIT)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         _log.warn_once(f"pocketflow-tracing: a timeout is a number of seconds, not {timeout!r}; {default:g} is taken.")
         return default
 

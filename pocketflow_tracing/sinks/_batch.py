@@ -68,9 +68,9 @@ def traces_of(body: bytes) -> dict[str, bool]:
 
 
 def without(body: bytes, traces: Collection[str]) -> tuple[bytes, int]:
-    """A body without the spans of some traces, and the number of spans that it has left."""
+    """A body without the spans of some traces (b"" for a score of one), and the number of spans that it has left."""
     if is_score(body):
-        return b"", 0
+        return (b"" if traces_of(body).keys() & set(traces) else body), 0
     going = {bytes.fromhex(trace_id) for trace_id in traces}
     return _only(body, lambda _, span: span.trace_id not in going)
 

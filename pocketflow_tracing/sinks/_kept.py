@@ -37,7 +37,7 @@ class Kept:
         self._endpoint = shown_host(config)
         self._key = str(config.langfuse_public_key)
         self._path = path
-        self._lock = threading.Lock()  # between keeping a late batch and taking it out again
+        self._lock = threading.RLock()  # between keeping a late batch and taking it out again
         self._said = False
         self._here = 0  # batches that this process has put here, and that are not answered
         self._figures = StoreWriter(path, patience_s=_FIGURE_PATIENCE)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from .. import _log
 from ..store import MOST_GONE
 from ._batch import Batch, joined, shed, without
+from ._http import is_score
 
 __all__ = ["Memory"]
 
@@ -43,7 +44,7 @@ class Memory:
             spans = batch.spans
             batch.body, batch.spans = without(batch.body, self._gone)
             self.dropped += spans - batch.spans
-            if not batch.spans:
+            if not batch.spans and not is_score(batch.body):
                 return
         (self._batches.appendleft if again else self._batches.append)(batch)
         self._bytes += len(batch.body)

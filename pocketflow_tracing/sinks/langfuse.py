@@ -118,7 +118,7 @@ class LangfuseSink:
 
     def flush(self, deadline: float) -> bool:
         """Wait until everything is delivered, what the program's own SDK client holds included."""
-        done = [self._sender.flush(deadline), self._client.flush(deadline), self._media.flush(deadline)]
+        done = [self._sender.flush(deadline, ticking=True), self._client.flush(deadline), self._media.flush(deadline)]
         return all(done)
 
     def close(self, deadline: float, answers_by: float) -> bool:

@@ -66,6 +66,7 @@ class Sender:
             self._kept is None
         )  # whether what waits for the server stays in memory: no disk, or not writable
         self._keeps = 0
+        self._is_left = False  # whether something was on disk that could not be sent yet, when it was looked at last
         self._generation = 0
 
     @property
@@ -145,24 +146,31 @@ class Sender:
         with self._changed:
             return not (self._waiting or self._in_flight or self._more or (self._kept and self._kept.uncounted))
 
-    def flush(self, deadline: float) -> bool:
-        """Send everything, what is on disk too, and wait for the answers; True if nothing is left."""
+    def flush(self, deadline: float, *, ticking: bool = False) -> bool:
+        """Send everything, what is on disk too, and wait for the answers; True if nothing is left.
+
+        It touches no file itself: a signal handler may run in it and flush as well.
+
+        Args:
+            deadline: of `time.monotonic`.
+            ticking: whether somebody else calls `tick` meanwhile.
+        """
         with self._changed:
             self._pace.blocked_until = 0.0  # whoever asks wants to know now
-            self._more = self._more or self._disk_waits()
+            self._more = self._kept is not None
             if not self._start():
                 return not (self._waiting or self._more)
             self._changed.notify_all()
-            while self._waiting or self._in_flight or self._more:
+        while (left := deadline - monotonic()) > 0:
+            with self._changed:
+                if not (self._waiting or self._in_flight or self._more):
+                    return not self._is_left
                 if not (self._in_flight or self._has_work()):
                     return False  # it has been tried, did not work, and is as safe as can be
-                left = deadline - monotonic()
-                if left <= 0:
-                    return False
-                self._channel.cut_if_late()
-                self._keep_late()
                 self._changed.wait(min(left, 0.05))
-        return not self._disk_waits()
+            if not ticking:
+                self.tick()
+        return False
 
     def close(self, deadline: float, answers_by: float) -> bool:
         """Flush until `answers_by`, and keep the rest on disk by the deadline."""
@@ -245,7 +253,9 @@ class Sender:
         if batch is None:
             keeps = self._keeps
             batch = self._kept.claim() if self._kept is not None else None
+            is_left = batch is None and self._kept is not None and self._kept.waits()
             with self._changed:
+                self._is_left = is_left
                 self._in_flight = batch
                 self._more = batch is not None or keeps != self._keeps
                 self._changed.notify_all()
@@ -345,6 +355,3 @@ class Sender:
         _log.warn_once(f"pocketflow-tracing: {answer.reason}; {what} {fate} (see `pocketflow-tracing doctor`).")
         if self._kept is not None:
             self._kept.set_aside(batch, f"{answer.reason}: {answer.words}" if answer.words else answer.reason)
-
-    def _disk_waits(self) -> bool:
-        return self._kept is not None and self._kept.waits()

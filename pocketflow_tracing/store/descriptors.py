@@ -18,7 +18,7 @@ __all__ = ["Held", "leak", "reading"]
 Identity = tuple[int, int]
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # re-entrant: a signal handler may flush while a store is being opened
 _readers = 0
 """Connections of this process that read a store just now: their numbers must not be taken for a writer's."""
 
@@ -66,7 +66,7 @@ def reading() -> Iterator[None]:
 
 def _after_fork() -> None:
     global _lock, _readers
-    _lock, _readers = threading.Lock(), 0
+    _lock, _readers = threading.RLock(), 0
 
 
 if hasattr(os, "register_at_fork"):

@@ -407,6 +407,24 @@ print(time.time())
     assert ["success"] * (1 if first else 2) == [run.status for run in Store(tmp_path / "t.db").runs()]
 
 
+def test_flows_of_an_exit_handler_share_the_time_that_the_end_may_take(tmp_path):
+    """However many it runs, with a server that never answers; all of them are kept."""
+    code = """
+import atexit, time
+from pocketflow import Flow, Node
+from pocketflow_tracing import trace_flow
+
+flow = trace_flow(Flow(start=Node()))
+atexit.register(lambda: [flow.run({}) for _ in range(8)])
+flow.run({})
+print(time.time(), flush=True)
+"""
+    with Collector(Mode.silent()) as collector:
+        began, ended, _ = _end(tmp_path, code, **collector.environ)
+        assert ended - began < 6
+    assert [(9 * 5,)] == _rows(tmp_path / "t.db", "SELECT sum(spans) FROM outbox")
+
+
 @pytest.mark.parametrize("unheard", ["sys.stderr.close()", "logging.getLogger().addHandler(Deaf())"])
 def test_what_cannot_be_said_costs_no_record(tmp_path, unheard):
     """The first run says where it is recorded; with nowhere to say it, it is recorded all the same."""
@@ -455,7 +473,7 @@ def test_ctrl_c_while_the_exit_waits(tmp_path):
     assert process.returncode == 0
 
 
-@pytest.mark.parametrize("timeout", ["inf", "1e30", "timedelta(seconds=1)", "'soon'", "None", "True"])
+@pytest.mark.parametrize("timeout", ["inf", "1e30", "10**400", "timedelta(seconds=1)", "'soon'", "None", "True"])
 def test_a_flush_takes_any_timeout(tmp_path, timeout):
     """None is too long, and what is no number is said and left."""
     code = f"""

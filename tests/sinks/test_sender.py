@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -400,6 +401,40 @@ def test_without_a_store_memory_has_a_bound(sender, monkeypatch, caplog):
 
 
 # --- cutting --------------------------------------------------------------------------------------------------------
+
+
+def test_who_flushes_touches_no_file(sender, monkeypatch):
+    """A signal handler may strike there and flush as well: it would wait for locks that its own thread holds."""
+    callers = set()
+
+    def noted(name):
+        method = getattr(_kept.Kept, name)
+
+        def with_caller(self, *args, **kwargs):
+            callers.add(threading.get_ident())
+            return method(self, *args, **kwargs)
+
+        return with_caller
+
+    for name in ("claim", "keep", "waits", "answered"):
+        monkeypatch.setattr(_kept.Kept, name, noted(name))
+    with Collector(Mode.status(503)) as collector:
+        made = sender(collector)
+        made.submit(body(span(1, 1)), 1)
+        assert made.flush(soon(), ticking=True) is False
+        collector.mode = Mode.healthy()
+        assert made.flush(soon(), ticking=True) is True
+    assert callers
+    assert threading.get_ident() not in callers
+
+
+def test_scores_of_other_traces_outlast_those_that_were_dropped():
+    """Once memory has overflowed, a score goes with its own trace only."""
+    waiting = _memory.Memory()
+    waiting._gone = {f"{1:032x}": None}
+    for trace in (1, 2):
+        waiting.put(Batch(b'{"traceId": "%032x"}' % trace, 0))
+    assert [b'{"traceId": "%032x"}' % 2] == [batch.body for batch in waiting]
 
 
 def test_what_came_one_by_one_is_sent_together(sender):
