@@ -37,6 +37,11 @@ class Batch:
     answered: bool = False
     traces: dict[str, bool] | None = None
 
+    @property
+    def records(self) -> int:
+        """What it counts for where something is lost: its spans, or one score."""
+        return max(self.spans, 1)
+
 
 def halves(batch: Batch) -> list[Batch]:
     """A batch as two, or [] when it holds one span (or is a score)."""

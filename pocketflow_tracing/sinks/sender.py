@@ -81,8 +81,8 @@ class Sender:
 
     @property
     def in_memory(self) -> int:
-        """Spans that are neither delivered nor on disk."""
-        return sum(batch.spans for batch in self._unanswered() if not batch.kept)
+        """Spans and scores that are neither delivered nor on disk."""
+        return sum(batch.records for batch in self._unanswered() if not batch.kept)
 
     def start(self) -> None:
         """Start the thread, before there is anything to send."""
@@ -188,7 +188,7 @@ class Sender:
                 self._kept.end_by(deadline)
             if not self._keep(batch, reason) and not batch.kept:
                 lost.append(batch)
-        self._dropped += sum(batch.spans for batch in lost)
+        self._dropped += sum(batch.records for batch in lost)
         if not lost:
             self._channel.cut()  # what is under way is kept: nobody need wait for its answer
         with self._changed:
@@ -199,8 +199,11 @@ class Sender:
             self._kept.close()
         if lost:
             why = "for POCKETFLOW_TRACE_STORE is off" if self._kept is None else "for the store cannot be written"
-            spans = sum(batch.spans for batch in lost)
-            _log.warn("pocketflow-tracing: %d spans could not be delivered to Langfuse and are lost, %s", spans, why)
+            what = "spans" if any(batch.spans for batch in lost) else "scores"
+            number = sum(batch.records for batch in lost)
+            _log.warn(
+                "pocketflow-tracing: %d %s could not be delivered to Langfuse and are lost, %s", number, what, why
+            )
         return delivered
 
     def abandon(self) -> None:
@@ -349,7 +352,7 @@ class Sender:
             self._kept.answered(batch, delivered)
 
     def _set_aside(self, batch: Batch, answer: Answer) -> None:
-        self.refused += max(batch.spans, 1)  # or a score
+        self.refused += batch.records
         what = "such spans" if batch.spans else "such scores"
         fate = "are lost, for POCKETFLOW_TRACE_STORE is off" if self._kept is None else "are set aside"
         _log.warn_once(f"pocketflow-tracing: {answer.reason}; {what} {fate} (see `pocketflow-tracing doctor`).")

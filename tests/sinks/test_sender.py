@@ -428,6 +428,19 @@ def test_who_flushes_touches_no_file(sender, monkeypatch):
     assert threading.get_ident() not in callers
 
 
+def test_a_score_that_is_lost_is_told(monkeypatch, caplog):
+    """It counts as one."""
+    monkeypatch.setattr(Collector, "_answer", for_scores(Collector._answer, 503))
+    with Collector() as collector:
+        made = Sender(config_for(collector), None)
+        made.submit(b'{"traceId": "' + b"0" * 32 + b'"}', 0)
+        assert made.flush(soon()) is False
+        assert 1 == made.in_memory
+        made.close(soon(), soon(5.0))
+        assert (0, 1) == (made.in_memory, made.dropped)
+    assert any("1 scores could not be delivered" in record.getMessage() for record in caplog.records)
+
+
 def test_scores_of_other_traces_outlast_those_that_were_dropped():
     """Once memory has overflowed, a score goes with its own trace only."""
     waiting = _memory.Memory()
