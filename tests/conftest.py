@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
 from types import FunctionType
@@ -94,6 +95,7 @@ def fresh_delivery(absorbed: list[BaseException]):
     """Pipelines and sinks of one test are not those of the next."""
     _pipeline.forget_default()
     before = list(delivery._sinks)
+    delivery._told = threading.local()  # of sinks that are gone
     yield
     _pipeline.forget_default()
     if delivery._sinks != before:
