@@ -95,7 +95,8 @@ def fresh_delivery(absorbed: list[BaseException]):
     """Pipelines and sinks of one test are not those of the next."""
     _pipeline.forget_default()
     before = list(delivery._sinks)
-    delivery._told = threading.local()  # of sinks that are gone
+    delivery._told = threading.local()  # other tests may have lost something, and their sinks are gone
+    delivery._told.lost = delivery._dropped + delivery.queue.dropped + delivery._sinks.lost
     yield
     _pipeline.forget_default()
     if delivery._sinks != before:
