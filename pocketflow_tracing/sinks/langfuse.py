@@ -228,7 +228,7 @@ if hasattr(os, "register_at_fork"):
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """What `sync` did.
+    """What `sync` did; a score counts as one span.
 
     Args:
         delivered: spans that the server took now.

@@ -283,7 +283,7 @@ class Sender:
         blocked = self._pace.is_blocked
         answer = Answer("later", self.last_reason) if blocked else post(channel, self._config, batch.body)
         if answer.outcome == "accepted":
-            self.delivered += batch.spans
+            self.delivered += batch.records
             self._pace.accepted()
             if self._config.debug:
                 _log.debug_line(f"delivered {batch.spans} spans to {shown_host(self._config)}")

@@ -32,7 +32,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class OutboxCounts:
-    """What stands in the outbox and what was lost from it.
+    """What stands in the outbox and what was lost from it. A score counts as one span.
 
     Args:
         waiting: batches to be sent.
@@ -68,7 +68,7 @@ def count(connection: sqlite3.Connection, endpoint: str | None = None, public_ke
     by_state = {
         state: numbers
         for state, *numbers in connection.execute(
-            f"SELECT state, count(*), sum(spans), sum(bytes) FROM outbox {where} GROUP BY state",  # noqa: S608
+            f"SELECT state, count(*), sum(max(spans, 1)), sum(bytes) FROM outbox {where} GROUP BY state",  # noqa: S608
             filters,
         )
     }
@@ -81,16 +81,16 @@ def count(connection: sqlite3.Connection, endpoint: str | None = None, public_ke
         for state in ("waiting", "refused")
     )
     destinations = connection.execute(
-        f"SELECT endpoint, public_key, sum(spans) FROM outbox {where} AND state = 'waiting'"  # noqa: S608
-        " GROUP BY endpoint, public_key ORDER BY sum(spans) DESC",
+        f"SELECT endpoint, public_key, sum(max(spans, 1)) FROM outbox {where} AND state = 'waiting'"  # noqa: S608
+        " GROUP BY endpoint, public_key ORDER BY sum(max(spans, 1)) DESC",
         filters,
     ).fetchall()
     owners = connection.execute(
-        f"SELECT lease_owner, sum(spans) FROM outbox {where} AND state = 'waiting' AND lease_ns > ? GROUP BY lease_owner",  # noqa: S608
+        f"SELECT lease_owner, sum(max(spans, 1)) FROM outbox {where} AND state = 'waiting' AND lease_ns > ? GROUP BY lease_owner",  # noqa: S608
         (*filters, integer(time_ns())),
     ).fetchall()
     (stuck,) = connection.execute(
-        f"SELECT coalesce(sum(spans), 0) FROM outbox {where} AND state = 'waiting' AND attempts >= {_MANY}",  # noqa: S608
+        f"SELECT coalesce(sum(max(spans, 1)), 0) FROM outbox {where} AND state = 'waiting' AND attempts >= {_MANY}",  # noqa: S608
         filters,
     ).fetchone()
     (dropped,) = connection.execute("SELECT coalesce(sum(value), 0) FROM figures WHERE name = 'dropped'").fetchone()

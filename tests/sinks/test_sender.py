@@ -219,7 +219,10 @@ def test_a_server_that_takes_no_scores_takes_spans(code, sender, path, monkeypat
         assert 4 == len(collector.spans())
         assert (code != 500) == made.refused
         counts = Store(path).outbox()
-        assert (code == 500, code != 500) == (counts.waiting, counts.refused)
+        assert (code == 500, code != 500) == (counts.waiting_spans, counts.refused_spans)
+        report = sync(str(path), config_for(collector), refused=True)
+        assert (0, code == 500, code != 500) == (report.delivered, report.waiting, report.refused)
+        assert report.reason
 
 
 def for_scores(answer, code):
