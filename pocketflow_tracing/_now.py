@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import _log
 from ._guard import Seam
 from .recorder import Branch, current, span_of
 
 __all__ = ["add_metadata", "add_score", "current_trace_id", "current_trace_url"]
 
+_LARGEST = 1e300  # NaN and the infinities are not below it; an int may be longer than any float
 _ADDING = Seam("adding metadata or a score to the current node")
 
 
@@ -47,19 +49,38 @@ def add_score(name: str, value: float | str, comment: str | None = None) -> None
 
     Args:
         name: of the score.
-        value: a number, or a text for a category.
+        value: a finite number, of NumPy too, a bool, or a text for a category.
         comment: why.
     """
     span = _current_node()
     if span is None:
         return
     with _ADDING:
+        plain = _plain(value)
+        if plain is None:
+            _log.warn_once(
+                f"The value of a score is a finite number or a text, not a {type(value).__name__}: it is left out."
+            )
+            return
         if span.scores is None:
             span.scores = []
-        score: dict[str, Any] = {"name": name, "value": value}
+        score: dict[str, Any] = {"name": name, "value": plain}
         if comment is not None:
             score["comment"] = comment
         span.scores.append(span.run.pipeline.capture.snapshot(score))
+
+
+def _plain(value: Any) -> bool | float | str | None:
+    """What is recorded of a score's value: Langfuse takes what JSON calls numbers and texts; None for anything else."""
+    if isinstance(value, str):  # a member of an Enum of texts is one of them
+        return str.__str__(value)
+    if isinstance(value, bool) or type(value).__name__ in {"bool_", "bool"}:  # NumPy's
+        return bool(value)
+    try:
+        number = int(value) if isinstance(value, int) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if abs(number) <= _LARGEST else None
 
 
 def _current_node() -> Branch | None:

@@ -32,6 +32,8 @@ __all__ = ["LangfuseSink", "ProbeResult", "SyncReport", "open_sink", "preload", 
 _MASKING = Seam("calling the mask of the Langfuse client", theirs=True)
 _ENCODING = Seam("encoding a span for Langfuse")
 _WITHHELD = "<withheld: the mask failed>"
+_DATA_TYPES: dict[type, str] = {str: "CATEGORICAL", bool: "BOOLEAN"}
+"""Of scores, as Langfuse's API names them."""
 _MAX_SPANS = 1000
 _MAX_BYTES = 3 * 1024 * 1024
 """Of one request before compression; Langfuse's default limit is 4.5 MB."""
@@ -169,9 +171,11 @@ class LangfuseSink:
             "id": str(uuid.uuid5(uuid.NAMESPACE_OID, identity)),
             "traceId": record.trace_id,
             "observationId": record.span_id,
-            "dataType": "CATEGORICAL" if isinstance(score.get("value"), str) else "NUMERIC",
+            "dataType": _DATA_TYPES.get(type(score.get("value")), "NUMERIC"),
             **score,
         }
+        if body["dataType"] == "BOOLEAN":
+            body["value"] = int(body["value"])
         if run.environment:
             body["environment"] = run.environment
         self._sender.submit(json.dumps(body).encode(), 0)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import enum
+import math
+from decimal import Decimal
 
+import numpy as np
 import pytest
 from generating import Calls, decoded, run
 from pocketflow import AsyncFlow, AsyncNode, BatchNode, Flow, Node
@@ -231,6 +235,31 @@ def test_scores_belong_to_the_node(keys, collector):
         (score["name"], score["value"], score["dataType"], score.get("comment")) for score in scores
     ]
     assert {(node.trace_id, node.span_id)} == {(score["traceId"], score["observationId"]) for score in scores}
+
+
+class Grade(enum.IntEnum):
+    GOOD = 2
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        (np.float32(0.5), (0.5, "NUMERIC")), (np.int64(3), (3, "NUMERIC")), (Decimal("0.25"), (0.25, "NUMERIC")),
+        (Grade.GOOD, (2, "NUMERIC")), (True, (1, "BOOLEAN")), (np.bool_(False), (0, "BOOLEAN")), (np.str_("A"), ("A", "CATEGORICAL")),
+        (math.nan, None), (math.inf, None), ([1], None), (None, None), (10**400, None),
+    ],
+)  # fmt: skip
+def test_a_score_is_what_langfuse_takes(value, sent, keys, collector, caplog):
+    """Numbers of any kind are numbers; what is none is left out, which is said."""
+
+    class Scored(Node):
+        def exec(self, prep_res):
+            add_score("quality", value)
+
+    trace_flow(Flow(start=Scored())).run({})
+    assert flush(10)
+    assert ([sent] if sent else []) == [(score["value"], score["dataType"]) for score in collector.scores()]
+    assert (sent is None) == any("The value of a score is" in line for line in caplog.messages)
 
 
 def test_the_address_of_a_trace(keys, collector):
