@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import inspect
+import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
@@ -21,26 +23,93 @@ __all__ = ["continue_trace", "trace_headers", "with_context"]
 P = ParamSpec("P")
 R = TypeVar("R")
 _READING = Seam("reading the headers of a trace to go on with")
+_WSGI = "http_"
 _w3c = TraceContextTextMapPropagator()  # not the process's global propagator: whoever set that, both sides must agree
 
 
 def with_context(function: Callable[P, R]) -> Callable[P, R]:
-    """Bind a function to the caller's context, for a `ThreadPoolExecutor` or a `threading.Thread`.
+    """Bind a function to the caller's context, for a `ThreadPoolExecutor`, a `threading.Thread` or a task that runs later.
 
     Args:
-        function: what is to run in the other thread; it may run several times and at once.
+        function: what is to run there; it may run several times and at once.
 
     Returns:
-        A function that does the same, and whose generations land under the node that called `with_context`.
+        A function of the same kind (coroutine function, generator function …) that does the same, and whose generations
+        land under the node that called `with_context`.
     """
-    context = contextvars.copy_context()
+    here = contextvars.copy_context()
+    called: Any = function
+    bound: Any
 
-    @functools.wraps(function)
-    def bound(*args: P.args, **kwargs: P.kwargs) -> R:
-        # a context can be entered once at a time: each call gets a copy
-        return context.copy().run(function, *args, **kwargs)
+    # A context can be entered once at a time: each call gets a copy.
+    if _is_kind(inspect.iscoroutinefunction, function):
 
-    return bound
+        async def bound(*args: Any, **kwargs: Any) -> Any:
+            async def body() -> Any:  # whatever can be awaited
+                return await called(*args, **kwargs)
+
+            return await _steps(body(), here.copy())
+
+    elif _is_kind(inspect.isasyncgenfunction, function):
+
+        async def bound(*args: Any, **kwargs: Any) -> Any:
+            context = here.copy()
+            values = context.run(called, *args, **kwargs)
+            step, given = values.asend, None
+            while True:
+                try:
+                    value = await _steps(step(given), context)
+                except StopAsyncIteration:
+                    return
+                try:
+                    step, given = values.asend, (yield value)
+                except GeneratorExit:
+                    await _steps(values.aclose(), context)
+                    raise
+                except BaseException as error:  # noqa: BLE001 - it is for the function to say what becomes of it
+                    step, given = values.athrow, error
+
+    elif _is_kind(inspect.isgeneratorfunction, function):
+
+        def bound(*args: Any, **kwargs: Any) -> Any:
+            context = here.copy()
+            return (yield from _steps(context.run(called, *args, **kwargs), context))
+
+    else:
+
+        def bound(*args: Any, **kwargs: Any) -> Any:
+            return here.copy().run(called, *args, **kwargs)
+
+    wrapped: Callable[P, R] = functools.wraps(function)(bound)
+    return wrapped
+
+
+def _is_kind(asks: Callable[[Any], bool], function: Any) -> bool:
+    """Tell whether a function, or an object that is called like one, is of a kind."""
+    return asks(function) or asks(getattr(type(function), "__call__", None))  # noqa: B004 - not whether, but which
+
+
+@types.coroutine
+def _steps(steps: Any, context: contextvars.Context) -> Any:
+    """Do what `yield from` does, each step in a context.
+
+    Args:
+        steps: a generator or coroutine.
+        context: that nobody else enters.
+    """
+    step, given = steps.send, None
+    while True:
+        try:
+            value = context.run(step, given)
+        except StopIteration as done:
+            return done.value
+        try:
+            step, given = steps.send, (yield value)
+        except GeneratorExit:
+            context.run(steps.close)
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is for the function to say what becomes of it
+            step, given = steps.throw, error
 
 
 def trace_headers() -> dict[str, str]:
@@ -55,8 +124,8 @@ def continue_trace(headers: Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None
     """Go on, in another process, with the trace that `trace_headers` described: what is traced inside lands under its node.
 
     Args:
-        headers: of the request or job, texts or bytes, in a mapping or in pairs; without a `traceparent` that can be read
-            nothing changes.
+        headers: of the request or job, texts or bytes, in a mapping or in pairs, or the environ of WSGI (`request.META` of
+            Django); without a `traceparent` that can be read nothing changes.
     """
     token = None
     with _READING:
@@ -73,12 +142,15 @@ def _texts(headers: Any) -> dict[str, list[str]]:
         return {}
     pairs = headers.items() if hasattr(headers, "items") else headers
     named = [(_text(key), value) for key, value in pairs]
-    return {
+    texts = {
         key.lower(): [
             text for part in (value if isinstance(value, (list, tuple)) else [value]) if (text := _text(part))
         ]
         for key, value in named
     }
+    # WSGI: beside the variables of the process, which may have a trace of their own
+    of_request = {key.removeprefix(_WSGI): value for key, value in texts.items() if key.startswith(_WSGI)}
+    return {**texts, **of_request}
 
 
 def _text(value: Any) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import islice
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from . import _kinds, _log
 from ._guard import Seam
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from ._pipeline import Pipeline
     from .config import TracingConfig
 
+P = ParamSpec("P")
+R = TypeVar("R")
 _GIVEN = ("session_id", "user_id", "tags", "metadata")
 _EVALUATING = {
     name: Seam(f"evaluating the {name} that trace_flow was given as a function", theirs=True) for name in _GIVEN
@@ -166,7 +170,8 @@ _around: ContextVar[_Block | None] = ContextVar("pocketflow_tracing_attributes",
 class trace_attributes:  # noqa: N801 - used like a function, in a with statement
     """Set session, user, tags and metadata for every run inside the `with` block (a web request's user).
 
-    Nested blocks add up: the inner id wins, tags and metadata are joined.
+    Nested blocks add up: the inner id wins, tags and metadata are joined. As the decorator of a function or coroutine
+    function it is a block around each call.
 
     Args:
         session_id: groups runs into a conversation.
@@ -205,6 +210,24 @@ class trace_attributes:  # noqa: N801 - used like a function, in a with statemen
     ) -> None:
         # its own, which need not be the innermost: generators are closed in any order, and from anywhere
         _around.set(_without(self, _around.get()))
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        called: Any = function
+        inside: Any
+        if inspect.iscoroutinefunction(function):
+
+            async def inside(*args: Any, **kwargs: Any) -> Any:
+                with self:
+                    return await called(*args, **kwargs)
+
+        else:
+
+            def inside(*args: Any, **kwargs: Any) -> Any:
+                with self:
+                    return called(*args, **kwargs)
+
+        decorated: Callable[P, R] = functools.wraps(function)(inside)
+        return decorated
 
     def _inside(self, outer: _Block | None) -> _Block:
         merged = farther = outer.merged if outer is not None else {}

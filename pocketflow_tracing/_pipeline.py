@@ -50,7 +50,11 @@ class Pipeline:
         self.errors = config.trace_errors
         self.rules = rules_of(config)
         self.capture = Capture(
-            self.rules.limits, config.serializers, errors=config.trace_errors, is_secret=self.rules.redact.hits
+            self.rules.limits,
+            config.serializers,
+            errors=config.trace_errors,
+            is_secret=self.rules.redact.hits,
+            is_ruled=self.rules.is_ruled if self.rules.has_classes else None,
         )
         # names, ids and facts of our own: cleaned like every text, but not values that a user's mask or policy is about
         self.plain_rules = replace(self.rules, mask=None, policy={})

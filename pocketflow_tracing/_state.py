@@ -114,7 +114,7 @@ class SharedState:
         known = self._texts.get(id(key))
         if known is not None:
             return known[1]
-        text = key_text(key)
+        text = key_text(key, self._capture.is_ruled)
         if is_scalar(key):
             # 1 and "1" are two keys: one that is no string says what it is where a string has its text
             text = f"{text} ({type(key).__name__})" if dict.__contains__(self.shared, text) else text

@@ -61,9 +61,10 @@ class Capture:
             int, float, str, bytes, list, tuple, dict) are never passed to them.
         errors: whether errors that stand among values are shown with their messages.
         is_secret: whether what stands under a name is not shown.
+        is_ruled: whether a policy says something of objects of a class, by its name; None where none is about classes.
     """
 
-    __slots__ = ("_errors", "_is_secret", "_serializers", "limits", "longest")
+    __slots__ = ("_errors", "_is_secret", "_serializers", "is_ruled", "limits", "longest")
 
     def __init__(
         self,
@@ -72,7 +73,9 @@ class Capture:
         *,
         errors: bool = True,
         is_secret: Callable[[str], bool] | None = None,
+        is_ruled: Callable[[str], bool] | None = None,
     ) -> None:
+        self.is_ruled = is_ruled
         self.limits = limits
         self.longest = limits.longest_text
         self._errors = errors
@@ -109,7 +112,7 @@ class Capture:
         return shortened(picture, self._walk())
 
     def _walk(self) -> Walk:
-        return Walk(self.limits, self._serializers, self._errors, self._is_secret)
+        return Walk(self.limits, self._serializers, self._errors, self._is_secret, self.is_ruled)
 
 
 def _read_top(value: object, walk: Walk) -> Snapshot:

@@ -23,7 +23,7 @@ _PREVIEW = 64
 def _read_str(value: str, shape: Shape, walk: Walk, _depth: int) -> Snapshot:
     size = str.__len__(value)
     if size <= walk.max_text:
-        return str.__str__(value)
+        return walk.derived(str.__str__(value), shape.name)
     # A subclass's text cannot be shared, and is not copied whole: what the worker would cut is left out here.
     half = walk.max_text // 2
     head = str.__getitem__(value, slice(0, half))
@@ -32,13 +32,13 @@ def _read_str(value: str, shape: Shape, walk: Walk, _depth: int) -> Snapshot:
 
 
 @kind("builtins.int")
-def _read_int(value: int, _shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
-    return int.__int__(value)
+def _read_int(value: int, shape: Shape, walk: Walk, _depth: int) -> Snapshot:
+    return walk.derived(int.__int__(value), shape.name)
 
 
 @kind("builtins.float")
-def _read_float(value: float, _shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
-    return float.__float__(value)
+def _read_float(value: float, shape: Shape, walk: Walk, _depth: int) -> Snapshot:
+    return walk.derived(float.__float__(value), shape.name)
 
 
 @kind("builtins.complex")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Callable
 from math import inf
 from types import MemberDescriptorType, TracebackType, WrapperDescriptorType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,6 +22,7 @@ from .capture_kinds import (
     mro_of,
     name_of,
     qualified_name_of,
+    shape_of,
 )
 from .capture_types import CUT_KEY, Cut, Failure, Note, Snapshot, Tagged
 
@@ -67,6 +69,7 @@ class ErrorSnapshot(NamedTuple):
         cause: what it was raised from, or what was being handled.
         explicit: whether that was said with `raise … from`.
         members: of an exception group.
+        class_name: as policies know it.
     """
 
     type_name: str
@@ -77,19 +80,31 @@ class ErrorSnapshot(NamedTuple):
     cause: ErrorSnapshot | None = None
     explicit: bool = False
     members: tuple[ErrorSnapshot, ...] = ()
+    class_name: str = ""
 
 
-def describe_exception(error: BaseException) -> ErrorSnapshot:
-    """Take a picture of an exception, without running its `__str__` or its arguments' `__repr__`."""
+def describe_exception(error: BaseException, snapshot: Callable[[Any], Snapshot] | None = None) -> ErrorSnapshot:
+    """Take a picture of an exception, without running its `__str__` or its arguments' `__repr__`.
+
+    Args:
+        error: the exception.
+        snapshot: takes the picture of arguments that are no plain values.
+    """
     try:
-        return _describe(error, _MAX_CHAIN, [])
+        return _describe(error, snapshot or _snapshot, _MAX_CHAIN, [])
     except BaseException as failure:  # the contract: describing an error does not raise another one
         if is_hosts(failure):
             raise
         return ErrorSnapshot(name_of(type(error)), Note(f"<unreadable: {name_of(type(failure))}>"))
 
 
-def _describe(error: BaseException, chain: int, seen: list[int]) -> ErrorSnapshot:
+def _snapshot(value: object) -> Snapshot:
+    from .capture import snapshot  # noqa: PLC0415 - the two call each other
+
+    return snapshot(value)
+
+
+def _describe(error: BaseException, snapshot: Callable[[Any], Snapshot], chain: int, seen: list[int]) -> ErrorSnapshot:
     t = type(error)
     seen.append(id(error))
     if len(seen) > _MAX_ERRORS:
@@ -103,24 +118,23 @@ def _describe(error: BaseException, chain: int, seen: list[int]) -> ErrorSnapsho
     notes = dict.get(_get_dict(error), "__notes__")
     return ErrorSnapshot(
         type_name=name,
-        message=_message_of(error),
+        message=_message_of(error, snapshot),
         frames=frames,
         cut_frames=cut,
         notes=tuple([note for note in notes[:_MAX_MEMBERS] if type(note) is str]) if type(notes) is list else (),
-        cause=None if cause is None or not chain or id(cause) in seen else _describe(cause, chain - 1, seen),
+        cause=None if cause is None or not chain or id(cause) in seen else _describe(cause, snapshot, chain - 1, seen),
         explicit=explicit,
-        members=tuple([_describe(e, chain - 1, seen) for e in _members(error)[:_MAX_MEMBERS]]) if chain else (),
+        members=tuple([_describe(e, snapshot, chain - 1, seen) for e in _members(error)[:_MAX_MEMBERS]])
+        if chain
+        else (),
+        class_name=shape_of(t).name,
     )
 
 
-def _message_of(error: BaseException) -> Snapshot:
+def _message_of(error: BaseException, snapshot: Callable[[Any], Snapshot]) -> Snapshot:
     """Return an exception's text; the snapshot of its arguments where it has none for us."""
     text = _text_of(error)
-    if text is not None:
-        return text
-    from .capture import snapshot  # noqa: PLC0415 - the two call each other
-
-    return snapshot(_arguments(error))
+    return snapshot(_arguments(error)) if text is None else text
 
 
 def _arguments(error: BaseException) -> object:

@@ -6,10 +6,12 @@ through the library's own class, and at a bounded cost: a few rows and columns.
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from .capture_arrays import dtype_name, lender_of
 from .capture_kinds import Shape, is_genuine, kind, module_named, name_of, shape_of
+from .capture_stdlib import picture_of_moment
 from .capture_types import CUT_KEY, Cut, Note, Snapshot, Tagged
 
 if TYPE_CHECKING:
@@ -107,6 +109,21 @@ def _read_pandas_index(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
     head = _head(value) if _is_readable(value) else []
     shown = {"dtype": _dtype(value), "length": length, "head": head}
     return walk.fields(shown, value, f"pandas.{shape.name}", depth)
+
+
+@kind("pandas.Timestamp", "pandas._libs.tslibs.timestamps.Timestamp")
+def _read_pandas_timestamp(value: Any, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
+    base: Any = shape.base
+    return picture_of_moment(value, shape, base.nanosecond.__get__(value))
+
+
+@kind("pandas.Timedelta", "pandas._libs.tslibs.timedeltas.Timedelta")
+def _read_pandas_timedelta(value: Any, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
+    base: Any = shape.base
+    text, nanoseconds = dt.timedelta.__str__(value), base.nanoseconds.__get__(value)
+    if nanoseconds:
+        text = f"{text}{'' if '.' in text else '.000000'}{nanoseconds:03d}"
+    return Tagged(shape.name, {"value": text})
 
 
 @kind("pandas.Period", "pandas._libs.tslibs.period.Period")

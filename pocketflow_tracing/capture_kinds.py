@@ -265,10 +265,15 @@ def is_scalar(value: object) -> bool:
     return t is str or t is int or value is None or t is float or t is bool or t is bytes
 
 
-def key_text(key: Any, depth: int = 0) -> str:
+def key_text(key: Any, is_ruled: Callable[[str], bool] | None = None, depth: int = 0) -> str:
     """The text that stands for a dict key: strings as they are, other scalars as Python writes them, else the type.
 
     No method of the key's own is called; of what is long or deep only a beginning is written.
+
+    Args:
+        key: anything.
+        is_ruled: whether a policy withholds what objects of a class say.
+        depth: of tuples around it.
     """
     t = type(key)
     if t is str:
@@ -278,8 +283,10 @@ def key_text(key: Any, depth: int = 0) -> str:
     if is_scalar(key):
         return repr(key) if not (t is int and key.bit_length() > _MAX_BITS) else "<int>"
     if t is tuple and len(key) <= _MAX_PARTS and depth < _MAX_LEVELS:
-        return f"({', '.join([key_text(part, depth + 1) for part in key])}{',' * (len(key) == 1)})"
+        return f"({', '.join([key_text(part, is_ruled, depth + 1) for part in key])}{',' * (len(key) == 1)})"
     shape = shape_of(t)
+    if is_ruled is not None and is_ruled(shape.name):
+        return f"<{shape.name}>"
     if issubclass(t, Enum):
         return f"{shape.name}.{shape.instance_dict(key).get('_name_')}"
     if issubclass(t, str):

@@ -27,10 +27,16 @@ def _read_enum(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
 
 @kind("datetime.datetime")
 def _read_datetime(value: dt.datetime, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
+    return picture_of_moment(value, shape)
+
+
+def picture_of_moment(value: dt.datetime, shape: Shape, nanoseconds: int = 0) -> Snapshot:
+    """Make the picture of a datetime; of a subclass with so many nanoseconds beside its microseconds."""
     read: Any = _components(
         value, dt.datetime, "year", "month", "day", "hour", "minute", "second", "microsecond", "fold"
     )
-    return _moment(dt.datetime(**read), dt.datetime.tzinfo.__get__(value), shape)  # noqa: DTZ001 - the zone comes beside it
+    plain = dt.datetime(**read)  # noqa: DTZ001 - the zone comes beside it
+    return _moment(plain, dt.datetime.tzinfo.__get__(value), shape, nanoseconds)
 
 
 @kind("datetime.time")
@@ -44,13 +50,16 @@ def _components(value: object, base: Any, *names: str) -> dict[str, int]:
     return {name: getattr(base, name).__get__(value) for name in names}
 
 
-def _moment(plain: Any, zone: object, shape: Shape) -> Snapshot:
+def _moment(plain: Any, zone: object, shape: Shape, nanoseconds: int = 0) -> Snapshot:
     """Write a moment in ISO 8601; only Python's own time zones are asked for the offset, others are named."""
+    text = short = plain.isoformat()
+    if nanoseconds:
+        text = f"{plain.isoformat(timespec='microseconds')}{nanoseconds:03d}"
     if zone is None:
-        return Tagged(shape.name, {"value": plain.isoformat()})
+        return Tagged(shape.name, {"value": text})
     if shape_of(type(zone)).exact and qualified_name_of(type(zone)) in {"datetime.timezone", "zoneinfo.ZoneInfo"}:
-        return Tagged(shape.name, {"value": plain.replace(tzinfo=zone).isoformat()})
-    return Tagged(shape.name, {"value": plain.isoformat(), "tzinfo": name_of(type(zone))})
+        return Tagged(shape.name, {"value": text + plain.replace(tzinfo=zone).isoformat()[len(short) :]})
+    return Tagged(shape.name, {"value": text, "tzinfo": name_of(type(zone))})
 
 
 @kind("datetime.date")

@@ -38,6 +38,7 @@ class Walk:
         serializers: the user's functions by class.
         errors: whether errors are shown with their messages.
         is_secret: whether what stands under a name is not shown.
+        is_ruled: whether a policy says something of objects of a class, by its name; None where none is about classes.
     """
 
     __slots__ = (
@@ -46,6 +47,7 @@ class Walk:
         "errors",
         "has_long",
         "inside",
+        "is_ruled",
         "is_secret",
         "left",
         "longest",
@@ -65,8 +67,10 @@ class Walk:
         serializers: tuple[tuple[type, Serializer], ...],
         errors: bool = True,
         is_secret: Callable[[str], bool] | None = None,
+        is_ruled: Callable[[str], bool] | None = None,
     ) -> None:
         self.errors = errors
+        self.is_ruled = is_ruled
         self.is_secret = is_secret
         self.left = limits.max_elements
         self.close = limits.max_elements
@@ -113,7 +117,7 @@ class Walk:
             around = around[1]
         self.inside = entered = (owner, self.inside, self.at, depth)
         if by_reference:
-            place = _place(seen)
+            place = _place(seen, self.is_ruled)
             if not self._is_withheld(place, seen[3], depth):
                 self.inside = entered[1]
                 return Again(name, place)
@@ -162,6 +166,10 @@ class Walk:
         self.left -= elements + len(fields)
         self.leave()
         return Tagged(name, fields)
+
+    def derived(self, value: Snapshot, name: str) -> Snapshot:
+        """Make the picture of an object whose class derives from one of Python's scalars: the scalar, unless a policy asks."""
+        return Tagged(name, {"value": value}) if self.is_ruled is not None and self.is_ruled(name) else value
 
     def closely(self) -> bool:
         """Tell whether one more object is read closely, of those that a library is asked for."""
@@ -334,13 +342,13 @@ def _fill_list(copy: list[Any], walk: Walk, depth: int, position: int = 0) -> No
         copy[index] = _read_dict(item, walk, depth) if t is dict else read(item, walk, depth)
 
 
-def _place(entered: _Entered) -> tuple[str | int, ...]:
+def _place(entered: _Entered, is_ruled: Callable[[str], bool] | None) -> tuple[str | int, ...]:
     """Where an object was read: keys and positions from the value to it."""
     path: list[str | int] = []
     at: _Entered | None = entered
     while at is not None:
         if at[2] is not None:  # the value itself is nowhere
             key = at[2]
-            path.append(key if type(key) is int and abs(key) < _LONG_KEY else key_text(key))
+            path.append(key if type(key) is int and abs(key) < _LONG_KEY else key_text(key, is_ruled))
         at = at[1]
     return tuple(reversed(path))

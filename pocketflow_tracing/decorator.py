@@ -85,6 +85,8 @@ def trace_flow(
         Something that cannot be traced comes back unchanged, with one warning on the `pocketflow_tracing` logger.
     """
     with _MARKING:
+        if not _is_config(config):
+            return target if target is not None else lambda given: given
         options = Options(
             config=config.copy() if config is not None else None,
             flow_name=flow_name,
@@ -117,6 +119,8 @@ def instrument(
     `trace_flow` marked keep theirs.
     """
     with _MARKING:
+        if not _is_config(config):
+            return
         preload()
         framework.instrument_all(
             Options(
@@ -135,6 +139,14 @@ def uninstrument() -> None:
     """Undo `instrument`: PocketFlow is again as it was before, flows marked by `trace_flow` stay traced."""
     with _MARKING:
         framework.uninstrument_all()
+
+
+def _is_config(config: object) -> bool:
+    """Whether this is a configuration or none; anything else is said once, for its settings are not known."""
+    if config is None or isinstance(config, TracingConfig):
+        return True
+    _log.warn_once(f"config is {type(config).__name__!r}; it takes a TracingConfig. Nothing is traced.")
+    return False
 
 
 def _traced(target: Any, options: Options) -> Any:

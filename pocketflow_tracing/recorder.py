@@ -184,7 +184,7 @@ class Span:
         run.pipeline.enqueue(self)
 
     def _describe(self, error: BaseException) -> Any:
-        described = describe_exception(error)
+        described = describe_exception(error, self.run.pipeline.capture.snapshot)
         known = self.child_error
         if self.parent is not None:
             self.parent.child_error = (id(error), described)

@@ -163,11 +163,15 @@ class Rules:
 
     def policy_of_class(self, name: str) -> Policy:
         """Return what the policy says of objects of a class, "record" if nothing."""
-        names = (name, *bases_of(name))
+        names = (name, name.rpartition(".")[2], *bases_of(name))
         for pattern, action in self.policy.items():
             if pattern.startswith(_CLASS) and any(fnmatchcase(known, pattern[len(_CLASS) :]) for known in names):
                 return action
         return "record"
+
+    def is_ruled(self, name: str) -> bool:
+        """Tell whether the policy says something of objects of a class."""
+        return self.policy_of_class(name) != "record"
 
     def of_node(self, name: str) -> Rules:
         """Return the rules as they are for the values of one class of nodes: what the policy says of it holds too."""

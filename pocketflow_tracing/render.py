@@ -16,7 +16,7 @@ from .capture import snapshot
 from .capture_builtins import preview
 from .capture_types import CUT_KEY, MARGIN, Cut, Failure, Long, Pairs, Snapshot, Tagged
 from .records import Json
-from .redaction import Redactor, Rules
+from .redaction import Policy, Redactor, Rules
 from .redaction_data import scan_value
 from .redaction_labels import is_label, without_named, without_words
 from .redaction_shapes import REPLACEMENT, scan
@@ -217,11 +217,25 @@ class _Rendering:
                 shown[CUT_KEY] = mark(row)
                 continue
             key, item = row
-            name = key if type(key) is str else self.key(key)
+            if type(key) is str:
+                name = shown_as = key
+            else:
+                name = shown_as = self.key(key)
+                if self.classes and (policy := self.policy_of_key(key)) != "record":
+                    shown_as = HIDDEN if policy == "hide" else json.dumps(summary(key))
             is_secret = is_label(key if type(key) is bytes else name, self.hits)
             result = REPLACEMENT if is_secret and item is not None else self.part(item, (*path, name))
-            shown[unused(self.named(name), shown)] = result
+            shown[unused(self.named(shown_as), shown)] = result
         return shown
+
+    def policy_of_key(self, key: Snapshot) -> Policy:
+        """Say what the policy says of a key's class, or of one in it."""
+        t = type(key)
+        if t is Tagged or t is Failure or t is Pairs:
+            policy = self.rules.policy_of_class(key.type_name)
+            return self.policy_of_key(key[1]) if policy == "record" else policy
+        parts = key.values() if t is dict else key if t is list else ()
+        return next((policy for part in parts if (policy := self.policy_of_key(part)) != "record"), "record")
 
     def key(self, key: Snapshot) -> str:
         """Write a key that is no string: as Python writes it, or as compact JSON."""

@@ -8,10 +8,10 @@ import linecache
 from .capture_errors import ErrorSnapshot
 from .capture_types import CUT_KEY, Snapshot
 from .records import Json
-from .redaction import Rules
+from .redaction import Policy, Rules
 from .redaction_text import redact_text
-from .render import MARGIN, render
-from .render_marks import shown_name
+from .render import HIDDEN, MARGIN, render
+from .render_marks import shown_name, summary
 from .render_text import clean, short
 
 __all__ = ["render_exception"]
@@ -27,7 +27,8 @@ def render_exception(error: ErrorSnapshot, rules: Rules) -> dict[str, Json]:
     Returns:
         JSON-ready data; "notes", "cause" or "context" (the same again), "exceptions" (of a group) where there are any.
     """
-    shown: dict[str, Json] = {"type": shown_name(error.type_name), "message": _message(error.message, rules)}
+    policy = rules.policy_of_class(error.class_name) if rules.has_classes else "record"
+    shown: dict[str, Json] = {"type": shown_name(error.type_name), "message": _message(error.message, rules, policy)}
     frames: list[Json] = [
         {
             "file": clean(frame.file),
@@ -41,7 +42,7 @@ def render_exception(error: ErrorSnapshot, rules: Rules) -> dict[str, Json]:
         frames.insert(len(frames) // 2, {"file": f"{CUT_KEY} {error.cut_frames:,} more frames"})
     shown["traceback"] = frames
     if error.notes:
-        shown["notes"] = [_message(note, rules) for note in error.notes]
+        shown["notes"] = [_message(note, rules, policy) for note in error.notes]
     if error.cause is not None:
         shown["cause" if error.explicit else "context"] = render_exception(error.cause, rules)
     if error.members:
@@ -49,8 +50,10 @@ def render_exception(error: ErrorSnapshot, rules: Rules) -> dict[str, Json]:
     return shown
 
 
-def _message(message: Snapshot, rules: Rules) -> str:
+def _message(message: Snapshot, rules: Rules, policy: Policy) -> str:
     path = ("error", "message")
+    if policy != "record":
+        return HIDDEN if policy == "hide" else json.dumps(summary(message))
     if type(message) is str:
         limit = rules.limits.max_text
         if len(message) > limit + 2 * MARGIN:

@@ -13,6 +13,7 @@ from .._guard import is_hosts
 from .._ids import source
 from .._otel import become_context, context_now
 from .._state import SharedState
+from ..capture import Capture
 from ..capture_kinds import key_text, taken
 from ..capture_types import weigh
 from ..recorder import UNTRACED, Branch, Span, current, span_of
@@ -107,7 +108,7 @@ class Phase(Scope, Span):
             args and pipeline.inputs and (phase == "prep" or pipeline.outputs)
         ):  # of exec and post they are others' outputs
             handed, above.handed = above.handed, None
-            self.input = _input(phase, args, pipeline.capture.snapshot, handed)
+            self.input = _input(phase, args, pipeline.capture, handed)
         try:
             _otel.attach(self)
             self.token = current.set(self)
@@ -193,13 +194,14 @@ class Phase(Scope, Span):
 def _input(
     phase: str,
     args: tuple[Any, ...],
-    snapshot: Callable[[Any], Any],
+    capture: Capture,
     handed: tuple[str, Any, Any] | None = None,
 ) -> Any:
     """The picture of what a phase was given; of `shared` only the keys, for the visit tells what changed in it.
 
     What the phase before has returned is handed on with its picture: between the two PocketFlow runs no code of the user's.
     """
+    snapshot = capture.snapshot
     if phase == "post":
         if len(args) < 3:
             return snapshot(args)
@@ -212,7 +214,7 @@ def _input(
         return snapshot(given)
     count = dict.__len__(given)
     first = [*dict.keys(given)] if count <= _KEYS_SHOWN else taken(iter, dict.keys(given), _KEYS_SHOWN)
-    keys = [key if type(key) is str else key_text(key) for key in first]
+    keys = [key if type(key) is str else key_text(key, capture.is_ruled) for key in first]
     more = count - len(keys)
     return {"shared": [*keys, f"… {more:,} more keys"] if more > 0 else keys}
 

@@ -528,6 +528,24 @@ def test_torch_tensors_are_shown():
     assert shown(torch.eye(2).to_sparse())["shape"] == [2, 2]
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (pd.Timestamp("2020-01-01 00:00:00.123456789"), "2020-01-01T00:00:00.123456789"),
+        (pd.Timestamp("2020-01-01 00:00:00.000000001", tz="UTC"), "2020-01-01T00:00:00.000000001+00:00"),
+        (pd.Timestamp("2020-01-01 00:00:01"), "2020-01-01T00:00:01"),
+        (pd.Timedelta(1), "0:00:00.000000001"),
+        (pd.Timedelta(-1), "-1 day, 23:59:59.999999999"),
+        (pd.Timedelta(days=1, microseconds=5), "1 day, 0:00:00.000005"),
+    ],
+)
+def test_moments_of_pandas_have_their_nanoseconds(value, expected):
+    result = shown([value, pd.Series([value]), pd.DataFrame({"a": [value]})])
+    assert result[0] == {"__type__": type(value).__name__, "value": expected}
+    assert result[1]["head"] == [result[0]]
+    assert result[2]["head"] == [{"a": result[0]}]
+
+
 MANY = {
     "frame": (lambda: pd.DataFrame({"a": [1, 2]}), {"__type__": "pandas.DataFrame", "shape": [2, 1]}),
     "series": (lambda: pd.Series([1]), {"__type__": "pandas.Series", "length": 1}),

@@ -1,17 +1,21 @@
-"""A generation that is made in another thread, process or program lands under the node that caused it."""
+"""A generation that is made in another thread, task, process or program lands under the node that caused it."""
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import inspect
 import subprocess
 import sys
 import textwrap
+from contextvars import ContextVar
 
 import pytest
 from collector import Collector
 from kit import use
 from pocketflow import Flow, Node
 
-from pocketflow_tracing import continue_trace, trace_flow
+from pocketflow_tracing import continue_trace, trace_flow, with_context
 
 PROGRAM = """
 import asyncio, json, os, subprocess, sys, threading
@@ -145,10 +149,12 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
         [("content-type", b"x"), ("traceparent", PARENT.encode())],
         ((b"traceparent", PARENT),),
         {"traceparent": [PARENT.encode()]},
+        {"PATH_INFO": "/", "HTTP_TRACEPARENT": PARENT, "wsgi.version": (1, 0)},
+        {"HTTP_TRACEPARENT": PARENT, "TRACEPARENT": PARENT.replace("7", "1")},
     ],
 )
 def test_headers_as_clients_of_queues_give_them(headers, records):
-    """Kafka and RabbitMQ give bytes, ASGI pairs of them."""
+    """Kafka and RabbitMQ give bytes, ASGI pairs of them, WSGI and Django its environ, with the process's variables."""
     use(records)
     with continue_trace(headers):
         trace_flow(Flow(start=Node())).run({})
@@ -174,3 +180,153 @@ def test_what_is_no_headers_never_raises(headers, records, absorbed):
     assert records.span("Flow").parent_id is None
     assert 1 == len(absorbed)
     absorbed.clear()
+
+
+VALUE: ContextVar[str] = ContextVar("value", default="not bound")
+
+
+class Kinds:
+    """Functions of each kind that say what they see before and after they have been left for a while."""
+
+    def plain(self, given):
+        return [VALUE.get(), given, VALUE.get()]
+
+    async def coroutine(self, given):
+        before = VALUE.get()
+        await asyncio.sleep(0)
+        return [before, given, VALUE.get()]
+
+    def generator(self, given):
+        yield VALUE.get()
+        yield given
+        yield VALUE.get()
+
+    async def async_generator(self, given):
+        yield VALUE.get()
+        await asyncio.sleep(0)
+        yield given
+        yield VALUE.get()
+
+
+class Called:
+    async def __call__(self, given):
+        return await Kinds().coroutine(given)
+
+
+IS_KIND = {
+    "coroutine": inspect.iscoroutinefunction,
+    "generator": inspect.isgeneratorfunction,
+    "async_generator": inspect.isasyncgenfunction,
+}
+
+
+def bound_here(function):
+    token = VALUE.set("bound")
+    try:
+        return with_context(function)
+    finally:
+        VALUE.reset(token)
+
+
+def seen(called):
+    """What a call of a function of any kind answers."""
+
+    async def everything():
+        if hasattr(called, "__aiter__"):
+            return [value async for value in called]
+        return await called
+
+    if hasattr(called, "__await__") or hasattr(called, "__aiter__"):
+        return asyncio.run(everything())
+    return [*called]
+
+
+@pytest.mark.parametrize("name", ["plain", "coroutine", "generator", "async_generator"])
+@pytest.mark.parametrize("form", ["method", "partial"])
+def test_a_function_of_any_kind_is_bound_and_stays_of_its_kind(name, form):
+    method = getattr(Kinds(), name)
+    bound = bound_here(method if form == "method" else functools.partial(method))
+    assert {kind for kind, ask in IS_KIND.items() if ask(bound)} == {name} - {"plain"}
+    for _ in range(2):
+        assert seen(bound("given")) == ["bound", "given", "bound"]
+    assert VALUE.get() == "not bound"
+
+
+def test_an_object_that_is_called_like_a_coroutine_function_is_bound():
+    assert seen(bound_here(Called())("given")) == ["bound", "given", "bound"]
+
+
+def test_what_is_sent_and_thrown_reaches_a_bound_generator():
+    said = []
+
+    @bound_here
+    def generator():
+        try:
+            while True:
+                try:
+                    said.append((yield VALUE.get()))
+                except KeyError as error:
+                    said.append(error)
+        finally:
+            said.append(VALUE.get())
+
+    values, error = generator(), KeyError()
+    assert (next(values), values.send(1), values.throw(error)) == ("bound",) * 3
+    values.close()
+    assert said == [1, error, "bound"]
+
+
+def test_what_is_sent_and_thrown_reaches_a_bound_async_generator():
+    said = []
+
+    @bound_here
+    async def generator():
+        try:
+            while True:
+                try:
+                    said.append((yield VALUE.get()))
+                except KeyError as error:
+                    said.append(error)
+        finally:
+            await asyncio.sleep(0)
+            said.append(VALUE.get())
+
+    async def main():
+        values = generator()
+        assert [await values.asend(None), await values.asend(1), await values.athrow(error)] == ["bound"] * 3
+        await values.aclose()
+
+    error = KeyError()
+    asyncio.run(main())
+    assert said == [1, error, "bound"]
+
+
+def test_a_bound_coroutine_is_cancelled_and_raises_as_any_other():
+    said = []
+
+    @bound_here
+    async def waits(started):
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            said.append(VALUE.get())
+            raise
+
+    @bound_here
+    async def fails():
+        await asyncio.sleep(0)
+        raise KeyError("a")
+
+    async def main():
+        started = asyncio.Event()
+        task = asyncio.create_task(waits(started))
+        await asyncio.wait_for(started.wait(), 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with pytest.raises(KeyError, match="a"):
+            await fails()
+
+    asyncio.run(main())
+    assert said == ["bound"]

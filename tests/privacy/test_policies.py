@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import datetime as dt
 import itertools
 import json
+import re
 from typing import Any
 
 import kit
+import numpy as np
+import pandas as pd
 import pytest
 from pocketflow import BatchNode, Flow, Node
 
@@ -20,9 +24,21 @@ from pocketflow_tracing.sinks.otlp import span_attributes
 from pocketflow_tracing.store.states import state_after
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(unsafe_hash=True)
 class Customer:
     name: str
+
+
+class Name(str):
+    __slots__ = ()
+
+
+class Number(int):
+    pass
+
+
+class RefusedError(Exception):
+    pass
 
 
 class First(Node):
@@ -53,6 +69,7 @@ class Items(BatchNode):
         return "made of it"
 
 
+CANARY = "canary"
 MESSAGE = "the message"
 """Not written where it is raised: that line stands in the traceback."""
 
@@ -225,6 +242,65 @@ def test_a_mask_that_makes_a_cycle():
         return value
 
     json.dumps(render(snapshot({"a": {"b": 1}}), Rules(mask=mask)), allow_nan=False)
+
+
+PLACES: dict[str, tuple[str, Any]] = {
+    "key": ("Customer", lambda text: {Customer(text): 1}),
+    "key in a tuple": ("Customer", lambda text: {(Customer(text), 1): 1}),
+    "text": ("Name", lambda text: [Name(text)]),
+    "text as a key": ("Name", lambda text: {Name(text): 1}),
+    "text in a key": ("Name", lambda text: {("a", Name(text)): 1}),
+    "counted": ("Name", lambda text: collections.Counter([Name(text)])),
+    "number": ("Number", lambda text: [Number("".join(map(str, text.encode())))]),
+    "array": ("Name", lambda text: np.array([Name(text)], dtype=object)),
+    "labels": ("Name", lambda text: pd.Series([1], index=pd.Index([Name(text)], dtype=object))),
+    "columns": ("Name", lambda text: pd.DataFrame([[1]], columns=pd.Index([Name(text)], dtype=object))),
+    "place of the same": ("Name", lambda text: [{Name(text): (one := [1])}, one]),
+    "error": ("Name", lambda text: [ValueError(Name(text))]),
+    "a library's class": ("DataFrame", lambda text: [pd.DataFrame({"a": [text]})]),
+}
+
+
+@pytest.mark.parametrize("policy", ["hide", "summarise"])
+@pytest.mark.parametrize(("name", "make"), PLACES.values(), ids=PLACES)
+def test_a_class_is_covered_wherever_its_objects_stand(name, make, policy):
+    class Puts(Node):
+        def prep(self, shared: Any) -> Any:
+            return make("canary")
+
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+            shared["put"] = prep_res
+            if isinstance(prep_res, dict):
+                shared.update(prep_res)
+
+    canary = re.compile("canary|" + "".join(map(str, b"canary")))
+    assert name == "Name" or canary.search(recorded({}, Puts))
+    assert not canary.search(recorded({f"class:{name}": policy}, Puts))
+    assert not canary.search(recorded({f"class:{name}": policy}, Puts, First))  # whose input `shared` is
+
+
+@pytest.mark.parametrize("policy", ["hide", "summarise"])
+@pytest.mark.parametrize("hidden", ["RefusedError", "Exception"])
+def test_an_error_of_a_class_is_raised_without_what_it_says(hidden, policy):
+    class Raises(Node):
+        def exec(self, prep_res: Any) -> Any:
+            made = RefusedError(CANARY, Customer(CANARY))
+            made.__notes__ = [CANARY]
+            raise made
+
+        def exec_fallback(self, prep_res: Any, exc: Exception) -> Any:
+            raise ValueError(Name(CANARY)) from exc
+
+    assert CANARY in recorded({}, Raises)
+    text = recorded({f"class:{hidden}": policy, "class:Name": policy}, Raises)
+    assert CANARY not in text
+    assert "RefusedError" in text
+    assert "raise made" in text
+
+
+def test_a_secret_under_a_key_that_is_hidden_stays_one():
+    text = recorded({"class:Name": "hide"}, type("Keeps", (Node,), {"prep": lambda *_: {Name("password"): CANARY}}))
+    assert CANARY not in text
 
 
 def test_without_errors_an_error_among_values_has_no_message():

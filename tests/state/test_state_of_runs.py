@@ -475,7 +475,7 @@ def test_a_shared_that_another_thread_fills_and_empties():
         state.full()
         for _ in range(5000):
             state.changes()
-            _phases._input("prep", (shared,), Capture().snapshot)
+            _phases._input("prep", (shared,), Capture())
     finally:
         stop.set()
         thread.join()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import threading
 import uuid
@@ -183,6 +184,42 @@ def test_one_trace_attributes_object_serves_many(records):
     asyncio.run(tasks())
     FLOW.run(flow)
     assert ["s"] * 4 + [None] == [run.session_id for run in records.flushed().runs.values()]
+
+
+def test_trace_attributes_as_a_decorator(records):
+    """Each call of a function or coroutine function is a block, which ends with it."""
+    block = trace_attributes(session_id="s")
+
+    class Bot:
+        @block
+        def ask(self, question):
+            FLOW.run(trace_flow(FLOW.plain()))
+            return question
+
+        @block
+        async def ask_later(self, question):
+            await asyncio.sleep(0)
+            await KINDS["AsyncFlow"].run_inside(trace_flow(KINDS["AsyncFlow"].plain()), {"question": "why"})
+            return question
+
+    assert inspect.iscoroutinefunction(Bot.ask_later)
+    assert Bot.ask.__name__ == "ask"
+    assert (Bot().ask("a"), asyncio.run(Bot().ask_later(question="b"))) == ("a", "b")
+    FLOW.run(trace_flow(FLOW.plain()))
+    assert ["s", "s", None] == [run.session_id for run in records.flushed().runs.values()]
+
+
+@pytest.mark.parametrize("config", [5, {"store": "off"}, TracingConfig])
+def test_what_is_no_config_is_said(config, records, caplog):
+    """It may have been meant to redact something: nothing is traced then, and that is what the line says."""
+    instrument(config=config)
+    flow = FLOW.plain()
+    assert trace_flow(flow, config=config) is flow
+    assert trace_flow(config=config)(flow) is flow
+    FLOW.run(flow)
+    assert not records.flushed().runs
+    (line,) = caplog.messages
+    assert "it takes a TracingConfig. Nothing is traced." in line
 
 
 @pytest.mark.absorbs
