@@ -19,12 +19,15 @@ from weakref import WeakValueDictionary
 from . import _sdk_spans
 from ._guard import Seam
 from ._sdk_clients import LOCAL_KEY, stand_back
-from ._threads import Wake, start_thread
-from ._time import monotonic
+from ._threads import start_thread
+from ._time import monotonic, sleep
 from .config import TracingConfig
 
 _CREATING = Seam("preparing the Langfuse client")
 _FLUSHING = Seam("flushing the Langfuse client")
+_LOOK_SECONDS = 0.02
+_SCORES_SECONDS = 10.0
+"""How long the SDK may take for its scores, which know no deadline of their own."""
 
 
 def imported() -> bool:
@@ -118,7 +121,9 @@ class SdkClient:
         self._config = config
         self._submit = submit
         self._lock = threading.RLock()
-        self._exporting = threading.Lock()  # held while a thread exports what the program's own client holds
+        self._asked = self._answered = 0  # how often the program's own client was to export what it holds, and has
+        self._exported = True  # whether it could, the last time
+        self._is_exporting = False  # whether a thread is at it
         self._exporter: Any = None  # of the client that we made
         self._made: Any = None  # its resources
         self._joined: Any = None  # the program's tracer provider that our client listens to as well
@@ -204,35 +209,39 @@ class SdkClient:
         """Have the client that we made hand over to us what it holds, scores included."""
         return self._made is None or _exported(self._made, self._processors, deadline)
 
-    def flush(self, deadline: float) -> bool:
-        """Have the program's own client export what it holds, and wait for it until the deadline of `time.monotonic`.
+    def begin_flush(self) -> None:
+        """Have the program's own client export what it holds.
 
         On a thread of its own, one at a time: the SDK's exporter keeps to no deadline but the one of its requests.
         """
         resources = None if self.is_ours else self.resources
-        if resources is None:
-            return True
-        exporting, done = self._exporting, Wake()
-        if not exporting.acquire(timeout=max(0.0, deadline - monotonic())):
-            return False
-        outcome: list[bool] = []
+        with self._lock:
+            self._asked += resources is not None
+            if self._asked > self._answered and not self._is_exporting:
+                self._is_exporting = start_thread(self._export, "pocketflow-tracing-flush", resources) is not None
 
-        def export() -> None:
-            try:
-                outcome.append(_exported(resources, _processors(resources), deadline))
-            finally:
-                exporting.release()
-                done.set()
+    def wait(self, deadline: float) -> bool:
+        """Wait for what `begin_flush` has begun, until the deadline of `time.monotonic`; it takes no lock, see `Sender.wait`."""
+        asked = self._asked
+        while self._answered < asked and (left := deadline - monotonic()) > 0:
+            sleep(min(left, _LOOK_SECONDS))
+        return self._answered >= asked and self._exported
 
-        if start_thread(export, "pocketflow-tracing-flush") is None:
-            exporting.release()
-            return False
-        return done.wait(deadline - monotonic()) and outcome == [True]
+    def _export(self, resources: Any) -> None:
+        while True:
+            with self._lock:
+                asked = self._asked
+                if self._answered >= asked:
+                    self._is_exporting = False
+                    return
+            self._exported = _exported(resources, _processors(resources), monotonic() + _SCORES_SECONDS)
+            self._answered = asked
 
     def abandon(self) -> None:
-        """Forget locks that another thread may have held when this process was forked."""
+        """Forget a lock that another thread may have held when this process was forked, and that thread."""
         self._lock = threading.RLock()
-        self._exporting = threading.Lock()
+        self._asked = self._answered
+        self._is_exporting = False
 
     def _create(self) -> None:
         from langfuse import Langfuse  # noqa: PLC0415 - imported already

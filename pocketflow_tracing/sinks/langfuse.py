@@ -111,8 +111,12 @@ class LangfuseSink:
         return self._sender.in_memory
 
     def hand_on(self, deadline: float) -> bool:
-        """Take over what the SDK client holds that we made; the sender sends by itself."""
-        return self._client.hand_over(deadline)
+        """Take over what the SDK client holds that we made, and have everything sent at once; nobody waits here."""
+        handed_over = self._client.hand_over(deadline)
+        self._sender.hasten()
+        self._client.begin_flush()
+        self._media.hasten()
+        return handed_over
 
     def is_done(self) -> bool:
         """Whether everything is delivered, and some other sink asks the SDK's client for what it holds."""
@@ -120,7 +124,7 @@ class LangfuseSink:
 
     def flush(self, deadline: float) -> bool:
         """Wait until everything is delivered, what the program's own SDK client holds included."""
-        done = [self._sender.flush(deadline, ticking=True), self._client.flush(deadline), self._media.flush(deadline)]
+        done = [self._sender.wait(deadline), self._client.wait(deadline), self._media.wait(deadline)]
         return all(done)
 
     def close(self, deadline: float, answers_by: float) -> bool:

@@ -21,7 +21,7 @@ from .. import _log
 from .._guard import Seam
 from .._media import Medium
 from .._threads import start_thread
-from .._time import monotonic
+from .._time import monotonic, sleep
 from ..config import TracingConfig
 from ..records import Json, SpanRecord
 from ._causes import cause
@@ -38,6 +38,7 @@ _MOST_KNOWN = 10_000
 _TRIES = 3
 _PAUSE = 0.5
 """Seconds before the second try; each later pause is twice as long."""
+_LOOK_SECONDS = 0.02
 _BLOCKED = 60.0
 """Seconds without new media after one that failed for good."""
 _FAILURES = (ChannelError, httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, RuntimeError)
@@ -136,21 +137,24 @@ class MediaSender:
 
     def is_done(self) -> bool:
         """Whether nothing is left to be sent."""
-        with self._changed:
-            return not (self._waiting or self._in_flight)
+        return not (self._waiting or self._in_flight)
 
-    def flush(self, deadline: float) -> bool:
-        """Wait until nothing is left, or the deadline; True if nothing is."""
+    def hasten(self) -> None:
+        """Send at once what waits: somebody wants to know."""
         with self._changed:
             self._resting_until = 0.0
             self._changed.notify_all()
-            while (self._waiting or self._in_flight) and monotonic() < deadline:
-                self._changed.wait(min(0.05, max(0.0, deadline - monotonic())))
-            return not (self._waiting or self._in_flight)
+
+    def wait(self, deadline: float) -> bool:
+        """Wait until nothing is left, or the deadline; True if nothing is. It takes no lock, see `Sender.wait`."""
+        while not self.is_done() and (left := deadline - monotonic()) > 0:
+            sleep(min(left, _LOOK_SECONDS))
+        return self.is_done()
 
     def close(self, deadline: float) -> bool:
         """Flush by the deadline and let go of the rest, which is said."""
-        sent = self.flush(deadline)
+        self.hasten()
+        sent = self.wait(deadline)
         with self._changed:
             self._stopping = True
             left = len(self._waiting) + self._in_flight
@@ -190,9 +194,9 @@ class MediaSender:
                         channel.close()  # an idle process holds no connection
                 if self._stopping or self._thread is not own:
                     break
+                self._in_flight = True  # before it waits no more: who looks without the lock sees one of the two
                 job = self._waiting.popleft()
                 self._bytes -= len(job.medium.content)
-                self._in_flight = True
             with _SENDING:
                 self._send(channel, job)
             with self._changed:

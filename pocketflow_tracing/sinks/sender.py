@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import threading
 from math import inf
+from typing import Literal
 
 from .. import _log
 from .._guard import Seam
 from .._threads import start_thread
-from .._time import monotonic
+from .._time import monotonic, sleep
 from ..config import TracingConfig
 from ._batch import Batch, halves
 from ._channel import Channel
@@ -30,6 +31,8 @@ _LATE_SECONDS = 0.45
 _NO_ANSWER = "the server has not answered yet"
 _IDLE_SECONDS = 30.0
 """After which the connection is closed."""
+_SHORTEST_LOOK, _LONGEST_LOOK = 0.002, 0.05
+"""Seconds between two looks at how things stand, of who waits."""
 _UNCOUNTED_SECONDS = 1.0
 """After which a figure that could not be written is tried again."""
 
@@ -66,6 +69,7 @@ class Sender:
             self._kept is None
         )  # whether what waits for the server stays in memory: no disk, or not writable
         self._keeps = 0
+        self._state: Literal["idle", "busy", "stuck"] = "idle"
         self._is_left = False  # whether something was on disk that could not be sent yet, when it was looked at last
         self._generation = 0
 
@@ -103,6 +107,7 @@ class Sender:
         with self._changed:
             self._waiting.put(batch)
             self._start()
+            self._note()
             self._changed.notify_all()
 
     def add_dropped(self, spans: int) -> bool:
@@ -146,31 +151,34 @@ class Sender:
         with self._changed:
             return not (self._waiting or self._in_flight or self._more or (self._kept and self._kept.uncounted))
 
-    def flush(self, deadline: float, *, ticking: bool = False) -> bool:
-        """Send everything, what is on disk too, and wait for the answers; True if nothing is left.
-
-        It touches no file itself: a signal handler may run in it and flush as well.
-
-        Args:
-            deadline: of `time.monotonic`.
-            ticking: whether somebody else calls `tick` meanwhile.
-        """
+    def hasten(self) -> None:
+        """Send at once what waits, what is on disk too: somebody wants to know."""
         with self._changed:
-            self._pace.blocked_until = 0.0  # whoever asks wants to know now
+            self._pace.blocked_until = 0.0
             self._more = self._kept is not None
-            if not self._start():
-                return not (self._waiting or self._more)
+            self._start()
+            self._note()
             self._changed.notify_all()
-        while (left := deadline - monotonic()) > 0:
-            with self._changed:
-                if not (self._waiting or self._in_flight or self._more):
-                    return not self._is_left
-                if not (self._in_flight or self._has_work()):
-                    return False  # it has been tried, did not work, and is as safe as can be
-                self._changed.wait(min(left, 0.05))
-            if not ticking:
-                self.tick()
-        return False
+
+    def wait(self, deadline: float) -> bool:
+        """Wait until nothing is left to be sent, or what is left is as safe as it can be; True if nothing is left.
+
+        It takes no lock and touches no file, for it runs on threads of the host's: an exception that a signal handler or a
+        time limit raises here leaves nothing locked, and a handler may flush as well.
+        """
+        pause = _SHORTEST_LOOK
+        while self._state == "busy" and (left := deadline - monotonic()) > 0:
+            sleep(min(left, pause))
+            pause = min(2 * pause, _LONGEST_LOOK)
+        return self._state == "idle" and not self._is_left
+
+    def flush(self, deadline: float) -> bool:
+        """Send everything, what is on disk too, and wait for the answers, where nobody else ticks; True if nothing is left."""
+        self.hasten()
+        while self._state == "busy" and (left := deadline - monotonic()) > 0:
+            self.wait(monotonic() + min(left, _LONGEST_LOOK))
+            self.tick()
+        return self.wait(0.0)
 
     def close(self, deadline: float, answers_by: float) -> bool:
         """Flush until `answers_by`, and keep the rest on disk by the deadline."""
@@ -195,6 +203,7 @@ class Sender:
             self._thread = None
             self._in_flight = None
             self._stopping = False
+            self._note()
         if self._kept is not None:
             self._kept.close()
         if lost:
@@ -241,14 +250,25 @@ class Sender:
                 if self._in_flight is not None and generation == self._generation:
                     self._waiting.put(self._in_flight, again=True)
                     self._in_flight = None
+                self._note()
             with _SENDING:  # a log handler of the host's may fail
                 self._block(Answer("later", "an error in pocketflow-tracing"))
+            with self._changed:
+                self._note()
         channel.close()
 
     def _has_work(self) -> bool:
         if self._pace.is_blocked:
             return bool(self._waiting) and not self._holding  # it goes to disk
         return bool(self._waiting) or self._more
+
+    def _note(self) -> None:
+        """Say for who waits how things stand; the lock is held."""
+        if not (self._waiting or self._in_flight or self._more):
+            self._state = "idle"
+        else:  # else it has been tried and did not work, or there is nobody to try it
+            is_under_way = self._in_flight is not None or self._has_work()
+            self._state = "busy" if is_under_way and self._thread is not None else "stuck"
 
     def _send_next(self, channel: Channel, generation: int) -> None:
         with self._changed:
@@ -261,13 +281,13 @@ class Sender:
                 self._is_left = is_left
                 self._in_flight = batch
                 self._more = batch is not None or keeps != self._keeps
-                self._changed.notify_all()
+                self._note()
         if batch is not None:
             self._send(batch, channel, generation)
             with self._changed:
                 if generation == self._generation:
                     self._in_flight = None
-                self._changed.notify_all()
+                self._note()
 
     def _send(self, batch: Batch, channel: Channel, generation: int, *, alone: bool = False) -> int:
         """Send a batch and do what the answer asks for; returns the spans that were delivered.

@@ -32,7 +32,8 @@ def test_an_answer_that_does_not_end(mode, caplog):
         assert place({"mime": "image/png", "id": "id"}, "input") == medium.reference
         deadline = time.monotonic() + 10
         while sender.tick() is not None and time.monotonic() < deadline:
-            sender.flush(time.monotonic() + 0.05)
+            sender.hasten()
+            sender.wait(time.monotonic() + 0.05)
         assert sender.tick() is None
         sender.close(time.monotonic() + 1)
     said = [entry for entry in caplog.records if "media" in entry.getMessage()]

@@ -406,29 +406,45 @@ def test_without_a_store_memory_has_a_bound(sender, monkeypatch, caplog):
 # --- cutting --------------------------------------------------------------------------------------------------------
 
 
-def test_who_flushes_touches_no_file(sender, monkeypatch):
-    """A signal handler may strike there and flush as well: it would wait for locks that its own thread holds."""
+def test_who_waits_takes_no_lock_and_touches_no_file(sender, monkeypatch):
+    """A time limit or a signal handler may strike there, and the handler flush as well: nothing is left locked."""
     callers = set()
 
-    def noted(name):
-        method = getattr(_kept.Kept, name)
-
-        def with_caller(self, *args, **kwargs):
+    def noted(method):
+        def with_caller(*args, **kwargs):
             callers.add(threading.get_ident())
-            return method(self, *args, **kwargs)
+            return method(*args, **kwargs)
 
         return with_caller
 
     for name in ("claim", "keep", "waits", "answered"):
-        monkeypatch.setattr(_kept.Kept, name, noted(name))
+        monkeypatch.setattr(_kept.Kept, name, noted(getattr(_kept.Kept, name)))
     with Collector(Mode.status(503)) as collector:
         made = sender(collector)
         made.submit(body(span(1, 1)), 1)
-        assert made.flush(soon(), ticking=True) is False
-        collector.mode = Mode.healthy()
-        assert made.flush(soon(), ticking=True) is True
-    assert callers
-    assert threading.get_ident() not in callers
+        for healthy in (False, True):
+            if healthy:
+                collector.mode = Mode.healthy()
+            worker = threading.Thread(target=made.hasten)
+            worker.start()
+            worker.join()
+            callers.clear()
+            monkeypatch.setattr(made._changed, "__class__", Watched)
+            Watched.caller = threading.get_ident()
+            assert made.wait(soon()) is healthy
+            Watched.caller = None
+            assert callers
+            assert threading.get_ident() not in callers
+
+
+class Watched(threading.Condition):
+    """Fails where one thread takes it."""
+
+    caller = None
+
+    def __enter__(self):
+        assert threading.get_ident() != self.caller
+        return super().__enter__()
 
 
 def test_a_score_that_is_lost_is_told(monkeypatch, caplog):
