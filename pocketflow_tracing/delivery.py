@@ -142,10 +142,12 @@ class Delivery:
         if on_our_thread.get():  # a log handler or a mask of the host's that flushes: it would wait for itself
             return False
         deadline = monotonic() + timeout
-        if self._thread is None and not self.queue and (closing or not self._sinks.in_memory):
+        if not (self._sinks or self.queue):
+            return True  # nothing was ever recorded
+        if self._is_over and self._thread is None and not self.queue:
             self._was_reached = True
             accepted = self._sinks.close(deadline) if closing else self._sinks.hand_on(deadline)
-        else:
+        else:  # on the worker, also where it has to be started for it: exceptions of the host's strike on this thread
             marker = Marker(deadline, closing)
             self._urgent = True
             self.queue.put_other(marker)

@@ -272,16 +272,23 @@ class Sender:
 
     def _send_next(self, channel: Channel, generation: int) -> None:
         with self._changed:
+            if generation != self._generation:
+                return
             batch = self._in_flight = self._waiting.take()
         if batch is None:
             keeps = self._keeps
             batch = self._kept.claim() if self._kept is not None else None
             is_left = batch is None and self._kept is not None and self._kept.waits()
             with self._changed:
-                self._is_left = is_left
-                self._in_flight = batch
-                self._more = batch is not None or keeps != self._keeps
-                self._note()
+                is_given_up = generation != self._generation
+                if not is_given_up:
+                    self._is_left = is_left
+                    self._in_flight = batch
+                    self._more = batch is not None or keeps != self._keeps
+                    self._note()
+            if is_given_up and batch is not None:
+                self._keep(batch, self.last_reason or _NO_ANSWER)  # nobody would send it while it is leased
+                return
         if batch is not None:
             self._send(batch, channel, generation)
             with self._changed:

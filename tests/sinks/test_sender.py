@@ -447,6 +447,36 @@ class Watched(threading.Condition):
         return super().__enter__()
 
 
+def test_what_a_thread_claims_when_it_was_given_up_is_sent_by_the_next(sender, monkeypatch):
+    """It is given back, or nobody would get it for a minute, and a flush would wait for it."""
+    begun, go_on, gone = threading.Event(), threading.Event(), threading.Event()
+    claim = _kept.Kept.claim
+
+    def slowly(self):
+        begun.set()
+        go_on.wait(10)
+        claimed = claim(self)
+        gone.set()
+        return claimed
+
+    with Collector(Mode.status(503)) as collector:
+        made = sender(collector)
+        made.submit(body(span(1, 1)), 1)
+        assert made.flush(soon()) is False
+        collector.mode = Mode.healthy()
+        with monkeypatch.context() as patched:
+            patched.setattr(_kept.Kept, "claim", slowly)
+            made.hasten()
+            assert begun.wait(10)
+            made.close(soon(0.3), time.monotonic())
+            go_on.set()
+            assert gone.wait(10)
+        deadline = soon()
+        while not made.flush(soon(1.0)):
+            assert time.monotonic() < deadline
+        assert 1 == len(collector.spans())
+
+
 def test_a_score_that_is_lost_is_told(monkeypatch, caplog):
     """It counts as one."""
     monkeypatch.setattr(Collector, "_answer", for_scores(Collector._answer, 503))
