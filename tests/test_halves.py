@@ -78,6 +78,42 @@ def test_a_run_to_langfuse_does_not_import_the_sdk(tmp_path):
     )  # rich: httpx imports it where click is installed
 
 
+def test_no_thread_of_ours_imports_anything(tmp_path):
+    """A fork in the middle of it would leave the module locked in the child: all is there when the first run begins."""
+    from collector import Collector
+
+    code = """
+import json, sys
+from pocketflow import Flow, Node
+import pocketflow_tracing as t
+
+class Works(Node):
+    def exec(self, _):
+        t.add_score("quality", 1)
+        return {"image": b"\\x89PNG\\r\\n\\x1a\\n" + b"0" * 100, "text": "t" * 100_000}
+
+    def post(self, shared, _, found):
+        shared["found"] = found
+        if "again" in shared:
+            raise ValueError("with a traceback")
+
+flow = t.trace_flow(Flow(start=Works()))
+flow.run({})
+begun = set(sys.modules)
+t.flush(10)
+try:
+    flow.run({"again": 1})
+except ValueError:
+    t.flush(10)
+assert set(sys.modules) == begun, set(sys.modules) - begun
+"""
+    with Collector() as collector:
+        url = collector.environ["LANGFUSE_BASE_URL"].replace("127.0.0.1", "localhost")
+        loaded_by(code, tmp_path, **{**collector.environ, "LANGFUSE_BASE_URL": url})
+        assert collector.spans()
+    loaded_by(code, tmp_path)
+
+
 # `pocketflow_tracing` itself is the write half's door; a reader of modules below it would go through it.
 LOAD_ALONE = """
 import types
