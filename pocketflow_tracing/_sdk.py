@@ -13,12 +13,13 @@ import json
 import sys
 import threading
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
 from weakref import WeakValueDictionary
 
-from . import _sdk_spans
+from . import _sdk_disabled, _sdk_spans
 from ._guard import Seam
-from ._sdk_clients import LOCAL_KEY, stand_back
+from ._sdk_clients import stand_back
 from ._threads import Wake, start_thread
 from ._time import monotonic
 from .config import TracingConfig
@@ -28,13 +29,15 @@ _FLUSHING = Seam("flushing the Langfuse client")
 
 
 def imported() -> bool:
-    """Whether the program has imported langfuse, and to the end.
+    """Whether the program has imported langfuse, and to the end; what stands in for it in a test is none.
 
     We never import it ourselves while the program runs: importing the same packages in two threads at once can
     deadlock, and Python would then break the import of the program.
     """
-    module = sys.modules.get("langfuse")
-    return module is not None and (_importing.is_over or not getattr(module.__spec__, "_initializing", False))
+    if "langfuse._client.client" not in sys.modules:
+        return False
+    spec = getattr(sys.modules.get("langfuse"), "__spec__", None)
+    return type(spec) is ModuleSpec and (_importing.is_over or not getattr(spec, "_initializing", False))
 
 
 class _Importing:
@@ -51,15 +54,18 @@ class _Importing:
         """Call `prepare` when langfuse has been imported, in the thread that imports it."""
         if prepare not in self._waiting:
             self._waiting.append(prepare)
-        if self not in sys.meta_path:
-            sys.meta_path.insert(0, self)
+        finders = sys.meta_path
+        if self not in finders and PathFinder in finders[1:]:
+            # right before the one that finds it, and never first: who has put a finder there for a while takes the first away
+            finders.insert(finders.index(PathFinder), self)
 
     def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> Any:
         """What Python asks each finder for; ours finds what the others do."""
         if name != "langfuse":
             return None
         with _CREATING:
-            sys.meta_path.remove(self)
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
             spec = importlib.util.find_spec(name)
             loader: Any = spec.loader if spec is not None else None
             execute = loader.exec_module
@@ -162,12 +168,11 @@ class SdkClient:
         them at its first generation. What the SDK makes by itself would know no keys that stand only in `.env` or in
         the config, and would lose what it cannot deliver.
         """
-        if not imported():
-            _unprepared[id(self)] = self
-            when_imported(_prepare_all)
-            return
         with _CREATING:
-            if self.resources is None:
+            if not imported():
+                _unprepared[id(self)] = self
+                when_imported(_prepare_all)
+            elif self.resources is None:
                 self._create()
             elif self._exporter is not None:
                 self._join()
@@ -248,6 +253,7 @@ class SdkClient:
                 self._exporter = _sdk_spans.make_exporter(self._config, self._submit)
                 self._exporter.made_by = self
                 self.is_handed_out = False
+                _sdk_disabled.take()
                 stand_back()
                 Langfuse(**arguments, span_exporter=self._exporter)
         if self.is_ours:
@@ -301,33 +307,16 @@ def _scores_sent(resources: Any, deadline: float) -> bool:
     return sent
 
 
-def local_client() -> None:
+def record_without_account(make_processor: Callable[[], Any]) -> None:
     """Let `@observe` and `langfuse.openai` record without an account, for the local store.
 
-    Without credentials the SDK records nothing at all. So where the program has imported langfuse and has no client, a
-    stand-in is put in its place that exports nothing and answers every request with 401, without a network. It gives
-    way as soon as the program makes a client of its own, and outside of runs it is not there.
+    Args:
+        make_processor: of the span processor that sees what they record.
     """
-    if not imported() or dict.__len__(instances()):
-        return
-    import httpx  # noqa: PLC0415 - langfuse has imported it
-    from langfuse import Langfuse  # noqa: PLC0415 - imported already
-
-    refuse = httpx.MockTransport(
-        lambda _: httpx.Response(401, json={"message": "no Langfuse credentials are configured"})
-    )
-    stand_back()
-    Langfuse(
-        public_key=LOCAL_KEY,
-        secret_key="none",  # noqa: S106 - not a secret: there is none
-        base_url="http://localhost",
-        httpx_client=httpx.Client(transport=refuse),
-        tracer_provider=_sdk_spans.make_provider(None),
-        span_exporter=_sdk_spans.make_exporter(None, lambda _body, _spans: None),
-    )
-    resources = instances().get(LOCAL_KEY)
-    if resources is not None:
-        atexit.unregister(resources.shutdown)
+    if imported():
+        _sdk_disabled.record(make_processor)
+        _sdk_disabled.take()
+        stand_back()
 
 
 def decoded(value: Any) -> Any:

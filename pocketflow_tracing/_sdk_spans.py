@@ -16,7 +16,7 @@ from ._version import __version__
 from .capture import Limits, snapshot
 from .recorder import UNTRACED, current
 from .records import SpanRecord
-from .redaction import NO_RULES, Rules, redact_text, rules_of
+from .redaction import Rules, redact_text, rules_of
 from .render import render
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def make_provider(config: TracingConfig | None) -> TracerProvider:
     """A tracer provider of our own; in a run it follows the run's sampling, elsewhere it decides as the SDK does.
 
     Args:
-        config: of the project, whose environment and release the SDK would have it name; None for the stand-in.
+        config: of the project, whose environment and release the SDK would have it name; None for what the store alone has.
     """
     from langfuse._utils.environment import get_common_release_envs
     from opentelemetry.sdk.resources import Resource
@@ -98,32 +98,31 @@ def is_ours(provider: Any) -> bool:
     return hasattr(getattr(provider, "sampler", None), "of_pocketflow_tracing")
 
 
-def make_exporter(config: TracingConfig | None, submit: Callable[[bytes, int], None]) -> Any:
+def make_exporter(config: TracingConfig, submit: Callable[[bytes, int], None]) -> Any:
     """A span exporter that encodes and hands over, and never waits.
 
     Args:
-        config: its toggles hold for generations as well; None leaves them as they are.
+        config: its toggles hold for generations as well.
         submit: takes (gzip of an OTLP request, number of spans).
     """
     from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-    rules = replace(rules_of(config), limits=_WHOLE) if config is not None else NO_RULES  # what is cut the SDK decides
+    rules = replace(rules_of(config), limits=_WHOLE)  # what is cut the SDK decides
 
     class Exporter(SpanExporter):
         of_pocketflow_tracing = True
-        made_by: Any = None  # the `SdkClient` whose client it exports for; none for the stand-in
+        made_by: Any = None  # the `SdkClient` whose client it exports for
 
         def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
             message = encode_spans(spans)
-            if config is not None:
-                partly = not (config.trace_inputs and config.trace_outputs and config.trace_errors)
-                for resource in message.resource_spans:
-                    for scope in resource.scope_spans:
-                        for span in scope.spans:
-                            if partly:
-                                _leave_out(span, config)
-                            _redact(span, rules)
+            partly = not (config.trace_inputs and config.trace_outputs and config.trace_errors)
+            for resource in message.resource_spans:
+                for scope in resource.scope_spans:
+                    for span in scope.spans:
+                        if partly:
+                            _leave_out(span, config)
+                        _redact(span, rules)
             submit(gzip.compress(message.SerializeToString(), 1, mtime=0), len(spans))
             return SpanExportResult.SUCCESS
 

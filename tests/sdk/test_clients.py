@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 from collector import Collector
-from generating import Calls, chat, expected, generate, run, stored
+from generating import Calls, chat, expected, generate, run
 from langfuse import Langfuse, get_client, observe
-from langfuse._client.resource_manager import LangfuseResourceManager
 from langfuse.types import MaskOtelSpansResult, OtelSpanPatch
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -518,49 +517,6 @@ def test_a_provider_of_the_program_is_shared(keys, collector):
     assert provider is client_of(collector).tracer_provider
     assert (expected(Calls()),) == collector.tree()
     assert ["generation"] == [span.name for span in exporter.get_finished_spans()]
-
-
-# --- without an account --------------------------------------------------------------------------------------------------
-
-
-def test_the_stand_in_is_there_in_runs_only():
-    """Without credentials the client that records for the store is seen by traced code and by nobody else."""
-    seen = []
-
-    class Looks(Node):
-        def exec(self, prep_res):
-            generate("prompt")
-            seen.append(get_client().auth_check)
-
-    run(Looks())
-    assert 1 == len(seen)
-    assert {"Looks.exec", "generation"} < {span.name for span in stored()}
-    assert 0 == len(LangfuseResourceManager._instances)
-
-
-def test_the_stand_in_gives_way(collector, monkeypatch):
-    """A client that the program makes later is the only one that `get_client()` knows, at once."""
-    run(Calls())
-    client = Langfuse(public_key=collector.public_key, secret_key=collector.secret_key, base_url=collector.url)
-    with client.start_as_current_observation(name="outside"):
-        generate("prompt")
-    client.flush()
-    assert (("outside", "generation"),) == collector.tree()
-    monkeypatch.setenv("POCKETFLOW_TRACE_STORE", "off")
-
-
-def test_the_stand_in_gives_way_in_a_run(collector):
-    """A program whose node makes a client, with keys that are nowhere else, has its generations at its server."""
-
-    class Makes(Node):
-        def exec(self, prep_res):
-            Langfuse(public_key=collector.public_key, secret_key=collector.secret_key, base_url=collector.url)
-            return generate("question")
-
-    trace_flow(Flow(start=Makes())).run({})
-    trace_flow(Flow(start=Calls())).run({})
-    get_client().flush()
-    assert ["generation"] * 2 == [span.name for span in collector.spans()]
 
 
 def test_the_first_run_does_not_wait_for_the_server(keys, collector):
