@@ -13,12 +13,13 @@ import json
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from importlib.machinery import ModuleSpec, PathFinder
 from typing import Any
 from weakref import WeakValueDictionary
 
 from . import _sdk_disabled, _sdk_spans
-from ._guard import Seam
+from ._guard import Seam, on_our_thread
 from ._sdk_clients import stand_back
 from ._threads import Wake, start_thread
 from ._time import monotonic
@@ -118,11 +119,15 @@ class SdkClient:
     Args:
         config: resolved, with both keys.
         submit: takes (gzip of an OTLP request, number of spans) of what our client exports.
+        settle: waits until what was submitted is delivered or on disk, or for a time of `time.monotonic`.
     """
 
-    def __init__(self, config: TracingConfig, submit: Callable[[bytes, int], None]) -> None:
+    def __init__(
+        self, config: TracingConfig, submit: Callable[[bytes, int], None], settle: Callable[[float], bool]
+    ) -> None:
         self._config = config
         self._submit = submit
+        self._settle = settle
         self._lock = threading.RLock()
         self._exporting = threading.Lock()  # held while a thread exports what the program's own client holds
         self._exporter: Any = None  # of the client that we made
@@ -259,8 +264,25 @@ class SdkClient:
         if self.is_ours:
             self._made = self.resources
             self._processors = _processors(self._made)
+            for processor in self._processors:
+                processor.force_flush = partial(self._flushed, processor)
             _asking[str(self._config.langfuse_public_key)] = self  # nobody else knows what we made
             atexit.unregister(self._made.shutdown)  # it would wait for a dead server
+
+    def _flushed(self, processor: Any, timeout_millis: int | None = None) -> bool:
+        """What the program gets that flushes the client we made, or its provider: it may end the hard way right after it."""
+        if _sdk_spans.is_exporting.get():  # a mask of the program's that flushes would wait for itself
+            return False
+        seconds = self._config.timeout  # which the SDK's own exporter would wait, whatever it is told
+        if timeout_millis is not None:
+            seconds = min(seconds, timeout_millis / 1000)
+        deadline = monotonic() + seconds
+        exported = _exports(processor, deadline)
+        if on_our_thread.get():  # as above
+            return exported
+        with _FLUSHING:
+            return self._settle(deadline) and exported
+        return False
 
     def _join(self) -> None:
         # a provider that the program has set since: what instrumentations record there belongs to the project as well
@@ -290,9 +312,14 @@ def _exported(resources: Any, processors: list[Any], deadline: float) -> bool:
     with _FLUSHING:
         exported = True
         for processor in processors:
-            exported = processor.force_flush(max(1, int((deadline - monotonic()) * 1000))) and exported
+            exported = _exports(processor, deadline) and exported
         return _scores_sent(resources, deadline) and exported
     return False
+
+
+def _exports(processor: Any, deadline: float) -> bool:
+    # past what waits for the server: that is for others to say
+    return bool(type(processor).force_flush(processor, max(1, int((deadline - monotonic()) * 1000))))
 
 
 def _scores_sent(resources: Any, deadline: float) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +117,15 @@ def make_exporter(config: TracingConfig, submit: Callable[[bytes, int], None]) -
 
         def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
             message = encode_spans(spans)
+            entered = is_exporting.set(True)
+            try:
+                self._cover(message)
+            finally:
+                is_exporting.reset(entered)
+            submit(gzip.compress(message.SerializeToString(), 1, mtime=0), len(spans))
+            return SpanExportResult.SUCCESS
+
+        def _cover(self, message: Any) -> None:
             partly = not (config.trace_inputs and config.trace_outputs and config.trace_errors)
             for resource in message.resource_spans:
                 for scope in resource.scope_spans:
@@ -123,8 +133,6 @@ def make_exporter(config: TracingConfig, submit: Callable[[bytes, int], None]) -
                         if partly:
                             _leave_out(span, config)
                         _redact(span, rules)
-            submit(gzip.compress(message.SerializeToString(), 1, mtime=0), len(spans))
-            return SpanExportResult.SUCCESS
 
         def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - what it exports is handed over at once
             return True
@@ -218,6 +226,9 @@ def silence(processor: Any) -> None:
 
     processor.on_start = processor.on_end = nothing
 
+
+is_exporting: ContextVar[bool] = ContextVar("pocketflow_tracing_exporting", default=False)
+"""Whether an exporter of ours is at work, which has OpenTelemetry's lock for it and calls the program's mask."""
 
 Described = tuple[SpanRecord, dict[str, Any]]
 

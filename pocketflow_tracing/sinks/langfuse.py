@@ -49,7 +49,7 @@ class LangfuseSink:
         store = config.store_path()
         self._sender = Sender(config, store)
         self._media = MediaSender(config)
-        self._client = _sdk.SdkClient(config, self._sender.submit)
+        self._client = _sdk.SdkClient(config, self._sender.submit, self._sender.settle)
         self.project_id: str | None = None
 
     def describe(self) -> str:
