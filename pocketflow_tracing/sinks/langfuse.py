@@ -64,6 +64,11 @@ class LangfuseSink:
         """Have an SDK client ready, so that generations inside nodes reach the same project."""
         self._client.prepare()
 
+    @property
+    def says(self) -> _sdk.Said:
+        """What the program's own client says of the project."""
+        return self._client.says
+
     def expect(self) -> None:
         """Nothing to do: the sender has its thread, and may need no store."""
 
@@ -73,7 +78,9 @@ class LangfuseSink:
         return f"{host}/project/{self.project_id}/traces/{trace_id}" if self.project_id else f"{host}/trace/{trace_id}"
 
     def accept(self, runs: list[RunRecord], spans: list[SpanRecord], done: list[SpanRecord]) -> None:  # noqa: ARG002 - the server takes only ended spans
-        """Encode what is complete and hand it to the sender."""
+        """Encode what is complete and hand it to the sender, unless the program's own client is switched off."""
+        if not self.says.is_on:
+            return
         by_id = {run.run_id: run for run in runs}
         encoded: list[bytes] = []
         size = 0
