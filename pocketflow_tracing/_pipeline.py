@@ -93,9 +93,10 @@ class Pipeline:
 
     def of_a_run(self) -> dict[str, Any]:
         """What is to be said of every run, where its flow says nothing else: one trace is in one environment and release."""
-        places = self.langfuse.says.places if self.langfuse is not None else {}
-        theirs = {name: said for name, said in places.items() if not self.config.is_named(name)}
-        return {**self.attributes, **theirs} if theirs else self.attributes
+        if self.langfuse is None or not self.langfuse.says.places:
+            return self.attributes
+        places = self.langfuse.says.places.items()
+        return {**self.attributes, **{name: said for name, said in places if not self.config.is_named(name)}}
 
     def _instead(self, problem: str) -> str:
         """Say where runs go when a problem keeps them from Langfuse."""

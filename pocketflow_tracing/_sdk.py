@@ -166,6 +166,7 @@ class SdkClient:
         self._processors: list[Any] = []  # its span processors, at its own provider
         self._forwarders: list[Any] = []  # and at the one that the program has set since
         self.is_handed_out = False  # the program has it
+        self._heard: Any = None  # the resources of the client whose words these are:
         self.says = _SAYS_NOTHING  # what the program's own client says of the project
 
     @property
@@ -208,11 +209,14 @@ class SdkClient:
             if not imported():
                 _unprepared[id(self)] = self
                 when_imported(_prepare_all)
-            elif self.resources is None:
+                return
+            resources = self.resources
+            if resources is None:
                 self._create()
             elif self._exporter is not None:
                 self._join()
-            self.says = _said(self.resources)
+            if resources is not self._heard:
+                self._heard, self.says = resources, _said(resources)
 
     def hand_out(self) -> None:
         """The program asks for a client and gets ours: where the SDK would now set the process's tracer provider, ours is set.
