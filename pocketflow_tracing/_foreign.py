@@ -12,6 +12,7 @@ from opentelemetry import trace
 from . import _sdk
 from ._guard import Seam
 from ._sdk_clients import AFTER_MAKING
+from ._sdk_import import imported, when_imported
 from ._sdk_spans import ERROR_KEYS, INPUT_KEYS, OUTPUT_KEYS, is_input, is_output
 from .delivery import delivery
 from .recorder import Run, current, span_of
@@ -31,8 +32,8 @@ _watched: list[Any] = []  # the providers our processor was added to
 def watch() -> None:
     """Add our processor to the tracer providers of the process, each once."""
     with _WATCHING:
-        if not _sdk.imported():
-            _sdk.when_imported(watch)
+        if not imported():
+            when_imported(watch)
         if watch not in AFTER_MAKING:
             AFTER_MAKING.append(watch)  # a client that the program makes in a run may have a provider of its own
         _sdk.record_without_account(_make_processor)
