@@ -12,6 +12,7 @@ from opentelemetry import trace
 from . import _sdk
 from ._guard import Seam
 from ._sdk_clients import AFTER_MAKING
+from ._sdk_import import imported, when_imported
 from ._sdk_spans import ERROR_KEYS, INPUT_KEYS, OUTPUT_KEYS, is_input, is_output
 from .delivery import delivery
 from .recorder import Run, current, span_of
@@ -28,19 +29,14 @@ _MAX_OPEN = 10_000
 _watched: list[Any] = []  # the providers our processor was added to
 
 
-def watch(*, stand_in: bool = False) -> None:
-    """Add our processor to the tracer providers of the process, each once.
-
-    Args:
-        stand_in: whether to provide a stand-in for a Langfuse client where there are no credentials.
-    """
+def watch() -> None:
+    """Add our processor to the tracer providers of the process, each once."""
     with _WATCHING:
-        if not _sdk.imported():
-            _sdk.when_imported(_watch_with_stand_in if stand_in else watch)
+        if not imported():
+            when_imported(watch)
         if watch not in AFTER_MAKING:
             AFTER_MAKING.append(watch)  # a client that the program makes in a run may have a provider of its own
-        if stand_in:
-            _sdk.local_client()
+        _sdk.record_without_account(_make_processor)
         providers = [trace.get_tracer_provider()]
         providers += [resources.tracer_provider for _, resources in list(_sdk.instances().items())]
         for provider in providers:
@@ -50,10 +46,6 @@ def watch(*, stand_in: bool = False) -> None:
             if add is not None:  # a proxy provider has none: nothing records spans in this process
                 _watched.append(provider)
                 add(_make_processor())
-
-
-def _watch_with_stand_in() -> None:
-    watch(stand_in=True)
 
 
 def _make_processor() -> Any:

@@ -139,6 +139,11 @@ class _Here(NonRecordingSpan):
         return f"NonRecordingSpan({self.get_span_context()!r})"
 
 
+def is_here(span: Any) -> bool:
+    """Whether a span is ours, and none of the program's is around it."""
+    return type(span) is _Here and not span._around().get_span_context().is_valid  # noqa: SLF001 - our own class
+
+
 _left_open: ContextVar[Any] = ContextVar("pocketflow_tracing_left_open", default=None)
 """The span that the host has opened in a phase of the run and not closed in it: it goes on over the phases that follow."""
 _BAGGAGE_KEY = next(iter(baggage.set_baggage("", "", Context())))

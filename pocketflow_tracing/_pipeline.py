@@ -8,7 +8,7 @@ import sys
 import threading
 from dataclasses import replace
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import _log
 from ._command import command
@@ -90,7 +90,17 @@ class Pipeline:
 
     def samples(self, trace_id: int) -> bool:
         """Whether the run with this trace id is kept."""
-        return trace_id % _FULL_RATE < self._sample_bound
+        bound = self._sample_bound
+        if self.langfuse is not None and self.langfuse.says.rate < 1.0 and not self.config.is_named("sample_rate"):
+            bound = min(bound, round(self.langfuse.says.rate * _FULL_RATE))
+        return trace_id % _FULL_RATE < bound
+
+    def of_a_run(self) -> dict[str, Any]:
+        """What is to be said of every run, where its flow says nothing else: one trace is in one environment and release."""
+        if self.langfuse is None or not self.langfuse.says.places:
+            return self.attributes
+        places = self.langfuse.says.places.items()
+        return {**self.attributes, **{name: said for name, said in places if not self.config.is_named(name)}}
 
     def _instead(self, problem: str) -> str:
         """Say where runs go when a problem keeps them from Langfuse."""

@@ -53,7 +53,7 @@ def open_run(options: Options, name: str, shared: Any, looking: Looking) -> Run 
     if not pipeline.samples(trace_id):
         return Dropped(None if outer else trace_id)  # the trace around goes on as it is
     delivery.ready()
-    attributes = _options.evaluate(options, shared, pipeline.attributes)
+    attributes = _options.evaluate(options, shared, pipeline.of_a_run())
     propagated = _otel.propagated()
     if propagated:
         attributes = _options.merge(propagated, attributes)

@@ -8,17 +8,19 @@ are as safe from outages as the spans around them. langfuse is never imported he
 from __future__ import annotations
 
 import atexit
-import importlib.util
 import json
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
-from . import _sdk_spans
-from ._guard import Seam
-from ._sdk_clients import LOCAL_KEY, stand_back
+from . import _sdk_disabled, _sdk_spans
+from ._guard import Seam, on_our_thread
+from ._sdk_clients import stand_back
+from ._sdk_import import imported, when_imported
 from ._threads import start_thread
 from ._time import monotonic, sleep
 from .config import TracingConfig
@@ -28,61 +30,6 @@ _FLUSHING = Seam("flushing the Langfuse client")
 _LOOK_SECONDS = 0.02
 _SCORES_SECONDS = 10.0
 """How long the SDK may take for its scores, which know no deadline of their own."""
-
-
-def imported() -> bool:
-    """Whether the program has imported langfuse, and to the end.
-
-    We never import it ourselves while the program runs: importing the same packages in two threads at once can
-    deadlock, and Python would then break the import of the program.
-    """
-    module = sys.modules.get("langfuse")
-    return module is not None and (_importing.is_over or not getattr(module.__spec__, "_initializing", False))
-
-
-class _Importing:
-    """Stands on `sys.meta_path` from a run's start until the program imports langfuse, to have a client ready at once.
-
-    A node may import langfuse and use it in its next line. It takes itself away first, and leaves nothing on the module.
-    """
-
-    def __init__(self) -> None:
-        self.is_over = False  # langfuse is as good as imported: the last thing that its import does is to call us
-        self._waiting: list[Callable[[], None]] = []
-
-    def then(self, prepare: Callable[[], None]) -> None:
-        """Call `prepare` when langfuse has been imported, in the thread that imports it."""
-        if prepare not in self._waiting:
-            self._waiting.append(prepare)
-        if self not in sys.meta_path:
-            sys.meta_path.insert(0, self)
-
-    def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> Any:
-        """What Python asks each finder for; ours finds what the others do."""
-        if name != "langfuse":
-            return None
-        with _CREATING:
-            sys.meta_path.remove(self)
-            spec = importlib.util.find_spec(name)
-            loader: Any = spec.loader if spec is not None else None
-            execute = loader.exec_module
-
-            def exec_module(module: Any) -> None:
-                del loader.exec_module
-                execute(module)
-                self.is_over = True
-                for prepare in self._waiting:
-                    with _CREATING:
-                        prepare()
-                self._waiting.clear()
-
-            loader.exec_module = exec_module
-            return spec
-        return None
-
-
-_importing = _Importing()
-when_imported = _importing.then
 
 
 def instances() -> dict[str, Any]:
@@ -109,17 +56,50 @@ _asking: WeakValueDictionary[str, SdkClient] = WeakValueDictionary()
 """Of several objects for one project, by its public key, the one that asks the SDK's client at every flush."""
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the program's own client says of its project.
+
+    Args:
+        places: "environment" and "release", those that it names.
+        rate: of the traces that it sends, which it tells by their ids.
+        is_on: whether it sends anything at all.
+    """
+
+    places: dict[str, str]
+    rate: float = 1.0
+    is_on: bool = True
+
+
+_SAYS_NOTHING = Said({})
+
+
+def _said(resources: Any) -> Said:
+    if resources is None or getattr(resources.span_exporter, "of_pocketflow_tracing", False):
+        return _SAYS_NOTHING
+    if not resources.tracing_enabled:
+        return Said({}, is_on=False)
+    places = {name: value for name in ("environment", "release") if (value := getattr(resources, name))}
+    # a provider of the program's that was there before it has a sampler of its own, which is about its own spans
+    rate, sampler = resources.sample_rate, getattr(resources.tracer_provider, "sampler", None)
+    return Said(places, rate if rate is not None and getattr(sampler, "rate", None) == rate else 1.0)
+
+
 class SdkClient:
     """The SDK client of one project: the user's, or one of ours.
 
     Args:
         config: resolved, with both keys.
         submit: takes (gzip of an OTLP request, number of spans) of what our client exports.
+        settle: waits until what was submitted is delivered or on disk, or for a time of `time.monotonic`.
     """
 
-    def __init__(self, config: TracingConfig, submit: Callable[[bytes, int], None]) -> None:
+    def __init__(
+        self, config: TracingConfig, submit: Callable[[bytes, int], None], settle: Callable[[float], bool]
+    ) -> None:
         self._config = config
         self._submit = submit
+        self._settle = settle
         self._lock = threading.RLock()
         self._asked = self._answered = 0  # how often the program's own client was to export what it holds, and has
         self._exported = True  # whether it could, the last time
@@ -130,6 +110,8 @@ class SdkClient:
         self._processors: list[Any] = []  # its span processors, at its own provider
         self._forwarders: list[Any] = []  # and at the one that the program has set since
         self.is_handed_out = False  # the program has it
+        self._heard: Any = None  # the resources of the client whose words these are:
+        self.says = _SAYS_NOTHING  # what the program's own client says of the project
 
     @property
     def resources(self) -> Any:
@@ -167,15 +149,18 @@ class SdkClient:
         them at its first generation. What the SDK makes by itself would know no keys that stand only in `.env` or in
         the config, and would lose what it cannot deliver.
         """
-        if not imported():
-            _unprepared[id(self)] = self
-            when_imported(_prepare_all)
-            return
         with _CREATING:
-            if self.resources is None:
+            if not imported():
+                _unprepared[id(self)] = self
+                when_imported(_prepare_all)
+                return
+            resources = self.resources
+            if resources is None:
                 self._create()
             elif self._exporter is not None:
                 self._join()
+            if resources is not self._heard:
+                self._heard, self.says = resources, _said(resources)
 
     def hand_out(self) -> None:
         """The program asks for a client and gets ours: where the SDK would now set the process's tracer provider, ours is set.
@@ -206,19 +191,28 @@ class SdkClient:
             _sdk_spans.silence(processor)
 
     def hand_over(self, deadline: float) -> bool:
-        """Have the client that we made hand over to us what it holds, scores included."""
-        return self._made is None or _exported(self._made, self._processors, deadline)
+        """Have the client that we made hand over to us the spans that it holds."""
+        with _FLUSHING:
+            return all([_exports(processor, deadline) for processor in self._processors])
+        return False
 
     def begin_flush(self) -> None:
-        """Have the program's own client export what it holds.
+        """Have the client send what it sends by itself: its scores, and the spans of one that is the program's own.
 
-        On a thread of its own, one at a time: the SDK's exporter keeps to no deadline but the one of its requests.
+        On a thread of its own, one at a time: the SDK keeps to no deadline but the one of its requests.
         """
-        resources = None if self.is_ours else self.resources
+        resources = self.resources
+        if resources is None or (self.is_ours and not _has_scores(resources)):
+            return
         with self._lock:
-            self._asked += resources is not None
-            if self._asked > self._answered and not self._is_exporting:
+            self._asked += 1
+            if not self._is_exporting:
                 self._is_exporting = start_thread(self._export, "pocketflow-tracing-flush", resources) is not None
+                if not self._is_exporting:
+                    self._answered, self._exported = (
+                        self._asked,
+                        False,
+                    )  # at the end of the process: the SDK ends by itself
 
     def wait(self, deadline: float) -> bool:
         """Wait for what `begin_flush` has begun, until the deadline of `time.monotonic`; it takes no lock, see `Sender.wait`."""
@@ -234,7 +228,8 @@ class SdkClient:
                 if self._answered >= asked:
                     self._is_exporting = False
                     return
-            self._exported = _exported(resources, _processors(resources), monotonic() + _SCORES_SECONDS)
+            own = [] if self.is_ours else _processors(resources)
+            self._exported = _exported(resources, own, monotonic() + _SCORES_SECONDS)
             self._answered = asked
 
     def abandon(self) -> None:
@@ -257,13 +252,31 @@ class SdkClient:
                 self._exporter = _sdk_spans.make_exporter(self._config, self._submit)
                 self._exporter.made_by = self
                 self.is_handed_out = False
+                _sdk_disabled.take()
                 stand_back()
                 Langfuse(**arguments, span_exporter=self._exporter)
         if self.is_ours:
             self._made = self.resources
             self._processors = _processors(self._made)
+            for processor in self._processors:
+                processor.force_flush = partial(self._flushed, processor)
             _asking[str(self._config.langfuse_public_key)] = self  # nobody else knows what we made
             atexit.unregister(self._made.shutdown)  # it would wait for a dead server
+
+    def _flushed(self, processor: Any, timeout_millis: int | None = None) -> bool:
+        """What the program gets that flushes the client we made, or its provider: it may end the hard way right after it."""
+        if _sdk_spans.is_exporting.get():  # a mask of the program's that flushes would wait for itself
+            return False
+        seconds = self._config.timeout  # which the SDK's own exporter would wait, whatever it is told
+        if timeout_millis is not None:
+            seconds = min(seconds, timeout_millis / 1000)
+        deadline = monotonic() + seconds
+        exported = _exports(processor, deadline)
+        if on_our_thread.get():  # as above
+            return exported
+        with _FLUSHING:
+            return self._settle(deadline) and exported
+        return False
 
     def _join(self) -> None:
         # a provider that the program has set since: what instrumentations record there belongs to the project as well
@@ -293,14 +306,28 @@ def _exported(resources: Any, processors: list[Any], deadline: float) -> bool:
     with _FLUSHING:
         exported = True
         for processor in processors:
-            exported = processor.force_flush(max(1, int((deadline - monotonic()) * 1000))) and exported
+            exported = _exports(processor, deadline) and exported
         return _scores_sent(resources, deadline) and exported
     return False
 
 
+def _exports(processor: Any, deadline: float) -> bool:
+    # past what waits for the server: that is for others to say
+    return bool(type(processor).force_flush(processor, max(1, int((deadline - monotonic()) * 1000))))
+
+
+def _queue_of(resources: Any) -> Any:
+    # langfuse 5 and 4 name it differently
+    return getattr(resources, "_score_queue", None) or getattr(resources, "_score_ingestion_queue", None)
+
+
+def _has_scores(resources: Any) -> bool:
+    queue = _queue_of(resources)
+    return queue is not None and queue.unfinished_tasks > 0
+
+
 def _scores_sent(resources: Any, deadline: float) -> bool:
-    # langfuse 5 and 4 name it differently; `Queue.join` knows no deadline
-    queue = getattr(resources, "_score_queue", None) or getattr(resources, "_score_ingestion_queue", None)
+    queue = _queue_of(resources)  # whose `join` knows no deadline
     if queue is None:
         return True
     for consumer in getattr(resources, "_score_consumers", ()):
@@ -310,33 +337,16 @@ def _scores_sent(resources: Any, deadline: float) -> bool:
     return sent
 
 
-def local_client() -> None:
+def record_without_account(make_processor: Callable[[], Any]) -> None:
     """Let `@observe` and `langfuse.openai` record without an account, for the local store.
 
-    Without credentials the SDK records nothing at all. So where the program has imported langfuse and has no client, a
-    stand-in is put in its place that exports nothing and answers every request with 401, without a network. It gives
-    way as soon as the program makes a client of its own, and outside of runs it is not there.
+    Args:
+        make_processor: of the span processor that sees what they record.
     """
-    if not imported() or dict.__len__(instances()):
-        return
-    import httpx  # noqa: PLC0415 - langfuse has imported it
-    from langfuse import Langfuse  # noqa: PLC0415 - imported already
-
-    refuse = httpx.MockTransport(
-        lambda _: httpx.Response(401, json={"message": "no Langfuse credentials are configured"})
-    )
-    stand_back()
-    Langfuse(
-        public_key=LOCAL_KEY,
-        secret_key="none",  # noqa: S106 - not a secret: there is none
-        base_url="http://localhost",
-        httpx_client=httpx.Client(transport=refuse),
-        tracer_provider=_sdk_spans.make_provider(None),
-        span_exporter=_sdk_spans.make_exporter(None, lambda _body, _spans: None),
-    )
-    resources = instances().get(LOCAL_KEY)
-    if resources is not None:
-        atexit.unregister(resources.shutdown)
+    if imported():
+        _sdk_disabled.record(make_processor)
+        _sdk_disabled.take()
+        stand_back()
 
 
 def decoded(value: Any) -> Any:

@@ -12,9 +12,6 @@ from .recorder import current, span_of
 
 _HANDING_OUT = Seam("handing out the Langfuse client")
 
-LOCAL_KEY = "pocketflow-tracing-local"
-"""Public key of the client that stands in where there are no credentials; nothing of it leaves the process."""
-
 
 class _Clients(dict[str, Any]):
     """The registry, as the SDK asks it.
@@ -57,12 +54,14 @@ class _Clients(dict[str, Any]):
         span = span_of(current.get())
         if span is not None:
             config, sends = span.run.pipeline.config, span.run.pipeline.langfuse is not None
-            client = self.get(str(config.langfuse_public_key) if sends else LOCAL_KEY)
-            if client is not None and _is_ours(client) and (not theirs or (sends and config.names_project)):
+            if not sends:
+                return theirs
+            client = self.get(str(config.langfuse_public_key))
+            if client is not None and _is_ours(client) and (not theirs or config.names_project):
                 return [client]
         if theirs:
             return theirs
-        ours = [client for key, client in self.items() if key != LOCAL_KEY]
+        ours = list(dict.values(self))
         by_itself = [client for client in ours if _is_of_the_environment(client)]  # what the SDK makes a client for
         return by_itself if _environment() else ours
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from ._version import __version__
 from .capture import Limits, snapshot
 from .recorder import UNTRACED, current
 from .records import SpanRecord
-from .redaction import NO_RULES, Rules, redact_text, rules_of
+from .redaction import Rules, redact_text, rules_of
 from .render import render
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def make_provider(config: TracingConfig | None) -> TracerProvider:
     """A tracer provider of our own; in a run it follows the run's sampling, elsewhere it decides as the SDK does.
 
     Args:
-        config: of the project, whose environment and release the SDK would have it name; None for the stand-in.
+        config: of the project, whose environment and release the SDK would have it name; None for what the store alone has.
     """
     from langfuse._utils.environment import get_common_release_envs
     from opentelemetry.sdk.resources import Resource
@@ -98,34 +99,40 @@ def is_ours(provider: Any) -> bool:
     return hasattr(getattr(provider, "sampler", None), "of_pocketflow_tracing")
 
 
-def make_exporter(config: TracingConfig | None, submit: Callable[[bytes, int], None]) -> Any:
+def make_exporter(config: TracingConfig, submit: Callable[[bytes, int], None]) -> Any:
     """A span exporter that encodes and hands over, and never waits.
 
     Args:
-        config: its toggles hold for generations as well; None leaves them as they are.
+        config: its toggles hold for generations as well.
         submit: takes (gzip of an OTLP request, number of spans).
     """
     from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-    rules = replace(rules_of(config), limits=_WHOLE) if config is not None else NO_RULES  # what is cut the SDK decides
+    rules = replace(rules_of(config), limits=_WHOLE)  # what is cut the SDK decides
 
     class Exporter(SpanExporter):
         of_pocketflow_tracing = True
-        made_by: Any = None  # the `SdkClient` whose client it exports for; none for the stand-in
+        made_by: Any = None  # the `SdkClient` whose client it exports for
 
         def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
             message = encode_spans(spans)
-            if config is not None:
-                partly = not (config.trace_inputs and config.trace_outputs and config.trace_errors)
-                for resource in message.resource_spans:
-                    for scope in resource.scope_spans:
-                        for span in scope.spans:
-                            if partly:
-                                _leave_out(span, config)
-                            _redact(span, rules)
+            entered = is_exporting.set(True)
+            try:
+                self._cover(message)
+            finally:
+                is_exporting.reset(entered)
             submit(gzip.compress(message.SerializeToString(), 1, mtime=0), len(spans))
             return SpanExportResult.SUCCESS
+
+        def _cover(self, message: Any) -> None:
+            partly = not (config.trace_inputs and config.trace_outputs and config.trace_errors)
+            for resource in message.resource_spans:
+                for scope in resource.scope_spans:
+                    for span in scope.spans:
+                        if partly:
+                            _leave_out(span, config)
+                        _redact(span, rules)
 
         def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - what it exports is handed over at once
             return True
@@ -219,6 +226,9 @@ def silence(processor: Any) -> None:
 
     processor.on_start = processor.on_end = nothing
 
+
+is_exporting: ContextVar[bool] = ContextVar("pocketflow_tracing_exporting", default=False)
+"""Whether an exporter of ours is at work, which has OpenTelemetry's lock for it and calls the program's mask."""
 
 Described = tuple[SpanRecord, dict[str, Any]]
 

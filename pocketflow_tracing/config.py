@@ -206,7 +206,11 @@ class TracingConfig(Settings):
     @resolved_first
     def names_project(self) -> bool:
         """Whether the project was named in Python, and not found in the environment or `.env`."""
-        return self._sources["langfuse_public_key"] == "argument"
+        return self.is_named("langfuse_public_key")
+
+    def is_named(self, name: str) -> bool:
+        """Whether a setting of a resolved config was given in Python, and not found in the environment or `.env`."""
+        return self._sources[name] == "argument"
 
     @resolved_first
     def to_langfuse_kwargs(self) -> dict[str, Any]:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_EXCEPTIONS",
     "DEFAULT_PATTERNS",
-    "NO_RULES",
     "Mask",
     "Policy",
     "Redactor",
@@ -227,6 +226,3 @@ def rules_of(config: TracingConfig) -> Rules:
 
 _CLASS = "class:"
 _NODE_VALUES = ("prep_res", "exec_res", "params", "metadata", "action", "error.message", "score", "shared.*")
-
-NO_RULES = Rules(Redactor(defaults=False), scan_text=False)
-"""Records everything as it is."""

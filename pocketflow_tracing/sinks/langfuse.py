@@ -51,7 +51,7 @@ class LangfuseSink:
         store = config.store_path()
         self._sender = Sender(config, store)
         self._media = MediaSender(config)
-        self._client = _sdk.SdkClient(config, self._sender.submit)
+        self._client = _sdk.SdkClient(config, self._sender.submit, self._sender.settle)
         self.project_id: str | None = None
 
     def describe(self) -> str:
@@ -66,6 +66,11 @@ class LangfuseSink:
         """Have an SDK client ready, so that generations inside nodes reach the same project."""
         self._client.prepare()
 
+    @property
+    def says(self) -> _sdk.Said:
+        """What the program's own client says of the project."""
+        return self._client.says
+
     def expect(self) -> None:
         """Nothing to do: the sender has its thread, and may need no store."""
 
@@ -75,7 +80,9 @@ class LangfuseSink:
         return f"{host}/project/{self.project_id}/traces/{trace_id}" if self.project_id else f"{host}/trace/{trace_id}"
 
     def accept(self, runs: list[RunRecord], spans: list[SpanRecord], done: list[SpanRecord]) -> None:  # noqa: ARG002 - the server takes only ended spans
-        """Encode what is complete and hand it to the sender."""
+        """Encode what is complete and hand it to the sender, unless the program's own client is switched off."""
+        if not self.says.is_on:
+            return
         by_id = {run.run_id: run for run in runs}
         encoded: list[bytes] = []
         size = 0
@@ -130,8 +137,10 @@ class LangfuseSink:
     def close(self, deadline: float, answers_by: float) -> bool:
         """Deliver what there is time for and keep the rest in the outbox; the user's own client ends by itself."""
         handed_over = self._client.hand_over(answers_by)
+        self._client.begin_flush()
         sent = self._sender.close(deadline, answers_by)
-        return self._media.close(answers_by) and sent and handed_over
+        done = [self._client.wait(answers_by), self._media.close(answers_by), sent, handed_over]
+        return all(done)
 
     def abandon(self) -> None:
         """Begin anew in a forked child."""

@@ -48,7 +48,6 @@ class LocalSink:
     def __init__(self, path: str, config: TracingConfig) -> None:
         self.path = path
         self._config = config
-        self._stand_in = not config.has_langfuse
         self._writer = StoreWriter(path, patience_s=_PATIENCE)
         self._max_bytes = int(config.store_max_mb * 1024 * 1024)
         self._beat = 0.0
@@ -76,7 +75,7 @@ class LocalSink:
 
     def watch(self) -> None:
         """See the spans of other instrumentations (LLM generations), which belong into the store too."""
-        _foreign.watch(stand_in=self._stand_in)
+        _foreign.watch()
 
     def expect(self) -> None:
         """Make the store: while a run goes on, not when it has ended and the program may remove the directory around it."""

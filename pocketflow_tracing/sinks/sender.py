@@ -180,6 +180,22 @@ class Sender:
             self.tick()
         return self.wait(0.0)
 
+    def settle(self, deadline: float) -> bool:
+        """Wait until what was taken before is delivered, or has been tried and is on disk; at the deadline put the rest there."""
+        asked = monotonic()
+        with self._changed:
+            running = self._start()
+            while any(batch.since <= asked for batch in self._unanswered()):
+                left = deadline - monotonic()
+                if left <= 0 or not running or not (self._in_flight or self._has_work()):
+                    break
+                self._channel.cut_if_late()
+                self._keep_late()
+                self._changed.wait(min(left, 0.05))
+            unsafe = [batch for batch in self._unanswered() if batch.since <= asked and not batch.kept]
+        kept = [self._keep(batch, _NO_ANSWER, ahead=2 * self._config.timeout + 2) for batch in unsafe]
+        return all(kept)
+
     def close(self, deadline: float, answers_by: float) -> bool:
         """Flush until `answers_by`, and keep the rest on disk by the deadline."""
         delivered = self.flush(answers_by)

@@ -12,7 +12,6 @@ import pytest
 from collector import Collector
 from generating import Calls, chat, expected, generate, run, stored
 from langfuse import Langfuse, get_client, observe
-from langfuse._client.resource_manager import LangfuseResourceManager
 from langfuse.types import MaskOtelSpansResult, OtelSpanPatch
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -520,49 +519,6 @@ def test_a_provider_of_the_program_is_shared(keys, collector):
     assert ["generation"] == [span.name for span in exporter.get_finished_spans()]
 
 
-# --- without an account --------------------------------------------------------------------------------------------------
-
-
-def test_the_stand_in_is_there_in_runs_only():
-    """Without credentials the client that records for the store is seen by traced code and by nobody else."""
-    seen = []
-
-    class Looks(Node):
-        def exec(self, prep_res):
-            generate("prompt")
-            seen.append(get_client().auth_check)
-
-    run(Looks())
-    assert 1 == len(seen)
-    assert {"Looks.exec", "generation"} < {span.name for span in stored()}
-    assert 0 == len(LangfuseResourceManager._instances)
-
-
-def test_the_stand_in_gives_way(collector, monkeypatch):
-    """A client that the program makes later is the only one that `get_client()` knows, at once."""
-    run(Calls())
-    client = Langfuse(public_key=collector.public_key, secret_key=collector.secret_key, base_url=collector.url)
-    with client.start_as_current_observation(name="outside"):
-        generate("prompt")
-    client.flush()
-    assert (("outside", "generation"),) == collector.tree()
-    monkeypatch.setenv("POCKETFLOW_TRACE_STORE", "off")
-
-
-def test_the_stand_in_gives_way_in_a_run(collector):
-    """A program whose node makes a client, with keys that are nowhere else, has its generations at its server."""
-
-    class Makes(Node):
-        def exec(self, prep_res):
-            Langfuse(public_key=collector.public_key, secret_key=collector.secret_key, base_url=collector.url)
-            return generate("question")
-
-    trace_flow(Flow(start=Makes())).run({})
-    trace_flow(Flow(start=Calls())).run({})
-    get_client().flush()
-    assert ["generation"] * 2 == [span.name for span in collector.spans()]
-
-
 def test_the_first_run_does_not_wait_for_the_server(keys, collector):
     """With a server that never answers, runs with generations take no longer than with one that does."""
     flow = trace_flow(Flow(start=Calls()))
@@ -581,3 +537,72 @@ def test_the_first_run_does_not_wait_for_the_server(keys, collector):
     assert 21 == len(collector.tree())
     assert unanswered < 1.0 + 5 * seconds()
     assert flush(20)
+
+
+# --- what a client of the program's says of the project -------------------------------------------------------------------
+
+
+def places(collector):
+    """The environment and release of each span that arrived, by its name."""
+    return {
+        span.name: tuple(
+            span.attributes.get(f"langfuse.{of}") or span.resource.get(f"langfuse.{of}")
+            for of in ("environment", "release")
+        )
+        for span in collector.spans()
+    }
+
+
+@pytest.mark.parametrize("in_environment", ["", "production"])
+def test_environment_and_release_of_the_programs_client(in_environment, keys, collector, monkeypatch):
+    """They hold for the spans of its project's runs as for the generations in them."""
+    if in_environment:
+        monkeypatch.setenv("LANGFUSE_TRACING_ENVIRONMENT", in_environment)
+        monkeypatch.setenv("LANGFUSE_RELEASE", in_environment)
+    client = Langfuse(environment="staging", release="r1")
+    run(Calls())
+    client.flush()
+    assert flush(10)
+    assert {"Flow", "generation"} < places(collector).keys()
+    assert {("staging", "r1")} == set(places(collector).values())
+
+
+def test_a_config_says_more_than_the_programs_client(keys, collector):
+    """What stands in Python for a flow holds for it."""
+    Langfuse(environment="staging", release="r1")
+    run(Node(), config=TracingConfig(environment="flows"))
+    assert flush(10)
+    assert ("flows", "r1") == places(collector)["Flow"]
+    collector.clear()
+    run(Node(), environment="of-the-run")
+    assert flush(10)
+    assert ("of-the-run", "r1") == places(collector)["Flow"]
+
+
+@pytest.mark.parametrize("how", [{"tracing_enabled": False}, {"sample_rate": 1e-9}])
+def test_a_client_of_the_programs_that_sends_nothing(how, keys, collector):
+    """Nor do runs of its project, which are no loss then."""
+    client = Langfuse(**how)
+    run(Calls(), config=TracingConfig(store=".pocketflow/traces.db"))
+    client.flush()
+    assert flush(10)
+    assert [] == collector.spans()
+    if "tracing_enabled" in how:  # which is about the server; a rate is about what is recorded
+        assert "Calls.exec" in {span.name for span in stored()}
+
+
+def test_the_rate_of_the_programs_client(keys, collector):
+    """A trace arrives whole or not at all; a rate that stands in Python for a flow holds for it."""
+    client = Langfuse(sample_rate=0.5)
+    for _ in range(30):
+        run(Calls())
+    client.flush()
+    assert flush(10)
+    tree = collector.tree()
+    assert {expected(Calls())} == set(tree)
+    assert 2 < len(tree) < 28
+    collector.clear()
+    for _ in range(10):
+        run(Node(), config=TracingConfig(sample_rate=1.0))
+    assert flush(10)
+    assert 10 == len(collector.tree())

@@ -1,0 +1,94 @@
+"""The program flushes the SDK's client where ours takes its place: what it held is safe when that returns."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import closing
+
+import pytest
+from collector import Mode
+from generating import Calls, generate, run
+from langfuse import get_client
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from pocketflow import Flow, Node
+from sdk_state import client_of
+
+from pocketflow_tracing import TracingConfig, flush, trace_flow
+from pocketflow_tracing.sinks.sender import Sender
+from pocketflow_tracing.store import Outbox
+
+FLUSHES = {
+    "flush()": lambda: get_client().flush(),
+    "shutdown()": lambda: get_client().shutdown(),
+    "of the provider": lambda: trace.get_tracer_provider().force_flush(),
+}
+
+
+@pytest.mark.parametrize("provider", ["ours", "set before", "set after"])
+@pytest.mark.parametrize("how", FLUSHES)
+def test_a_flush_waits_for_the_server(how, provider, keys, collector):
+    """Nothing of the program's generations is in this process alone any more: it may be killed now."""
+    if provider == "set before":
+        trace.set_tracer_provider(TracerProvider())
+    trace_flow(Flow(start=Node())).run({})
+    if provider == "set after":
+        trace.set_tracer_provider(TracerProvider())
+    assert flush(10)
+    run(Calls())
+    collector.mode = Mode.slow(0.2)
+    FLUSHES[how]()
+    assert "generation" in {span.name for span in collector.spans()}
+
+
+@pytest.mark.parametrize("state", ["silent", "refuse"])
+def test_a_flush_without_a_server(state, keys, collector, tmp_path, monkeypatch):
+    """It keeps to the SDK's timeout, and what the client held is on disk."""
+    monkeypatch.setenv("LANGFUSE_TIMEOUT", "1")
+    trace_flow(Flow(start=Node())).run({})
+    assert flush(10)
+    collector.mode = state
+    generate("prompt")
+    began = time.monotonic()
+    get_client().flush()
+    assert time.monotonic() - began < 4.0
+    with closing(Outbox(tmp_path / ".pocketflow" / "traces.db")) as outbox:
+        counts = outbox.counts()
+        assert 1 == counts.waiting_spans
+    collector.mode = "healthy"
+    assert flush(20) or flush(20)  # the first may have heard of the request that had no answer
+    assert 1 == sum(span.name == "generation" for span in collector.spans())
+
+
+def test_a_flush_without_a_server_and_a_disk(keys, collector, monkeypatch):
+    """It ends, too."""
+    monkeypatch.setenv("LANGFUSE_TIMEOUT", "1")
+    monkeypatch.setenv("POCKETFLOW_TRACE_STORE", "off")
+    trace_flow(Flow(start=Node())).run({})
+    assert flush(10)
+    collector.mode = "silent"
+    generate("prompt")
+    began = time.monotonic()
+    get_client().flush()
+    assert time.monotonic() - began < 4.0
+    collector.mode = "healthy"
+
+
+def test_a_flush_in_a_mask(keys, collector, monkeypatch):
+    """On a thread of ours, and while ours exports, it waits for nothing: a mask of the program's that flushes would wait for itself."""
+    waits = []
+    monkeypatch.setattr(Sender, "settle", lambda self, deadline: waits.append(threading.current_thread().name) or True)
+    flushed = []
+
+    def mask(value, path):
+        get_client().flush()
+        flushed.append(threading.current_thread().name)
+        return value
+
+    trace_flow(Flow(start=Calls()), config=TracingConfig(mask=mask)).run({})
+    assert flush(10)
+    ours = {name for name in flushed if name.startswith("pocketflow-tracing")}
+    assert ours
+    assert not ours & set(waits)
+    assert client_of(collector).span_exporter.of_pocketflow_tracing
