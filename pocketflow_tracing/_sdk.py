@@ -193,7 +193,7 @@ class SdkClient:
     def hand_over(self, deadline: float) -> bool:
         """Have the client that we made hand over to us the spans that it holds."""
         with _FLUSHING:
-            return all([_exports(processor, deadline) for processor in self._processors])
+            return all([_exports(processor, deadline) for processor in self._processors])  # noqa: C419 - each of them
         return False
 
     def begin_flush(self) -> None:

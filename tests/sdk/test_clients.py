@@ -368,6 +368,7 @@ def test_of_the_sinks_of_a_project_one_stays_to_ask_its_client(whose, keys, coll
     sinks = [LangfuseSink(TracingConfig(store=str(tmp_path / name)).resolved()) for name in "abc"]
     for sink in sinks:
         sink.watch()
+        assert sink.hand_on(time.monotonic() + 10)
         assert sink.flush(time.monotonic() + 10)
     assert [sink.is_done() for sink in sinks] == [False, True, True]
     forget()
