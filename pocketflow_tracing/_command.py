@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ._imports import importing
+from ._forks import unforked
 
 __all__ = ["command"]
 
@@ -21,7 +21,7 @@ def command() -> str:
 
 
 def _command() -> str:
-    with importing():
+    with unforked():
         import shlex  # noqa: PLC0415 - not for programs that are told nothing
         import shutil  # noqa: PLC0415
 

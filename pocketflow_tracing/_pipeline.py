@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _log
 from ._command import command
-from ._imports import importing
+from ._forks import unforked
 from ._time import chance_as_it_was
 from .capture import Capture
 from .config import TracingConfig
@@ -124,7 +124,7 @@ class Pipeline:
                     f"No Langfuse keys are set, so runs are recorded in {path}; `{command()} show last` shows "
                     "the newest. Setting POCKETFLOW_TRACE_STORE silences this line."
                 )
-            with importing():
+            with unforked():
                 from .sinks import local  # noqa: PLC0415 - sqlite3 only where the store is used
 
             self.local = local.open_sink(path, config)
@@ -163,7 +163,7 @@ def preload() -> None:
     """
     if _switched_off("POCKETFLOW_TRACING_ENABLED"):
         return
-    with importing():
+    with unforked():
         if os.environ.get("LANGFUSE_PUBLIC_KEY"):
             _langfuse_sink().preload()
         from . import _shares  # noqa: F401, PLC0415 - rendering, for the worker
@@ -172,7 +172,7 @@ def preload() -> None:
 
 def _langfuse_sink() -> ModuleType:
     # httpx imports rich where it finds it, which draws a number; later on other threads may be drawing
-    with importing(), contextlib.nullcontext() if "httpx" in sys.modules else chance_as_it_was():
+    with unforked(), contextlib.nullcontext() if "httpx" in sys.modules else chance_as_it_was():
         from .sinks import langfuse  # noqa: PLC0415 - httpx and the protobuf messages only where Langfuse is used
     return langfuse
 

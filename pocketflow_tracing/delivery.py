@@ -15,8 +15,8 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from . import _log
+from ._forks import unforked
 from ._guard import on_our_thread
-from ._imports import importing
 from ._queue import Marker, SpanQueue, count_spans
 from ._sinks import DELIVERING, Sinks
 from ._threads import Wake, start_thread
@@ -238,7 +238,7 @@ class Delivery:
         return stop
 
     def _deliver(self, batch: list[Any]) -> None:
-        with importing():
+        with unforked():
             from ._shares import Shares  # noqa: PLC0415 - rendering is only needed on the worker
 
         shares = Shares()

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from .._forks import unforked
 from .._time import monotonic
 
 __all__ = ["Channel", "ChannelError", "Reply"]
@@ -82,7 +83,8 @@ class Channel:
             if self._let_go():
                 self.close()
             if self._client is None:
-                self._client = _new_client(self._timeout)
+                with unforked():  # it reads certificates
+                    self._client = _new_client(self._timeout)
             self._was_cut = False
             self._late_at = monotonic() + 2 * self._timeout + len(content) / _SLOWEST
             try:

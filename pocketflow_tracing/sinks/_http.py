@@ -17,7 +17,7 @@ import httpx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from .._imports import importing
+from .._forks import unforked
 from .._time import time_ns
 from .._version import __version__
 from ..config import TracingConfig
@@ -95,7 +95,7 @@ def is_score(body: bytes) -> bool:
 def preload() -> None:
     """Have httpx import what it imports with its first client, and look up the SDK's version."""
     # bad settings are said when something is to be sent
-    with importing(), contextlib.suppress(OSError, ValueError, ImportError, httpx.InvalidURL):
+    with unforked(), contextlib.suppress(OSError, ValueError, ImportError, httpx.InvalidURL):
         httpx.Client().close()
         "".encode(
             "idna"

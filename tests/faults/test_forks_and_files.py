@@ -452,14 +452,14 @@ def test_a_fork_waits_for_an_import_of_ours(tmp_path):
     """Else the module would be locked for ever in the child, which would hang where it imports it."""
     code = """
 import os, signal, sys, threading
-from pocketflow_tracing._imports import importing
+from pocketflow_tracing._forks import unforked
 
 sys.begun, sys.go_on = threading.Event(), threading.Event()
 open("slow.py", "w").write("import sys; sys.begun.set(); sys.go_on.wait(10)")
 sys.path.insert(0, "")
 
 def slowly():
-    with importing():
+    with unforked():
         import slow
 
 threading.Thread(target=slowly).start()
@@ -482,3 +482,49 @@ print(os.waitpid(child, 0)[1])
         timeout=60,
     )
     assert done.stdout == "0\n", done.stderr
+
+
+def test_a_fork_waits_for_a_tls_context_of_ours(tmp_path):
+    """OpenSSL is locked while it reads certificates: a child that was forked then could make no context of its own."""
+    code = """
+import os, signal, sys, threading, time
+import httpx
+from pocketflow_tracing.sinks import _channel
+
+begun, go_on, forked = threading.Event(), threading.Event(), []
+
+class Client(httpx.Client):
+    def __init__(self, *args, **kwargs):
+        begun.set()
+        go_on.wait(10)
+        forked.append(len(forked))
+        super().__init__(*args, **kwargs)
+
+httpx.Client = Client
+channel = _channel.Channel(0.5)
+
+def send():
+    try:
+        channel.request("POST", "http://127.0.0.1:9/", b"", {})
+    except httpx.HTTPError:
+        pass
+
+thread = threading.Thread(target=send)
+thread.start()
+begun.wait(10)
+threading.Timer(0.3, go_on.set).start()
+child = os.fork()
+if child == 0:
+    os._exit(len(forked))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment(None),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout == "1\n", done.stderr

@@ -1,7 +1,7 @@
-"""Imports of ours that happen while the program runs, and forks.
+"""What a thread of ours must not be forked in the midst of: others' locks, which nobody in the child would give back.
 
-A module that one thread imports is locked until it is there. In a child that is forked meanwhile nobody gives that lock
-back, and who imports the module there waits for ever. So a fork waits for such an import of ours.
+A module that is being imported is locked until it is there, OpenSSL while it reads certificates. Who imports that module in
+a child that was forked meanwhile, or makes a TLS context there, waits for ever. So a fork waits for us to be through.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["importing"]
+__all__ = ["unforked"]
 
 _lock: Any = threading.RLock()
 _FORK_PATIENCE = 5.0
-"""Seconds that a fork waits; an import takes a tenth of one, on a busy machine one."""
+"""Seconds that a fork waits; an import or a TLS context takes a tenth of one, on a busy machine one."""
 
 
 @contextmanager
-def importing() -> Iterator[None]:
-    """Let no fork fall into the imports inside."""
+def unforked() -> Iterator[None]:
+    """Let no fork fall into what is done inside."""
     with _lock:
         yield
 
