@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from .._time import jitter, monotonic
 from ._http import Answer
 
@@ -20,6 +22,7 @@ class Pace:
 
     def __init__(self) -> None:
         self.blocked_until = 0.0  # of `time.monotonic`
+        self.look_at = inf  # when a batch may be sent again that was put off
         self.is_well = False  # whether the server took the last batch that it has answered for
         self.last_reason = ""
         self._failures = 0
@@ -52,7 +55,16 @@ class Pace:
             wait = max(wait, min(answer.retry_after, _LONGEST_ASKED))
         self.blocked_until = monotonic() + wait
 
-    @staticmethod
-    def pause(attempts: int) -> float:
-        """Seconds for which a batch by itself is put off, that was sent so often in vain."""
-        return float(min(_FIRST * 2.0 ** min(attempts, 20), _LONGEST_PAUSE))
+    def put_off(self, attempts: int, answer: Answer) -> float:
+        """Return for how many seconds a batch by itself is put off, that was sent so often in vain."""
+        self.last_reason = answer.reason
+        pause = float(min(_FIRST * 2.0 ** min(attempts, 20), _LONGEST_PAUSE))
+        self.look_at = min(self.look_at, monotonic() + pause)
+        return pause
+
+    def has_come(self) -> bool:
+        """Whether the time of something has come that was put off; says so once."""
+        if monotonic() < self.look_at:
+            return False
+        self.look_at = inf
+        return True

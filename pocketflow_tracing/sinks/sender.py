@@ -16,12 +16,12 @@ from .._guard import Seam
 from .._threads import start_thread
 from .._time import monotonic, sleep
 from ..config import TracingConfig
-from ._batch import Batch, halves
+from ._batch import Batch
 from ._channel import Channel
-from ._http import Answer, post, shown_host
+from ._courier import Courier
+from ._http import Answer
 from ._kept import Kept
 from ._memory import Memory
-from ._pace import Pace
 
 __all__ = ["Sender"]
 
@@ -48,8 +48,6 @@ class Sender:
     def __init__(self, config: TracingConfig, store_path: str | None) -> None:
         self._config = config
         self._path = store_path
-        self.delivered = 0
-        self.refused = 0
         self._dropped = 0
         self._reset()
 
@@ -61,8 +59,8 @@ class Sender:
         self._channel = Channel(self._config.timeout)
         self._thread: threading.Thread | None = None
         self._stopping = False
-        self._pace = Pace()
-        self._look_at = inf  # when a batch on disk may be sent again that was put off
+        self._courier = Courier(self._config, self._kept, self._put_down, self._hold)
+        self._pace = self._courier.pace
         # whether there may be something on disk: other processes leave things there
         self._more = self._kept is not None
         self._holding = (
@@ -77,6 +75,16 @@ class Sender:
     def dropped(self) -> int:
         """Spans that were lost to the limits of memory and disk."""
         return self._dropped + self._waiting.dropped + (self._kept.dropped if self._kept is not None else 0)
+
+    @property
+    def delivered(self) -> int:
+        """Spans and scores that the server has taken."""
+        return self._courier.delivered
+
+    @property
+    def refused(self) -> int:
+        """Spans and scores that it will never take."""
+        return self._courier.refused
 
     @property
     def last_reason(self) -> str:
@@ -124,8 +132,7 @@ class Sender:
         self._keep_late()
         now = monotonic()
         with self._changed:
-            if now >= self._look_at:
-                self._more, self._look_at = True, inf
+            self._more = self._more or self._pace.has_come()
             busy = bool(self._waiting or self._in_flight)
             if not busy and self._more and now >= self._pace.blocked_until:
                 self._start()
@@ -137,7 +144,7 @@ class Sender:
             return max(0.1, self._pace.blocked_until - now)
         if not counted:
             return _UNCOUNTED_SECONDS
-        return None if self._look_at == inf else max(0.1, self._look_at - now)
+        return None if self._pace.look_at == inf else max(0.1, self._pace.look_at - now)
 
     def _keep_late(self) -> None:
         now = monotonic()
@@ -268,7 +275,7 @@ class Sender:
                     self._in_flight = None
                 self._note()
             with _SENDING:  # a log handler of the host's may fail
-                self._block(Answer("later", "an error in pocketflow-tracing"))
+                self._courier.block(Answer("later", "an error in pocketflow-tracing"))
             with self._changed:
                 self._note()
         channel.close()
@@ -306,81 +313,25 @@ class Sender:
                 self._keep(batch, self.last_reason or _NO_ANSWER)  # nobody would send it while it is leased
                 return
         if batch is not None:
-            self._send(batch, channel, generation)
+            self._courier.send(batch, channel, lambda: generation != self._generation)
             with self._changed:
                 if generation == self._generation:
                     self._in_flight = None
                 self._note()
 
-    def _send(self, batch: Batch, channel: Channel, generation: int, *, alone: bool = False) -> int:
-        """Send a batch and do what the answer asks for; returns the spans that were delivered.
-
-        Args:
-            batch: to be sent.
-            channel: of this thread.
-            generation: of this thread.
-            alone: whether it is a part of a batch that the server does not take, while it takes others.
-        """
-        if generation != self._generation:
-            return 0  # a part of what was kept when this thread was given up
-        blocked = self._pace.is_blocked
-        answer = Answer("later", self.last_reason) if blocked else post(channel, self._config, batch.body)
-        if answer.outcome == "accepted":
-            self.delivered += batch.records
-            self._pace.accepted()
-            if self._config.debug:
-                _log.debug_line(f"delivered {batch.spans} spans to {shown_host(self._config)}")
-            self._answered(batch, batch.spans)
-            return batch.spans
-        if generation != self._generation:
-            return 0
-        # tried before, and others were taken since: it is this batch
-        alone = not blocked and answer.outcome == "later" and (alone or (self._pace.is_well and batch.attempts > 0))
-        if alone or answer.outcome in {"too large", "refused"}:
-            if self._pace.refused():
-                self._block(answer)
-            parts = halves(batch)
-            if parts:
-                delivered = sum(self._send(part, channel, generation, alone=alone) for part in parts)
-                if generation == self._generation:
-                    self._answered(batch, delivered)
-                return delivered
-            if alone:
-                self._put_off(batch, answer)
-            else:
-                self._set_aside(batch, answer)
-            return 0
-        if not blocked:
-            self._block(answer)
-            batch.attempts += 1
-        kept = self._keep(batch, answer.reason)
-        with self._changed:
-            self._holding = not kept
-            if not kept:
-                self._waiting.put(batch, again=True)
-        return 0
-
-    def _put_off(self, batch: Batch, answer: Answer) -> None:
-        """Keep a span that the server does not take, while it takes others: it is sent again, less and less often."""
-        self._pace.last_reason = answer.reason
-        batch.attempts += 1
-        pause = self._pace.pause(batch.attempts)
-        if self._keep(batch, answer.reason, pause=pause):
-            self._look_at = min(self._look_at, monotonic() + pause)
-            return
-        with self._changed:
-            self._waiting.put(batch, again=True)
-        self._block(answer)  # there is no disk to put it off to
-
-    def _block(self, answer: Answer) -> None:
-        self._pace.failed(answer)
-        kept = "kept in the outbox and sent later" if self._kept is not None else "kept in memory"
-        _log.warn_once(f"pocketflow-tracing: {answer.reason}. What is recorded is {kept}.")
-
     # --- what is not sent yet ----------------------------------------------------------------------------------------
 
     def _unanswered(self) -> list[Batch]:
         return ([self._in_flight] if self._in_flight else []) + list(self._waiting)
+
+    def _put_down(self, batch: Batch, reason: str, pause: float) -> bool:
+        kept = self._keep(batch, reason, pause=pause)
+        self._holding = not kept
+        return kept
+
+    def _hold(self, batch: Batch) -> None:
+        with self._changed:
+            self._waiting.put(batch, again=True)
 
     def _keep(self, batch: Batch, reason: str, *, ahead: float = 0.0, pause: float = 0.0) -> bool:
         kept = self._kept is not None and self._kept.keep(batch, reason, ahead=ahead, pause=pause)
@@ -389,15 +340,3 @@ class Sender:
                 self._more = True
                 self._keeps += 1
         return kept
-
-    def _answered(self, batch: Batch, delivered: int) -> None:
-        if self._kept is not None:
-            self._kept.answered(batch, delivered)
-
-    def _set_aside(self, batch: Batch, answer: Answer) -> None:
-        self.refused += batch.records
-        what = "such spans" if batch.spans else "such scores"
-        fate = "are lost, for POCKETFLOW_TRACE_STORE is off" if self._kept is None else "are set aside"
-        _log.warn_once(f"pocketflow-tracing: {answer.reason}; {what} {fate} (see `pocketflow-tracing doctor`).")
-        if self._kept is not None:
-            self._kept.set_aside(batch, f"{answer.reason}: {answer.words}" if answer.words else answer.reason)

@@ -1,0 +1,112 @@
+"""Takes batches to the server, and does with each what the answer asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .. import _log
+from ..config import TracingConfig
+from ._batch import Batch, halves
+from ._channel import Channel
+from ._http import Answer, post, shown_host
+from ._kept import Kept
+from ._pace import Pace
+
+__all__ = ["Courier"]
+
+
+class Courier:
+    """Sends on one thread.
+
+    Args:
+        config: keys and address.
+        kept: the outbox, None where there is none.
+        keep: puts a batch there, for a number of seconds or until the server is asked again; False when that did not work.
+        hold: takes back a batch that could not be put there.
+    """
+
+    def __init__(
+        self,
+        config: TracingConfig,
+        kept: Kept | None,
+        keep: Callable[[Batch, str, float], bool],
+        hold: Callable[[Batch], None],
+    ) -> None:
+        self._config = config
+        self._kept = kept
+        self._keep = keep
+        self._hold = hold
+        self.pace = Pace()
+        self.delivered = 0
+        self.refused = 0
+
+    def send(self, batch: Batch, channel: Channel, is_given_up: Callable[[], bool], *, alone: bool = False) -> int:
+        """Send a batch; returns the spans that were delivered.
+
+        Args:
+            batch: to be sent.
+            channel: of this thread.
+            is_given_up: whether the thread is: what was its own has been put on disk, and is others' to send.
+            alone: whether it is a part of a batch that the server does not take, while it takes others.
+        """
+        if is_given_up():
+            return 0
+        blocked = self.pace.is_blocked
+        answer = Answer("later", self.pace.last_reason) if blocked else post(channel, self._config, batch.body)
+        if answer.outcome == "accepted":
+            self.delivered += batch.records
+            self.pace.accepted()
+            if self._config.debug:
+                _log.debug_line(f"delivered {batch.spans} spans to {shown_host(self._config)}")
+            self._answered(batch, batch.spans)
+            return batch.spans
+        if is_given_up():
+            return 0
+        # tried before, and others were taken since: it is this batch
+        alone = not blocked and answer.outcome == "later" and (alone or (self.pace.is_well and batch.attempts > 0))
+        if alone or answer.outcome in {"too large", "refused"}:
+            if self.pace.refused():
+                self.block(answer)
+            parts = halves(batch)
+            if parts:
+                delivered = sum(self.send(part, channel, is_given_up, alone=alone) for part in parts)
+                if not is_given_up():
+                    self._answered(batch, delivered)
+                return delivered
+            if alone:
+                self._put_off(batch, answer)
+            else:
+                self._set_aside(batch, answer)
+            return 0
+        if not blocked:
+            self.block(answer)
+            batch.attempts += 1
+        if not self._keep(batch, answer.reason, 0.0):
+            self._hold(batch)
+        return 0
+
+    def block(self, answer: Answer) -> None:
+        """Leave the server alone for a while."""
+        self.pace.failed(answer)
+        kept = "kept in the outbox and sent later" if self._kept is not None else "kept in memory"
+        _log.warn_once(f"pocketflow-tracing: {answer.reason}. What is recorded is {kept}.")
+
+    def _put_off(self, batch: Batch, answer: Answer) -> None:
+        """Keep a span that the server does not take, while it takes others: it is sent again, less and less often."""
+        batch.attempts += 1
+        pause = self.pace.put_off(batch.attempts, answer)
+        if not self._keep(batch, answer.reason, pause):
+            self._hold(batch)
+            self.block(answer)  # there is no disk to put it off to
+
+    def _set_aside(self, batch: Batch, answer: Answer) -> None:
+        self.refused += batch.records
+        what = "such spans" if batch.spans else "such scores"
+        fate = "are lost, for POCKETFLOW_TRACE_STORE is off" if self._kept is None else "are set aside"
+        _log.warn_once(f"pocketflow-tracing: {answer.reason}; {what} {fate} (see `pocketflow-tracing doctor`).")
+        if self._kept is not None:
+            self._kept.set_aside(batch, f"{answer.reason}: {answer.words}" if answer.words else answer.reason)
+
+    def _answered(self, batch: Batch, delivered: int) -> None:
+        if self._kept is not None:
+            self._kept.answered(batch, delivered)
