@@ -26,7 +26,9 @@ _HEADER_START = r"(?:[A-Za-z]{2,20} [^\s\"']{6}|[^\s\"'\\]{8}|[^\s=;\"']{1,80}=)
 """How the value of a header begins: with a scheme and a credential, a long word, or a cookie."""
 _QUERY_VALUE = r"[^&\s\"'#<>()\[\]{}\\]+"
 _LINE_VALUE = r"[^\s\"']+"
-_SCALAR = r"(?!null\b|None\b|true\b|false\b|True\b|False\b)[\w.+-]+"
+_NEAR = 200
+_NO_NAME = "\n()[]{}=,;"
+_NUMBER = r"[-+]?\d[\w.+-]*"
 _CREDENTIAL = r"Bearer [\w.~+/=-]{0,4}(?=[\w.~+/=-]{0,80}\d|[\w.~+/=-]{20})[\w.~+/=-]{6,}"
 _LONGEST_NAME = 80
 _SETTING = r"(?:[^\s;&\"'`,(){}\[\]<>|]|&(?!\w+=))+"
@@ -97,7 +99,7 @@ def without_options(text: str, hits: Hits, *, in_prose: bool = True) -> str:
         quote = word[0] if word[0] in "\"'" else ""
         if in_prose and not quote and not is_credential(word):
             after = text[option.end() : option.end() + 8].lstrip(" ")[:1]
-            if after not in {"", "-", "|", "&", ";", ">", "\n", "\r", '"', "'"}:
+            if after not in {"", "-", "|", "&", ";", ">", '"', "'"}:
                 return option[0]
         return f"{before}{quote}{REPLACEMENT}{quote}"
 
@@ -194,7 +196,11 @@ def _end_of_member(text: str, name_end: int, start: int, hits: Hits) -> int:
         return -1
     begin = text.rfind(text[quote], max(quote - _LONGEST_NAME - 4, 0), quote) + 1
     name = text[begin:quote].rstrip("\\")
-    return value_end(text, start, _SCALAR)[0] if name and hits(name) else -1
+    if not set(_NO_NAME).isdisjoint(name):
+        return -1  # what stands between two strings
+    if name == "token" and '"logprob' in text[start : start + _NEAR]:
+        return -1  # one of a language model's
+    return value_end(text, start, _NUMBER)[0] if name and hits(name) else -1
 
 
 def _end_of_header(text: str, name_end: int, start: int, hits: Hits) -> int:

@@ -12,13 +12,19 @@ from .capture_types import Cut, Note, Snapshot
 from .redaction_shapes import REPLACEMENT
 from .render_text import LONGEST_KEY
 
-__all__ = ["is_label", "without_named", "without_words"]
+__all__ = ["is_label", "is_of_a_model", "without_named", "without_words"]
 
 Hits = Callable[[str], bool]
 
 _NAMES = ("name", "key", "field", "header", "variable", "param", "parameter", "Name", "Key")
 _VALUES = frozenset({"value", "Value", "head"})
+_OF_A_MODEL = frozenset({"logprob", "top_logprobs", "token_str", "token_id"})
 _TABLES = ("data", "rows")
+
+
+def is_of_a_model(fields: dict[str, Snapshot]) -> bool:
+    """Tell whether "token" in a dict is one of a language model's: with its probability, its text or its bytes beside it."""
+    return "token" in fields and not _OF_A_MODEL.isdisjoint(fields)
 
 
 def is_label(value: Snapshot, hits: Hits) -> bool:

@@ -6,7 +6,7 @@ from .redaction_shapes import REPLACEMENT, compiled
 
 __all__ = ["HEADER_VALUE", "LINE_NAMES", "QUOTE", "end_of", "is_credential", "value_end"]
 
-QUOTE = r"[bru]?(\\{0,3}[\"'])"
+QUOTE = r"(?:[bBrRuUfF]{1,2}(?=\\{0,3}[\"']))?(\\{0,3}[\"'])"
 HEADER_VALUE = r"[^\n\"']{1,8000}[^\s\"']*"
 LINE_NAMES = ("authorization", "authorisation", "cookie")
 """Headers whose values take the rest of the line."""

@@ -240,6 +240,8 @@ DATA_TEXTS = [
     ("https://h/cb#access_token=hunter2&state=1", "https://h/cb#access_token=[redacted]&state=1"),
     ("https://h/cb?q=#state=1&id_token=hunter2", "https://h/cb?q=#state=1&id_token=[redacted]"),
     ("https://h/cb?q=#id_token=hunter2", "https://h/cb?q=#id_token=[redacted]"),
+    ('{"user": "ada", "password": f"hunter2 x"}', '{"user": "ada", "password": f"[redacted]"}'),
+    ("{'password': rb'hunter2'}", "{'password': rb'[redacted]'}"),
     ("tool --token hunter2x run", "tool --token [redacted] run"),
     ("tool --password hunter", "tool --password [redacted]"),
     ("tool --password hunter --verbose", "tool --password [redacted] --verbose"),
@@ -264,6 +266,9 @@ PROSE_AND_CODE = [
     "a token? yes & password=zzz of course", "le mot de passe : huit", " : x", "# token = next(tokens)",
     "use --token to log in", "password: str\ntoken: Token\n", "token = config.v2.token\n", "f(a=1, token=token)", "  --token TOKEN\n",
     "<p>the token</p><label name='x'>y</label>", 'x = 1\npassword = ""\n', "the password 'admin1' is weak", "run -u me:you now",
+    'u, password = raw.split(":", 1)\ntoken = x["a"]', "if kind == 'password': return self.login(request)", "case 'token': return visit(node)",
+    'post(json={"user": user, "password": password})', "--username and --password options\n", 'the next "token": for instance cat',
+    ".sk-toggleable__content-arrow {}", "div.sk-estimator-doc-link", '[{"token": "cat", "logprob": -0.5}]',
     'a "token" is meant: it ends', "https://h/x#section=2&q=token",
 ]  # fmt: skip
 
@@ -285,6 +290,16 @@ def test_prose_and_code_are_left_as_they_are(text):
 def test_names_of_a_users_own_are_found_in_texts_too():
     """`redact` counts wherever the built-in names do."""
     assert render('{"iban": "DE12"}', Rules(Redactor(("iban",)))) == '{"iban": "[redacted]"}'
+
+
+def test_the_tokens_of_a_language_model_are_no_secrets():
+    """With a probability or a text beside it, a token is one of a model's."""
+    for shown in (
+        {"token": "cat", "logprob": -0.5, "top_logprobs": [{"token": "dog", "logprob": -1.0}]},
+        {"token": 1996, "token_str": "the", "score": 0.5},
+    ):
+        assert shown == render(snapshot(shown), Rules())
+    assert {"token": "[redacted]", "score": 1} == render(snapshot({"token": "abc", "score": 1}), Rules())
 
 
 def test_headers_as_pairs_of_bytes_are_redacted():
@@ -542,7 +557,7 @@ def test_no_text_is_tried_over_and_over(piece):
     def seconds(value):
         return min(timeit.repeat(lambda: scan(value), number=1, repeat=5, timer=time.thread_time))
 
-    assert seconds(text) < 40 * seconds(prose) + 0.005
+    assert seconds(text) < 100 * seconds(prose) + 0.005  # it was 1,000 times as long
 
 
 @pytest.mark.parametrize("length", [40, 900, 5000])
