@@ -37,7 +37,7 @@ _BOT_TOKEN = r":(?<=\d{8}:)AA[\w-]{30,40}"  # noqa: S105 - it finds Telegram's, 
 
 _TAILS = {
     # not classes of CSS, which have neither digits nor capitals
-    r"(?=(?:ant|lf|or|proj)-|[a-z_-]{0,20}[A-Z\d])[\w-]{16,300}": "sk-",  # OpenAI, Anthropic, Langfuse, OpenRouter
+    r"(?=(?:ant|lf|or|proj)-|[a-z_-]{0,40}[A-Z\d])[\w-]{16,300}": "sk-",  # OpenAI, Anthropic, Langfuse, OpenRouter
     r"[\w-]{10,300}": "xoxa- xoxb- xoxe- xoxo- xoxp- xoxr- xoxs-",  # Slack
     r"\d-[\w-]{20,300}": "xapp-",
     # GitHub, Groq, Stripe, Pinecone, LangSmith
