@@ -107,7 +107,8 @@ def _read_pandas_index(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
     if not walk.closely():
         return walk.unread({"length": length}, 0, value, f"pandas.{shape.name}", depth)
     head = _head(value) if _is_readable(value) else []
-    shown = {"dtype": _dtype(value), "length": length, "head": head}
+    (name, *_) = _names(value)
+    shown = {**({"name": name} if name else {}), "dtype": _dtype(value), "length": length, "head": head}
     return walk.fields(shown, value, f"pandas.{shape.name}", depth)
 
 
@@ -152,11 +153,21 @@ def _read_pandas_categorical(value: Any, shape: Shape, walk: Walk, depth: int) -
 
 
 def _labels(index: Any) -> dict[str, Any]:
-    """Return the labels of the first rows, unless they only count them."""
+    """Return the labels of the first rows, unless they only count them, and what the labels are called."""
     t = type(index)
     if t is module_named("pandas").get("RangeIndex") and index.start == 0 and index.step == 1:
         return {}
-    return {"index": _head(index)} if _is_readable(index) else {}
+    if not _is_readable(index):
+        return {}
+    names = _names(index)
+    return {"index": _head(index), **({"index_names": names} if any(names) else {})}
+
+
+def _names(index: Any) -> list[str | None]:
+    """Return the names of an index, of each level its own; those that are no texts are left out."""
+    own = getattr(index, "__dict__", {})
+    names = own.get("_names") or [own.get("_name")]
+    return [name if type(name) is str else None for name in names]
 
 
 def _head(values: Any, count: int = _ROWS) -> list[Any]:

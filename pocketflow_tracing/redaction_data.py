@@ -29,6 +29,11 @@ _LINE_VALUE = r"[^\s\"']+"
 _NEAR = 200
 _NO_NAME = "\n()[]{}=,;"
 _NUMBER = r"[-+]?\d[\w.+-]*"
+_NAMED_VALUE = (
+    r"((?:name|key)[\"']?\s{0,3}:\s{0,3}[\"']?([\w.-]{1,80})[\"']?\s{0,3},?\s{1,40}[\"']?value[\"']?\s{0,3}:\s{0,3}[\"']?)"
+    r"([^\s\"',{}\[\]]+)"
+)
+"""Of a parameter or variable in JSON or YAML: {"name": "DB_PASSWORD", "value": "…"}."""
 _CREDENTIAL = r"Bearer [\w.~+/=-]{0,4}(?=[\w.~+/=-]{0,80}\d|[\w.~+/=-]{20})[\w.~+/=-]{6,}"
 _LONGEST_NAME = 80
 _SETTING = r"(?:[^\s;&\"'`,(){}\[\]<>|]|&(?!\w+=))+"
@@ -67,6 +72,8 @@ def scan_value(text: str, hits: Hits) -> str:
         ):
             text = _without_named(text, _MEMBER, _end_of_member, hits)
         text = _without_named(text, _HEADER, _end_of_header, hits)
+        if "value" in text:
+            text = compiled(_NAMED_VALUE).sub(lambda found: _shown(found, hits), text)
     return _without_lines(text, hits) if ": " in text or " = " in text or ":\t" in text else text
 
 
@@ -108,13 +115,14 @@ def without_options(text: str, hits: Hits, *, in_prose: bool = True) -> str:
 
 def _without_elements(text: str, hits: Hits) -> str:
     """Replace the contents of XML elements with a secret's name, and values of those whose attributes say it."""
-
-    def shown(found: re.Match[str]) -> str:
-        return f"{found[1]}{REPLACEMENT}" if hits(found[2]) else found[0]
-
     if "</" in text:
-        text = compiled(_ELEMENT).sub(shown, text)
-    return compiled(_ATTRIBUTES).sub(shown, text) if "value=" in text else text
+        text = compiled(_ELEMENT).sub(lambda found: _shown(found, hits), text)
+    return compiled(_ATTRIBUTES).sub(lambda found: _shown(found, hits), text) if "value=" in text else text
+
+
+def _shown(found: re.Match[str], hits: Hits) -> str:
+    """What is shown of a match of what stands before a value, of its name, and of the value."""
+    return f"{found[1]}{REPLACEMENT}" if hits(found[2]) else found[0]
 
 
 def _without_named(text: str, separator: str, end_of: Callable[[str, int, int, Hits], int], hits: Hits) -> str:

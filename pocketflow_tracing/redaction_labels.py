@@ -9,16 +9,19 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .capture_types import Cut, Note, Snapshot
-from .redaction_shapes import REPLACEMENT
+from .redaction_shapes import REPLACEMENT, scan
 from .render_text import LONGEST_KEY
 
-__all__ = ["is_label", "is_of_a_model", "without_named", "without_words"]
+__all__ = ["MAY_NAME", "is_label", "is_of_a_model", "without_named", "without_words"]
 
 Hits = Callable[[str], bool]
 
 _NAMES = ("name", "key", "field", "header", "variable", "param", "parameter", "Name", "Key")
 _VALUES = frozenset({"value", "Value", "head"})
 _OF_A_MODEL = frozenset({"logprob", "top_logprobs", "token_str", "token_id"})
+_NETLOCS = frozenset({"netloc", "_netloc"})
+MAY_NAME = _VALUES | _NETLOCS | {"columns"}
+"""Fields of which at least one is there where `without_named` has something to do."""
 _TABLES = ("data", "rows")
 
 
@@ -45,8 +48,13 @@ def without_named(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot
     if _names_its_value(fields, hits):
         return {key: _hidden(value) if key in _VALUES else value for key, value in fields.items()}
     shown = fields
+    for key in _NETLOCS & fields.keys():  # of a URL in its parts
+        if type(netloc := fields[key]) is str and "@" in netloc:
+            shown = {**shown, key: scan(f"://{netloc}").removeprefix("://")}
+    if "index_names" in fields and (secret := _labelled(fields["index_names"], hits)):
+        shown = {**shown, "index": [_without_part(label, secret) for label in _items(fields["index"])]}
     if "head" in fields and "index" in fields:
-        shown = {**fields, "head": _without(fields["head"], _labelled(fields["index"], hits))}
+        shown = {**shown, "head": _without(fields["head"], _labelled(fields["index"], hits))}
     tables = [key for key in _TABLES if type(fields.get(key)) is list] if "columns" in fields else []
     if tables and (secret := _labelled(fields["columns"], hits)):
         shown = {**shown, **{key: [_without(row, secret) for row in fields[key]] for key in tables}}
@@ -57,6 +65,15 @@ def _names_its_value(fields: dict[str, Snapshot], hits: Hits) -> bool:
     if "domain" in fields and "name" in fields and ("path" in fields or "httpOnly" in fields):
         return True  # a cookie of a browser: any may be a session's
     return any(type(name := fields.get(key)) is str and hits(name) for key in _NAMES)
+
+
+def _without_part(label: Snapshot, secret: set[int]) -> Snapshot:
+    """Hide the secret levels of a row's label; one of a single level is secret as a whole."""
+    return _without(label, secret) if type(label) is list else _hidden(label)
+
+
+def _items(value: Snapshot) -> list[Snapshot]:
+    return value if type(value) is list else []
 
 
 def _hidden(value: Snapshot) -> Snapshot:

@@ -18,7 +18,7 @@ from .capture_types import CUT_KEY, MARGIN, Cut, Failure, Long, Pairs, Snapshot,
 from .records import Json
 from .redaction import Policy, Redactor, Rules
 from .redaction_data import scan_value
-from .redaction_labels import is_label, is_of_a_model, without_named, without_words
+from .redaction_labels import MAY_NAME, is_label, is_of_a_model, without_named, without_words
 from .redaction_shapes import REPLACEMENT, scan
 from .redaction_text import redact_text
 from .render_marks import SHORT_KEY, TYPE_KEY, is_short_scalar, mark, shown_name, summary
@@ -174,7 +174,7 @@ class _Rendering:
         breathe()
         hits = self.hits
         self.entries_seen += len(value)
-        if "value" in value or "head" in value or "Value" in value or "columns" in value:
+        if not MAY_NAME.isdisjoint(value):
             value = without_named(value, hits)
         for key, item in value.items():
             if hits(key) and not (key == "token" and is_of_a_model(value)):

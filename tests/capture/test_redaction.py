@@ -10,6 +10,7 @@ import sys
 import time
 import timeit
 
+import pandas as pd
 import pytest
 
 from pocketflow_tracing._state import SharedState
@@ -242,6 +243,8 @@ DATA_TEXTS = [
     ("https://h/cb?q=#id_token=hunter2", "https://h/cb?q=#id_token=[redacted]"),
     ('{"user": "ada", "password": f"hunter2 x"}', '{"user": "ada", "password": f"[redacted]"}'),
     ("{'password': rb'hunter2'}", "{'password': rb'[redacted]'}"),
+    ('{"env": [{"name": "DB_PASSWORD", "value": "hunter2"}]}', '{"env": [{"name": "DB_PASSWORD", "value": "[redacted]"}]}'),
+    ("env:\n- name: DB_PASSWORD\n  value: hunter2\n- name: A\n  value: b\n", "env:\n- name: DB_PASSWORD\n  value: [redacted]\n- name: A\n  value: b\n"),
     ("tool --token hunter2x run", "tool --token [redacted] run"),
     ("tool --password hunter", "tool --password [redacted]"),
     ("tool --password hunter --verbose", "tool --password [redacted] --verbose"),
@@ -290,6 +293,23 @@ def test_prose_and_code_are_left_as_they_are(text):
 def test_names_of_a_users_own_are_found_in_texts_too():
     """`redact` counts wherever the built-in names do."""
     assert render('{"iban": "DE12"}', Rules(Redactor(("iban",)))) == '{"iban": "[redacted]"}'
+
+
+def test_what_the_labels_of_rows_are_called_counts():
+    """An index, or a level of one, that is named like a secret holds secrets."""
+    frame = pd.DataFrame({"api_key": ["hunter2"], "user": ["ada"], "n": [1]})
+    one = render(snapshot(frame.set_index("api_key")), Rules())
+    two = render(snapshot(frame.set_index(["user", "api_key"])), Rules())
+    assert (["[redacted]"], [["ada", "[redacted]"]]) == (one["index"], two["index"])
+    assert "hunter2" not in json.dumps(render(snapshot(pd.Index(["hunter2"], name="password")), Rules()))
+    assert ["ada"] == render(snapshot(frame.set_index("user")), Rules())["index"]
+
+
+def test_the_password_of_a_url_in_its_parts():
+    """As some libraries keep theirs."""
+    parts = {"scheme": "http", "netloc": "ada:hunter2@db.example", "path": "/"}
+    assert "ada:[redacted]@db.example" == render(snapshot(parts), Rules())["netloc"]
+    assert "db.example:80" == render({"netloc": "db.example:80"}, Rules())["netloc"]
 
 
 def test_the_tokens_of_a_language_model_are_no_secrets():
