@@ -13,6 +13,7 @@ logger = logging.getLogger("pocketflow_tracing")
 
 _NAME = "pocketflow-tracing: "  # programs show warnings without the logger they come from
 _said: set[str] = set()
+_MOST_SAID = 1000
 
 
 def warn(message: str, *args: object) -> None:
@@ -23,6 +24,8 @@ def warn(message: str, *args: object) -> None:
 def warn_once(message: str) -> None:
     """Log a warning the first time it is said in this process; it begins with the package's name."""
     if message not in _said:
+        if len(_said) >= _MOST_SAID:
+            _said.clear()
         _said.add(message)
         said = message if message.startswith(_NAME) else f"{_NAME}{message}"
         warn("%s", said)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _DROPPED = TraceFlags(TraceFlags.DEFAULT)
 _PROPAGATED = ("session_id", "user_id", "tags", "metadata", "version", "environment", "trace_name")
+_EXPERIMENTS = "sdk-experiment"
+"""The environment in which langfuse 5 has all that runs in an experiment."""
 _MAX_TEXT = 200
 """Characters of a propagated metadata value; the SDK takes no longer ones."""
 
@@ -194,6 +196,8 @@ def propagated() -> dict[str, Any]:
     metadata = found["metadata"]
     if isinstance(metadata, dict):  # langfuse 5 keeps each value JSON-encoded, 4 keeps plain texts
         found["metadata"] = {key: decoded(value) for key, value in metadata.items()}
+    if context.get("langfuse.propagated.experiment_id") is not None:
+        found["environment"] = _EXPERIMENTS
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -48,6 +48,9 @@ def open_run(options: Options, name: str, shared: Any, looking: Looking) -> Run 
         options.pipeline = pipeline
     if not pipeline.enabled:
         return Dropped(None)
+    for sink in pipeline.sinks:
+        with _WATCHING:
+            sink.watch()
     outer = _otel.surrounding()
     trace_id = outer[0] if outer else source.trace_id()
     if not pipeline.samples(trace_id):
@@ -67,9 +70,6 @@ def open_run(options: Options, name: str, shared: Any, looking: Looking) -> Run 
         _take_metadata(attributes, pipeline)
     run = Run(pipeline, name, trace_id, outer[1] if outer else None, _options.checked(attributes), Graph(looking))
     run.is_app_root = is_app_root
-    for sink in pipeline.sinks:
-        with _WATCHING:
-            sink.watch()
     if pipeline.debug:
         _log.debug_line(f"trace started: {run.name} ({trace_id:032x})")
     return run

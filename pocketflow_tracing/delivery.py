@@ -67,6 +67,8 @@ class Delivery:
         self._ends_by = inf  # of `time.monotonic`: the time that the end of the process may take
         self._was_reached = True  # whether the worker came to the last marker in time
         self._is_over = False  # whether nobody will call `_at_exit` any more
+        self._has_ended = False  # whether it has been called, to its end
+        self._ends_with_others = False  # whether the ends of multiprocessing and its kin call it
 
     def add_sink(self, sink: Sink) -> None:
         """Make a sink known to flush and shutdown.
@@ -77,7 +79,7 @@ class Delivery:
         if not self._at_exit_registered:
             self._at_exit_registered = True
             atexit.register(self._at_exit)
-            self._is_over = _is_ending()  # too late to be called
+            self._is_over = self._has_ended = _is_ending()  # too late to be called
         self._sinks.append(sink)
         if self._thread is not None:
             sink.start()
@@ -130,7 +132,7 @@ class Delivery:
     def completed(self, run: Run) -> None:
         """Note that a run has ended."""
         self.queue.completed(run)
-        if self._is_over and threading.current_thread() is threading.main_thread():
+        if self._is_over and (self._has_ended or threading.current_thread() is threading.main_thread()):
             # a flow in an exit handler: all of them share the time that the end may take
             if self._ends_by == inf:
                 self._ends_by = monotonic() + self.shutdown_timeout
@@ -186,8 +188,10 @@ class Delivery:
             if self._thread is None:
                 return
             self._sinks.start()
-            with DELIVERING:
-                _end_with_multiprocessing(self._at_exit)
+            if not self._ends_with_others:
+                self._ends_with_others = True
+                with DELIVERING:
+                    _end_with_multiprocessing(self._at_exit)
 
     def _work(self) -> None:
         while True:
@@ -278,6 +282,12 @@ class Delivery:
     # --- ends and forks ----------------------------------------------------------------------------------------------
 
     def _at_exit(self) -> None:
+        try:
+            self._end()
+        finally:
+            self._has_ended = True
+
+    def _end(self) -> None:
         self._is_over = True
         self._ends_by = monotonic() + self.shutdown_timeout
         with DELIVERING:

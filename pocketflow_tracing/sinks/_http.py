@@ -159,6 +159,7 @@ def _shown_location(location: str) -> str:
     with contextlib.suppress(ValueError):
         parts = urlsplit(location)
         path = parts.path.partition(";")[0]
+        path = "/".join(path.split("/")[:2])  # what follows may be a ticket of this one request
         if parts.port != 0 and parts.hostname:  # a port that is none raises
             return _flat(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path}")[:200]
         if path.startswith("/"):

@@ -407,6 +407,29 @@ print(time.time())
     assert ["success"] * (1 if first else 2) == [run.status for run in Store(tmp_path / "t.db").runs()]
 
 
+def test_a_flow_in_a_thread_of_an_exit_handler_is_recorded(tmp_path):
+    """A time limit, or what runs a coroutine's blocking part, puts it there."""
+    code = """
+import atexit, threading, time
+from pocketflow import Flow, Node
+from pocketflow_tracing import trace_flow
+
+def last():
+    thread = threading.Thread(target=flow.run, args=({},))
+    thread.start()
+    thread.join()
+
+flow = trace_flow(Flow(start=Node()))
+atexit.register(last)  # before ours, which ends before it
+flow.run({})
+print(time.time(), flush=True)
+"""
+    if sys.version_info >= (3, 12):
+        pytest.skip("no thread can be started there")
+    _end(tmp_path, code)
+    assert 2 == len(Store(tmp_path / "t.db").runs())
+
+
 def test_flows_of_an_exit_handler_share_the_time_that_the_end_may_take(tmp_path):
     """However many it runs, with a server that never answers; all of them are kept."""
     code = """

@@ -178,3 +178,31 @@ def test_generations_of_a_late_client_are_in_the_store(keys, collector, monkeypa
     trace_flow(Flow(start=node)).run({})
     node.made[0].flush()
     assert {"generation", "chat"} < {span.name for span in stored()}
+
+
+def test_the_first_run_after_a_client_was_made_hears_what_it_says(keys, collector):
+    """Environment and release hold from that run on, not from the next."""
+    flow = trace_flow(Flow(start=Node()))
+    flow.run({})
+    Langfuse(environment="prod", release="r1")
+    flow.run({})
+    assert flush(10)
+    roots = [span.attributes for span in collector.spans() if span.parent_id is None]
+    found = [(span.get("langfuse.environment"), span.get("langfuse.release")) for span in roots]
+    assert {(None, None), ("prod", "r1")} == set(found)
+
+
+def test_a_run_inside_of_an_experiment_is_of_its_environment(keys, collector):
+    """Not among those of production: as the spans of the SDK around it and below it are."""
+    client = get_client()
+    if not hasattr(client, "run_experiment"):
+        pytest.skip("no experiments in this langfuse")
+    flow = trace_flow(Flow(start=Node()))
+    client.run_experiment(name="e", data=[{"input": 1}], task=lambda *, item, **kwargs: flow.run({"item": item}))
+    client.flush()
+    assert flush(10)
+    around, ours = (
+        {span.attributes.get("langfuse.environment") for span in collector.spans() if (span.name == name)}
+        for name in ("experiment-item-run", "Flow")
+    )
+    assert around == ours
