@@ -20,16 +20,13 @@ from weakref import WeakValueDictionary
 from . import _sdk_disabled, _sdk_spans
 from ._guard import Seam, on_our_thread
 from ._sdk_clients import stand_back
+from ._sdk_flush import Flushes, exports, has_scores
 from ._sdk_import import imported, when_imported
-from ._threads import start_thread
-from ._time import monotonic, sleep
+from ._time import monotonic
 from .config import TracingConfig
 
 _CREATING = Seam("preparing the Langfuse client")
 _FLUSHING = Seam("flushing the Langfuse client")
-_LOOK_SECONDS = 0.02
-_SCORES_SECONDS = 10.0
-"""How long the SDK may take for its scores, which know no deadline of their own."""
 
 
 def instances() -> dict[str, Any]:
@@ -101,9 +98,7 @@ class SdkClient:
         self._submit = submit
         self._settle = settle
         self._lock = threading.RLock()
-        self._asked = self._answered = 0  # how often the program's own client was to export what it holds, and has
-        self._exported = True  # whether it could, the last time
-        self._is_exporting = False  # whether a thread is at it
+        self._flushes = Flushes()
         self._exporter: Any = None  # of the client that we made
         self._made: Any = None  # its resources
         self._joined: Any = None  # the program's tracer provider that our client listens to as well
@@ -193,50 +188,23 @@ class SdkClient:
     def hand_over(self, deadline: float) -> bool:
         """Have the client that we made hand over to us the spans that it holds."""
         with _FLUSHING:
-            return all([_exports(processor, deadline) for processor in self._processors])  # noqa: C419 - each of them
+            return all([exports(processor, deadline) for processor in self._processors])  # noqa: C419 - each of them
         return False
 
     def begin_flush(self) -> None:
-        """Have the client send what it sends by itself: its scores, and the spans of one that is the program's own.
-
-        On a thread of its own, one at a time: the SDK keeps to no deadline but the one of its requests.
-        """
+        """Have the client send what it sends by itself: its scores, and the spans of one that is the program's own."""
         resources = self.resources
-        if resources is None or (self.is_ours and not _has_scores(resources)):
-            return
-        with self._lock:
-            self._asked += 1
-            if not self._is_exporting:
-                self._is_exporting = start_thread(self._export, "pocketflow-tracing-flush", resources) is not None
-                if not self._is_exporting:
-                    self._answered, self._exported = (
-                        self._asked,
-                        False,
-                    )  # at the end of the process: the SDK ends by itself
+        if resources is not None and (not self.is_ours or has_scores(resources)):
+            self._flushes.begin(resources, [] if self.is_ours else _processors(resources))
 
     def wait(self, deadline: float) -> bool:
-        """Wait for what `begin_flush` has begun, until the deadline of `time.monotonic`; it takes no lock, see `Sender.wait`."""
-        asked = self._asked
-        while self._answered < asked and (left := deadline - monotonic()) > 0:
-            sleep(min(left, _LOOK_SECONDS))
-        return self._answered >= asked and self._exported
-
-    def _export(self, resources: Any) -> None:
-        while True:
-            with self._lock:
-                asked = self._asked
-                if self._answered >= asked:
-                    self._is_exporting = False
-                    return
-            own = [] if self.is_ours else _processors(resources)
-            self._exported = _exported(resources, own, monotonic() + _SCORES_SECONDS)
-            self._answered = asked
+        """Wait for what `begin_flush` has begun, until the deadline of `time.monotonic`."""
+        return self._flushes.wait(deadline)
 
     def abandon(self) -> None:
-        """Forget a lock that another thread may have held when this process was forked, and that thread."""
+        """Forget locks that another thread may have held when this process was forked."""
         self._lock = threading.RLock()
-        self._asked = self._answered
-        self._is_exporting = False
+        self._flushes.abandon()
 
     def _create(self) -> None:
         from langfuse import Langfuse  # noqa: PLC0415 - imported already
@@ -271,7 +239,7 @@ class SdkClient:
         if timeout_millis is not None:
             seconds = min(seconds, timeout_millis / 1000)
         deadline = monotonic() + seconds
-        exported = _exports(processor, deadline)
+        exported = exports(processor, deadline)
         if on_our_thread.get():  # as above
             return exported
         with _FLUSHING:
@@ -300,41 +268,6 @@ def _processors(resources: Any) -> list[Any]:
     multi = getattr(resources.tracer_provider, "_active_span_processor", None)
     found = getattr(multi, "_span_processors", ())
     return [item for item in found if getattr(item, "public_key", None) == resources.public_key]
-
-
-def _exported(resources: Any, processors: list[Any], deadline: float) -> bool:
-    with _FLUSHING:
-        exported = True
-        for processor in processors:
-            exported = _exports(processor, deadline) and exported
-        return _scores_sent(resources, deadline) and exported
-    return False
-
-
-def _exports(processor: Any, deadline: float) -> bool:
-    # past what waits for the server: that is for others to say
-    return bool(type(processor).force_flush(processor, max(1, int((deadline - monotonic()) * 1000))))
-
-
-def _queue_of(resources: Any) -> Any:
-    # langfuse 5 and 4 name it differently
-    return getattr(resources, "_score_queue", None) or getattr(resources, "_score_ingestion_queue", None)
-
-
-def _has_scores(resources: Any) -> bool:
-    queue = _queue_of(resources)
-    return queue is not None and queue.unfinished_tasks > 0
-
-
-def _scores_sent(resources: Any, deadline: float) -> bool:
-    queue = _queue_of(resources)  # whose `join` knows no deadline
-    if queue is None:
-        return True
-    for consumer in getattr(resources, "_score_consumers", ()):
-        getattr(consumer, "wake", int)()  # it gathers for a second otherwise
-    with queue.all_tasks_done:
-        sent: bool = queue.all_tasks_done.wait_for(lambda: not queue.unfinished_tasks, max(0.0, deadline - monotonic()))
-    return sent
 
 
 def record_without_account(make_processor: Callable[[], Any]) -> None:

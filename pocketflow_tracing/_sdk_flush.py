@@ -1,0 +1,99 @@
+"""What the Langfuse SDK sends by itself: the spans of a client of the program's own, and scores of any."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from ._guard import Seam
+from ._threads import start_thread
+from ._time import monotonic, sleep
+
+__all__ = ["Flushes", "exports", "has_scores"]
+
+_FLUSHING = Seam("flushing the Langfuse client")
+_LOOK_SECONDS = 0.02
+_SCORES_SECONDS = 10.0
+"""How long the SDK may take for its scores, which know no deadline of their own."""
+
+
+class Flushes:
+    """Flushes of one client, on a thread of their own, one at a time: the SDK keeps to no deadline but that of its requests."""
+
+    def __init__(self) -> None:
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Begin anew, in a forked child too: the thread is the parent's."""
+        self._lock = threading.RLock()
+        self._asked = self._answered = 0
+        self._is_sent = True  # whether all was, the last time
+        self._is_running = False  # whether a thread is at it
+
+    def begin(self, resources: Any, processors: list[Any]) -> None:
+        """Have a client send what it holds.
+
+        Args:
+            resources: what the SDK keeps of it.
+            processors: of its spans, where they are not ours to send.
+        """
+        with self._lock:
+            self._asked += 1
+            if self._is_running:
+                return
+            self._is_running = start_thread(self._run, "pocketflow-tracing-flush", resources, processors) is not None
+            if not self._is_running:
+                self._answered, self._is_sent = self._asked, False  # at the end of the process: the SDK ends by itself
+
+    def wait(self, deadline: float) -> bool:
+        """Wait for what has begun, until the deadline of `time.monotonic`; it takes no lock, see `Sender.wait`."""
+        asked = self._asked
+        while self._answered < asked and (left := deadline - monotonic()) > 0:
+            sleep(min(left, _LOOK_SECONDS))
+        return self._answered >= asked and self._is_sent
+
+    def _run(self, resources: Any, processors: list[Any]) -> None:
+        while True:
+            with self._lock:
+                asked = self._asked
+                if self._answered >= asked:
+                    self._is_running = False
+                    return
+            self._is_sent = _sent(resources, processors, monotonic() + _SCORES_SECONDS)
+            self._answered = asked
+
+
+def exports(processor: Any, deadline: float) -> bool:
+    """Have a span processor of the SDK's export what it holds; past what waits for the server, where it is ours."""
+    return bool(type(processor).force_flush(processor, max(1, int((deadline - monotonic()) * 1000))))
+
+
+def has_scores(resources: Any) -> bool:
+    """Whether a client has scores that are not sent yet."""
+    queue = _scores_of(resources)
+    return queue is not None and queue.unfinished_tasks > 0
+
+
+def _scores_of(resources: Any) -> Any:
+    # langfuse 5 and 4 name it differently
+    return getattr(resources, "_score_queue", None) or getattr(resources, "_score_ingestion_queue", None)
+
+
+def _sent(resources: Any, processors: list[Any], deadline: float) -> bool:
+    with _FLUSHING:
+        exported = True
+        for processor in processors:
+            exported = exports(processor, deadline) and exported
+        return _scores_sent(resources, deadline) and exported
+    return False
+
+
+def _scores_sent(resources: Any, deadline: float) -> bool:
+    queue = _scores_of(resources)  # whose `join` knows no deadline
+    if queue is None:
+        return True
+    for consumer in getattr(resources, "_score_consumers", ()):
+        getattr(consumer, "wake", int)()  # it gathers for a second otherwise
+    with queue.all_tasks_done:
+        sent: bool = queue.all_tasks_done.wait_for(lambda: not queue.unfinished_tasks, max(0.0, deadline - monotonic()))
+    return sent
