@@ -16,11 +16,12 @@ from .capture import snapshot
 from .capture_builtins import preview
 from .capture_types import CUT_KEY, MARGIN, Cut, Failure, Long, Pairs, Snapshot, Tagged
 from .records import Json
-from .redaction import Policy, Redactor, Rules
+from .redaction import Policy, Rules
 from .redaction_data import scan_value
 from .redaction_labels import MAY_NAME, is_label, is_of_a_model, without_named, without_words
 from .redaction_shapes import REPLACEMENT, scan
 from .redaction_text import redact_text
+from .render_cleaned import cleaned, cleaned_once
 from .render_marks import SHORT_KEY, TYPE_KEY, is_short_scalar, mark, shown_name, summary
 from .render_text import LONGEST_KEY, MOST_BITS, agreeing, clean, is_json, not_finite, short, size_of, unused
 
@@ -33,11 +34,6 @@ _LEAST_TEXT = 200
 _PREVIEW = 64
 _ENTRY_WEIGHT = 16
 """About the bytes that an entry of a container takes beside its text."""
-
-_LARGE, _LARGEST = 2_000, 100_000
-_MOST_CLEANED = 64
-"""Large texts that are remembered with what became of them."""
-_cleaned: dict[int, tuple[str, tuple[Redactor, bool], str]] = {}
 
 Path = tuple[str | int, ...]
 
@@ -323,27 +319,13 @@ class _Rendering:
         return f"{head[:agreed]} … {left_out} more … {tail[len(tail) - agreed_end :]}"
 
     def cleaned(self, text: str, path: Path) -> Json:
-        if _LARGE < len(text) <= _LARGEST and not self.in_error:
-            text = self.cleaned_once(text)
-        else:
-            if self.scan and len(text) > 7:  # no secret is shorter
-                if self.in_error:  # nobody reads that as prose
-                    text = redact_text(text, self.rules)
-                text = scan_value(text, self.hits)
-            text = clean(text)
+        redactor = self.rules.redact
+        if not self.in_error:
+            text = cleaned_once(text, redactor, scanned=self.scan)
+        else:  # nobody reads that as prose
+            text = redact_text(text, self.rules) if self.scan and len(text) > 7 else text
+            text = cleaned(text, redactor, scanned=self.scan)
         return text if self.mask is None else self.masked(text, path)
-
-    def cleaned_once(self, text: str) -> str:
-        """Clean a large text, unless that has just been done: the same one goes through several phases of a visit."""
-        breathe()
-        known = _cleaned.get(id(text))
-        if known is not None and known[0] is text and known[1] == (self.rules.redact, self.scan):
-            return known[2]
-        shown = clean(scan_value(text, self.hits)) if self.scan else clean(text)
-        if len(_cleaned) >= _MOST_CLEANED:
-            _cleaned.clear()
-        _cleaned[id(text)] = (text, (self.rules.redact, self.scan), shown)
-        return shown
 
     def masked(self, shown: Json, path: Path) -> Json:
         """Apply the user's mask; what it returns is their object, and read like any other."""
