@@ -196,6 +196,8 @@ class SdkClient:
         resources = self.resources
         if resources is not None and (not self.is_ours or has_scores(resources)):
             self._flushes.begin(resources, [] if self.is_ours else _processors(resources))
+        else:
+            self._flushes.pass_over()
 
     def wait(self, deadline: float) -> bool:
         """Wait for what `begin_flush` has begun, until the deadline of `time.monotonic`."""

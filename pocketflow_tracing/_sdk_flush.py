@@ -45,6 +45,12 @@ class Flushes:
             if not self._is_running:
                 self._answered, self._is_sent = self._asked, False  # at the end of the process: the SDK ends by itself
 
+    def pass_over(self) -> None:
+        """Note that a client has nothing to send any more: what an earlier flush came to is over."""
+        with self._lock:
+            if not self._is_running:
+                self._is_sent = True
+
     def wait(self, deadline: float) -> bool:
         """Wait for what has begun, until the deadline of `time.monotonic`; it takes no lock, see `Sender.wait`."""
         asked = self._asked

@@ -18,6 +18,8 @@ _PATIENCE = 1.0
 """Seconds that a call waits for other processes."""
 _FIGURE_PATIENCE = 0.05
 """Seconds that a figure waits for them: it is written with a later call."""
+_ASK_AGAIN = 10.0
+"""Seconds until it is looked again what is due, where that could not be read."""
 _MOST_BATCHES = 100_000
 _NOWHERE = -1
 """The id of a batch of which the outbox's limits have left nothing."""
@@ -148,6 +150,15 @@ class Kept:
             return self._outbox.counts(endpoint=self._endpoint, public_key=self._key).waiting > 0
         except StoreError as error:  # nothing can be known of it but what this process has put there
             return isinstance(error, StoreBusyError) or self._here > 0
+
+    def due_in(self) -> float | None:
+        """Seconds until the first batch may be sent again that was put off; None if none was."""
+        now = time_ns()
+        try:
+            due = self._outbox.next_due(now, endpoint=self._endpoint, public_key=self._key)
+        except StoreError:
+            return _ASK_AGAIN
+        return None if due is None else (due - now) / 1e9
 
     def hurry(self) -> None:
         """Put nothing off any longer."""

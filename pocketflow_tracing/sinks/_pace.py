@@ -58,9 +58,11 @@ class Pace:
     def put_off(self, attempts: int, answer: Answer) -> float:
         """Return for how many seconds a batch by itself is put off, that was sent so often in vain."""
         self.last_reason = answer.reason
-        pause = float(min(_FIRST * 2.0 ** min(attempts, 20), _LONGEST_PAUSE))
-        self.look_at = min(self.look_at, monotonic() + pause)
-        return pause
+        return float(min(_FIRST * 2.0 ** min(attempts, 20), _LONGEST_PAUSE))
+
+    def look_in(self, seconds: float | None) -> None:
+        """Look again in so many seconds at what was put off; None: nothing was."""
+        self.look_at = inf if seconds is None else monotonic() + seconds
 
     def has_come(self) -> bool:
         """Whether the time of something has come that was put off; says so once."""

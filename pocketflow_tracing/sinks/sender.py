@@ -31,6 +31,8 @@ _LATE_SECONDS = 0.45
 _NO_ANSWER = "the server has not answered yet"
 _IDLE_SECONDS = 30.0
 """After which the connection is closed."""
+_SAFE_SECONDS = 2.0
+"""After which a thread ends whose server is not to be asked: in an outage each job with a store of its own has one."""
 _SHORTEST_LOOK, _LONGEST_LOOK = 0.002, 0.05
 """Seconds between two looks at how things stand, of who waits."""
 _UNCOUNTED_SECONDS = 1.0
@@ -258,14 +260,7 @@ class Sender:
 
     def _run(self, generation: int) -> None:
         channel = self._channel = Channel(self._config.timeout)  # of this thread: a former one may still be waiting
-        while True:
-            with self._changed:
-                while not self._has_work() and generation == self._generation and not self._stopping:
-                    pause = self._pace.blocked_until - monotonic() if self._waiting else 0.0
-                    if not self._changed.wait(pause if pause > 0 else _IDLE_SECONDS):
-                        channel.close()  # an idle process holds no connection
-                if generation != self._generation or self._stopping:
-                    break
+        while self._await_work(channel, generation):
             with _SENDING:
                 self._send_next(channel, generation)
                 continue
@@ -279,6 +274,19 @@ class Sender:
             with self._changed:
                 self._note()
         channel.close()
+
+    def _await_work(self, channel: Channel, generation: int) -> bool:
+        """Wait until there is something to do; False when this thread is to end."""
+        with self._changed:
+            while not self._has_work() and generation == self._generation and not self._stopping:
+                pause = self._pace.blocked_until - monotonic() if self._waiting else 0.0
+                is_safe = self._more and not self._waiting  # on disk: the worker starts a thread when it is time to try
+                if not self._changed.wait(pause if pause > 0 else _SAFE_SECONDS if is_safe else _IDLE_SECONDS):
+                    channel.close()  # an idle process holds no connection
+                    if is_safe and not self._has_work():
+                        self._thread = None
+                        return False
+            return generation == self._generation and not self._stopping
 
     def _has_work(self) -> bool:
         if self._pace.is_blocked:
@@ -302,10 +310,12 @@ class Sender:
             keeps = self._keeps
             batch = self._kept.claim() if self._kept is not None else None
             is_left = batch is None and self._kept is not None and self._kept.waits()
+            due_in = self._kept.due_in() if is_left and self._kept is not None else None
             with self._changed:
                 is_given_up = generation != self._generation
                 if not is_given_up:
                     self._is_left = is_left
+                    self._pace.look_in(due_in)
                     self._in_flight = batch
                     self._more = batch is not None or keeps != self._keeps
                     self._note()

@@ -239,6 +239,19 @@ class Outbox:
 
         self._database.transaction(work)
 
+    def next_due(self, now_ns: int, *, endpoint: str, public_key: str) -> int | None:
+        """Return when the first batch of a project is due that was put off, ns since the epoch; None if none was."""
+        if not self._database.exists():
+            return None
+        (due,) = self._database.transaction(
+            lambda connection: connection.execute(
+                "SELECT min(next_try_ns) FROM outbox WHERE state = 'waiting' AND endpoint = ? AND public_key = ?"
+                " AND next_try_ns BETWEEN ? AND ?",
+                (endpoint, public_key, integer(now_ns + 1), integer(now_ns + _FAR_NS)),
+            ).fetchone()
+        )
+        return None if due is None else int(due)
+
     def hurry(self, *, endpoint: str, public_key: str) -> None:
         """Let no batch of a project be put off any longer: the user asks for it."""
         if self._database.exists():
