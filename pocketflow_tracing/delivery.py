@@ -137,6 +137,12 @@ class Delivery:
             if self._ends_by == inf:
                 self._ends_by = monotonic() + self.shutdown_timeout
             self.shutdown(max(_LEAST_SECONDS, self._ends_by - monotonic()))
+        elif (
+            self._threadless
+        ):  # the main thread has ended, and others go on (Python 3.12): there is nobody else to do it
+            with DELIVERING:
+                while self.queue and not self._round():
+                    pass
 
     # --- the worker --------------------------------------------------------------------------------------------------
 
@@ -208,6 +214,8 @@ class Delivery:
                 self._wake.wait(min(due) if due else None)
             self._wake.clear()
             self.queue.idle = False
+            if not self.queue:
+                return False  # something is due, or was done already
             if not self._urgent:
                 self._sinks.expect(self.queue.first_run())
                 self._wake.wait(self.interval)  # let a batch gather; a flush wakes us
@@ -233,13 +241,20 @@ class Delivery:
             deadline = marker.deadline
             marker.delivered = self._sinks.close(deadline) if marker.closing else self._sinks.hand_on(deadline)
         finally:
-            if marker.closing and not self.queue:
-                stop = True
-                self._thread = None
-                self.queue.idle = True
+            if marker.closing:
+                stop = self._stops()
             self._urgent = False
             marker.reached.set()
         return stop
+
+    def _stops(self) -> bool:
+        """Let no record be put to a worker that ends: it goes on where one has come meanwhile."""
+        with self._starting:  # who has started this one notes that it runs
+            worker, self._thread, self.queue.idle = self._thread, None, True
+            if not self.queue:
+                return True
+            self._thread, self.queue.idle = worker, False
+            return False
 
     def _deliver(self, batch: list[Any]) -> None:
         with unforked():

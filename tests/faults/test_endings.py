@@ -407,6 +407,31 @@ print(time.time())
     assert ["success"] * (1 if first else 2) == [run.status for run in Store(tmp_path / "t.db").runs()]
 
 
+def test_a_flow_that_begins_when_the_main_thread_has_ended_is_stored(tmp_path):
+    """A thread of the program goes on; from Python 3.12 on it can start none of ours, and records by itself."""
+    code = """
+import os, threading, time
+from pathlib import Path
+from pocketflow import Flow, Node
+from pocketflow_tracing import trace_flow
+
+def works():
+    threading.main_thread().join()
+    flow.run({})
+    deadline = time.monotonic() + 10
+    while not Path("t.db").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.5)
+    os._exit(0)
+
+flow = trace_flow(Flow(start=Node()))
+threading.Thread(target=works).start()
+print(time.time(), flush=True)
+"""
+    _end(tmp_path, code)
+    assert ["success"] == [run.status for run in Store(tmp_path / "t.db").runs()]
+
+
 def test_a_flow_in_a_thread_of_an_exit_handler_is_recorded(tmp_path):
     """A time limit, or what runs a coroutine's blocking part, puts it there."""
     code = """
