@@ -5,6 +5,7 @@ Everything here looks at snapshots; `hits` tells whether a name is a secret's (`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,12 +13,17 @@ from .capture_types import Cut, Note, Snapshot
 from .redaction_shapes import REPLACEMENT, scan
 from .render_text import LONGEST_KEY
 
-__all__ = ["MAY_NAME", "is_label", "is_of_a_model", "without_named", "without_words"]
+__all__ = ["MAY_NAME", "is_a_type", "is_label", "is_of_a_model", "without_named", "without_words"]
 
 Hits = Callable[[str], bool]
 
 _NAMES = ("name", "key", "field", "header", "variable", "param", "parameter", "Name", "Key")
 _VALUES = frozenset({"value", "Value", "head"})
+_TYPE = re.compile(
+    r"string|integer|number|boolean|object|array|null|str|int|float|bool|TEXT|INTEGER|INT|BIGINT|REAL|BLOB|BOOLEAN|DATE|TIMESTAMP"
+    r"|JSONB?|UUID|N?(?:VAR)?CHAR(?:\(\d+\))?"
+)
+"""Of JSON Schema, SQL and Python."""
 _OF_A_MODEL = frozenset({"logprob", "top_logprobs", "token_str", "token_id"})
 _NETLOCS = frozenset({"netloc", "_netloc"})
 MAY_NAME = _VALUES | _NETLOCS | {"columns"}
@@ -28,6 +34,14 @@ _TABLES = ("data", "rows")
 def is_of_a_model(fields: dict[str, Snapshot]) -> bool:
     """Tell whether "token" in a dict is one of a language model's: with its probability, its text or its bytes beside it."""
     return "token" in fields and not _OF_A_MODEL.isdisjoint(fields)
+
+
+def is_a_type(value: Snapshot) -> bool:
+    """Tell whether what stands under a secret's name says what kind of value belongs there: of a schema, or an empty text."""
+    if type(value) is str:
+        return not value or (len(value) < LONGEST_KEY and _TYPE.fullmatch(value) is not None)
+    kind = value.get("type") if type(value) is dict else None
+    return type(kind) is str and _TYPE.fullmatch(kind) is not None
 
 
 def is_label(value: Snapshot, hits: Hits) -> bool:

@@ -18,7 +18,7 @@ from .capture_types import CUT_KEY, MARGIN, Cut, Failure, Long, Pairs, Snapshot,
 from .records import Json
 from .redaction import Policy, Rules
 from .redaction_data import scan_value
-from .redaction_labels import MAY_NAME, is_label, is_of_a_model, without_named, without_words
+from .redaction_labels import MAY_NAME, is_a_type, is_label, is_of_a_model, without_named, without_words
 from .redaction_shapes import REPLACEMENT, scan
 from .redaction_text import redact_text
 from .render_cleaned import cleaned, cleaned_once
@@ -173,7 +173,7 @@ class _Rendering:
         if not MAY_NAME.isdisjoint(value):
             value = without_named(value, hits)
         for key, item in value.items():
-            if hits(key) and not (key == "token" and is_of_a_model(value)):
+            if hits(key) and not (is_a_type(item) or (key == "token" and is_of_a_model(value))):
                 result: Json = item if item is None or type(item) is bool else REPLACEMENT
             elif self.pathless:
                 result = self.value(item, ())

@@ -32,6 +32,8 @@ __all__ = ["MediaSender"]
 
 _SENDING = Seam("sending media to Langfuse")
 _PATH = "/api/public/media"
+_MOST_WAITING = 1000
+"""Media that wait, known ones too: each costs a request, one after the other."""
 _MAX_WAITING = 64 * 1024 * 1024
 """Bytes of content that may wait in memory."""
 _MOST_KNOWN = 10_000
@@ -81,6 +83,7 @@ class MediaSender:
     def _reset(self) -> None:
         self._changed = threading.Condition()
         self._waiting: deque[_Job] = deque()
+        self._places: set[tuple[str, str, str]] = set()  # of those that wait: what, and where it is shown
         self._bytes = 0
         self._in_flight = False
         self.failed = 0  # media that could not be sent, so far
@@ -119,13 +122,15 @@ class MediaSender:
         with self._changed:
             if self._stopping or monotonic() < self._blocked_until:
                 return False
-            if any(_same(job, other) for other in self._waiting):
+            place = job.medium.id, job.span_id, job.field
+            if place in self._places:
                 return True  # twice in one field
             if job.medium.id in self._known:
                 job.medium, size = job.medium._replace(content=b""), 0
-            if self._bytes + size > _MAX_WAITING or not self._start():
+            if self._bytes + size > _MAX_WAITING or len(self._waiting) >= _MOST_WAITING or not self._start():
                 return False
             self._waiting.append(job)
+            self._places.add(place)
             self._bytes += size
             self._changed.notify_all()
         return True
@@ -159,6 +164,7 @@ class MediaSender:
             self._stopping = True
             left = len(self._waiting) + self._in_flight
             self._waiting.clear()
+            self._places.clear()
             self._bytes = 0
             self._changed.notify_all()
             thread, self._thread = self._thread, None
@@ -197,6 +203,7 @@ class MediaSender:
                 self._in_flight = True  # before it waits no more: who looks without the lock sees one of the two
                 job = self._waiting.popleft()
                 self._bytes -= len(job.medium.content)
+                self._places.discard((job.medium.id, job.span_id, job.field))
             with _SENDING:
                 self._send(channel, job)
             with self._changed:
@@ -282,10 +289,6 @@ class MediaSender:
         except _FAILURES as error:
             raise _FailedError(f"{host} cannot take media: {cause(error)}", again=True) from None
         raise _FailedError(f"{host} does not take media ({reply.status})", again=_may_pass(reply.status))
-
-
-def _same(one: _Job, other: _Job) -> bool:
-    return (one.medium.id, one.span_id, one.field) == (other.medium.id, other.span_id, other.field)
 
 
 def _may_pass(code: int) -> bool:

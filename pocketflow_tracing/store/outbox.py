@@ -312,10 +312,12 @@ def _due(
         )
         for row in connection.execute(
             "SELECT id, created_ns, endpoint, public_key, spans, body, attempts, next_try_ns, state, reason FROM outbox"
-            " WHERE state = 'waiting' AND next_try_ns NOT BETWEEN :now + 1 AND :far AND lease_ns NOT BETWEEN :now + 1 AND :far"
+            # found by the index alone, and read then
+            " WHERE id IN (SELECT id FROM outbox WHERE state = 'waiting'"
+            " AND next_try_ns NOT BETWEEN :now + 1 AND :far AND lease_ns NOT BETWEEN :now + 1 AND :far"
             " AND endpoint = coalesce(:endpoint, endpoint) AND public_key = coalesce(:key, public_key)"
             # what was tried in vain goes last: a batch that its server never takes stands in nobody's way
-            " ORDER BY attempts, created_ns, id LIMIT :limit",
+            " ORDER BY attempts, created_ns, id LIMIT :limit) ORDER BY attempts, created_ns, id",
             {
                 "now": integer(now_ns),
                 "far": integer(now_ns + _FAR_NS),

@@ -133,7 +133,17 @@ CREATE TRIGGER outbox_batch_gone AFTER DELETE ON outbox BEGIN
 END;
 """
 
-MIGRATIONS: tuple[str, ...] = (VERSION_1, VERSION_2)
+VERSION_3 = """
+-- History
+--   3  what is to be sent next, and how much waits in all, is found without reading the bodies.
+
+DROP INDEX outbox_by_state;
+CREATE INDEX outbox_next ON outbox (
+    state, attempts, created_ns, id, next_try_ns, lease_ns, endpoint, public_key, spans, bytes
+);
+"""
+
+MIGRATIONS: tuple[str, ...] = (VERSION_1, VERSION_2, VERSION_3)
 """Script n brings a file from `user_version` n to n + 1. Published scripts never change."""
 
 SCHEMA_VERSION = len(MIGRATIONS)

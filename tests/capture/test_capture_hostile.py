@@ -152,7 +152,7 @@ def test_no_strangers_code_runs_when_a_value_is_read_compared_or_rendered(armed)
     for base, value in armed:
         for wrapped in (value, [value], {"k": value}, (1, value), {"a": {"b": [value]}}):
             first, second = snapshot(wrapped), snapshot(wrapped)
-            assert first == second
+            assert first == second or repr(first) == repr(second)  # an array that nobody filled may hold NaN
             json.dumps(render(first, RULES), allow_nan=False)
         assert not CALLS, (base, CALLS)
         seen[base] = json.dumps(render(snapshot(value), RULES))

@@ -295,6 +295,17 @@ def test_names_of_a_users_own_are_found_in_texts_too():
     assert render('{"iban": "DE12"}', Rules(Redactor(("iban",)))) == '{"iban": "[redacted]"}'
 
 
+def test_what_belongs_under_a_secrets_name_may_be_said():
+    """The schema of a tool or of a table holds no secrets, nor does an empty text."""
+    schema = {
+        "properties": {"password": {"type": "string", "description": "of the account"}},
+        "token": "VARCHAR(64)",
+        "auth": "",
+    }
+    assert schema == render(snapshot(schema), Rules())
+    assert {"password": "[redacted]"} == render(snapshot({"password": {"type": "hunter2"}}), Rules())
+
+
 def test_what_the_labels_of_rows_are_called_counts():
     """An index, or a level of one, that is named like a secret holds secrets."""
     frame = pd.DataFrame({"api_key": ["hunter2"], "user": ["ada"], "n": [1]})

@@ -414,15 +414,21 @@ import os, threading, time
 from pathlib import Path
 from pocketflow import Flow, Node
 from pocketflow_tracing import trace_flow
+from pocketflow_tracing.store import Store, StoreError
 
 def works():
     threading.main_thread().join()
     flow.run({})
     deadline = time.monotonic() + 10
-    while not Path("t.db").exists() and time.monotonic() < deadline:
+    while not (Path("t.db").exists() and finished()) and time.monotonic() < deadline:
         time.sleep(0.01)
-    time.sleep(0.5)
     os._exit(0)
+
+def finished():
+    try:
+        return [run.status for run in Store("t.db").runs()] == ["success"]
+    except StoreError:  # it is just being made
+        return False
 
 flow = trace_flow(Flow(start=Node()))
 threading.Thread(target=works).start()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sqlite3
 import subprocess
 import sys
+import time
 
 import pytest
 import sample
 from sample import small_run
 
-from pocketflow_tracing.store import Outbox, OutboxBatch, OutboxCounts, Store
+from pocketflow_tracing.store import Outbox, OutboxBatch, OutboxCounts, Store, outbox_limits
+from pocketflow_tracing.store import outbox as _outbox
 from pocketflow_tracing.store.outbox_counts import Waiting
 
 S = 1_000_000_000
@@ -154,3 +157,24 @@ def test_it_shares_the_file_with_the_runs(outbox, writer, path):
     writer.write([run.record], run.spans, (run.record.process_id, sample.now_ns()))
     outbox.put(batch())
     assert (1, 2) == (len(Store(path).runs()), Store(path).outbox().waiting)
+
+
+def test_no_body_is_read_to_find_what_is_next(tmp_path):
+    """After a long outage thousands of batches wait: each claim and each put would else read all of them."""
+    path = tmp_path / "traces.db"
+    with contextlib.closing(Outbox(path)) as outbox:
+        outbox.put(OutboxBatch(1, "https://one.example", "pk-lf-1", 1, b"body"))
+    read = []
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.set_trace_callback(read.append)
+        _outbox._due(connection, time.time_ns(), 1, "https://one.example", "pk-lf-1")
+        outbox_limits.hold(connection, lambda *_: True, None)
+        connection.set_trace_callback(None)
+        plans = [row[3] for query in read for row in connection.execute(f"EXPLAIN QUERY PLAN {query}")]
+    scans = [
+        plan
+        for plan in plans
+        if plan.startswith(("SCAN", "SEARCH")) and "rowid" not in plan and "PRIMARY KEY" not in plan
+    ]
+    assert len(scans) == 2
+    assert all("COVERING INDEX outbox_next" in plan for plan in scans), plans

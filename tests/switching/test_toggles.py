@@ -14,6 +14,7 @@ from pocketflow import AsyncFlow, BatchFlow, BatchNode, Flow, Node
 
 from pocketflow_tracing import TracingConfig, add_metadata, flush, trace_flow
 from pocketflow_tracing._command import command
+from pocketflow_tracing.delivery import delivery
 
 FLOW = KINDS["Flow"]
 
@@ -185,6 +186,7 @@ def test_the_kill_switch(text, monkeypatch, tmp_path, kind):
     """POCKETFLOW_TRACING_ENABLED=0 and its like: nothing is recorded, sent or written, and no thread is started."""
     import threading
 
+    delivery._sinks.clear()  # of other tests
     with Collector() as collector:
         there = set(threading.enumerate())
         for name, value in {**collector.environ, "POCKETFLOW_TRACING_ENABLED": text}.items():
