@@ -60,7 +60,10 @@ _BASES: dict[str, frozenset[str]] = {}
 """Name of a class that was read → names of those it derives from: a policy for them is one for it."""
 
 _MOST_BASES = 10_000
-_SECRET_CLASSES = frozenset({"SecretStr", "SecretBytes", "_SecretBase", "_SecretField"})
+_SECRET_CLASSES = frozenset(
+    {"SecretStr", "SecretBytes", "_SecretBase", "_SecretField", "Secret", "AzureKeyCredential", "AzureSasCredential"}
+)
+"""Of pydantic, Starlette and Azure, by their bare names: that of a base counts too."""
 _DECLARING = ("__dataclass_fields__", "__attrs_attrs__", "__pydantic_fields__")
 _PLAIN_DEPTH = 3
 

@@ -532,7 +532,9 @@ def test_what_a_serializer_returns_is_redacted():
 
 def test_secret_classes_are_redacted_without_being_asked():
     pydantic = pytest.importorskip("pydantic")
-    values = [pydantic.SecretStr("hunter2"), pydantic.SecretBytes(b"hunter2")]
+    from starlette.datastructures import Secret
+
+    values = [pydantic.SecretStr("hunter2"), pydantic.SecretBytes(b"hunter2"), Secret("hunter2")]
     if hasattr(pydantic, "Secret"):
         values.append(pydantic.Secret[int](5))
     assert render(snapshot(values), Rules()) == ["[redacted]"] * len(values)
