@@ -22,8 +22,13 @@ _FORK_PATIENCE = 5.0
 @contextmanager
 def unforked() -> Iterator[None]:
     """Let no fork fall into what is done inside."""
-    with _lock:
+    lock = _lock
+    held = lock.acquire(timeout=_FORK_PATIENCE)  # a time limit of the host's may have struck where a fork gives it back
+    try:
         yield
+    finally:
+        if held and lock._is_owned():  # noqa: SLF001 - as below: a signal handler may have forked in here
+            lock.release()
 
 
 def _before_fork() -> None:
@@ -31,7 +36,14 @@ def _before_fork() -> None:
 
 
 def _after_fork_in_parent() -> None:
-    if _lock._is_owned():  # noqa: SLF001 - what threading.Condition asks it
+    try:
+        _let_go()
+    finally:
+        _let_go()
+
+
+def _let_go() -> None:
+    while _lock._is_owned():  # noqa: SLF001 - what threading.Condition asks it
         _lock.release()
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 
-from ._forks import unforked
-
 logger = logging.getLogger("pocketflow_tracing")
 # No NullHandler: without one, Python's last resort shows warnings on stderr in programs that configured no logging,
 # and "half of your credentials is missing" must be seen exactly there.
@@ -48,9 +46,8 @@ def _log(level: int, message: str, *args: object) -> None:
 
 def _cleaned(record: logging.LogRecord) -> bool:
     """Let every line through, without secrets and on one line: names in it may be anything."""
-    with unforked():
-        from .redaction import scan  # noqa: PLC0415 - not for programs in which nothing is said
-        from .render_text import one_line  # noqa: PLC0415
+    from .redaction import scan  # noqa: PLC0415 - not for programs in which nothing is said
+    from .render_text import one_line  # noqa: PLC0415
 
     record.msg, record.args = one_line(scan(record.getMessage())), ()
     return True

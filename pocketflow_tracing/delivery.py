@@ -15,7 +15,6 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from . import _log
-from ._forks import unforked
 from ._guard import on_our_thread
 from ._queue import Marker, SpanQueue, count_spans
 from ._sinks import DELIVERING, Sinks
@@ -257,8 +256,7 @@ class Delivery:
             return False
 
     def _deliver(self, batch: list[Any]) -> None:
-        with unforked():
-            from ._shares import Shares  # noqa: PLC0415 - rendering is only needed on the worker
+        from ._shares import Shares  # noqa: PLC0415 - rendering is only needed on the worker, and there since a flow was marked
 
         shares = Shares()
         self._in_hand = count_spans(batch)
