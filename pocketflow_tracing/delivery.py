@@ -136,12 +136,8 @@ class Delivery:
             if self._ends_by == inf:
                 self._ends_by = monotonic() + self.shutdown_timeout
             self.shutdown(max(_LEAST_SECONDS, self._ends_by - monotonic()))
-        elif (
-            self._threadless
-        ):  # the main thread has ended, and others go on (Python 3.12): there is nobody else to do it
-            with DELIVERING:
-                while self.queue and not self._round():
-                    pass
+        elif self._threadless and not threading.main_thread().is_alive():
+            self._work_here(inf)  # others go on when it has ended, and can start no thread of ours (Python 3.12)
 
     # --- the worker --------------------------------------------------------------------------------------------------
 
@@ -150,8 +146,8 @@ class Delivery:
             return False
         deadline = monotonic() + timeout
         if not (self._sinks or self.queue):
-            return True  # nothing was ever recorded
-        if self._is_over and self._thread is None and not self.queue:
+            accepted = True  # nothing is left, and nobody to ask
+        elif self._is_over and self._thread is None and not self.queue:
             self._was_reached = True
             accepted = self._sinks.close(deadline) if closing else self._sinks.hand_on(deadline)
         else:  # on the worker, also where it has to be started for it: exceptions of the host's strike on this thread
@@ -160,9 +156,7 @@ class Delivery:
             self.queue.put_other(marker)
             self._rouse()
             if self._threadless:
-                with DELIVERING:
-                    while self.queue and monotonic() < deadline and not self._round():
-                        pass
+                self._work_here(deadline)
                 timeout = 0.0
             self._was_reached = marker.reached.wait(timeout)
             accepted = self._was_reached and marker.delivered
@@ -171,6 +165,12 @@ class Delivery:
         lost = self._dropped + self.queue.dropped + self._sinks.lost
         before, self._told.lost = getattr(self._told, "lost", 0), lost
         return accepted and lost <= before
+
+    def _work_here(self, deadline: float) -> None:
+        """Do what the worker would do, for no thread can be started; one thread at a time."""
+        with self._starting, DELIVERING:
+            while self.queue and monotonic() < deadline and not self._round():
+                pass
 
     def _rouse(self) -> None:
         self.queue.idle = False

@@ -176,3 +176,10 @@ def test_a_flush_on_our_own_thread_waits_for_nobody():
     assert delivery.flush(20)
     assert monotonic() - began < 10
     assert set(sink.answers) == {False}
+
+
+def test_what_a_sink_lost_that_was_let_go_of_is_told_where_no_sink_is_left():
+    """The last one may have gone."""
+    made = Delivery()
+    made._sinks._lost = 2
+    assert [made.flush(1), made.flush(1)] == [False, True]
