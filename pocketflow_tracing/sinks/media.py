@@ -222,6 +222,7 @@ class MediaSender:
             with self._changed:
                 if failure.again and job.tries < _TRIES:
                     self._waiting.appendleft(job)
+                    self._places.add((job.medium.id, job.span_id, job.field))
                     self._bytes += len(job.medium.content)
                     self._resting_until = monotonic() + _PAUSE * 2 ** (job.tries - 1)
                     return

@@ -448,7 +448,7 @@ def test_retry_after_is_honoured(tmp_path):
             process.communicate("\n", timeout=20)
 
 
-def test_a_fork_waits_for_an_import_of_ours(tmp_path):
+def test_a_fork_waits_for_an_import_of_ours(python):
     """Else the module would be locked for ever in the child, which would hang where it imports it."""
     code = """
 import os, signal, sys, threading
@@ -472,19 +472,11 @@ if child == 0:
     os._exit(0)
 print(os.waitpid(child, 0)[1])
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=environment(None),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = python(code)
     assert done.stdout == "0\n", done.stderr
 
 
-def test_a_fork_waits_for_a_tls_context_of_ours(tmp_path):
+def test_a_fork_waits_for_a_tls_context_of_ours(python):
     """OpenSSL is locked while it reads certificates: a child that was forked then could make no context of its own."""
     code = """
 import os, signal, sys, threading, time
@@ -518,13 +510,5 @@ if child == 0:
     os._exit(len(forked))
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=environment(None),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = python(code)
     assert done.stdout == "1\n", done.stderr
