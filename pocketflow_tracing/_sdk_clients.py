@@ -35,7 +35,9 @@ class _Clients(dict[str, Any]):
             is_repeated = getattr(given.get("span_exporter"), "of_pocketflow_tracing", False)
             if not is_repeated and _is_another(given, known):
                 return False
-            if not _is_theirs(known) and (not is_repeated or _is_of_the_environment(known)):
+            # with a client of its own the program would get that one untraced, whatever the environment says
+            is_asked_for = _is_of_the_environment(known) and all(map(_is_ours, dict.values(self)))
+            if not _is_theirs(known) and (not is_repeated or is_asked_for):
                 with given["cls"]._lock:  # noqa: SLF001 - the SDK's lock for it
                     known.span_exporter.made_by.hand_out()
         return True

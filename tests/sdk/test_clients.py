@@ -360,6 +360,19 @@ def test_an_instrumentation_beside_two_projects(two, monkeypatch):
     assert [] == said_by(other)
 
 
+def test_a_run_of_another_project_takes_nothing_from_the_programs_client(two, monkeypatch):
+    """Its own client is the one that it gets outside of runs, also where the environment names the run's project."""
+    (own, _), (other, config) = two
+    for name, value in other.environ.items():
+        monkeypatch.setenv(name, value)
+    Langfuse(public_key=own.public_key, secret_key=own.secret_key, base_url=own.url)
+    trace_flow(Flow(start=Calls()), config=config).run({})
+    generate("outside")
+    get_client().flush()
+    assert flush(10)
+    assert ["generation"] == [span.name for span in own.spans()]
+
+
 @pytest.mark.parametrize("whose", ["ours", "theirs"])
 def test_of_the_sinks_of_a_project_one_stays_to_ask_its_client(whose, keys, collector, tmp_path):
     """Each job may have a store of its own; what generations the SDK's client holds, a flush must know."""
