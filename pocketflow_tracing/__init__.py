@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from ._attributes import trace_attributes
     from ._carry import continue_trace, trace_headers, with_context
     from ._now import add_metadata, add_score, current_trace_id, current_trace_url
-    from ._options import trace_attributes
     from .config import TracingConfig
     from .decorator import instrument, trace_flow, uninstrument
     from .delivery import flush, shutdown
@@ -37,9 +37,9 @@ __all__ = [
 ]
 
 _MODULES = {
+    "_attributes": ("trace_attributes",),
     "_carry": ("continue_trace", "trace_headers", "with_context"),
     "_now": ("add_metadata", "add_score", "current_trace_id", "current_trace_url"),
-    "_options": ("trace_attributes",),
     "config": ("TracingConfig",),
     "decorator": ("instrument", "trace_flow", "uninstrument"),
     "delivery": ("flush", "shutdown"),

@@ -6,17 +6,17 @@
 from __future__ import annotations
 
 import contextvars
-import functools
-import inspect
-import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, ParamSpec, TypeVar
 
 from opentelemetry import context as otel_context
+from opentelemetry.trace import get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from ._guard import Seam
+from ._stepwise import stepwise
+from .recorder import current, span_of
 
 __all__ = ["continue_trace", "trace_headers", "with_context"]
 
@@ -38,78 +38,7 @@ def with_context(function: Callable[P, R]) -> Callable[P, R]:
         land under the node that called `with_context`.
     """
     here = contextvars.copy_context()
-    called: Any = function
-    bound: Any
-
-    # A context can be entered once at a time: each call gets a copy.
-    if _is_kind(inspect.iscoroutinefunction, function):
-
-        async def bound(*args: Any, **kwargs: Any) -> Any:
-            async def body() -> Any:  # whatever can be awaited
-                return await called(*args, **kwargs)
-
-            return await _steps(body(), here.copy())
-
-    elif _is_kind(inspect.isasyncgenfunction, function):
-
-        async def bound(*args: Any, **kwargs: Any) -> Any:
-            context = here.copy()
-            values = context.run(called, *args, **kwargs)
-            step, given = values.asend, None
-            while True:
-                try:
-                    value = await _steps(step(given), context)
-                except StopAsyncIteration:
-                    return
-                try:
-                    step, given = values.asend, (yield value)
-                except GeneratorExit:
-                    await _steps(values.aclose(), context)
-                    raise
-                except BaseException as error:  # noqa: BLE001 - it is for the function to say what becomes of it
-                    step, given = values.athrow, error
-
-    elif _is_kind(inspect.isgeneratorfunction, function):
-
-        def bound(*args: Any, **kwargs: Any) -> Any:
-            context = here.copy()
-            return (yield from _steps(context.run(called, *args, **kwargs), context))
-
-    else:
-
-        def bound(*args: Any, **kwargs: Any) -> Any:
-            return here.copy().run(called, *args, **kwargs)
-
-    wrapped: Callable[P, R] = functools.wraps(function)(bound)
-    return wrapped
-
-
-def _is_kind(asks: Callable[[Any], bool], function: Any) -> bool:
-    """Tell whether a function, or an object that is called like one, is of a kind."""
-    return asks(function) or asks(getattr(type(function), "__call__", None))  # noqa: B004 - not whether, but which
-
-
-@types.coroutine
-def _steps(steps: Any, context: contextvars.Context) -> Any:
-    """Do what `yield from` does, each step in a context.
-
-    Args:
-        steps: a generator or coroutine.
-        context: that nobody else enters.
-    """
-    step, given = steps.send, None
-    while True:
-        try:
-            value = context.run(step, given)
-        except StopIteration as done:
-            return done.value
-        try:
-            step, given = steps.send, (yield value)
-        except GeneratorExit:
-            context.run(steps.close)
-            raise
-        except BaseException as error:  # noqa: BLE001 - it is for the function to say what becomes of it
-            step, given = steps.throw, error
+    return stepwise(function, lambda: here.copy().run)  # a context can be entered once at a time: each call gets a copy
 
 
 def trace_headers() -> dict[str, str]:
@@ -127,14 +56,26 @@ def continue_trace(headers: Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None
         headers: of the request or job, texts or bytes, in a mapping or in pairs, or the environ of WSGI (`request.META` of
             Django); without a `traceparent` that can be read nothing changes.
     """
-    token = None
+    token = left = None
     with _READING:
         token = otel_context.attach(_w3c.extract(_texts(headers)))
+        if _leads_elsewhere():
+            left = current.set(
+                None
+            )  # a worker whose loop is traced, say, and each of its jobs has a trace to go on with
     try:
         yield
     finally:
+        if left is not None:
+            with suppress(ValueError):  # in another context, as of a fixture that is a generator
+                current.reset(left)
         if token is not None:
             otel_context.detach(token)
+
+
+def _leads_elsewhere() -> bool:
+    span, there = span_of(current.get()), get_current_span().get_span_context()
+    return span is not None and there.is_valid and there.trace_id != span.run.trace_id
 
 
 def _texts(headers: Any) -> dict[str, list[str]]:

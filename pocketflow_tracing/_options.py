@@ -1,37 +1,25 @@
-"""What a decorator, `trace_attributes` and the surrounding code say of a run, and which flows are marked."""
+"""What a decorator says of the runs of a flow, and which flows are marked."""
 
 from __future__ import annotations
 
-import functools
-import inspect
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass, field
-from itertools import islice
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from . import _kinds, _log
+from . import _log
+from ._attributes import merge, tags_of
 from ._guard import Seam
-from .capture import snapshot
-from .capture_kinds import key_text, mro_of
+from .capture_kinds import mro_of
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from ._pipeline import Pipeline
     from .config import TracingConfig
 
-P = ParamSpec("P")
-R = TypeVar("R")
 _GIVEN = ("session_id", "user_id", "tags", "metadata")
 _EVALUATING = {
     name: Seam(f"evaluating the {name} that trace_flow was given as a function", theirs=True) for name in _GIVEN
 }
-_ATTRIBUTES = Seam("taking the attributes of trace_attributes")
-_MAX_ID = 200
-"""Characters of a session id, user id, version or tag: Langfuse takes no longer ones."""
 
 
 @dataclass(eq=False)
@@ -57,7 +45,7 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.tags is not None and not callable(self.tags):
-            self.tags = _tags(self.tags)  # an iterator would be empty at the second run
+            self.tags = tags_of(self.tags)  # an iterator would be empty at the second run
 
     def __copy__(self) -> Options:
         return self
@@ -155,100 +143,6 @@ def mark_of(flow: object) -> Options | None:
     return None
 
 
-class _Block(NamedTuple):
-    """An open block: what it and those around it say together, whose it is, and the one around it."""
-
-    merged: dict[str, Any]
-    owner: trace_attributes
-    outer: _Block | None
-
-
-_around: ContextVar[_Block | None] = ContextVar("pocketflow_tracing_attributes", default=None)
-"""The innermost block."""
-
-
-class trace_attributes:  # noqa: N801 - used like a function, in a with statement
-    """Set session, user, tags and metadata for every run inside the `with` block (a web request's user).
-
-    Nested blocks add up: the inner id wins, tags and metadata are joined. As the decorator of a function or coroutine
-    function it is a block around each call.
-
-    Args:
-        session_id: groups runs into a conversation.
-        user_id: whom the runs are for.
-        tags: labels to filter by.
-        metadata: JSON-ready facts by name.
-        version: version of the program.
-        environment: "production", "staging" …
-    """
-
-    def __init__(
-        self,
-        *,
-        session_id: str | None = None,
-        user_id: str | None = None,
-        tags: Iterable[str] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        version: str | None = None,
-        environment: str | None = None,
-    ) -> None:
-        self._given: dict[str, Any] = {
-            "session_id": session_id,
-            "user_id": user_id,
-            "tags": tags,
-            "metadata": metadata,
-            "version": version,
-            "environment": environment,
-        }
-
-    def __enter__(self) -> Self:
-        _around.set(self._inside(_around.get()))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # its own, which need not be the innermost: generators are closed in any order, and from anywhere
-        _around.set(_without(self, _around.get()))
-
-    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        called: Any = function
-        inside: Any
-        if inspect.iscoroutinefunction(function):
-
-            async def inside(*args: Any, **kwargs: Any) -> Any:
-                with self:
-                    return await called(*args, **kwargs)
-
-        else:
-
-            def inside(*args: Any, **kwargs: Any) -> Any:
-                with self:
-                    return called(*args, **kwargs)
-
-        decorated: Callable[P, R] = functools.wraps(function)(inside)
-        return decorated
-
-    def _inside(self, outer: _Block | None) -> _Block:
-        merged = farther = outer.merged if outer is not None else {}
-        with _ATTRIBUTES:
-            merged = merge(self._given, farther)
-        return _Block(merged, self, outer)
-
-
-def _without(owner: trace_attributes, block: _Block | None) -> _Block | None:
-    if block is None or block.owner is owner:
-        return block and block.outer
-    outer = _without(owner, block.outer)
-    return block if outer is block.outer else block.owner._inside(outer)  # noqa: SLF001 - of the same module
-
-
-def around() -> dict[str, Any]:
-    """What the `trace_attributes` blocks around the caller say."""
-    here = _around.get()
-    return here.merged if here is not None else {}
-
-
 def evaluate(options: Options, shared: Any, farther: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of a decorator at one run's start.
 
@@ -278,71 +172,3 @@ def evaluate(options: Options, shared: Any, farther: Mapping[str, Any]) -> dict[
     if constant:
         options.evaluated = farther, {**merged}
     return merged
-
-
-def merge(nearer: Mapping[str, Any], farther: Mapping[str, Any]) -> dict[str, Any]:
-    """Two sets of attributes as one: the nearer id, version and environment win, tags and metadata are joined.
-
-    Returns:
-        Only what is set, ids as str, tags as a list of str without doubles, metadata with str keys.
-    """
-    merged: dict[str, Any] = {}
-    for name in ("session_id", "user_id", "version", "environment", "release", "trace_name"):
-        for source in (nearer, farther):
-            text = _text(source.get(name))
-            if text:
-                merged[name] = text
-                break
-    tags = [*_tags(farther.get("tags")), *_tags(nearer.get("tags"))]
-    if tags:
-        merged["tags"] = list(dict.fromkeys(tags))
-    metadata = {**_mapping(farther.get("metadata")), **_mapping(nearer.get("metadata"))}
-    if metadata:
-        merged["metadata"] = metadata
-    return merged
-
-
-def checked(attributes: dict[str, Any]) -> dict[str, Any]:
-    """The attributes of a run as Langfuse takes them: long texts cut, an impossible environment left out; said once."""
-    for name in ("session_id", "user_id", "version", "environment", "release", "trace_name"):
-        text = attributes.get(name)
-        if text is not None and len(text) > _MAX_ID:
-            _log.warn_once(f"A {name} is cut to {_MAX_ID} characters, which is what Langfuse takes.")
-            attributes[name] = text[:_MAX_ID]
-    if "tags" in attributes:
-        attributes["tags"] = [tag[:_MAX_ID] for tag in attributes["tags"]]
-    environment = attributes.get("environment")
-    if environment is not None:
-        try:
-            _kinds.ENVIRONMENT.read(environment)
-        except _kinds.RefusedError:
-            shown = _kinds.shown(environment, chr(34))
-            _log.warn_once(f"environment is {shown}; accepted: {_kinds.ENVIRONMENT.accepts}. It is left out.")
-            del attributes["environment"]
-    return attributes
-
-
-def _text(value: Any) -> str | None:
-    if type(value) is str:
-        return value
-    if value is None:
-        return None
-    return str(value) if type(value) in {int, float} else _as_str(value)
-
-
-def _as_str(value: Any) -> str | None:
-    # a UUID or a str subclass is a fair session id; what has no text of its own is left out
-    taken = snapshot(value)
-    return taken if type(taken) is str else None
-
-
-def _tags(value: Any) -> list[str]:
-    several = isinstance(value, Iterable) and not isinstance(value, str)
-    items: Iterable[Any] = islice(value, 50) if several else [value]
-    return [text for item in items if (text := _text(item))]
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        return {}
-    return {key_text(key): item for key, item in islice(value.items(), 40)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from . import _log, _options, _otel
+from . import _attributes, _log, _options, _otel
 from ._graph import Graph, Looking
 from ._guard import Seam
 from ._ids import source
@@ -59,16 +59,16 @@ def open_run(options: Options, name: str, shared: Any, looking: Looking) -> Run 
     attributes = _options.evaluate(options, shared, pipeline.of_a_run())
     propagated = _otel.propagated()
     if propagated:
-        attributes = _options.merge(propagated, attributes)
-    around = _options.around()
+        attributes = _attributes.merge(propagated, attributes)
+    around = _attributes.around()
     if around:
-        attributes = _options.merge(around, attributes)
+        attributes = _attributes.merge(around, attributes)
     name = options.flow_name or name
     is_app_root = not (outer and outer[2])
     attributes.setdefault("trace_name", name if is_app_root else None)  # else it is for the span around to say
     if "metadata" in attributes:
         _take_metadata(attributes, pipeline)
-    run = Run(pipeline, name, trace_id, outer[1] if outer else None, _options.checked(attributes), Graph(looking))
+    run = Run(pipeline, name, trace_id, outer[1] if outer else None, _attributes.checked(attributes), Graph(looking))
     run.is_app_root = is_app_root
     if pipeline.debug:
         _log.debug_line(f"trace started: {run.name} ({trace_id:032x})")

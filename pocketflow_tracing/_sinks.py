@@ -30,6 +30,7 @@ class Sinks(list["Sink"]):
     def __init__(self) -> None:
         super().__init__()
         self.uses = Uses()
+        self._fresh: list[Sink] = []
         self._lost = 0  # spans, by sinks that were let go of
 
     @property
@@ -42,9 +43,17 @@ class Sinks(list["Sink"]):
         """Spans that sinks have taken, and neither delivered nor kept on disk."""
         return self._sum("in_memory")
 
-    def start(self) -> None:
-        """Start their threads."""
-        for sink in list(self):
+    def append(self, sink: Sink) -> None:
+        """Add one."""
+        super().append(sink)
+        self._fresh.append(sink)
+
+    def start(self, *, anew: bool = False) -> None:
+        """Start the threads of those that have come since the last call, or anew of all."""
+        if anew:
+            self._fresh = list(self)
+        while self._fresh:
+            sink = self._fresh.pop()
             with DELIVERING:
                 sink.start()
 

@@ -37,6 +37,10 @@ _LEAST_SECONDS = 0.1
 """For each flow of an exit handler, to keep what it has recorded."""
 _LONGEST_WAIT = 1e6
 """Seconds that somebody may wait for a flush; the system knows no longer ones."""
+_STARTING_SECONDS = 1.0
+"""How long who starts the worker waits for its sinks: none of their threads can be started when the interpreter shuts down."""
+_STARTING_WAIT = 0.2
+"""Seconds that a signal handler waits for a worker which the code that it interrupts is just starting."""
 
 
 class Delivery:
@@ -55,7 +59,7 @@ class Delivery:
         self._wake = Wake()
         self._urgent = False  # whether somebody waits for a flush
         self._starting = threading.RLock()
-        self._in_start = False  # a flow may run in a signal handler, in the middle of it
+        self._starter: int | None = None  # the thread in the midst of it: a flow may run in a signal handler there
         self._thread: threading.Thread | None = None
         self._threadless = False  # none can be started any more: the interpreter shuts down
         self._dropped = 0  # spans, so far
@@ -81,7 +85,7 @@ class Delivery:
             self._is_over = self._has_ended = _is_ending()  # too late to be called
         self._sinks.append(sink)
         if self._thread is not None:
-            sink.start()
+            self._rouse()  # its threads are started there
 
     def use(self, sink: Sink, pipeline: Pipeline) -> None:
         """Note who uses a sink: without users it is let go of, when it is done."""
@@ -136,6 +140,11 @@ class Delivery:
             if self._ends_by == inf:
                 self._ends_by = monotonic() + self.shutdown_timeout
             self.shutdown(max(_LEAST_SECONDS, self._ends_by - monotonic()))
+            if not self._was_reached:
+                _log.warn_once(
+                    "pocketflow-tracing: what flows recorded in exit handlers could neither be delivered nor kept in time; "
+                    "what is not when the process ends is lost"
+                )
         elif self._threadless and not threading.main_thread().is_alive():
             self._work_here(inf)  # others go on when it has ended, and can start no thread of ours (Python 3.12)
 
@@ -158,6 +167,8 @@ class Delivery:
             if self._threadless:
                 self._work_here(deadline)
                 timeout = 0.0
+            elif self._starter == threading.get_ident():
+                timeout = min(timeout, _STARTING_WAIT)  # it may not run before we return
             self._was_reached = marker.reached.wait(timeout)
             accepted = self._was_reached and marker.delivered
         if not closing:  # here and not on the worker, which others need: there may be a server to wait for
@@ -180,25 +191,28 @@ class Delivery:
 
     def _start(self) -> None:
         with self._starting:
-            if self._in_start or (self._thread is not None and self._thread.is_alive()):
+            if self._starter is not None or (self._thread is not None and self._thread.is_alive()):
                 return
-            self._in_start = True
+            self._starter = threading.get_ident()
             # beside its thread: both are of gevent's kind or neither, whenever that comes into a program
-            self._wake = Wake()
+            self._wake, sinks_are_ready = Wake(), Wake()
             try:
-                self._thread = start_thread(self._work, "pocketflow-tracing")
+                self._thread = start_thread(self._work, "pocketflow-tracing", sinks_are_ready)
             finally:
-                self._in_start = False
+                self._starter = None
             self._threadless = self._thread is None
             if self._thread is None:
                 return
-            self._sinks.start()
+            sinks_are_ready.wait(_STARTING_SECONDS)
             if not self._ends_with_others:
                 self._ends_with_others = True
                 with DELIVERING:
                     _end_with_multiprocessing(self._at_exit)
 
-    def _work(self) -> None:
+    def _work(self, sinks_are_ready: Wake) -> None:
+        # not on the host's thread, where a signal handler may strike and flush: it would wait for what it interrupts
+        self._sinks.start(anew=True)
+        sinks_are_ready.set()
         while True:
             with DELIVERING:
                 if self._round():
@@ -206,6 +220,7 @@ class Delivery:
 
     def _round(self) -> bool:
         """One turn of the worker; True when it is to stop."""
+        self._sinks.start()
         if not self.queue:
             due = self._sinks.tick()
             self.queue.idle = True
@@ -213,6 +228,7 @@ class Delivery:
                 self._wake.wait(min(due) if due else None)
             self._wake.clear()
             self.queue.idle = False
+            self._sinks.start()  # a new one may have woken us
             if not self.queue:
                 return False  # something is due, or was done already
             if not self._urgent:
@@ -316,15 +332,19 @@ class Delivery:
                 return
             finally:
                 self._last_moment = inf
-            lost = self._lost + self._in_hand + self.queue.give_up()[0]
+            lost, late = self._lost, self._in_hand + self.queue.give_up()[0]
             if not self._was_reached:
-                lost += self._sinks.in_memory
+                lost, late = lost + late + self._sinks.in_memory, 0
             if lost:
                 _log.warn(
                     "pocketflow-tracing: %d spans are lost, for they could not be made ready before the process had to end "
                     "(POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT is %g seconds)",
                     lost,
                     self.shutdown_timeout,
+                )
+            if late:
+                _log.warn(
+                    "pocketflow-tracing: %d spans are lost that other threads recorded while the process ended", late
                 )
 
     def _after_fork(self) -> None:

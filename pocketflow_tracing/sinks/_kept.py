@@ -41,7 +41,8 @@ class Kept:
         self._path = path
         self._lock = threading.RLock()  # between keeping a late batch and taking it out again
         self._said = False
-        self._here = 0  # batches that this process has put here, and that are not answered
+        self._here: dict[int, int] = {}  # spans of each batch that this process has put here and that is not answered
+        self._vanished = 0  # spans that were here, and went with the file
         self._figures = StoreWriter(path, patience_s=_FIGURE_PATIENCE)
         self.uncounted = 0
         """Spans that are missing in the store's figures."""
@@ -56,8 +57,8 @@ class Kept:
 
     @property
     def dropped(self) -> int:
-        """Spans that the outbox's limits have pushed out."""
-        return self._outbox.dropped
+        """Spans that the outbox's limits have pushed out, or that went with its file."""
+        return self._outbox.dropped + self._vanished
 
     def claim(self) -> Batch | None:
         """A batch whose time has come, which nobody else sends meanwhile."""
@@ -88,7 +89,7 @@ class Kept:
             except StoreError as error:
                 _say(error)
                 return False
-        if self.dropped and not self._said:
+        if self._outbox.dropped and not self._said:
             self._said = True
             _log.warn_once(
                 f"pocketflow-tracing: the outbox in {self._path} is full; the oldest runs in it are dropped. "
@@ -120,7 +121,8 @@ class Kept:
             )
             or _NOWHERE
         )
-        self._here += batch.kept != _NOWHERE
+        if batch.kept != _NOWHERE:
+            self._here[batch.kept] = batch.records
 
     def answered(self, batch: Batch, delivered: int) -> None:
         """Take out a batch of which the server has taken so many spans; what became of the others is known too."""
@@ -129,7 +131,7 @@ class Kept:
         if batch.kept:
             try:
                 self._outbox.done([batch.kept], delivered)
-                self._here -= self._here > 0
+                self._here.pop(batch.kept, None)
             except StoreError as error:
                 _say(error)
 
@@ -141,15 +143,32 @@ class Kept:
             batch.answered = True
         try:
             self._outbox.refuse(batch.kept, reason)
+            self._here.pop(batch.kept, None)
         except StoreError as error:
             _say(error)
 
     def waits(self) -> bool:
         """Whether anything is left to be sent."""
+        with self._lock:
+            if self._here and not self._outbox.exists():
+                self._count_vanished()
         try:
-            return self._outbox.counts(endpoint=self._endpoint, public_key=self._key).waiting > 0
+            waiting = self._outbox.counts(endpoint=self._endpoint, public_key=self._key).waiting
         except StoreError as error:  # nothing can be known of it but what this process has put there
-            return isinstance(error, StoreBusyError) or self._here > 0
+            return isinstance(error, StoreBusyError) or bool(self._here)
+        if not waiting:
+            self._here.clear()  # another process has sent it
+        return waiting > 0
+
+    def _count_vanished(self) -> None:
+        spans = sum(self._here.values())
+        self._here.clear()
+        self._vanished += spans
+        _log.warn(
+            "pocketflow-tracing: %d spans that waited for Langfuse are lost, for the trace store %s was removed",
+            spans,
+            self._path,
+        )
 
     def due_in(self) -> float | None:
         """Seconds until the first batch may be sent again that was put off; None if none was."""
@@ -197,7 +216,7 @@ class Kept:
         self._figures.close()
         self._outbox.patience_s, self._figures.patience_s = _PATIENCE, _FIGURE_PATIENCE
         if self._said:
-            _log.warn("pocketflow-tracing: the outbox's limits have cost %d spans of old runs", self.dropped)
+            _log.warn("pocketflow-tracing: the outbox's limits have cost %d spans of old runs", self._outbox.dropped)
 
 
 def _say(error: StoreError) -> None:

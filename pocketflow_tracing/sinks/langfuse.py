@@ -121,6 +121,7 @@ class LangfuseSink:
         """Take over what the SDK client holds that we made, and have everything sent at once; nobody waits here."""
         handed_over = self._client.hand_over(deadline)
         self._sender.hasten()
+        self._sender.look()
         self._client.begin_flush()
         self._media.hasten()
         return handed_over

@@ -35,6 +35,8 @@ _SAFE_SECONDS = 2.0
 """After which a thread ends whose server is not to be asked: in an outage each job with a store of its own has one."""
 _SHORTEST_LOOK, _LONGEST_LOOK = 0.002, 0.05
 """Seconds between two looks at how things stand, of who waits."""
+_LOOKING_SECONDS = 0.1
+"""For a look at the disk at the end of the process."""
 _UNCOUNTED_SECONDS = 1.0
 """After which a figure that could not be written is tried again."""
 
@@ -169,6 +171,15 @@ class Sender:
             self._note()
             self._changed.notify_all()
 
+    def look(self) -> None:
+        """See whether something is on disk where no thread can do that: Python 3.12 starts none in exit handlers."""
+        if self._thread is None and self._kept is not None:
+            self._kept.end_by(monotonic() + _LOOKING_SECONDS)
+            more = self._kept.waits()
+            with self._changed:
+                self._more = more
+                self._note()
+
     def wait(self, deadline: float) -> bool:
         """Wait until nothing is left to be sent, or what is left is as safe as it can be; True if nothing is left.
 
@@ -184,6 +195,7 @@ class Sender:
     def flush(self, deadline: float) -> bool:
         """Send everything, what is on disk too, and wait for the answers, where nobody else ticks; True if nothing is left."""
         self.hasten()
+        self.look()
         while self._state == "busy" and (left := deadline - monotonic()) > 0:
             self.wait(monotonic() + min(left, _LONGEST_LOOK))
             self.tick()

@@ -96,6 +96,10 @@ class Outbox:
     def patience_s(self, seconds: float) -> None:
         self._database.patience_s = seconds
 
+    def exists(self) -> bool:
+        """Return whether there is a file; asking never creates one."""
+        return self._database.exists()
+
     def put(self, batch: OutboxBatch, *, owner: str | None = None, lease_ns: int = 0) -> int:
         """Keep a batch and return its id (0 when the limits leave nothing of it; its spans are counted as dropped).
 

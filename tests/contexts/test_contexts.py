@@ -15,7 +15,7 @@ from collector import Collector
 from kit import use
 from pocketflow import Flow, Node
 
-from pocketflow_tracing import continue_trace, trace_flow, with_context
+from pocketflow_tracing import continue_trace, trace_flow, trace_headers, with_context
 
 PROGRAM = """
 import asyncio, json, os, subprocess, sys, threading
@@ -169,6 +169,31 @@ def test_headers_without_a_trace(headers, records):
     with continue_trace(headers):
         trace_flow(Flow(start=Node())).run({})
     assert records.span("Flow").parent_id is None
+
+
+def test_a_trace_that_is_gone_on_with_inside_of_a_run(records):
+    """A worker whose loop is traced takes jobs of several traces; what leads to the run itself stays in it."""
+    use(records)
+
+    class Inner(Flow):
+        pass
+
+    class Work(Node):
+        def exec(self, _):
+            with continue_trace({"traceparent": PARENT}):
+                Inner(start=Node()).run({})
+            with continue_trace(trace_headers()):
+                Inner(start=Node()).run({})
+            Inner(start=Node()).run({})
+
+    trace_flow(Inner)
+    trace_flow(Flow(start=Work())).run({})
+    flows = [span for span in records.flushed().spans() if span.kind == "flow"]
+    outer = next(span for span in flows if span.name == "Flow")
+    inside = sorted((span for span in flows if span.name == "Inner"), key=lambda span: span.start_ns)
+    assert [PARENT[3:35], outer.trace_id, outer.trace_id] == [span.trace_id for span in inside]
+    assert PARENT[36:52] == inside[0].parent_id
+    assert {outer.run_id} == {span.run_id for span in inside[1:]}
 
 
 @pytest.mark.parametrize("headers", [5, ["traceparent"], object()])

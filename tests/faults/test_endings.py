@@ -566,3 +566,71 @@ print(time.time(), flush=True)
     began, ended, said = _end(tmp_path, code)
     assert ended - began < 4
     assert f"{20 * 5} spans could not be written" in said
+
+
+def test_what_flows_of_an_exit_handler_lose_to_a_locked_store_is_said(tmp_path):
+    """The server takes nothing either."""
+    code = """
+import atexit, os, sqlite3, time
+from pocketflow import Flow, Node
+from pocketflow_tracing import trace_flow
+from pocketflow_tracing.store import StoreWriter
+
+flow = trace_flow(Flow(start=Node()))
+StoreWriter(os.environ["POCKETFLOW_TRACE_STORE"]).open()
+other = sqlite3.connect(os.environ["POCKETFLOW_TRACE_STORE"], isolation_level=None)
+other.execute("BEGIN IMMEDIATE")
+atexit.register(lambda: [flow.run({}) for _ in range(5)])
+print(time.time(), flush=True)
+"""
+    with Collector(Mode.refuse()) as collector:
+        began, ended, said = _end(tmp_path, code, **collector.environ)
+    assert ended - began < 5
+    # without a thread (Python 3.12) each flow waits for the store by itself, and says what became of its spans
+    in_all = "5 spans could not be delivered to Langfuse and are lost"
+    assert 1 == said.count("what is not when the process ends is lost") or 5 == said.count(in_all)
+
+
+@pytest.mark.parametrize("how", ["flush", "shutdown"])
+def test_a_flush_in_an_exit_handler_that_runs_after_ours_tells_the_truth(tmp_path, how):
+    """Everything has arrived by then, and no thread can be started to see that (Python 3.12)."""
+    code = f"""
+import atexit, time
+from pocketflow import Flow, Node
+from pocketflow_tracing import {how}, trace_flow
+
+ended = time.time
+atexit.register(lambda: print(ended() if {how}(5) else "not delivered"))
+trace_flow(Flow(start=Node())).run({{}})
+"""
+    with Collector() as collector:
+        _, _, said = _end(tmp_path, code, **collector.environ)
+        assert 5 == len(collector.spans())
+    assert said == ""
+
+
+def test_what_a_daemon_thread_records_at_the_end_is_told_for_what_it_is(tmp_path):
+    """There was time enough; but it never stops."""
+    code = """
+import threading, time
+from pocketflow import Flow, Node
+from pocketflow_tracing import flush, trace_flow
+
+flow = trace_flow(Flow(start=Node()))
+
+
+def go_on():
+    while True:
+        flow.run({})
+        time.sleep(0.005)
+
+
+flow.run({})
+flush(10)
+threading.Thread(target=go_on, daemon=True).start()
+print(time.time(), flush=True)
+"""
+    with Collector(Mode.slow(0.3)) as collector:
+        _, _, said = _end(tmp_path, code, **collector.environ)
+    assert "that other threads recorded while the process ended" in said
+    assert "could not be made ready" not in said

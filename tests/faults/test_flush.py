@@ -123,3 +123,40 @@ def program(folder, code, collector):
     )
     assert done.returncode == 0, done.stderr
     assert "lost" not in done.stderr
+
+
+@pytest.mark.parametrize("what", ["the directory", "the file"])
+def test_what_went_with_a_removed_store_is_told(what, tmp_path):
+    """It waited there for the server, which is back; the next flush after that is True again."""
+    code = f"""
+import shutil
+from pathlib import Path
+{FLOW}
+flow = make_flow()
+flow.run({{"question": "?"}})
+assert flush(2) is False
+store = Path(".pocketflow")
+for path in [store] if {what == "the directory"} else list(store.glob("traces.db*")):
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+print("removed", flush=True)
+input()
+assert flush(10) is False
+flow.run({{"question": "!"}})
+assert flush(10) is True
+"""
+    with Collector(Mode.refuse()) as collector:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=environment(collector),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout.readline() == "removed\n"
+        collector.mode = Mode.healthy()
+        _, said = process.communicate("\n", timeout=60)
+        assert process.returncode == 0, said
+        assert 5 == len(collector.spans())
+    assert "5 spans that waited for Langfuse are lost" in said

@@ -9,7 +9,8 @@ from kit import Raising, Records, use
 from pocketflow import Flow, Node
 
 from pocketflow_tracing import _queue, _uses, trace_flow
-from pocketflow_tracing._threads import Wake
+from pocketflow_tracing import delivery as delivery_module
+from pocketflow_tracing._threads import Wake, start_thread
 from pocketflow_tracing._time import monotonic
 from pocketflow_tracing.delivery import Delivery, delivery
 from pocketflow_tracing.store import StoreError
@@ -183,3 +184,40 @@ def test_what_a_sink_lost_that_was_let_go_of_is_told_where_no_sink_is_left():
     made = Delivery()
     made._sinks._lost = 2
     assert [made.flush(1), made.flush(1)] == [False, True]
+
+
+def test_sinks_are_started_on_the_worker_before_the_host_goes_on(monkeypatch):
+    """A signal handler that flushed would else wait for a lock that the code it interrupts holds while it starts a thread."""
+    on = []
+
+    class Started(Records):
+        def start(self):
+            on.append(threading.current_thread().name)
+
+    made = Delivery()
+    monkeypatch.setattr(made, "_at_exit_registered", True)
+    made.add_sink(Started())
+    made.ready()
+    assert ["pocketflow-tracing"] == on
+    made.add_sink(Started())
+    assert made.shutdown(10)
+    assert ["pocketflow-tracing"] * 2 == on
+
+
+def test_a_flush_from_within_the_start_of_the_worker_is_not_waited_for(monkeypatch):
+    """A signal handler may flush there: the worker that would answer may not run before the handler returns."""
+    answers = []
+
+    def start(*args):
+        answers.append(made.flush(60))
+        return start_thread(*args)
+
+    made = Delivery()
+    monkeypatch.setattr(made, "_at_exit_registered", True)
+    made.add_sink(Records())
+    monkeypatch.setattr(delivery_module, "start_thread", start)
+    began = monotonic()
+    made.ready()
+    assert [False] == answers
+    assert monotonic() - began < 30
+    assert made.shutdown(10)

@@ -352,3 +352,55 @@ def test_a_flow_object_that_is_marked_again(again, caplog):
     trace_flow(flow, **again)
     said = [record.message for record in caplog.records if "to trace_flow again" in record.message]
     assert (1 if again == {"user_id": "bob"} else 0) == len(said)
+
+
+def tagged(records):
+    """The tags of the runs so far, in their order."""
+    return [run.tags for run in sorted(records.flushed().runs.values(), key=lambda run: run.start_ns)]
+
+
+def test_trace_attributes_of_a_generator_function_are_around_its_steps(records):
+    """And not around what is done with its values; those of its own blocks stay its own, too."""
+    flow = trace_flow(Flow(start=Node()))
+
+    @trace_attributes(tags=["outer"])
+    def steps():
+        flow.run({})
+        with trace_attributes(tags=["inner"]):
+            yield 1
+            flow.run({})
+        got = yield 2
+        flow.run({})
+        return got
+
+    def consumer():
+        flow.run({})
+        got = yield from steps()
+        assert "sent" == got
+
+    values = consumer()
+    assert 1 == next(values)
+    flow.run({})
+    assert 2 == next(values)
+    flow.run({})
+    with pytest.raises(StopIteration):
+        values.send("sent")
+    assert [[], ["outer"], [], ["outer", "inner"], [], ["outer"]] == tagged(records)
+    assert inspect.isgeneratorfunction(steps)
+
+
+async def test_trace_attributes_of_an_async_generator_function_are_around_its_steps(records):
+    """As the body of a streaming answer is."""
+    flow = trace_flow(Flow(start=Node()))
+
+    @trace_attributes(tags=["stream"])
+    async def parts():
+        for part in range(2):
+            await asyncio.sleep(0)
+            flow.run({})
+            yield part
+
+    async for _ in parts():
+        flow.run({})
+    assert [["stream"], [], ["stream"], []] == tagged(records)
+    assert inspect.isasyncgenfunction(parts)

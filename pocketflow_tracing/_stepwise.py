@@ -1,0 +1,102 @@
+"""A function of any kind (coroutine function, generator function …) whose every step runs in surroundings of its own.
+
+A context must not stay entered across a `yield`: it would be that of the consumer too.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+__all__ = ["is_generator_function", "stepwise"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def stepwise(function: Callable[P, R], surroundings: Callable[[], Callable[..., Any]]) -> Callable[P, R]:
+    """Make a function of the same kind that does the same.
+
+    Args:
+        function: what is to be called.
+        surroundings: is asked at each call; returns what calls a step, with its arguments, as `Context.run` does.
+    """
+    called: Any = function
+    bound: Any
+
+    if _is_kind(inspect.iscoroutinefunction, function):
+
+        async def bound(*args: Any, **kwargs: Any) -> Any:
+            async def body() -> Any:  # whatever can be awaited
+                return await called(*args, **kwargs)
+
+            return await _steps(body(), surroundings())
+
+    elif _is_kind(inspect.isasyncgenfunction, function):
+
+        async def bound(*args: Any, **kwargs: Any) -> Any:
+            run = surroundings()
+            values = run(called, *args, **kwargs)
+            step, given = values.asend, None
+            while True:
+                try:
+                    value = await _steps(step(given), run)
+                except StopAsyncIteration:
+                    return
+                try:
+                    step, given = values.asend, (yield value)
+                except GeneratorExit:
+                    await _steps(values.aclose(), run)
+                    raise
+                except BaseException as error:  # noqa: BLE001 - it is for the function to say what becomes of it
+                    step, given = values.athrow, error
+
+    elif _is_kind(inspect.isgeneratorfunction, function):
+
+        def bound(*args: Any, **kwargs: Any) -> Any:
+            run = surroundings()
+            return (yield from _steps(run(called, *args, **kwargs), run))
+
+    else:
+
+        def bound(*args: Any, **kwargs: Any) -> Any:
+            return surroundings()(called, *args, **kwargs)
+
+    wrapped: Callable[P, R] = functools.wraps(function)(bound)
+    return wrapped
+
+
+def is_generator_function(function: Any) -> bool:
+    """Tell whether what a function returns runs later, step by step, between those of whoever asks for the values."""
+    return _is_kind(inspect.isgeneratorfunction, function) or _is_kind(inspect.isasyncgenfunction, function)
+
+
+def _is_kind(asks: Callable[[Any], bool], function: Any) -> bool:
+    """Tell whether a function, or an object that is called like one, is of a kind."""
+    return asks(function) or asks(getattr(type(function), "__call__", None))  # noqa: B004 - not whether, but which
+
+
+@types.coroutine
+def _steps(steps: Any, run: Callable[..., Any]) -> Any:
+    """Do what `yield from` does, each step through `run`.
+
+    Args:
+        steps: a generator or coroutine.
+        run: calls a step.
+    """
+    step, given = steps.send, None
+    while True:
+        try:
+            value = run(step, given)
+        except StopIteration as done:
+            return done.value
+        try:
+            step, given = steps.send, (yield value)
+        except GeneratorExit:
+            run(steps.close)
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is for the function to say what becomes of it
+            step, given = steps.throw, error
