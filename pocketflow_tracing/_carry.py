@@ -52,6 +52,8 @@ def trace_headers() -> dict[str, str]:
 def continue_trace(headers: Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None) -> Iterator[None]:
     """Go on, in another process, with the trace that `trace_headers` described: what is traced inside lands under its node.
 
+    Inside of a run it leads out of that, unless the headers are those of its own trace.
+
     Args:
         headers: of the request or job, texts or bytes, in a mapping or in pairs, or the environ of WSGI (`request.META` of
             Django); without a `traceparent` that can be read nothing changes.

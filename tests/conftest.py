@@ -110,7 +110,7 @@ def fresh_delivery(absorbed: list[BaseException]):
             getattr(sys.modules.get(module), "_sinks", {}).clear()
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def light_collections():
     """What is imported by now is left out of collections: one after each test would else walk through all of pandas."""
     gc.collect()

@@ -17,7 +17,7 @@ from .._time import monotonic, sleep
 from .connection import SHORTEST_PAUSE, BusyError, connect, is_busy, is_corrupt, is_of_a_record, patiently, paused
 from .descriptors import Held, leak
 from .errors import StoreBusyError, StoreError, StoreGoneError, StoreUnusableError, UnfitRecordError
-from .files import create_privately, identity, is_being_set_aside, is_text, set_aside, standing_above
+from .files import create_privately, identity, is_being_set_aside, is_no_file, is_text, set_aside, standing_above
 
 __all__ = ["Database"]
 
@@ -186,7 +186,7 @@ class Database:
         if self.path in _lost:
             self._leave()
         self.path = _elsewhere.get(self.path, self.path)
-        if self.path.exists() and not self.path.is_file():
+        if is_no_file(self.path):
             raise StoreUnusableError(f"{self.path} is no file, so it cannot be a trace store.")
         if self._connection is None:
             if not self._standing.is_dir():

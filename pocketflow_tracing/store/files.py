@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from .._log import warn
 from .._time import time_ns
 
-__all__ = ["create_privately", "identity", "is_being_set_aside", "is_text", "set_aside", "standing_above"]
+__all__ = ["create_privately", "identity", "is_being_set_aside", "is_no_file", "is_text", "set_aside", "standing_above"]
 
 _OWN = ".pocketflow"
 """The name of directories that are ours to make, again too."""
@@ -27,6 +28,14 @@ def standing_above(path: Path) -> Path:
     """Return the nearest directory above a file that is there and not ours."""
     above = (directory for directory in path.parents if directory.name != _OWN)
     return next((directory for directory in above if os.path.isdir(directory)), Path(path.anchor))  # noqa: PTH112 - never raises
+
+
+def is_no_file(path: Path) -> bool:
+    """Tell whether something else stands there, such as a directory; another process may remove it at any moment."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - one look: between two it may have gone
+    except OSError:
+        return False
 
 
 def create_privately(path: Path, standing: Path) -> None:

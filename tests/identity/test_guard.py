@@ -11,6 +11,7 @@ from kit import World, observe
 from pocketflow import Flow, Node
 
 from pocketflow_tracing import (
+    _attributes,
     _functions,
     _graph,
     _guard,
@@ -61,7 +62,8 @@ ON_THE_PATH = [
     *[(_retry, name) for name in ("peek", "let_values_go")],
     *[(_visits.Visit, name) for name in ("_picture", "_note_changes")],
     *[(_otel, name) for name in ("attach", "detach", "run_context", "surrounding", "propagated")],
-    *[(_options, name) for name in ("mark_of", "evaluate", "merge", "around")],
+    *[(_options, name) for name in ("mark_of", "evaluate", "merge")],
+    *[(_attributes, name) for name in ("merge", "around", "checked")],
     (_runs, "pipeline_for"),
     (_pipeline.Pipeline, "samples"),
     (_ids.Source, "trace_id"),
