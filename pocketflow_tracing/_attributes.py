@@ -24,6 +24,7 @@ __all__ = ["around", "checked", "merge", "tags_of", "trace_attributes"]
 P = ParamSpec("P")
 R = TypeVar("R")
 _ATTRIBUTES = Seam("taking the attributes of trace_attributes")
+_MOST_TAGS, _MOST_METADATA = 50, 40
 _MAX_ID = 200
 """Characters of a session id, user id, version or tag: Langfuse takes no longer ones."""
 
@@ -199,11 +200,19 @@ def _as_str(value: Any) -> str | None:
 def tags_of(value: Any) -> list[str]:
     """Tags as texts; a text alone is one."""
     several = isinstance(value, Iterable) and not isinstance(value, str)
-    items: Iterable[Any] = islice(value, 50) if several else [value]
+    items: Iterable[Any] = _first(value, _MOST_TAGS, "tags") if several else [value]
     return [text for item in items if (text := _text(item))]
 
 
 def _mapping(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         return {}
-    return {key_text(key): item for key, item in islice(value.items(), 40)}
+    return {key_text(key): item for key, item in _first(value.items(), _MOST_METADATA, "entries of metadata")}
+
+
+def _first(items: Iterable[Any], most: int, what: str) -> list[Any]:
+    """The first of what may be endless; that others are left out is said once."""
+    first = [*islice(items, most + 1)]
+    if len(first) > most:
+        _log.warn_once(f"A run takes the first {most} {what} that one place gives; the others are left out.")
+    return first[:most]

@@ -225,7 +225,7 @@ def test_a_full_disk_is_survived_and_said_once(python, tmp_path):
             flow.run(shared)
             assert len(shared["answer"]) == 20_001
             if number % 10 == 9:
-                assert flush(5) is False
+                assert flush(1) is False
         resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
         assert flush(20) is True
         """,
@@ -268,7 +268,7 @@ def test_a_disk_without_space(server, disk, python, tmp_path):
         flow.run(shared)
         assert len(shared["answer"]) == 20_001
         if number % 5 == 4:
-            assert flush(5) is False
+            assert flush(1) is False
     os.remove("disk/filler")
     mount = os.system("mount -o remount,size=64m disk")
     assert mount == 0

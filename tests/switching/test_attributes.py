@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import logging
 import threading
 import uuid
@@ -404,3 +405,28 @@ async def test_trace_attributes_of_an_async_generator_function_are_around_its_st
         flow.run({})
     assert [["stream"], [], ["stream"], []] == tagged(records)
     assert inspect.isasyncgenfunction(parts)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"tags": map(str, itertools.count())}, "the first 50 tags"),
+        ({"metadata": dict.fromkeys(map(str, range(41)))}, "the first 40 entries of metadata"),
+    ],
+)
+def test_what_is_left_out_of_many_is_said(given, words, records, caplog):
+    """Once; the first ones are there."""
+    with trace_attributes(**given):
+        trace_flow(Flow(start=Node())).run({})
+        trace_flow(Flow(start=Node())).run({})
+    runs = records.flushed().runs.values()
+    assert {50 if "tags" in given else 40} == {len(run.tags or run.metadata) for run in runs}
+    assert 1 == caplog.text.count(words)
+
+
+def test_as_many_as_are_taken_say_nothing(records, caplog):
+    """Nothing is left out."""
+    with trace_attributes(tags=list(map(str, range(50))), metadata=dict.fromkeys(map(str, range(40)))):
+        trace_flow(Flow(start=Node())).run({})
+    assert 50 == len(records.run().tags)
+    assert "left out" not in caplog.text
