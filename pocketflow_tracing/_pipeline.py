@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import threading
 from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from . import _log
 from ._command import command
 from ._forks import unforked
+from ._threads import OwnLock
 from ._time import chance_as_it_was
 from .capture import Capture
 from .config import TracingConfig
@@ -177,7 +177,7 @@ def _langfuse_sink() -> ModuleType:
     return langfuse
 
 
-_lock = threading.RLock()  # re-entrant: a signal handler may run a flow while the first run is being prepared
+_lock = OwnLock()
 _default: dict[str, Pipeline] = {}
 
 
@@ -187,7 +187,7 @@ def pipeline_for(config: TracingConfig | None) -> Pipeline:
         return Pipeline(config)
     found = _default.get("default")
     if found is None:
-        with _lock:
+        with _lock():
             found = _default.get("default") or _default.setdefault("default", Pipeline(TracingConfig()))
     return found
 
@@ -195,12 +195,3 @@ def pipeline_for(config: TracingConfig | None) -> Pipeline:
 def forget_default() -> None:
     """Resolve the environment anew at the next run (tests change it)."""
     _default.clear()
-
-
-def _fresh_lock() -> None:
-    global _lock  # noqa: PLW0603 - a lock held by another thread at the fork would stay locked in the child
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_fresh_lock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import contextvars
+import os
 import signal
 import sys
 import threading
@@ -14,7 +15,7 @@ from opentelemetry import context as otel_context
 
 from ._guard import on_our_thread
 
-__all__ = ["Wake", "start_thread"]
+__all__ = ["OwnLock", "Wake", "start_thread"]
 
 _SUPPRESSING = (
     otel_context._SUPPRESS_INSTRUMENTATION_KEY,  # noqa: SLF001 - what every OpenTelemetry exporter sets
@@ -132,3 +133,20 @@ class Wake:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is set, and take it back; False if that did not happen within so many seconds."""
         return self._lock.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
+
+
+class OwnLock:
+    """A re-entrant lock of each process: that of the parent may be held by a thread that is not there in a forked child.
+
+    Re-entrant, for a signal handler may run a flow while one is being prepared.
+    """
+
+    __slots__ = ("_locks",)
+
+    def __init__(self) -> None:
+        self._locks: dict[int, threading.RLock] = {}
+
+    def __call__(self) -> threading.RLock:
+        """The lock of this process, for a `with` statement."""
+        pid = os.getpid()
+        return self._locks.get(pid) or self._locks.setdefault(pid, threading.RLock())

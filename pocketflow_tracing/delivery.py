@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import atexit
 import os
-import sys
 import threading
-from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 from . import _log
+from ._ends import end_with_multiprocessing, is_ending
 from ._guard import on_our_thread
 from ._queue import Marker, SpanQueue, count_spans
 from ._sinks import DELIVERING, Sinks
@@ -82,7 +81,7 @@ class Delivery:
         if not self._at_exit_registered:
             self._at_exit_registered = True
             atexit.register(self._at_exit)
-            self._is_over = self._has_ended = _is_ending()  # too late to be called
+            self._is_over = self._has_ended = is_ending()  # too late to be called
         self._sinks.append(sink)
         if self._thread is not None:
             self._rouse()  # its threads are started there
@@ -207,7 +206,7 @@ class Delivery:
             if not self._ends_with_others:
                 self._ends_with_others = True
                 with DELIVERING:
-                    _end_with_multiprocessing(self._at_exit)
+                    end_with_multiprocessing(self._at_exit)
 
     def _work(self, sinks_are_ready: Wake) -> None:
         # not on the host's thread, where a signal handler may strike and flush: it would wait for what it interrupts
@@ -358,24 +357,6 @@ def _seconds(timeout: Any, default: float) -> float:
     except (TypeError, ValueError, OverflowError):
         _log.warn_once(f"pocketflow-tracing: a timeout is a number of seconds, not {timeout!r}; {default:g} is taken.")
         return default
-
-
-def _is_ending() -> bool:
-    """Whether exit handlers run now: Python counts the main thread as ended, and this is it."""
-    main = threading.main_thread()
-    return main.ident == threading.get_ident() and not main.is_alive()
-
-
-def _end_with_multiprocessing(end: Callable[[], None]) -> None:
-    # a child of multiprocessing leaves with os._exit, past atexit (on Python before 3.13), but runs these finalizers;
-    # celery forks its workers with billiard, the same once more, whose pool says its end to celery alone
-    for package in ("multiprocessing", "billiard"):
-        util, process = (sys.modules.get(f"{package}.{name}") for name in ("util", "process"))
-        if util is None or process is None or getattr(process.current_process(), "_parent_pid", None) is None:
-            continue
-        util.Finalize(None, end, exitpriority=100)
-        if (signals := sys.modules.get("celery.signals")) is not None:
-            signals.worker_process_shutdown.connect(lambda **_: end(), weak=False, dispatch_uid=__name__)
 
 
 delivery = Delivery()

@@ -8,9 +8,7 @@ with their async forms), so that they are seen whoever calls them, and of the ca
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
 from collections.abc import Callable
 from types import FrameType, FunctionType
 from typing import Any
@@ -21,6 +19,7 @@ from pocketflow import BaseNode, BatchFlow, Flow
 from .. import _log, _options
 from .._guard import Seam
 from .._options import Options
+from .._threads import OwnLock
 from ..recorder import UNTRACED, current
 from ._phases import open_whole_exec, phase_opener
 from ._retry import Retry
@@ -34,7 +33,7 @@ _DECIDING = Seam("finding out whether a flow is to be traced")
 
 _twin_at: dict[tuple[type, str], Callable[[Any], Any]] = {}  # place -> what makes the twin of a function there
 _replaced: dict[tuple[type, str], tuple[FunctionType, FunctionType]] = {}  # place -> (original, what stands there now)
-_lock = threading.RLock()
+_lock = OwnLock()
 
 everything: Options | None = None
 """The options of `instrument()`: set while every flow of the process is traced."""
@@ -87,7 +86,7 @@ def is_installed() -> bool:
 
 def install() -> None:
     """Put the hooks on PocketFlow's classes; does nothing when they are there."""
-    with _lock, _INSTALLING:
+    with _lock(), _INSTALLING:
         if not _replaced:
             reason = why_not()
             if reason is not None:
@@ -135,20 +134,11 @@ def _put_on() -> None:
 
 def uninstall() -> None:
     """Take the hooks away again, but for those that another tool has wrapped since: they go idle."""
-    with _lock:
+    with _lock():
         for (cls, name), (original, wrapper) in _replaced.items():
             if vars(cls).get(name) is wrapper:
                 setattr(cls, name, original)
         _replaced.clear()
-
-
-def _fresh_lock() -> None:
-    global _lock  # noqa: PLW0603 - a lock held by another thread at the fork would stay locked in the child
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_fresh_lock)
 
 
 # --- what PocketFlow's functions tell us of themselves ---------------------------------------------------------------
@@ -162,7 +152,7 @@ def enter_visit(node: Any, args: tuple[Any, ...]) -> Visit | Untraced | Nothing 
         if options is None or (options is everything and _is_step(node, sys._getframe(1))):  # noqa: SLF001 - the caller's
             return None
         if len(_replaced) < len(_twin_at):
-            with _lock, _INSTALLING:
+            with _lock(), _INSTALLING:
                 _put_on()
         return open_root(node, args[0], options)
     if frame is UNTRACED:

@@ -20,6 +20,7 @@ from pocketflow_tracing.delivery import delivery
 from pocketflow_tracing.records import RunRecord, SpanRecord
 from pocketflow_tracing.store import Outbox
 
+from .._threads import OwnLock
 from .._time import monotonic, time_ns
 from . import otlp
 from ._channel import Channel
@@ -219,7 +220,7 @@ def _resource() -> dict[str, str]:
     }
 
 
-_lock = threading.RLock()
+_lock = OwnLock()
 _sinks: WeakValueDictionary[tuple[str | None, str, str | None], LangfuseSink] = WeakValueDictionary()
 
 
@@ -227,21 +228,12 @@ def open_sink(config: TracingConfig) -> LangfuseSink:
     """The process's one sink for a project and server, made at its first use."""
     preload()
     key = (config.langfuse_public_key, config.langfuse_host, config.store_path())
-    with _lock:
+    with _lock():
         sink = _sinks.get(key)
         if sink is None:
             sink = _sinks[key] = LangfuseSink(config)
             delivery.add_sink(sink)
         return sink
-
-
-def _fresh_lock() -> None:
-    global _lock  # noqa: PLW0603 - a lock held by another thread at the fork would stay locked in the child
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_fresh_lock)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 from .. import _foreign, _log
 from .._guard import Seam, is_hosts
 from .._span_records import process_id
+from .._threads import OwnLock
 from .._time import monotonic, sleep, time_ns
 from ..config import TracingConfig
 from ..delivery import delivery
@@ -231,7 +230,7 @@ class LocalSink:
         self.lost += spans
 
 
-_lock = threading.RLock()
+_lock = OwnLock()
 _sinks: WeakValueDictionary[str, LocalSink] = WeakValueDictionary()
 
 
@@ -239,18 +238,9 @@ def open_sink(path: str, config: TracingConfig) -> LocalSink:
     """The process's one sink for a store file, made at its first use."""
     with contextlib.suppress(OSError):  # the working directory was removed; writing will say so
         path = str(Path(path).absolute())
-    with _lock:
+    with _lock():
         sink = _sinks.get(path)
         if sink is None:
             sink = _sinks[path] = LocalSink(path, config)
             delivery.add_sink(sink)
         return sink
-
-
-def _fresh_lock() -> None:
-    global _lock  # noqa: PLW0603 - a lock held by another thread at the fork would stay locked in the child
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_fresh_lock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
@@ -10,7 +11,7 @@ from pocketflow import Flow, Node
 
 from pocketflow_tracing import _queue, _uses, trace_flow
 from pocketflow_tracing import delivery as delivery_module
-from pocketflow_tracing._threads import Wake, start_thread
+from pocketflow_tracing._threads import OwnLock, Wake, start_thread
 from pocketflow_tracing._time import monotonic
 from pocketflow_tracing.delivery import Delivery, delivery
 from pocketflow_tracing.store import StoreError
@@ -221,3 +222,30 @@ def test_a_flush_from_within_the_start_of_the_worker_is_not_waited_for(monkeypat
     assert [False] == answers
     assert monotonic() - began < 30
     assert made.shutdown(10)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork there")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_lock_of_the_parent_is_free_in_a_forked_child():
+    """Also where another thread of the parent holds it; who holds it himself gives it back in both."""
+    lock, held, done = OwnLock(), threading.Event(), threading.Event()
+
+    def hold():
+        with lock():
+            held.set()
+            done.wait(20)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(20)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if lock().acquire(blocking=False) else 1)
+    done.set()
+    holder.join()
+    assert os.waitpid(pid, 0)[1] == 0
+    with lock():
+        pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
