@@ -477,6 +477,18 @@ def test_what_a_thread_claims_when_it_was_given_up_is_sent_by_the_next(sender, m
         assert 1 == len(collector.spans())
 
 
+@pytest.mark.parametrize("store", [True, False])
+def test_who_is_closed_waits_for_no_answer(store, sender, path):
+    """A program may shut down after each of its jobs: no thread and no connection stays for each of them."""
+    with Collector(Mode.silent()) as collector:
+        made = sender(collector, path if store else None, timeout=30.0)
+        made.submit(body(span(1, 0)), 1)
+        thread = made._thread
+        made.close(soon(0.3), soon(0.1))
+        thread.join(10)
+        assert not thread.is_alive()
+
+
 def test_a_score_that_is_lost_is_told(monkeypatch, caplog):
     """It counts as one."""
     monkeypatch.setattr(Collector, "_answer", for_scores(Collector._answer, 503))
