@@ -29,6 +29,8 @@ _CERTIFICATES = ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CE
 _PORTS = {"http": 80, "https": 443}
 _LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "http2", "proxy", "socks")))
 """The libraries' loggers, each by its name: a logger's filter does not see the records of those below it."""
+_BEGINNINGS = tuple(f".{step}.started" for step in ("connect_tcp", "send_request_headers", "receive_response_headers"))
+"""Steps that a request which nobody waits for does not take."""
 
 _here = threading.local()
 
@@ -65,6 +67,7 @@ class Channel:
         self._sockets: list[tuple[socket.socket, tuple[int, int] | None]] = []
         self._late_at: float | None = None  # while a request is going on
         self._was_cut = False
+        self._has_ended = False  # whether nobody waits for an answer any more
         self._server = ("", 0)
         self._is_new = False  # whether the connection of the request is
         self._is_answered = False  # whether the head of an answer came
@@ -136,6 +139,11 @@ class Channel:
                 with contextlib.suppress(OSError):
                     socket.socket.shutdown(sock, socket.SHUT_RDWR)  # not the TLS layer's: its thread is in it
 
+    def end(self) -> None:
+        """End the request that is going on or about to begin; for another thread to call."""
+        self._has_ended = True
+        self.cut()
+
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""
         client, self._client = self._client, None
@@ -148,6 +156,8 @@ class Channel:
     def _watch(self, event: str, info: dict[str, Any]) -> None:
         # httpcore tells each step of a request, also before it closes a connection that failed
         self._let_go()
+        if self._has_ended and event.endswith(_BEGINNINGS):
+            raise httpx.ReadTimeout("nobody waits for the answer")
         if event.endswith(".connect_tcp.started"):
             self._is_new, self.is_at_proxy = True, (info["host"], info["port"]) != self._server
         elif event in {"proxy.start_tls.started", "socks.start_tls.started"}:

@@ -234,7 +234,7 @@ class Sender:
             if not self._keep(batch, reason) and not batch.kept:
                 lost.append(batch)
         self._dropped += sum(batch.records for batch in lost)
-        self._channel.cut()  # what is under way is kept or counted as lost: nobody waits for its answer
+        self._channel.end()  # what is under way is kept or counted as lost: nobody waits for its answer
         with self._changed:
             self._thread = None
             self._in_flight = None
