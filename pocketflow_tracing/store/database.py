@@ -183,6 +183,11 @@ class Database:
             self._close()
             if not self.path.exists():
                 self._vanished_at = monotonic()
+        elif self._connection is not None:
+            if not self._held.lock_again():
+                raise BusyError("another process is closing it")
+            if self._held.are_removed:
+                self._close_with_others()
         if self.path in _lost:
             self._leave()
         self.path = _elsewhere.get(self.path, self.path)
@@ -203,6 +208,25 @@ class Database:
                 self._close()
                 raise BusyError("another process is setting the damaged file aside")
         return self._connection
+
+    def _close_with_others(self) -> None:
+        """Close all connections of this process to the file: what SQLite knows of its log is one for all of them."""
+        if not self._held.may_be_closed(self.path):
+            self._held.give_up()
+        if not _registry.acquire(blocking=False):  # a fork, which waits for this transaction
+            raise BusyError("the process is being forked")
+        try:
+            others = [other for other in _databases if other is not self and other._identity == self._identity]  # noqa: SLF001 - its own class
+        finally:
+            _registry.release()
+        for other in others:
+            if not other.hold_for_fork(0.0):
+                raise BusyError("another thread is writing")
+            try:
+                other.close()
+            finally:
+                other.go_on_after_fork()
+        self._close()
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
@@ -251,8 +275,8 @@ class Database:
         )
         _elsewhere[self.path] = beside
         warn(
-            "The files that this process had open of the trace store %s are lost (by os.closerange, or a fork in the middle of"
-            " writing). What it records from now on goes to %s.",
+            "The files that this process had open of the trace store %s are lost (by os.closerange, a fork in the middle of"
+            " writing, or another program). What it records from now on goes to %s.",
             self.path,
             beside,
         )

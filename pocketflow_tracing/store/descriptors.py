@@ -1,7 +1,7 @@
 """The numbers of the files that SQLite has open: whether they are still its own.
 
 A program may close files that it did not open (`os.closerange` when it becomes a daemon), and open others, which get the
-same numbers. SQLite would not notice, and write into them.
+same numbers. SQLite would not notice, and write into them. What it locks may be free, and its log removed: see `locks`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from .locks import SHARED_MEMORY_BYTES, Locks
+
 __all__ = ["Held", "leak", "reading"]
 
 Identity = tuple[int, int]
@@ -21,6 +23,8 @@ Identity = tuple[int, int]
 _lock = threading.RLock()  # re-entrant: a signal handler may flush while a store is being opened
 _readers = 0
 """Connections of this process that read a store just now: their numbers must not be taken for a writer's."""
+_memories: dict[Identity, int] = {}
+"""The numbers of shared memories: SQLite opens each but once in a process."""
 
 
 class Held:
@@ -28,6 +32,9 @@ class Held:
 
     def __init__(self) -> None:
         self._held: dict[int, Identity] = {}
+        self._memory: int | None = None
+        self._locks: Locks | None = None
+        self._is_given_up = False
 
     @contextlib.contextmanager
     def opening(self, path: Path) -> Iterator[None]:
@@ -36,14 +43,53 @@ class Held:
             known = not _readers
             before = _open_files()
             yield
-            ours = {_identity(Path(f"{path}{suffix}")) for suffix in ("", "-wal", "-shm")}
-            self._held = dict(_open_files().items() - before.items()) if known else {}
-            self._held = {number: found for number, found in self._held.items() if found in ours}
+            store, log, memory = (_identity(Path(f"{path}{suffix}")) for suffix in ("", "-wal", "-shm"))
+            fresh = dict(_open_files().items() - before.items()) if known else {}
+            self._held = {number: found for number, found in fresh.items() if found in {store, log, memory}}
+            if memory is not None:
+                self._see_to_locks({found: number for number, found in self._held.items()}, store, memory)
+
+    def _see_to_locks(self, numbers: dict[Identity, int], store: Identity | None, memory: Identity) -> None:
+        if memory in numbers:
+            _memories[memory] = numbers[memory]
+        number = _memories.get(memory)
+        if number is not None and _identity(number) == memory:
+            self._memory = number
+            self._held[number] = memory
+            if store in numbers:
+                self._locks = Locks(numbers[store], number)
 
     @property
     def are_lost(self) -> bool:
-        """Whether one of the numbers is closed or another file's."""
-        return any(_identity(number) != known for number, known in self._held.items())
+        """Whether one of the numbers is closed or another file's, or what SQLite has mapped into memory is there no more."""
+        if self._is_given_up:
+            return True
+        for number, known in self._held.items():
+            found = _status(number)
+            if found is None or (found.st_dev, found.st_ino) != known:
+                return True
+            if number == self._memory and found.st_size < SHARED_MEMORY_BYTES:
+                return True
+        return False
+
+    @property
+    def are_removed(self) -> bool:
+        """Whether a process that took itself for the last one has removed the log."""
+        return self._memory is not None and any(
+            found is not None and found.st_nlink == 0 for found in map(_status, self._held)
+        )
+
+    def lock_again(self) -> bool:
+        """Take the locks again that this process has let go of; False while another one is closing the store."""
+        return self._locks is None or self._locks.are_there() or self._locks.take_again()
+
+    def may_be_closed(self, path: Path) -> bool:
+        """Whether a connection whose log was removed can be closed: that removes the log of others, too, if they are gone."""
+        return self._locks is None or _identity(Path(f"{path}-wal")) is None or self._locks.others_are_there()
+
+    def give_up(self) -> None:
+        """Count all as lost."""
+        self._is_given_up = True
 
     def stand(self, path: Path) -> bool:
         """Whether the numbers are still what the names of the store's files lead to."""
@@ -67,6 +113,7 @@ def reading() -> Iterator[None]:
 def _after_fork() -> None:
     global _lock, _readers
     _lock, _readers = threading.RLock(), 0
+    _memories.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -90,8 +137,12 @@ def _open_files() -> dict[int, Identity]:
 
 
 def _identity(of: int | Path) -> Identity | None:
+    found = _status(of)
+    return None if found is None else (found.st_dev, found.st_ino)
+
+
+def _status(of: int | Path) -> os.stat_result | None:
     try:
-        found = os.stat(of)  # noqa: PTH116 - of a number, too
+        return os.stat(of)  # noqa: PTH116 - of a number, too
     except OSError:
         return None
-    return found.st_dev, found.st_ino

@@ -54,7 +54,8 @@ def read(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
                 continue
             if before == _looks(path):
                 return found
-        return _query(path, query, "mode=ro")
+        # Without the right to write there: it would cut the shared memory of a writer whose locks are gone, see `locks`.
+        return _query(path, query, "readonly_shm=1" if Path(f"{path}-shm").exists() else "mode=ro")
     except (sqlite3.Error, OSError) as error:
         may_pass = isinstance(error, (sqlite3.OperationalError, OSError)) and not str(error).startswith(_DAMAGE)
         kind = StoreError if may_pass else StoreUnusableError

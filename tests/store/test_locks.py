@@ -1,0 +1,122 @@
+"""A program that reads the store's files itself: closing them takes all locks of its process away, and nobody is to notice."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sqlite3
+import sys
+
+import pytest
+import sample
+from sample import process_id, small_run
+
+from pocketflow_tracing.store import Outbox, OutboxBatch, Store, StoreWriter
+from pocketflow_tracing.store.locks import SHARED_MEMORY_BYTES
+
+spawn = multiprocessing.get_context("spawn")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the locks of others cannot be seen there")
+
+
+def write(writer, number):
+    run = small_run(number)
+    writer.write([run.record], run.spans, (process_id(), sample.now_ns()), {"delivered": 1})
+
+
+def in_another_process(work, *args):
+    process = spawn.Process(target=work, args=args)
+    process.start()
+    process.join(60)
+    return process.exitcode
+
+
+def read_all(path):
+    """As a backup, a search or a checksum does."""
+    for file in path.parent.iterdir():
+        file.read_bytes()
+
+
+def write_one(path, number):
+    with contextlib.closing(StoreWriter(path)) as writer:
+        write(writer, number)
+
+
+def write_one_and_die(path, number):
+    writer = StoreWriter(path)
+    write(writer, number)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def look(path, runs):
+    assert runs == len(Store(path).runs())
+
+
+def runs_and_health(path):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        health = connection.execute("PRAGMA integrity_check").fetchall()
+    return len(Store(path).runs()), health
+
+
+def test_another_process_comes_and_goes(path):
+    """It takes itself for the last one and removes the log; what is written afterwards is there, by every connection."""
+    with contextlib.closing(StoreWriter(path)) as writer, contextlib.closing(Outbox(path)) as outbox:
+        write(writer, 1)
+        for number in range(2, 10, 2):
+            outbox.put(OutboxBatch(number, "https://one.example", "pk", 1, b"x"))
+            read_all(path)
+            assert 0 == in_another_process(write_one, path, number)
+            write(writer, number + 1)
+    assert (9, [("ok",)]) == runs_and_health(path)
+    assert 4 == Store(path).outbox().waiting
+    assert ["traces.db"] == [file.name for file in path.parent.iterdir() if file.name.startswith("traces")]
+
+
+def test_locks_that_are_gone_are_taken_again(path):
+    """Where nobody came meanwhile: who comes then leaves the log in its place."""
+    with contextlib.closing(StoreWriter(path)) as writer:
+        write(writer, 1)
+        read_all(path)
+        write(writer, 2)
+        log = path.with_name("traces.db-wal").stat().st_ino
+        assert 0 == in_another_process(write_one, path, 3)
+        assert log == path.with_name("traces.db-wal").stat().st_ino
+        write(writer, 4)
+    assert (4, [("ok",)]) == runs_and_health(path)
+
+
+def test_who_looks_on_cuts_nothing(path):
+    """The shared memory stays as large as it is mapped: else the next write would kill this process."""
+    with contextlib.closing(StoreWriter(path)) as writer:
+        write(writer, 1)
+        read_all(path)
+        assert 0 == in_another_process(look, path, 1)
+        assert SHARED_MEMORY_BYTES <= path.with_name("traces.db-shm").stat().st_size
+        write(writer, 2)
+    assert (2, [("ok",)]) == runs_and_health(path)
+
+
+def test_shared_memory_that_was_cut_is_not_touched(path, caplog):
+    """By something else that opens the store; what is recorded from then on goes to a file beside it."""
+    with contextlib.closing(StoreWriter(path)) as writer:
+        write(writer, 1)
+        os.truncate(path.with_name("traces.db-shm"), 3)
+        write(writer, 2)
+    assert "goes to" in caplog.text
+    (beside,) = path.parent.glob(f"traces-{os.getpid()}*.db")
+    assert 1 == len(Store(beside).runs())
+
+
+def test_the_log_of_a_killed_process_is_left_to_the_next(path, caplog):
+    """It stands in the place of the one that was removed: closing this process's connection would remove it, too."""
+    with contextlib.closing(StoreWriter(path)) as writer:
+        write(writer, 1)
+        read_all(path)
+        assert 0 == in_another_process(write_one, path, 2)
+        assert -signal.SIGKILL == in_another_process(write_one_and_die, path, 3)
+        write(writer, 4)
+    assert "goes to" in caplog.text
+    assert 0 == in_another_process(look, path, 3)
+    (beside,) = path.parent.glob(f"traces-{os.getpid()}*.db")
+    assert 1 == len(Store(beside).runs())
