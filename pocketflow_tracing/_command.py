@@ -16,7 +16,7 @@ def command() -> str:
     """Return the command as it can be typed here: its name where PATH finds it, else its path, else `python -m`."""
     try:
         return _command()
-    except OSError:  # the working directory was removed
+    except (OSError, ImportError):  # the working directory was removed, or the library of Python is out of reach by now
         return _NAME
 
 

@@ -7,10 +7,10 @@ leaves.
 from __future__ import annotations
 
 import os
-import socket
 from typing import Any
 
 from ._json import encode
+from ._machine import machine
 from ._values import Values, rendered_text
 from .recorder import Run, Span
 from .records import Json, RunRecord, SpanRecord
@@ -24,18 +24,11 @@ _process: tuple[int, str] | None = None
 
 
 def process_id() -> str:
-    """The name of this process in records: host, pid and a random part, for pids come again."""
+    """The name of this process in records: machine, pid and a random part, for pids come again."""
     global _process  # noqa: PLW0603 - one fact of the process, renewed in a forked child
     if _process is None or _process[0] != os.getpid():
-        _process = (os.getpid(), f"{_host()}:{os.getpid()}:{os.urandom(4).hex()}")
+        _process = (os.getpid(), f"{machine()}:{os.getpid()}:{os.urandom(4).hex()}")
     return _process[1]
-
-
-def _host() -> str:
-    try:
-        return socket.gethostname()
-    except Exception:  # noqa: BLE001 - an audit hook forbids it, with any error
-        return "unknown"
 
 
 def run_record(run: Run) -> RunRecord:

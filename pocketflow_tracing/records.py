@@ -38,7 +38,7 @@ class RunRecord:
             "edges": [{"from", "action", "to"}]}]}.
             Node ids are unique in the run; a nested flow is a node whose id is also a flow's id.
         error: {"type", "message"} of what ended the run, if something did.
-        process_id: names the process that records it: "host:pid:random".
+        process_id: names the process that records it: "machine:pid:random".
         trace_name: of the whole trace, where the surrounding code says another one than the flow's.
         is_app_root: False inside a span that Langfuse shows as the root of the trace already.
     """

@@ -217,5 +217,5 @@ def _retry_after(reply: Reply) -> float | None:
     except ValueError:
         try:
             return max(0.0, parsedate_to_datetime(value).timestamp() - time_ns() / 1e9)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None

@@ -28,6 +28,8 @@ _PRUNE_PERCENT = 10
 """Of the bytes that it may take: when so many have been written, a look is due too."""
 _MOST_WRITTEN = 1024 * 1024
 """Bytes of one transaction, about: other processes and forks wait for its end."""
+_LEAST_LOG = 16 * 1024 * 1024
+"""Bytes that the store's log may always take."""
 _PATIENCE = 1.0
 """Seconds that a write waits for other processes; it is tried again, but the worker must not hang."""
 _LOOK_SECONDS = 0.05
@@ -47,8 +49,8 @@ class LocalSink:
     def __init__(self, path: str, config: TracingConfig) -> None:
         self.path = path
         self._config = config
-        self._writer = StoreWriter(path, patience_s=_PATIENCE)
         self._max_bytes = int(config.store_max_mb * 1024 * 1024)
+        self._writer = StoreWriter(path, patience_s=_PATIENCE, max_log_bytes=max(self._max_bytes, _LEAST_LOG))
         self._beat = 0.0
         self._batches = 0
         self._share = self._max_bytes * _PRUNE_PERCENT // 100

@@ -19,9 +19,12 @@ from .descriptors import Held, leak
 from .errors import StoreBusyError, StoreError, StoreGoneError, StoreUnusableError, UnfitRecordError
 from .files import create_privately, identity, is_being_set_aside, is_no_file, is_text, set_aside, standing_above
 
-__all__ = ["Database"]
+__all__ = ["MAX_LOG_BYTES", "Database"]
 
 T = TypeVar("T")
+
+MAX_LOG_BYTES = 256 * 1024 * 1024
+"""That a log takes at most where nothing else is said, while others read the file all the time."""
 
 _elsewhere: dict[Path, Path] = {}
 """Stores of which this process has lost a connection, and where it writes instead.
@@ -59,13 +62,17 @@ class Database:
     Args:
         path: of the SQLite file; its directory is created when it is missing, but for what stands now and is removed later.
         patience_s: seconds to go on trying while other processes hold the file.
+        max_log_bytes: that the log beside the file may take before the file must have them.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, patience_s: float = 30.0) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, patience_s: float = 30.0, max_log_bytes: int = MAX_LOG_BYTES
+    ) -> None:
         self.path = Path(path)
         self._standing = standing_above(self.path)
         self._vanished_at = -inf  # of `time.monotonic`: when the file was found deleted
         self.patience_s = patience_s
+        self._max_log_bytes = max_log_bytes
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._pid = 0
@@ -159,6 +166,14 @@ class Database:
 
     def _transaction(self, work: Callable[[sqlite3.Connection], T], deadline: float) -> T:
         connection = self._current(deadline)
+        if (
+            self._log_bytes() > self._max_log_bytes
+            and connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        ):
+            raise StoreError(
+                f"The trace store {self.path} cannot be written: another program has been reading it for so long that its log "
+                f"has grown to {self._max_log_bytes / 1e6:,.1f} MB."
+            )
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
@@ -175,6 +190,12 @@ class Database:
                     connection.execute("ROLLBACK")
             raise
         return result
+
+    def _log_bytes(self) -> int:
+        try:
+            return os.stat(f"{self.path}-wal").st_size  # noqa: PTH116 - once a transaction
+        except OSError:
+            return 0
 
     def _current(self, deadline: float) -> sqlite3.Connection:
         if self._connection is not None and (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import socket
+
+from .._machine import machine
 
 __all__ = ["HEARTBEAT_LIMIT_NS", "is_alive", "is_gone"]
 
@@ -15,7 +16,7 @@ def is_alive(process_id: str, beat_ns: int | None, now_ns: int) -> bool:
     """Return whether the process still records.
 
     Args:
-        process_id: "host:pid:random".
+        process_id: "machine:pid:random".
         beat_ns: its last sign of life, None when it never gave one.
         now_ns: wall clock.
     """
@@ -26,10 +27,10 @@ def is_gone(process_id: str) -> bool:
     """Return whether a process of this machine has ended; False for those elsewhere, of which nothing is known.
 
     Args:
-        process_id: "host:pid:random".
+        process_id: "machine:pid:random".
     """
-    host, pid, _ = ("::" + process_id).rsplit(":", 2)
-    if host.removeprefix("::") != socket.gethostname() or not pid.isdecimal() or os.name == "nt":
+    where, pid, _ = ("::" + process_id).rsplit(":", 2)
+    if where.removeprefix("::") != machine() or not pid.isdecimal() or os.name == "nt":
         return False  # elsewhere only the heartbeat tells; on Windows os.kill would end the process
     try:
         os.kill(int(pid), 0)

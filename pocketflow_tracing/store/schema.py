@@ -24,7 +24,7 @@ CREATE TABLE runs (
     status      TEXT NOT NULL,                -- running, success, recovered, error, cancelled
     start_ns    INTEGER NOT NULL,
     end_ns      INTEGER,                      -- NULL while it runs
-    process_id  TEXT NOT NULL,                -- "host:pid:random"
+    process_id  TEXT NOT NULL,                -- "machine:pid:random"
     revision    INTEGER NOT NULL,             -- of the write that last touched the row
     spans       INTEGER NOT NULL DEFAULT 0,   -- spans of every kind
     nodes       INTEGER NOT NULL DEFAULT 0,   -- node visits

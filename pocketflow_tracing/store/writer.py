@@ -11,7 +11,7 @@ from pocketflow_tracing.records import RunRecord, SpanRecord
 from . import counts, prune
 from .codec import dump, dump_or_none, integer, text
 from .counts import Tally
-from .database import Database
+from .database import MAX_LOG_BYTES, Database
 from .prune import Pruned
 
 __all__ = ["Pruned", "StoreWriter"]
@@ -26,10 +26,13 @@ class StoreWriter:
     Args:
         path: of the store file.
         patience_s: seconds that a call may wait for other processes; it may be set anew before each call.
+        max_log_bytes: that what others who read keep from the file may take beside it.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, patience_s: float = 30.0) -> None:
-        self._database = Database(path, patience_s=patience_s)
+    def __init__(
+        self, path: str | os.PathLike[str], *, patience_s: float = 30.0, max_log_bytes: int = MAX_LOG_BYTES
+    ) -> None:
+        self._database = Database(path, patience_s=patience_s, max_log_bytes=max_log_bytes)
 
     @property
     def patience_s(self) -> float:

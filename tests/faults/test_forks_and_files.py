@@ -512,3 +512,24 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     done = python(code)
     assert done.stdout == "1\n", done.stderr
+
+
+@pytest.mark.parametrize("server", [True, False])
+def test_where_nothing_can_be_imported_any_more(server, python, tmp_path):
+    """As after a chroot, or as a user who may not read Python's library: what was marked before is recorded all the same."""
+    with Collector() if server else contextlib.nullcontext() as collector:
+        python(
+            """
+            flow = make_flow()
+            for name in ("shutil", "shlex"):
+                sys.modules.pop(name, None)
+            sys.meta_path.clear()
+            flow.run({"question": "why"})
+            assert flush(20) is True
+            """,
+            collector,
+        )
+        if server:
+            assert SPANS == len(collector.spans())
+        else:
+            assert ["success"] == [run.status for run in Store(tmp_path / ".pocketflow" / "traces.db").runs()]

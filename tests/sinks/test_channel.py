@@ -23,6 +23,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from pocketflow_tracing import TracingConfig
+from pocketflow_tracing.sinks import _http
 from pocketflow_tracing.sinks._channel import _MOST_READ, Channel, Reply
 from pocketflow_tracing.sinks._http import SCORES_PATH, _judge, post, preload
 from pocketflow_tracing.sinks.langfuse import probe
@@ -552,3 +553,20 @@ def test_a_redirect_is_shown_by_host_and_path(location, shown):
     """Userinfo, query and fragment of a login's address hold credentials: they are not kept, and nothing steers a terminal."""
     answer = _judge(Reply(302, httpx.Headers({"location": location.encode("latin-1")}), b""), config_for(9))
     assert answer.reason.startswith(f"http://127.0.0.1:9 redirects to {shown} (302);")
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("3", 3.0),
+        ("-1", 0.0),
+        ("nan", 0.0),
+        ("soon", None),
+        ("Mon, 01 Jan 2024 00:00:00 GMT", 0.0),
+        ("Mon, 01 Jan 2024 00:00:00 +" + "9" * 30, None),
+        ("Mon, " + "1" * 40 + " Jan 2024 00:00:00 GMT", None),
+    ],
+)
+def test_when_a_server_wants_to_be_asked_again(value, seconds):
+    """Whatever it says; what is no time is none."""
+    assert seconds == _http._retry_after(Reply(429, {"retry-after": value}, b""))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import gzip
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from pocketflow_tracing import TracingConfig, _sdk, _sdk_spans
+from pocketflow_tracing._machine import machine
 from pocketflow_tracing.records import RunRecord, SpanRecord
 from pocketflow_tracing.sinks import _kept, _memory
 from pocketflow_tracing.sinks._batch import Batch, halves, shed, traces_of, without
@@ -598,7 +598,7 @@ def test_the_count_of_dropped_spans_waits_for_no_lock(sender, path):
 def test_what_a_killed_process_was_sending_is_sent_at_once(sender, path):
     """And what a living one is sending is not, which is said."""
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    host = socket.gethostname()
+    host = machine()
     with Collector() as collector, contextlib.closing(Outbox(path)) as outbox:
         for number in range(2):
             data = body(span(number, 0))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from typing import Any
 
+from pocketflow_tracing._machine import machine
 from pocketflow_tracing.records import RunRecord, SpanRecord
 
 MS = 1_000_000
@@ -14,7 +14,7 @@ START = 1_790_000_000_000_000_000
 
 
 def process_id(pid: int | None = None, host: str | None = None) -> str:
-    return f"{host or socket.gethostname()}:{pid or os.getpid()}:5eed"
+    return f"{host or machine()}:{pid or os.getpid()}:5eed"
 
 
 class Run:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 import sample
 from sample import small_run
 
+from pocketflow_tracing._machine import machine
 from pocketflow_tracing.store import Outbox, OutboxBatch, OutboxCounts, Store, outbox_limits
 from pocketflow_tracing.store import outbox as _outbox
 from pocketflow_tracing.store.outbox_counts import Waiting
@@ -77,7 +77,7 @@ def test_a_claim_is_a_lease(outbox, path):
 def test_a_lease_of_a_process_that_has_ended(outbox):
     """It is worth nothing on the machine where that is known; elsewhere it runs out."""
     child = subprocess.Popen([sys.executable, "-c", ""])
-    gone, elsewhere = f"{socket.gethostname()}:{child.pid}:abcd", f"elsewhere.example:{child.pid}:abcd"
+    gone, elsewhere = f"{machine()}:{child.pid}:abcd", f"elsewhere.example:{child.pid}:abcd"
     outbox.put(batch(spans=1), owner=gone, lease_ns=60 * S)
     outbox.put(batch(spans=2), owner=elsewhere, lease_ns=60 * S)
     child.wait()

@@ -13,6 +13,7 @@ import pytest
 import sample
 from sample import MS, START, Run, agent_run, process_id, small_run
 
+from pocketflow_tracing._machine import machine
 from pocketflow_tracing.store import AmbiguousRunError, RunFilter, RunNotFoundError, Store, StoreError
 
 
@@ -145,6 +146,15 @@ class TestInterrupted:
         """For other hosts the heartbeat decides, after 15 seconds."""
         self.running(writer, sample.now_ns() - age_s * 1_000_000_000, process_id(host="elsewhere"))
         assert {status} == self.look(path)
+
+    def test_a_container_that_shares_the_name_of_this_host(self, writer, path):
+        """Its process numbers are not those of here."""
+        child = multiprocessing.get_context("spawn").Process(target=int)
+        child.start()
+        child.join()
+        host = machine().partition("/")[0]
+        self.running(writer, sample.now_ns(), process_id(child.pid, host=f"{host}/1"))
+        assert {"running"} == self.look(path)
 
 
 class TestState:

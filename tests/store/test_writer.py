@@ -520,3 +520,24 @@ def test_a_file_of_the_first_version_is_brought_here(path, writer):
     assert [5] == [batch.spans for batch in outbox.due(10)]
     assert 7 == outbox.counts().dropped_spans
     outbox.close()
+
+
+def test_the_log_of_a_store_that_is_read_all_the_time_is_bounded(path):
+    """Its content cannot go to the file meanwhile: nothing is written beyond the bound, and everything once the reader is gone."""
+    with contextlib.closing(StoreWriter(path, max_log_bytes=500_000)) as writer:
+        write(writer, small_run())
+        with contextlib.closing(sqlite3.connect(path)) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT count(*) FROM runs").fetchone()
+            with pytest.raises(StoreError, match=r"its log has grown to 0\.5 MB"):
+                for number in range(2, 1000):
+                    write(writer, large_run(number))
+            assert 1_000_000 > path.with_name("traces.db-wal").stat().st_size
+        write(writer, small_run(1000))
+    assert number == len(Store(path).runs(limit=None))
+
+
+def large_run(number):
+    run = small_run(number)
+    run.spans[0].output = "x" * 50_000
+    return run
