@@ -24,10 +24,14 @@ from ._log import warn
 _PACKAGE = str(Path(__file__).parent)
 _WITHOUT_WORDS = (MemoryError, StopAsyncIteration, StopIteration)
 _LIBRARIES = frozenset({"numpy", "pandas", "polars", "pydantic_core", "pyo3_runtime", "torch"})
-"""Those that pictures call and that raise errors of their own in compiled code, past any frame; panics of Rust are pyo3's."""
+"""Those that raise errors of their own in compiled code, past any frame, some without a message; panics of Rust are pyo3's."""
+
+_OF_LIMITS = ("abort", "cancel", "deadline", "exit", "interrupt", "kill", "limit", "shutdown", "stop", "time")
+"""Words in the names of exceptions that another thread sets."""
 
 _RAISE = opcode.opmap["RAISE_VARARGS"]
 _module_of = type.__dict__["__module__"].__get__
+_name_of = type.__dict__["__name__"].__get__
 _args_of = BaseException.__dict__["args"].__get__
 _said: set[tuple[str, type[BaseException], str]] = set()
 
@@ -93,7 +97,8 @@ def is_hosts(error: BaseException, *, theirs: bool = False) -> bool:
     A signal handler of the host's stands in its traceback: it is a handler now, or it was called as one, with the frame that
     was interrupted; so is a trace function. What another thread has set (`PyThreadState_SetAsyncExc`) comes out of nowhere, in
     our code or in a library's that we called: no `raise` stands there, and it has nothing to say, which errors of functions in
-    C have, or is of a class of somebody else's. On our own threads nothing of the host's strikes.
+    C have, or is of a class of somebody else's. Out of a function of the user's such errors come as well, of whatever library it
+    uses (`_queue.Empty` has no message); there the class has to be named as a limit is. On our own threads nothing strikes.
 
     Args:
         error: the exception.
@@ -101,8 +106,10 @@ def is_hosts(error: BaseException, *, theirs: bool = False) -> bool:
     """
     if type(error) is RecursionError or on_our_thread.get():  # at the limit there is no room to ask
         return False
-    if not isinstance(error, Exception):  # Ctrl-C and its kin; but also what a library in Rust makes of its panics
-        return not _is_of(_LIBRARIES, error)
+    if _is_of(_LIBRARIES, error):
+        return False
+    if not isinstance(error, Exception):  # Ctrl-C and its kin
+        return True
     steps: list[TracebackType] = []
     step = error.__traceback__
     while step is not None:
@@ -117,12 +124,13 @@ def is_hosts(error: BaseException, *, theirs: bool = False) -> bool:
             return True
     if not steps or _is_raised_at(steps[-1]):
         return False
-    if not (_args_of(error) or isinstance(error, _WITHOUT_WORDS)):
-        return True
+    has_words = _args_of(error) or isinstance(error, _WITHOUT_WORDS)
     if theirs:
-        return False
+        return not has_words and any(word in _name_of(type(error)).lower() for word in _OF_LIMITS)
+    if not has_words:
+        return True
     called = {_top(frame.f_globals.get("__name__")) for frame in frames}
-    return not (_is_of(_LIBRARIES, error) or _is_of(sys.stdlib_module_names, error) or _is_of(called, error))
+    return not (_is_of(sys.stdlib_module_names, error) or _is_of(called, error))
 
 
 def _is_of(packages: Container[str], error: BaseException) -> bool:

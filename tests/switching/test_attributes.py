@@ -6,9 +6,11 @@ import asyncio
 import inspect
 import itertools
 import logging
+import queue
 import threading
 import uuid
 
+import pydantic
 import pytest
 from kinds import KINDS, runs
 from pocketflow import Flow, Node
@@ -430,3 +432,30 @@ def test_as_many_as_are_taken_say_nothing(records, caplog):
         trace_flow(Flow(start=Node())).run({})
     assert 50 == len(records.run().tags)
     assert "left out" not in caplog.text
+
+
+class NothingError(Exception):
+    """As errors of compiled code are that have nothing to say."""
+
+
+@pytest.mark.absorbs
+@pytest.mark.parametrize("name", KEYS)
+@pytest.mark.parametrize(
+    "fails",
+    [
+        lambda _: queue.SimpleQueue().get_nowait(),
+        lambda _: pydantic.TypeAdapter(int).validate_python("no number"),
+        lambda _: (_ for _ in ()).throw(NothingError),
+    ],
+)
+def test_a_function_that_fails_without_a_word_is_skipped(name, fails, records):
+    """Errors of compiled code have neither a `raise` nor, some of them, a message: they are no time limits of the host's."""
+    trace_flow(Flow(start=Node()), **{name: fails}).run({})
+    assert "success" == records.run().status
+
+
+@pytest.mark.absorbs
+def test_a_serializer_that_fails_without_a_word(records):
+    """The object says so, and the run goes on."""
+    config = TracingConfig(serializers={uuid.UUID: lambda _: queue.SimpleQueue().get_nowait()})
+    trace_flow(Flow(start=Node()), config=config).run({"id": uuid.UUID(int=1)})
