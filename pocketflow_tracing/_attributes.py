@@ -87,7 +87,9 @@ class trace_attributes:  # noqa: N801 - used like a function, in a with statemen
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         if is_generator_function(function):
-            return stepwise(function, lambda: _Inside(self._inside(_around.get())))
+            return stepwise(
+                function, self._surroundings
+            )  # no lambda: cloudpickle takes functions by what they refer to
         called: Any = function
         inside: Any
         if inspect.iscoroutinefunction(function):
@@ -104,6 +106,9 @@ class trace_attributes:  # noqa: N801 - used like a function, in a with statemen
 
         decorated: Callable[P, R] = functools.wraps(function)(inside)
         return decorated
+
+    def _surroundings(self) -> _Inside:
+        return _Inside(self._inside(_around.get()))
 
     def _inside(self, outer: _Block | None) -> _Block:
         merged = farther = outer.merged if outer is not None else {}

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
-from opentelemetry import context as otel_context
-from opentelemetry.trace import get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from . import _otel
 from ._guard import Seam
 from ._stepwise import stepwise
-from .recorder import current, span_of
 
 __all__ = ["continue_trace", "trace_headers", "with_context"]
 
@@ -58,26 +56,14 @@ def continue_trace(headers: Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None
         headers: of the request or job, texts or bytes, in a mapping or in pairs, or the environ of WSGI (`request.META` of
             Django); without a `traceparent` that can be read nothing changes.
     """
-    token = left = None
+    way = None
     with _READING:
-        token = otel_context.attach(_w3c.extract(_texts(headers)))
-        if _leads_elsewhere():
-            left = current.set(
-                None
-            )  # a worker whose loop is traced, say, and each of its jobs has a trace to go on with
+        way = _otel.go_elsewhere(_w3c.extract(_texts(headers)))
     try:
         yield
     finally:
-        if left is not None:
-            with suppress(ValueError):  # in another context, as of a fixture that is a generator
-                current.reset(left)
-        if token is not None:
-            otel_context.detach(token)
-
-
-def _leads_elsewhere() -> bool:
-    span, there = span_of(current.get()), get_current_span().get_span_context()
-    return span is not None and there.is_valid and there.trace_id != span.run.trace_id
+        if way is not None:
+            _otel.come_back(way)
 
 
 def _texts(headers: Any) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from opentelemetry import baggage, trace
@@ -297,6 +297,40 @@ def _leave(now: Context, ours: Context, outside: Context) -> None:
     elif type(current_span) is not _Here and current_span is not outside.get(_SPAN_KEY):
         _left_open.set(current_span)
     become_context(left)
+
+
+class Way(NamedTuple):
+    """From one place to another: both contexts, and the frame that was current where that is not to have what runs there."""
+
+    there: Context
+    outside: Context
+    frame: Any
+
+
+def go_elsewhere(there: Context) -> Way:
+    """Make a context of another process the current one; where it is of another trace than the run, the run is left."""
+    outside = context_now()
+    frame = current.get()
+    here, leads_to = (trace.get_current_span(context).get_span_context() for context in (outside, there))
+    if not leads_to.is_valid or leads_to.trace_id == here.trace_id:
+        frame = None
+    become_context(there)
+    if frame is not None:  # a worker whose loop is traced, say, and each of its jobs has a trace to go on with
+        current.set(None)
+    return Way(there, outside, frame)
+
+
+def come_back(way: Way) -> None:
+    """Put things back as far as they are still so: the run may be over, and this another of Python's contexts."""
+    now, outside = context_now(), _lasting(way.outside)
+    if now is way.there:
+        become_context(outside)
+    elif (span := way.there.get(_SPAN_KEY)) is not None and now.get(_SPAN_KEY) is span:
+        left = Context(now)
+        _replace(left, _SPAN_KEY, outside.get(_SPAN_KEY))
+        become_context(left)
+    if way.frame is not None and outside is way.outside and current.get() is None:
+        current.set(way.frame)
 
 
 def _is_within(span: Any, here: _Here) -> bool:

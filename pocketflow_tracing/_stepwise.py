@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import types
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
@@ -40,7 +41,7 @@ def stepwise(function: Callable[P, R], surroundings: Callable[[], Callable[..., 
         async def bound(*args: Any, **kwargs: Any) -> Any:
             run = surroundings()
             values = run(called, *args, **kwargs)
-            step, given = values.asend, None
+            step, given = functools.partial(_without_hooks, values.asend), None
             while True:
                 try:
                     value = await _steps(step(given), run)
@@ -67,6 +68,20 @@ def stepwise(function: Callable[P, R], surroundings: Callable[[], Callable[..., 
 
     wrapped: Callable[P, R] = functools.wraps(function)(bound)
     return wrapped
+
+
+def _without_hooks(step: Callable[[Any], Any], given: Any) -> Any:
+    """Take the first step of an async generator that no event loop is to know: it would close it beside the one around it."""
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(_nothing, _nothing)  # without a finalizer Python would close it itself, outside of the loop
+    try:
+        return step(given)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
+
+def _nothing(_generator: Any) -> None:
+    """See `_without_hooks`."""
 
 
 def is_generator_function(function: Any) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
+import gc
 import inspect
 import subprocess
 import sys
@@ -13,9 +15,10 @@ from contextvars import ContextVar
 import pytest
 from collector import Collector
 from kit import use
+from opentelemetry.trace import get_current_span
 from pocketflow import Flow, Node
 
-from pocketflow_tracing import continue_trace, trace_flow, trace_headers, with_context
+from pocketflow_tracing import continue_trace, trace_attributes, trace_flow, trace_headers, with_context
 
 PROGRAM = """
 import asyncio, json, os, subprocess, sys, threading
@@ -355,3 +358,90 @@ def test_a_bound_coroutine_is_cancelled_and_raises_as_any_other():
 
     asyncio.run(main())
     assert said == ["bound"]
+
+
+def jobs():
+    with continue_trace({"traceparent": PARENT}):
+        yield 1
+
+
+def test_a_trace_that_is_gone_on_with_until_after_the_run(records):
+    """A generator that is begun in a node and closed later leaves nothing of the run, nor of the other trace."""
+    use(records)
+    values = jobs()
+
+    class Begin(Node):
+        def exec(self, _):
+            next(values)
+
+    trace_flow(Flow(start=Begin()), flow_name="First").run({})
+    values.close()
+    assert not get_current_span().get_span_context().is_valid
+    trace_flow(Flow(start=Node()), flow_name="After").run({})
+    after = records.span("After")
+    assert after.parent_id is None
+    assert after.trace_id not in {PARENT[3:35], records.span("First").trace_id}
+
+
+def test_a_trace_that_is_left_in_another_context(records, caplog):
+    """As a dependency with a `yield` is by FastAPI: OpenTelemetry says nothing of a context that it cannot detach."""
+    values = jobs()
+    contextvars.copy_context().run(next, values)
+    contextvars.copy_context().run(values.close)
+    assert [] == caplog.records
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_a_trace_that_is_gone_on_with_in_a_run_that_is_not_recorded(rate, records, monkeypatch):
+    """The job's trace is its own, whatever became of the worker's."""
+    use(records)
+    monkeypatch.setattr("pocketflow_tracing._pipeline.Pipeline.samples", lambda _, trace_id: rate or is_jobs(trace_id))
+
+    def is_jobs(trace_id):
+        return f"{trace_id:032x}" == PARENT[3:35]
+
+    job = trace_flow(Flow(start=Node()), flow_name="Job")
+
+    class Work(Node):
+        def exec(self, _):
+            for _ in jobs():
+                job.run({})
+
+    trace_flow(Flow(start=Work())).run({})
+    assert PARENT[3:35] == records.span("Job").trace_id
+    assert PARENT[36:52] == records.span("Job").parent_id
+
+
+@pytest.mark.parametrize("how", [with_context, trace_attributes(tags=["stream"])])
+@pytest.mark.parametrize("end", ["of the loop", "by the collector"])
+def test_an_async_generator_that_is_left_open_is_closed_once(how, end, caplog):
+    """By its loop, which knows of the one around it alone; its own `finally` may await."""
+    closed = []
+
+    @how
+    async def tokens():
+        try:
+            yield 1
+            yield 2
+        finally:
+            await asyncio.sleep(0)
+            closed.append(1)
+
+    async def leave():
+        values = tokens()
+        async for _ in values:
+            break
+        if end == "by the collector":
+            circle = [values]
+            circle.append(circle)
+            del values, circle
+            gc.collect()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        else:
+            left.append(values)
+
+    left = []
+    asyncio.run(leave())
+    assert [1] == closed
+    assert [] == caplog.records
