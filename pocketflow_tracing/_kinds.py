@@ -124,6 +124,8 @@ def _key(wrong_prefix: str) -> Callable[[object], str | None]:
         text = _text(value)
         if text and _PLACEHOLDER.search(text):
             raise RefusedError("still holds a placeholder")
+        if text and not text.isascii():
+            raise RefusedError("holds characters that no key has")
         if text and text.startswith(wrong_prefix):
             raise RefusedError("holds the other one of the two keys")
         return text

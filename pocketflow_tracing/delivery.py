@@ -118,7 +118,7 @@ class Delivery:
         Returns:
             True only if every sink accepted everything.
         """
-        return self._mark(_seconds(timeout, 30.0), closing=False)
+        return self._told_to_thread(self._mark(_seconds(timeout, 30.0), closing=False))
 
     def shutdown(self, timeout: float | None = None) -> bool:
         """Flush, keep what cannot be delivered in the outbox, and stop the worker; a later run starts it again.
@@ -129,7 +129,7 @@ class Delivery:
         Returns:
             True only if every sink accepted everything.
         """
-        return self._mark(_seconds(timeout, self.shutdown_timeout), closing=True)
+        return self._told_to_thread(self._mark(_seconds(timeout, self.shutdown_timeout), closing=True))
 
     def completed(self, run: Run) -> None:
         """Note that a run has ended."""
@@ -138,7 +138,7 @@ class Delivery:
             # a flow in an exit handler: all of them share the time that the end may take
             if self._ends_by == inf:
                 self._ends_by = monotonic() + self.shutdown_timeout
-            self.shutdown(max(_LEAST_SECONDS, self._ends_by - monotonic()))
+            self._mark(max(_LEAST_SECONDS, self._ends_by - monotonic()), closing=True)
             if not self._was_reached:
                 _log.warn_once(
                     "pocketflow-tracing: what flows recorded in exit handlers could neither be delivered nor kept in time; "
@@ -172,6 +172,10 @@ class Delivery:
             accepted = self._was_reached and marker.delivered
         if not closing:  # here and not on the worker, which others need: there may be a server to wait for
             accepted = self._sinks.flush(deadline if not self._threadless else monotonic()) and accepted
+        return accepted
+
+    def _told_to_thread(self, accepted: bool) -> bool:
+        """The answer for a thread, which hears of all that was lost since its last one."""
         lost = self._dropped + self.queue.dropped + self._sinks.lost
         before, self._told.lost = getattr(self._told, "lost", 0), lost
         return accepted and lost <= before

@@ -471,6 +471,13 @@ def test_swapped_keys_are_told(monkeypatch):
     assert all("holds the other one of the two keys" in problem for problem in config.problems())
 
 
+@pytest.mark.parametrize("key", ["pk-lf-12ü", "pk-lf-中"])
+def test_a_key_that_no_request_can_carry_is_told(key):
+    """It is copied with something else; the server is not to blame."""
+    (problem,) = TracingConfig(langfuse_public_key=key, langfuse_secret_key=SECRET).problems()
+    assert "holds characters that no key has" in problem
+
+
 # ----------------------------------------------------------------------------------------------------- copies, pickles
 
 

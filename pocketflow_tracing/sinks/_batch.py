@@ -15,7 +15,7 @@ from ._http import is_score
 __all__ = ["Batch", "halves", "joined", "shed", "traces_of", "without"]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Batch:
     """An encoded request on its way.
 

@@ -83,7 +83,8 @@ def _sdk_version() -> str:
 
 def shown_host(config: TracingConfig) -> str:
     """The address of the server as it may be seen: without a password that stands in it."""
-    return one_line(scan(config.langfuse_host))
+    address = one_line(scan(config.langfuse_host))
+    return address if len(address) <= _MOST_SAID else f"{address[:_MOST_SAID]}…"
 
 
 def is_score(body: bytes) -> bool:

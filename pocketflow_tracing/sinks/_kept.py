@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import weakref
+from typing import NamedTuple
 
 from .. import _log
 from .._span_records import process_id
@@ -25,6 +27,13 @@ _NOWHERE = -1
 """The id of a batch of which the outbox's limits have left nothing."""
 
 
+class _Here(NamedTuple):
+    """A batch in the outbox: how much it counts for, and itself as long as it is in memory, too."""
+
+    records: int
+    batch: weakref.ref[Batch]
+
+
 class Kept:
     """The part of a store's outbox that belongs to one project on one server.
 
@@ -41,7 +50,10 @@ class Kept:
         self._path = path
         self._lock = threading.RLock()  # between keeping a late batch and taking it out again
         self._said = False
-        self._here: dict[int, int] = {}  # spans of each batch that this process has put here and that is not answered
+        self._here: dict[
+            int, _Here
+        ] = {}  # what this process has put here or taken up, and what is not answered, by its id
+        self._file: tuple[int, int] | None = None  # they are in
         self._vanished = 0  # spans that were here, and went with the file
         self._figures = StoreWriter(path, patience_s=_FIGURE_PATIENCE)
         self.uncounted = 0
@@ -62,13 +74,17 @@ class Kept:
 
     def claim(self) -> Batch | None:
         """A batch whose time has come, which nobody else sends meanwhile."""
+        with self._lock:
+            self._see_to_file()
         try:
             claimed = self._outbox.claim(process_id(), time_ns(), endpoint=self._endpoint, public_key=self._key)
         except StoreError as error:
             _say(error)
             return None
         for found in claimed:
-            return Batch(found.body, found.spans, found.id, monotonic(), found.attempts)
+            batch = Batch(found.body, found.spans, found.id, monotonic(), found.attempts)
+            self._note(batch)
+            return batch
         return None
 
     def keep(self, batch: Batch, reason: str, *, ahead: float = 0.0, pause: float = 0.0) -> bool:
@@ -98,6 +114,7 @@ class Kept:
         return True
 
     def _keep(self, batch: Batch, reason: str, lease_ns: int, pause_ns: int) -> None:
+        self._see_to_file()
         now = time_ns()
         next_try_ns = now + pause_ns if pause_ns else 0  # at once, whatever the clock says then
         if batch.kept:
@@ -122,11 +139,12 @@ class Kept:
             or _NOWHERE
         )
         if batch.kept != _NOWHERE:
-            self._here[batch.kept] = batch.records
+            self._note(batch)
 
     def answered(self, batch: Batch, delivered: int) -> None:
         """Take out a batch of which the server has taken so many spans; what became of the others is known too."""
         with self._lock:
+            self._see_to_file()
             batch.answered = True
         if batch.kept:
             try:
@@ -150,8 +168,7 @@ class Kept:
     def waits(self) -> bool:
         """Whether anything is left to be sent."""
         with self._lock:
-            if self._here and not self._outbox.exists():
-                self._count_vanished()
+            self._see_to_file()
         try:
             waiting = self._outbox.counts(endpoint=self._endpoint, public_key=self._key).waiting
         except StoreError as error:  # nothing can be known of it but what this process has put there
@@ -160,12 +177,27 @@ class Kept:
             self._here.clear()  # another process has sent it
         return waiting > 0
 
-    def _count_vanished(self) -> None:
-        spans = sum(self._here.values())
+    def _note(self, batch: Batch) -> None:
+        self._here[batch.kept] = _Here(batch.records, weakref.ref(batch))
+        self._file = self._outbox.file()
+
+    def _see_to_file(self) -> None:
+        """Count what waited in a file that is not there any more, or that another one has taken the place of."""
+        if not self._here or self._outbox.file() == self._file:
+            return
+        spans = 0
+        for here in self._here.values():
+            batch = here.batch()
+            if batch is None:
+                spans += here.records
+            else:  # on its way to the server, and in memory as long as that takes
+                batch.kept = 0
         self._here.clear()
+        if not spans:
+            return
         self._vanished += spans
         _log.warn(
-            "pocketflow-tracing: %d spans that waited for Langfuse are lost, for the trace store %s was removed",
+            "pocketflow-tracing: %d spans that waited for Langfuse are lost, for the trace store %s was removed or replaced",
             spans,
             self._path,
         )

@@ -6,11 +6,13 @@ import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from . import counts, outbox_limits
 from .codec import MAX_INTEGER, dump, integer, text
 from .database import Database
+from .files import identity
 from .liveness import is_gone
 from .outbox_counts import OutboxCounts, count
 from .outbox_limits import Without
@@ -78,6 +80,7 @@ class Outbox:
         patience_s: float = 30.0,
         without: Without | None = None,
     ) -> None:
+        self._path = Path(path)
         self._database = Database(path, patience_s=patience_s)
         self._without = without
         self._gone: dict[str, None] = {}
@@ -96,9 +99,9 @@ class Outbox:
     def patience_s(self, seconds: float) -> None:
         self._database.patience_s = seconds
 
-    def exists(self) -> bool:
-        """Return whether there is a file; asking never creates one."""
-        return self._database.exists()
+    def file(self) -> tuple[int, int] | None:
+        """Return what tells the file at the path from one that takes its place later, None when there is none."""
+        return identity(self._path)
 
     def put(self, batch: OutboxBatch, *, owner: str | None = None, lease_ns: int = 0) -> int:
         """Keep a batch and return its id (0 when the limits leave nothing of it; its spans are counted as dropped).

@@ -634,3 +634,18 @@ print(time.time(), flush=True)
         _, _, said = _end(tmp_path, code, **collector.environ)
     assert "that other threads recorded while the process ended" in said
     assert "could not be made ready" not in said
+
+
+def test_a_flush_after_a_flow_in_an_exit_handler_tells_what_was_lost(tmp_path):
+    """That the flow's own end has heard of it takes nothing from who asks."""
+    code = """
+import atexit, time
+from pocketflow import Flow, Node
+from pocketflow_tracing import flush, trace_flow
+
+flow, ended = trace_flow(Flow(start=Node())), time.time
+atexit.register(lambda: (flow.run({}), print(ended() if flush(1) is False else "told nothing")))
+"""
+    with Collector(Mode.silent()) as collector:
+        _, _, said = _end(tmp_path, code, **collector.environ, POCKETFLOW_TRACE_STORE="off")
+    assert "5 spans could not be delivered" in said

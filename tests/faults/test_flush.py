@@ -127,9 +127,10 @@ def program(folder, code, collector):
     assert "lost" not in done.stderr
 
 
+@pytest.mark.parametrize("goes_on", [False, True])
 @pytest.mark.parametrize("what", ["the directory", "the file"])
-def test_what_went_with_a_removed_store_is_told(what, tmp_path):
-    """It waited there for the server, which is back; the next flush after that is True again."""
+def test_what_went_with_a_removed_store_is_told(what, goes_on, tmp_path):
+    """It waited there for the server, which is back; the next flush after that is True again, as is what came into a new file."""
     code = f"""
 import shutil
 from pathlib import Path
@@ -140,11 +141,15 @@ assert flush(2) is False
 store = Path(".pocketflow")
 for path in [store] if {what == "the directory"} else list(store.glob("traces.db*")):
     shutil.rmtree(path) if path.is_dir() else path.unlink()
+if {goes_on}:
+    flow.run({{"question": "!"}})
+    assert flush(2) is False
 print("removed", flush=True)
 input()
-assert flush(10) is False
-flow.run({{"question": "!"}})
-assert flush(10) is True
+assert flush(10) is {goes_on}
+if not {goes_on}:
+    flow.run({{"question": "!"}})
+    assert flush(10) is True
 """
     with Collector(Mode.refuse()) as collector:
         process = subprocess.Popen(
