@@ -6,12 +6,12 @@ import functools
 import inspect
 from contextvars import Token
 from itertools import islice
-from types import CoroutineType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 from pocketflow import BaseNode
 
-from . import _options, _otel
+from . import _log, _options, _otel
 from ._guard import Seam, is_hosts
 from ._options import Options
 from ._runs import open_run
@@ -184,6 +184,11 @@ class FunctionRun:
         if returned and span.next_step == 1:
             span.end = span.start
             return  # a factory: its own call is nobody's run
+        if type(result) in {GeneratorType, AsyncGeneratorType}:
+            _log.warn_once(
+                f"{span.name} returned a generator: what that does comes after the call and is not in its trace. Give trace_flow "
+                "the flow that it runs, or the function that goes through it."
+            )
         if error is None and span.run.pipeline.outputs:
             span.output = span.run.pipeline.capture.snapshot(result)
         span.stop(error)

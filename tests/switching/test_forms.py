@@ -292,6 +292,18 @@ def test_a_generator_function_comes_back(caplog):
     assert "generator" in caplog.text
 
 
+def test_a_generator_that_a_function_returns_is_told(caplog):
+    """What it does comes after the call, and is in no trace."""
+
+    @trace_flow
+    def answers():
+        return (number for number in range(3))
+
+    assert [0, 1, 2] == list(answers())
+    assert [0, 1, 2] == list(answers())
+    assert 1 == caplog.text.count("answers returned a generator")
+
+
 # --- instrument --------------------------------------------------------------------------------------------------------
 
 
