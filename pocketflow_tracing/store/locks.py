@@ -29,7 +29,7 @@ _SHARED = (0x40000002, 510)
 _IN_USE = (128, 1)
 """Likewise in its shared memory."""
 _MARK = 1 << 40
-"""Far behind what anybody locks; each process has a byte of its own there."""
+"""Far behind what anybody locks; each connection has a byte of its own there, by chance, for containers share process numbers."""
 _FLOCK = "hhqqi4x"
 """Of `struct flock` on 64-bit Linux: type, whence, start, length, pid."""
 _ASKS: int | None = getattr(fcntl, "F_OFD_GETLK", None) if struct.calcsize("P") == 8 else None
@@ -41,7 +41,7 @@ class Locks:
 
     def __init__(self, store: int, memory: int) -> None:
         self._places = ((store, _SHARED), (memory, _IN_USE))
-        self._mark = _MARK + os.getpid()
+        self._mark = _MARK + int.from_bytes(os.urandom(5), "big")
         self._is_known = _ASKS is not None and self._take_marks()
 
     def are_there(self) -> bool:
