@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import weakref
-from typing import NamedTuple
 
 from .. import _log
 from .._span_records import process_id
@@ -27,13 +26,6 @@ _NOWHERE = -1
 """The id of a batch of which the outbox's limits have left nothing."""
 
 
-class _Here(NamedTuple):
-    """A batch in the outbox: how much it counts for, and itself as long as it is in memory, too."""
-
-    records: int
-    batch: weakref.ref[Batch]
-
-
 class Kept:
     """The part of a store's outbox that belongs to one project on one server.
 
@@ -50,10 +42,9 @@ class Kept:
         self._path = path
         self._lock = threading.RLock()  # between keeping a late batch and taking it out again
         self._said = False
-        self._here: dict[
-            int, _Here
-        ] = {}  # what this process has put here or taken up, and what is not answered, by its id
-        self._file: tuple[int, int] | None = None  # they are in
+        self._here = 0  # spans that this process has put here, and that are not answered, about
+        self._in_memory: weakref.WeakSet[Batch] = weakref.WeakSet()  # of the batches that are here
+        self._file: tuple[int, int] | None = None  # in which they are
         self._vanished = 0  # spans that were here, and went with the file
         self._figures = StoreWriter(path, patience_s=_FIGURE_PATIENCE)
         self.uncounted = 0
@@ -83,7 +74,8 @@ class Kept:
             return None
         for found in claimed:
             batch = Batch(found.body, found.spans, found.id, monotonic(), found.attempts)
-            self._note(batch)
+            self._in_memory.add(batch)
+            self._file = self._outbox.file()
             return batch
         return None
 
@@ -139,7 +131,9 @@ class Kept:
             or _NOWHERE
         )
         if batch.kept != _NOWHERE:
-            self._note(batch)
+            self._here += batch.records
+            self._in_memory.add(batch)
+            self._file = self._outbox.file()
 
     def answered(self, batch: Batch, delivered: int) -> None:
         """Take out a batch of which the server has taken so many spans; what became of the others is known too."""
@@ -149,7 +143,7 @@ class Kept:
         if batch.kept:
             try:
                 self._outbox.done([batch.kept], delivered)
-                self._here.pop(batch.kept, None)
+                self._here = max(0, self._here - batch.records)
             except StoreError as error:
                 _say(error)
 
@@ -161,7 +155,7 @@ class Kept:
             batch.answered = True
         try:
             self._outbox.refuse(batch.kept, reason)
-            self._here.pop(batch.kept, None)
+            self._here = max(0, self._here - batch.records)
         except StoreError as error:
             _say(error)
 
@@ -172,28 +166,21 @@ class Kept:
         try:
             waiting = self._outbox.counts(endpoint=self._endpoint, public_key=self._key).waiting
         except StoreError as error:  # nothing can be known of it but what this process has put there
-            return isinstance(error, StoreBusyError) or bool(self._here)
+            return isinstance(error, StoreBusyError) or self._here > 0
         if not waiting:
-            self._here.clear()  # another process has sent it
+            self._here = 0  # another process has sent it
         return waiting > 0
-
-    def _note(self, batch: Batch) -> None:
-        self._here[batch.kept] = _Here(batch.records, weakref.ref(batch))
-        self._file = self._outbox.file()
 
     def _see_to_file(self) -> None:
         """Count what waited in a file that is not there any more, or that another one has taken the place of."""
-        if not self._here or self._outbox.file() == self._file:
+        if self._file is None or self._outbox.file() == self._file:
             return
-        spans = 0
-        for here in self._here.values():
-            batch = here.batch()
-            if batch is None:
-                spans += here.records
-            else:  # on its way to the server, and in memory as long as that takes
-                batch.kept = 0
-        self._here.clear()
-        if not spans:
+        spans, self._here, self._file = self._here, 0, None
+        for batch in list(self._in_memory):  # on their way to the server, and not lost
+            spans -= batch.records
+            batch.kept = 0
+        self._in_memory.clear()
+        if spans <= 0:
             return
         self._vanished += spans
         _log.warn(
