@@ -2,7 +2,7 @@
 
 As in `capture_frames`: nothing is imported, and never more than a few thousand elements are looked at; none of an array
 whose memory belongs to something else, a file or a block that processes share, say: that may be gone, and to read it would
-end the process.
+end the process. Nor of one that holds objects while the host has other threads, see `capture_threads`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .capture_kinds import Shape, attributes_of, is_genuine, kind, module_named, mro_of, name_of, qualified_name_of
+from .capture_threads import is_alone
 from .capture_types import Snapshot, Tagged
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ def lender_of(array: Any) -> str | None:
             return None
         base = ndarray.base.__get__(base)
     return None if type(base) is bytes or is_lent_safely(base) else name_of(type(base))
+
+
+def is_steady(array: Any) -> bool:
+    """Tell whether no other thread can let go of an object in an array, or in a record, while it is read."""
+    return not array.dtype.hasobject or is_alone()
 
 
 def is_lent_safely(view: Any) -> bool:
@@ -79,7 +85,7 @@ def _read_array(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
         and (ndarray.flags.__get__(value).owndata or lender_of(value) is None)
     ):
         return _read_numbers(value, walk, depth)
-    if not walk.closely():
+    if not is_steady(array) or not walk.closely():
         size = {"dtype": dtype_name(dtype) if dtype.names is None else "record", "shape": [*array.shape]}
         return walk.unread(size, array.ndim, value, _public_name(value, shape, "numpy.ndarray"), depth)
     names = dtype.names
@@ -175,6 +181,8 @@ def _read_numpy_scalar(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
         return Tagged(name, {"dtype": str(value.dtype), "memory": lender})
     if value.dtype.kind in "mM":
         return Tagged(name, {"value": str(value)})
+    if not is_steady(value):
+        return walk.unread({"dtype": "record"}, 0, value, name, depth)
     item = value.item()
     if value.dtype.names is not None and type(item) is tuple:
         return walk.fields(dict(zip(value.dtype.names, item, strict=True)), value, name, depth)

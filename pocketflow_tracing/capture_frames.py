@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-from .capture_arrays import dtype_name, lender_of
+from .capture_arrays import dtype_name, is_steady, lender_of
 from .capture_kinds import Shape, is_genuine, kind, module_named, name_of, shape_of
 from .capture_stdlib import picture_of_moment
 from .capture_types import CUT_KEY, Cut, Note, Snapshot, Tagged
@@ -47,7 +47,8 @@ def _read_pandas_frame(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
             for row in zip(*cells.values(), strict=False)
         ],
     }
-    return _with_cut(walk.fields(shown, value, name, depth, by_reference=True), columns)
+    picture = _with_cut(walk.fields(shown, value, name, depth, by_reference=True), columns)
+    return walk.without_values(picture, value) if any(cells is None for _, cells in found.values()) else picture
 
 
 def _first_columns(manager: Any, count: int) -> dict[int, tuple[str, list[Any] | None]]:
@@ -89,14 +90,16 @@ def _read_pandas_series(value: Any, shape: Shape, walk: Walk, depth: int) -> Sna
     length = _length(index)
     if not walk.closely():
         return walk.unread({"length": length}, 0, value, name, depth)
+    readable = _is_readable(values)
     shown = {
         "name": own.get("_name"),
         "dtype": _dtype(values),
         "length": length,
         **_labels(index),
-        "head": _head(values) if _is_readable(values) else [],
+        "head": _head(values) if readable else [],
     }
-    return walk.fields(shown, value, name, depth, by_reference=True)
+    picture = walk.fields(shown, value, name, depth, by_reference=True)
+    return picture if readable else walk.without_values(picture, value)
 
 
 @kind("pandas.Index", "pandas.core.indexes.base.Index")
@@ -186,21 +189,23 @@ def _is_known(value: Any) -> bool:
     return shape_of(type(value)).library in _KNOWN
 
 
-def _is_readable(values: Any) -> bool:
+def _is_readable(values: Any, *, of_labels: bool = False) -> bool:
     """Tell whether the first of some values are read at no risk and little cost.
 
     Args:
         values: an array of NumPy's or of pandas', an index, or an extension type of a stranger's.
+        of_labels: whether they are part of an index, which does not change.
     """
     t = type(values)
     if t is module_named("numpy").get("ndarray"):
-        return lender_of(values) is None
+        return lender_of(values) is None and (of_labels or is_steady(values))
     if not _is_known(values) or name_of(t) == "SparseArray":  # which is searched through for what stands in a slice
         return False
+    of_labels = of_labels or shape_of(t).read is _read_pandas_index
     own = getattr(values, "__dict__", {})
     parts = [own.get(name) for name in _PARTS] + [getattr(values, "_ndarray", None)]
     parts += [getattr(own.get("_dtype"), "categories", None), *(own.get("_levels") or ()), *(own.get("_codes") or ())]
-    return all(part is None or _is_readable(part) for part in parts)
+    return all(part is None or _is_readable(part, of_labels=of_labels) for part in parts)
 
 
 _KNOWN = frozenset({"numpy", "pandas"})

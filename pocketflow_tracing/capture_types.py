@@ -133,7 +133,7 @@ class Long(NamedTuple):
 
 
 class Unread(NamedTuple):
-    """Stands for the values of an object that is shown by its type and size alone, as others that are dear to read came first.
+    """Stands for values of an object that are not read: others that are dear to read came first, or it is not safe to.
 
     Its id is for comparing only: another object in its place is a change.
     """

@@ -181,7 +181,11 @@ class Walk:
 
     def unread(self, fields: dict[str, Any], elements: int, owner: object, name: str, depth: int) -> Snapshot:
         """Make a Tagged of an object that is not read closely; as `plain_fields`."""
-        shown = self.plain_fields(fields, elements, owner, name, depth)
+        return self.without_values(self.plain_fields(fields, elements, owner, name, depth), owner)
+
+    @staticmethod
+    def without_values(shown: Snapshot, owner: object) -> Snapshot:
+        """Say in an object's picture that values of it are not read."""
         if type(shown) is Tagged:
             shown.fields[CUT_KEY] = Unread(id(owner))
         return shown

@@ -32,7 +32,11 @@ import polars as pl
 import pydantic
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionMessage
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from pocketflow_tracing import capture_threads, with_context
+from pocketflow_tracing._threads import start_thread
 from pocketflow_tracing.capture import snapshot
 from pocketflow_tracing.redaction import Rules
 from pocketflow_tracing.render import render
@@ -400,8 +404,99 @@ def test_memory_that_something_else_may_take_away_is_not_read(tmp_path):
     assert shown(pd.Series(mapped, copy=False)._mgr.blocks[0].values).get("first") in (None, [*range(10)])
     data = pd.arrays.IntegerArray(np.asarray(mapped).view("i8"), np.zeros(10, bool))
     assert shown(pd.Series(data, copy=False)) == {
-        "__type__": "pandas.Series", "name": None, "dtype": "Int64", "length": 10, "head": [],
+        "__type__": "pandas.Series", "name": None, "dtype": "Int64", "length": 10, "head": [], "…": "values not read",
     }  # fmt: skip
+
+
+@pytest.fixture
+def beside():
+    """Makes a thread that is there until the test is over."""
+    over, threads = threading.Event(), []
+
+    def start(wait=over.wait, cls=threading.Thread):
+        thread = cls(target=wait, args=(20,), daemon=True)
+        threads.append(thread)
+        thread.start()
+
+    start.over = over
+    yield start
+    over.set()
+    for thread in threads:
+        thread.join(20)
+
+
+OBJECTS = np.array([1, "a"], dtype=object)
+RECORDS = np.array([(1, ("a",))], dtype=[("n", "i4"), ("o", [("inner", "O")])])
+
+
+def test_objects_that_another_thread_may_replace_are_not_read(beside):
+    """NumPy lets go of the old object before the new one is there: for a moment the array holds one that is freed."""
+    beside()
+    unread = {"…": "values not read"}
+    array = {"__type__": "numpy.ndarray", "dtype": "object", "shape": [2], **unread}
+    assert shown(OBJECTS) == shown(OBJECTS[::-1]) == array
+    masked = np.ma.MaskedArray(OBJECTS, [True, False])
+    assert shown(masked) == {**array, "__type__": "MaskedArray"}
+    assert shown(RECORDS) == {**array, "dtype": "record", "shape": [1]}
+    assert shown(RECORDS[0]) == {"__type__": "numpy.void", "dtype": "record", **unread}
+    series = pd.Series(OBJECTS, index=["x", "y"])
+    assert shown(series) == {
+        "__type__": "pandas.Series", "name": None, "dtype": "object", "length": 2, "index": ["x", "y"], "head": [], **unread,
+    }  # fmt: skip
+    assert shown(pd.array(["a", "b"], dtype=pd.StringDtype("python")).astype(object)) == array
+    assert shown(pd.Series(["a"], dtype=pd.StringDtype("python")))["head"] == []
+    assert shown(pd.DataFrame({"o": OBJECTS, "n": [1, 2]})) == {
+        "__type__": "pandas.DataFrame", "shape": [2, 2], "columns": {"o": "object", "n": "int64"},
+        "head": [{"n": 1}, {"n": 2}], **unread,
+    }  # fmt: skip
+    frame = pd.DataFrame({"o": OBJECTS})
+    assert snapshot([OBJECTS, series, frame]) == snapshot([OBJECTS, series, frame])
+    for value in (OBJECTS, series, frame):
+        assert snapshot(value) != snapshot(value.copy())  # another one in its place is a change
+
+
+def test_labels_are_read_beside_other_threads(beside):
+    """Nothing replaces those of an index."""
+    beside()
+    levels = pd.MultiIndex.from_tuples([("a", 1), ("b", 2)], names=["x", "y"])
+    assert shown(pd.Index(OBJECTS))["head"] == [1, "a"]
+    assert shown(levels)["head"] == [["a", 1], ["b", 2]]
+    assert shown(pd.Categorical(["a", "b"]))["head"] == ["a", "b"]
+    assert shown(pd.Series(pd.Categorical(["a", "b"])))["head"] == ["a", "b"]
+    frame = shown(pd.DataFrame([[1.5], [2.5]], index=levels, columns=pd.Index(["c"], dtype=object)))
+    assert (frame["index"], frame["head"]) == ([["a", 1], ["b", 2]], [{"c": 1.5}, {"c": 2.5}])
+    assert shown(np.arange(2))["values"] == [0, 1]
+
+
+def test_threads_that_are_not_the_hosts_keep_no_objects_from_being_read(beside, monkeypatch):
+    """Ours and those of the SDKs run nothing of the host's; what the host hands to a function of ours is its own."""
+    here = threading.get_ident()
+    before = threading._active.keys() - {here}  # of other tests
+
+    class Known:
+        get_ident = threading.get_ident
+        _active = property(
+            lambda _: {ident: thread for ident, thread in threading._active.items() if ident not in before}
+        )
+
+    monkeypatch.setattr(capture_threads, "threading", Known())
+    exporter = BatchSpanProcessor(InMemorySpanExporter())
+    ours = start_thread(beside.over.wait, "pocketflow-tracing", 20)
+    langfuse = types.ModuleType("langfuse.uploads")
+    langfuse.Consumer = type("Consumer", (threading.Thread,), {"__module__": "langfuse.uploads"})
+    monkeypatch.setitem(sys.modules, "langfuse.uploads", langfuse)
+    beside(cls=langfuse.Consumer)
+    assert len(capture_threads.threading._active) == 4
+    assert shown(OBJECTS)["values"] == [1, "a"]
+    assert shown(RECORDS)["values"] == [{"n": 1, "o": ["a"]}]
+    assert shown(RECORDS[0]) == {"__type__": "numpy.void", "n": 1, "o": ["a"]}
+    assert shown(pd.DataFrame({"o": OBJECTS}))["head"] == [{"o": 1}, {"o": "a"}]
+    assert shown(pd.Series(OBJECTS))["head"] == [1, "a"]
+    beside(with_context(beside.over.wait))
+    assert "values" not in shown(OBJECTS)
+    beside.over.set()
+    ours.join(20)
+    exporter.shutdown()
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import json
 import logging
 import pathlib
 import queue
+import subprocess
 import sys
 import threading
 import time
@@ -493,6 +494,48 @@ def test_values_that_other_threads_change_while_they_are_read():
         stop.set()
         thread.join()
         sys.setswitchinterval(interval)
+
+
+OBJECTS_THAT_GO = """
+import threading, weakref
+import numpy as np, pandas as pd
+from pocketflow import Flow, Node
+from pocketflow_tracing import flush, trace_flow
+
+class Handle:
+    pass
+
+going, seen = threading.Event(), threading.Event()
+
+def go():
+    going.set()
+    seen.wait(20)
+
+array = np.array([None], dtype=object)
+series = pd.Series([None], dtype=object)
+flow = trace_flow(Flow(start=Node()))
+for slots in (array, series.array):
+    going.clear(), seen.clear()
+    slots[0] = handle = Handle()
+    weakref.finalize(handle, go)
+    del handle
+    thread = threading.Thread(target=slots.__setitem__, args=(0, None))
+    thread.start()
+    assert going.wait(20)
+    for _ in range(3):
+        flow.run({"array": array, "series": series, "frame": series.to_frame()})
+    seen.set()
+    thread.join(20)
+assert flush(20)
+"""
+
+
+def test_an_object_that_goes_in_another_thread_is_not_taken_out_of_its_array(store_path):
+    """It is freed, but still in its place, while what it leaves behind is closed; to count it up ends the process."""
+    done = subprocess.run(
+        [sys.executable, "-c", OBJECTS_THAT_GO], capture_output=True, text=True, timeout=90, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_frame_in_the_middle_of_a_change_is_read():
