@@ -17,7 +17,16 @@ from .._time import monotonic, sleep
 from .connection import SHORTEST_PAUSE, BusyError, connect, is_busy, is_corrupt, is_of_a_record, patiently, paused
 from .descriptors import Held, leak
 from .errors import StoreBusyError, StoreError, StoreGoneError, StoreUnusableError, UnfitRecordError
-from .files import create_privately, identity, is_being_set_aside, is_no_file, is_text, set_aside, standing_above
+from .files import (
+    create_privately,
+    identity,
+    is_being_set_aside,
+    is_no_file,
+    is_text,
+    set_aside,
+    standing_above,
+    target_of,
+)
 
 __all__ = ["MAX_LOG_BYTES", "Database"]
 
@@ -68,7 +77,7 @@ class Database:
     def __init__(
         self, path: str | os.PathLike[str], *, patience_s: float = 30.0, max_log_bytes: int = MAX_LOG_BYTES
     ) -> None:
-        self.path = Path(path)
+        self.path = target_of(path)
         self._standing = standing_above(self.path)
         self._vanished_at = -inf  # of `time.monotonic`: when the file was found deleted
         self.patience_s = patience_s
@@ -225,7 +234,7 @@ class Database:
             with self._held.opening(self.path):
                 self._connection = connect(self.path, deadline)
             # Opened while another process was setting the file aside, it may have lost its companions.
-            if is_being_set_aside(self.path) or identity(self.path) != self._identity:
+            if is_being_set_aside(self.path) or identity(self.path) != self._identity or self._held.are_lost:
                 self._close()
                 raise BusyError("another process is setting the damaged file aside")
         return self._connection

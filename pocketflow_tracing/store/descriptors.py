@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from .locks import SHARED_MEMORY_BYTES, Locks
+from .locks import SHARED_MEMORY_BYTES, Locks, is_writable
 
 __all__ = ["Held", "leak", "reading"]
 
@@ -23,8 +23,6 @@ Identity = tuple[int, int]
 _lock = threading.RLock()  # re-entrant: a signal handler may flush while a store is being opened
 _readers = 0
 """Connections of this process that read a store just now: their numbers must not be taken for a writer's."""
-_memories: dict[Identity, int] = {}
-"""The numbers of shared memories: SQLite opens each but once in a process."""
 
 
 class Held:
@@ -44,20 +42,25 @@ class Held:
             before = _open_files()
             yield
             store, log, memory = (_identity(Path(f"{path}{suffix}")) for suffix in ("", "-wal", "-shm"))
-            fresh = dict(_open_files().items() - before.items()) if known else {}
-            self._held = {number: found for number, found in fresh.items() if found in {store, log, memory}}
-            if memory is not None:
-                self._see_to_locks({found: number for number, found in self._held.items()}, store, memory)
+            if known:
+                after = _open_files()
+                fresh = after.items() - before.items()
+                self._held = {number: found for number, found in fresh if found in {store, log, memory}}
+                numbers: dict[Identity | None, int] = {
+                    found: number for number, found in after.items() if is_writable(number)
+                }
+                numbers |= {found: number for number, found in self._held.items()}
+                if log in numbers:
+                    self._see_to_memory(memory, numbers.get(store), numbers)
 
-    def _see_to_locks(self, numbers: dict[Identity, int], store: Identity | None, memory: Identity) -> None:
-        if memory in numbers:
-            _memories[memory] = numbers[memory]
-        number = _memories.get(memory)
-        if number is not None and _identity(number) == memory:
-            self._memory = number
-            self._held[number] = memory
-            if store in numbers:
-                self._locks = Locks(numbers[store], number)
+    def _see_to_memory(self, memory: Identity | None, store: int | None, numbers: dict[Identity | None, int]) -> None:
+        """Find the memory that goes with the log: SQLite opens it but once in a process, for connections of the host's too."""
+        if memory is None or memory not in numbers or store is None:
+            self.give_up()  # one of the host's has another: that was removed, and SQLite would go on with it
+            return
+        self._memory = numbers[memory]
+        self._held[self._memory] = memory
+        self._locks = Locks(store, self._memory)
 
     @property
     def are_lost(self) -> bool:
@@ -113,7 +116,6 @@ def reading() -> Iterator[None]:
 def _after_fork() -> None:
     global _lock, _readers
     _lock, _readers = threading.RLock(), 0
-    _memories.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -13,7 +13,16 @@ from pathlib import Path
 from .._log import warn
 from .._time import time_ns
 
-__all__ = ["create_privately", "identity", "is_being_set_aside", "is_no_file", "is_text", "set_aside", "standing_above"]
+__all__ = [
+    "create_privately",
+    "identity",
+    "is_being_set_aside",
+    "is_no_file",
+    "is_text",
+    "set_aside",
+    "standing_above",
+    "target_of",
+]
 
 _OWN = ".pocketflow"
 """The name of directories that are ours to make, again too."""
@@ -22,6 +31,11 @@ _DATABASES = frozenset({".db", ".db3", ".sqlite", ".sqlite3"})
 
 _STALE_S = 10.0
 """A mark of a process that is setting the file aside counts no longer after this time: the process died."""
+
+
+def target_of(path: str | os.PathLike[str]) -> Path:
+    """Return the file that SQLite opens: of a link what it leads to, for the log stands beside that."""
+    return Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)  # noqa: PTH114 - never raises
 
 
 def standing_above(path: Path) -> Path:

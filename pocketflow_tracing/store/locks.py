@@ -20,7 +20,7 @@ try:
 except ImportError:  # Windows, whose locks are not like that
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["SHARED_MEMORY_BYTES", "Locks"]
+__all__ = ["SHARED_MEMORY_BYTES", "Locks", "is_writable"]
 
 SHARED_MEMORY_BYTES = 32768
 """Of the file that goes with a log, at least, for as long as somebody uses it."""
@@ -69,9 +69,14 @@ class Locks:
         try:
             for number, _ in self._places:
                 _lock(number, fcntl.F_WRLCK, self._mark, 1)
-        except OSError:  # a file system without such locks
+        except (OSError, RuntimeError):  # a file system without such locks, or an audit hook that allows none
             return False
         return all(_is_locked(number, self._mark) for number, _ in self._places)
+
+
+def is_writable(number: int) -> bool:
+    """Whether a file was opened for writing: SQLite does, and who reads or copies it does not."""
+    return fcntl is None or fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
 
 
 def _lock(number: int, kind: int, start: int, length: int) -> None:

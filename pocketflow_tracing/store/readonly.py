@@ -12,6 +12,7 @@ from urllib.parse import quote
 from .connection import check_ours
 from .descriptors import reading
 from .errors import StoreError, StoreUnusableError
+from .files import target_of
 
 __all__ = ["read"]
 
@@ -37,6 +38,7 @@ def read(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
         StoreError: there is no such file, or it cannot be read.
         StoreUnusableError: it is no trace store, or a damaged one.
     """
+    path = target_of(path)
     if not path.is_file():
         raise StoreError(f"There is no trace store at {path}.")
     try:

@@ -59,18 +59,25 @@ def runs_and_health(path):
     return len(Store(path).runs()), health
 
 
-def test_another_process_comes_and_goes(path):
+@pytest.mark.parametrize("is_link", [False, True])
+def test_another_process_comes_and_goes(is_link, path):
     """It takes itself for the last one and removes the log; what is written afterwards is there, by every connection."""
+    target = path
+    if is_link:  # the log stands beside what it leads to
+        target = path.parent.parent / "elsewhere" / "traces.db"
+        target.parent.mkdir()
+        path.parent.mkdir()
+        path.symlink_to(target)
     with contextlib.closing(StoreWriter(path)) as writer, contextlib.closing(Outbox(path)) as outbox:
         write(writer, 1)
         for number in range(2, 10, 2):
             outbox.put(OutboxBatch(number, "https://one.example", "pk", 1, b"x"))
-            read_all(path)
+            read_all(target)
             assert 0 == in_another_process(write_one, path, number)
             write(writer, number + 1)
     assert (9, [("ok",)]) == runs_and_health(path)
     assert 4 == Store(path).outbox().waiting
-    assert ["traces.db"] == [file.name for file in path.parent.iterdir() if file.name.startswith("traces")]
+    assert ["traces.db"] == [file.name for file in target.parent.iterdir() if file.name.startswith("traces")]
 
 
 def test_locks_that_are_gone_are_taken_again(path):
@@ -120,3 +127,30 @@ def test_the_log_of_a_killed_process_is_left_to_the_next(path, caplog):
     assert 0 == in_another_process(look, path, 3)
     (beside,) = path.parent.glob(f"traces-{os.getpid()}*.db")
     assert 1 == len(Store(beside).runs())
+
+
+def test_a_connection_of_the_programs_own_keeps_a_memory_that_is_gone(path, caplog):
+    """SQLite has one for all connections of a process; what is recorded from then on goes to a file beside the store."""
+    with contextlib.closing(StoreWriter(path)) as writer:
+        write(writer, 1)
+    with contextlib.closing(sqlite3.connect(path)) as own, contextlib.closing(StoreWriter(path)) as writer:
+        own.execute("SELECT count(*) FROM runs").fetchall()
+        write(writer, 2)
+        read_all(path)
+        write(writer, 3)
+        assert "goes to" not in caplog.text
+        read_all(path)
+        assert 0 == in_another_process(write_one, path, 4)
+        write(writer, 5)
+    assert "goes to" in caplog.text
+    assert 0 == in_another_process(look, path, 4)
+    (beside,) = path.parent.glob(f"traces-{os.getpid()}*.db")
+    assert 1 == len(Store(beside).runs())
+
+
+def test_a_store_behind_a_link_is_read_with_its_log(path, tmp_path):
+    """The log stands beside what the link leads to."""
+    with contextlib.closing(StoreWriter(path)) as writer:
+        write(writer, 1)
+        (tmp_path / "link.db").symlink_to(path)
+        assert 1 == len(Store(tmp_path / "link.db").runs())
