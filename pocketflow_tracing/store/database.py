@@ -134,12 +134,13 @@ class Database:
 
     def shrink(self) -> None:
         """Give free pages back to the file system where there are many and nobody else is writing."""
-        with self._lock, contextlib.suppress(sqlite3.Error):
+        with self._lock, contextlib.suppress(sqlite3.Error, BlockingIOError):
             if self._connection is not None and self._pid == os.getpid() and not self._held.are_lost:
                 (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
                 if free > _FREE_PAGES:
-                    # As a script: its every step frees one page, and `execute` makes one step.
-                    self._connection.executescript("PRAGMA incremental_vacuum;")
+                    with self._held.writing():
+                        # As a script: its every step frees one page, and `execute` makes one step.
+                        self._connection.executescript("PRAGMA incremental_vacuum;")
 
     def close(self) -> None:
         """Close the connection; the next transaction opens it again."""
@@ -175,6 +176,14 @@ class Database:
 
     def _transaction(self, work: Callable[[sqlite3.Connection], T], deadline: float) -> T:
         connection = self._current(deadline)
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self._held.writing())
+            except BlockingIOError as error:
+                raise BusyError(str(error)) from error
+            return self._written(connection, work, deadline)
+
+    def _written(self, connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T], deadline: float) -> T:
         if (
             self._log_bytes() > self._max_log_bytes
             and connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
@@ -213,11 +222,9 @@ class Database:
             self._close()
             if not self.path.exists():
                 self._vanished_at = monotonic()
-        elif self._connection is not None:
-            if not self._held.lock_again():
-                raise BusyError("another process is closing it")
-            if self._held.are_removed:
-                self._close_with_others()
+        elif self._connection is not None and self._held.are_without_log:
+            self._held.give_up()
+            self._close()
         if self.path in _lost:
             self._leave()
         self.path = _elsewhere.get(self.path, self.path)
@@ -239,36 +246,21 @@ class Database:
                 raise BusyError("another process is setting the damaged file aside")
         return self._connection
 
-    def _close_with_others(self) -> None:
-        """Close all connections of this process to the file: what SQLite knows of its log is one for all of them."""
-        if not self._held.may_be_closed(self.path):
-            self._held.give_up()
-        if not _registry.acquire(blocking=False):  # a fork, which waits for this transaction
-            raise BusyError("the process is being forked")
-        try:
-            others = [other for other in _databases if other is not self and other._identity == self._identity]  # noqa: SLF001 - its own class
-        finally:
-            _registry.release()
-        for other in others:
-            if not other.hold_for_fork(0.0):
-                raise BusyError("another thread is writing")
-            try:
-                other.close()
-            finally:
-                other.go_on_after_fork()
-        self._close()
-
     def _close(self) -> None:
         connection, self._connection = self._connection, None
         held, self._held = self._held, Held()
-        if connection is None:
-            return
-        if held.are_lost or self._pid != os.getpid():
-            leak(connection)
-            self._leave()
-            return
-        with contextlib.suppress(sqlite3.Error):
-            connection.close()
+        try:
+            if connection is None:
+                return
+            if held.are_lost or self._pid != os.getpid():
+                leak(connection)
+                self._leave()
+                return
+            held.unlock()
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+        finally:
+            held.close()
 
     def hold_for_fork(self, deadline: float) -> bool:
         """Let no transaction be in the middle of things when the process is forked; False when one goes on too long."""
@@ -290,7 +282,8 @@ class Database:
             self._close()
             return
         connection, self._connection = self._connection, None
-        self._held = Held()
+        held, self._held = self._held, Held()
+        held.close()
         if connection is not None:
             leak(connection)
         if connection is not None or not was_held:  # or a thread that is not here any more has it half open

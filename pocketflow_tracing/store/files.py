@@ -14,6 +14,7 @@ from .._log import warn
 from .._time import time_ns
 
 __all__ = [
+    "Identity",
     "create_privately",
     "identity",
     "is_being_set_aside",
@@ -23,6 +24,9 @@ __all__ = [
     "standing_above",
     "target_of",
 ]
+
+Identity = tuple[int, int]
+"""Device and inode."""
 
 _OWN = ".pocketflow"
 """The name of directories that are ours to make, again too."""
@@ -79,10 +83,10 @@ def create_privately(path: Path, standing: Path) -> None:
         os.close(os.open(os.path.realpath(path), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
-def identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells this file from one that takes its name later, None when there is none."""
+def identity(of: Path | int) -> Identity | None:
+    """Return what tells the file at a path or behind a number from one that takes its place later, None when there is none."""
     try:
-        found = path.stat()
+        found = os.stat(of)  # noqa: PTH116 - of a number, too
     except OSError:
         return None
     return found.st_dev, found.st_ino

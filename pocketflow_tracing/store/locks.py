@@ -1,26 +1,31 @@
-"""SQLite's locks on the store's files: whether they are still there, and taking them again.
+"""Locks that a program does not lose by reading the store's files, in the place of SQLite's.
 
-A process that closes a file lets go of all locks that it holds on it, whoever in it took them (fcntl(2)): a program that copies,
-hashes or searches its own directory does that without knowing. Another process would then take itself for the only one, cut the
-shared memory under this one, which is killed for it (SIGBUS), and remove the log that this one writes. So a byte of each file is
-locked that nobody else has use for; once it is free, the others are, too.
+A process that closes a file lets go of all locks that SQLite holds on it in there, whoever opened it (fcntl(2)): a program
+that copies, hashes or searches its own directory does that without knowing. Another process would then take itself for the only
+one, cut the shared memory under this one, which is killed for it (SIGBUS), and remove the log that this one writes; or two would
+write at once. A lock of an open file description lasts until that one is closed. So each connection has descriptors of its own,
+and on them the locks that keep others from all this, at the bytes of SQLite's os_unix.c; and one more, around each transaction,
+by which our writers keep out of each other's way.
 
-The bytes are those of SQLite's os_unix.c; sqlite.org/howtocorrupt.html tells of the trap.
+sqlite.org/howtocorrupt.html tells of the trap. Only Linux has such locks.
 """
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
 import struct
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
+
+from .files import Identity, identity
 
 try:
     import fcntl
 except ImportError:  # Windows, whose locks are not like that
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["SHARED_MEMORY_BYTES", "Locks", "is_writable"]
+__all__ = ["SHARED_MEMORY_BYTES", "Guard", "close_pending", "is_writable"]
 
 SHARED_MEMORY_BYTES = 32768
 """Of the file that goes with a log, at least, for as long as somebody uses it."""
@@ -28,70 +33,115 @@ _SHARED = (0x40000002, 510)
 """Read-locked in the store for as long as a connection with a log is there: first byte, number."""
 _IN_USE = (128, 1)
 """Likewise in its shared memory."""
-_MARK = 1 << 40
-"""Far behind what anybody locks; each connection has a byte of its own there, by chance, for containers share process numbers."""
+_WRITING = (1 << 40, 1)
+"""Far behind what SQLite locks: held by who writes."""
 _FLOCK = "hhqqi4x"
 """Of `struct flock` on 64-bit Linux: type, whence, start, length, pid."""
-_ASKS: int | None = getattr(fcntl, "F_OFD_GETLK", None) if struct.calcsize("P") == 8 else None
-"""Asks as a stranger would, and so sees this process's own locks; only Linux can."""
+_SET: int | None = getattr(fcntl, "F_OFD_SETLK", None) if struct.calcsize("P") == 8 else None
+
+_pending: dict[int, Identity] = {}
+"""Descriptors that are not needed any more: closing one takes SQLite's locks away from connections of the host's own."""
 
 
-class Locks:
-    """The locks of a store that has a log, by the numbers under which SQLite has opened it and its shared memory."""
+class Guard:
+    """The locks of one connection to a store that has a log.
 
-    def __init__(self, store: int, memory: int) -> None:
-        self._places = ((store, _SHARED), (memory, _IN_USE))
-        self._mark = _MARK + int.from_bytes(os.urandom(5), "big")
-        self._is_known = _ASKS is not None and self._take_marks()
+    Args:
+        store: the file; not a link.
+        memory: the shared memory that goes with the log.
 
-    def are_there(self) -> bool:
-        """Whether nobody in this process has let go of them; also where that cannot be known."""
-        return not self._is_known or all(_is_locked(number, self._mark) for number, _ in self._places)
+    Raises:
+        OSError: another process is in the way, which is just closing the store.
+    """
 
-    def take_again(self) -> bool:
-        """Take those that SQLite takes itself to have; False while another process is in the way, which is closing the store."""
+    def __init__(self, store: Path, memory: Path) -> None:
+        self._pid = os.getpid()
+        self.numbers: dict[int, Identity] = {}
+        """Those that it has open, each with its file."""
+        self._store: int | None = None
+        if _SET is None:
+            return
         try:
-            for number, (start, length) in self._places:
-                _lock(number, fcntl.F_RDLCK, start, length)
-        except OSError as error:
-            if error.errno in {errno.EACCES, errno.EAGAIN}:
-                return False
-            raise
-        return self._take_marks()
+            places = ((self._opened(store), _SHARED), (self._opened(memory), _IN_USE))
+            for number, place in places:
+                _lock(number, fcntl.F_RDLCK, place)
+            self._store = places[0][0]
+        except (OSError, RuntimeError) as error:
+            self.close()
+            if isinstance(error, (BlockingIOError, FileNotFoundError)):
+                raise
+            # a file system without such locks, or an audit hook of the host's that allows none
 
-    def others_are_there(self) -> bool:
-        """Whether another process has the store open."""
-        number, (start, length) = self._places[0]
-        asked = _flock(fcntl.F_WRLCK, start, length)
-        return _type_of(fcntl.fcntl(number, fcntl.F_GETLK, asked)) != fcntl.F_UNLCK
+    def _opened(self, path: Path) -> int:
+        number = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        found = identity(number)
+        assert found is not None  # noqa: S101 - it was just opened
+        self.numbers[number] = found
+        return number
 
-    def _take_marks(self) -> bool:
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep other writers out.
+
+        Raises:
+            BlockingIOError: another process, or another connection of this one, is writing.
+        """
+        number = self._store
+        if number is None:
+            yield
+            return
+        _lock(number, fcntl.F_WRLCK, _WRITING)
         try:
-            for number, _ in self._places:
-                _lock(number, fcntl.F_WRLCK, self._mark, 1)
-        except (OSError, RuntimeError):  # a file system without such locks, or an audit hook that allows none
-            return False
-        return all(_is_locked(number, self._mark) for number, _ in self._places)
+            yield
+        finally:
+            if identity(number) == self.numbers[number]:
+                _lock(number, fcntl.F_UNLCK, _WRITING)
+
+    def unlock(self) -> None:
+        """Let others have the store; SQLite removes the log when it is the last one's."""
+        if os.getpid() != self._pid:
+            return  # they are the parent's, too, which goes on
+        for number, known in self.numbers.items():
+            if self._store is not None and identity(number) == known:
+                with contextlib.suppress(OSError):
+                    _lock(number, fcntl.F_UNLCK, (0, 0))
+
+    def close(self) -> None:
+        """Close what it has open, once SQLite has closed its own, or when it is safe for others' connections."""
+        _pending.update(self.numbers)
+        self.numbers = {}
+        close_pending(in_child=os.getpid() != self._pid)
+
+
+def close_pending(*, in_child: bool = False) -> None:
+    """Close the descriptors whose files this process has no locks on; in a forked child it has none at all."""
+    for number in list(_pending):
+        known = _pending.pop(number, None)  # who has taken it out closes it, and nobody else
+        if known is None or identity(number) != known:  # closed by the host, and maybe one of its own by now
+            continue
+        if not in_child and _has_locks(known):
+            _pending[number] = known
+            continue
+        with contextlib.suppress(OSError):
+            os.close(number)
 
 
 def is_writable(number: int) -> bool:
     """Whether a file was opened for writing: SQLite does, and who reads or copies it does not."""
-    return fcntl is None or fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+    try:
+        return fcntl is None or fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+    except OSError:  # another thread has closed it
+        return False
 
 
-def _lock(number: int, kind: int, start: int, length: int) -> None:
-    fcntl.fcntl(number, fcntl.F_SETLK, _flock(kind, start, length))
+def _has_locks(known: Identity) -> bool:
+    pid, file = str(os.getpid()), f":{known[1]}"
+    with contextlib.suppress(OSError), open("/proc/locks", encoding="ascii", errors="replace") as locks:  # noqa: PTH123 - of the system
+        rows = (line.split() for line in locks)
+        return any(len(row) > 5 and row[1] == "POSIX" and row[4] == pid and row[5].endswith(file) for row in rows)
+    return False
 
 
-def _is_locked(number: int, start: int) -> bool:
-    assert _ASKS is not None  # noqa: S101 - else there are no marks
-    return _type_of(fcntl.fcntl(number, _ASKS, _flock(fcntl.F_WRLCK, start, 1))) != fcntl.F_UNLCK
-
-
-def _flock(kind: int, start: int, length: int) -> bytes:
-    return struct.pack(_FLOCK, kind, os.SEEK_SET, start, length, 0)
-
-
-def _type_of(answer: Any) -> int:
-    kind: int = struct.unpack(_FLOCK, answer)[0]
-    return kind
+def _lock(number: int, kind: int, place: tuple[int, int]) -> None:
+    assert _SET is not None  # noqa: S101 - else there are no numbers
+    fcntl.fcntl(number, _SET, struct.pack(_FLOCK, kind, os.SEEK_SET, *place, 0))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
+from .._time import sleep
 from .connection import check_ours
 from .descriptors import reading
 from .errors import StoreError, StoreUnusableError
@@ -18,8 +19,9 @@ __all__ = ["read"]
 
 T = TypeVar("T")
 
-_QUIET_TRIES = 4
-"""Readings without locks before one with them, when a writer keeps coming in between."""
+_TRIES = 5
+"""Writers come and go between two looks at how the file is to be read."""
+_PAUSE = 0.005
 _DAMAGE = ("no such table", "Could not decode")
 """How errors of an operation begin that come of what the file holds, not of when it is read."""
 
@@ -42,9 +44,12 @@ def read(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
     if not path.is_file():
         raise StoreError(f"There is no trace store at {path}.")
     try:
-        for _ in range(_QUIET_TRIES):
+        for number in range(_TRIES):
             if _in_use(path):
-                break
+                answer = _beside_writers(path, query, is_last=number == _TRIES - 1)
+                if answer is None:
+                    continue
+                return answer[0]
             # Nobody has the file open. SQLite would create the files of a shared one beside it, unless it is told that
             # the file does not change; that it did not is looked at afterwards.
             before = _looks(path)
@@ -56,8 +61,7 @@ def read(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
                 continue
             if before == _looks(path):
                 return found
-        # Without the right to write there: it would cut the shared memory of a writer whose locks are gone, see `locks`.
-        return _query(path, query, "readonly_shm=1" if Path(f"{path}-shm").exists() else "mode=ro")
+        return _query(path, query, "mode=ro")
     except (sqlite3.Error, OSError) as error:
         may_pass = isinstance(error, (sqlite3.OperationalError, OSError)) and not str(error).startswith(_DAMAGE)
         kind = StoreError if may_pass else StoreUnusableError
@@ -66,6 +70,20 @@ def read(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
         raise StoreUnusableError(
             f"The trace store {path} cannot be read: it holds what a trace store does not hold ({type(error).__name__})."
         ) from error
+
+
+def _beside_writers(path: Path, query: Callable[[sqlite3.Connection], T], *, is_last: bool) -> tuple[T] | None:
+    """Read a file that has a log; None where that went while it was opened."""
+    if not Path(f"{path}-shm").exists():  # left by a process that ended badly
+        return (_query(path, query, "mode=ro"),)
+    try:
+        # Without the right to write to the shared memory: SQLite would cut that of a writer whose locks are gone, see `locks`.
+        return (_query(path, query, "readonly_shm=1"),)
+    except sqlite3.OperationalError:
+        if is_last:
+            raise
+        sleep(_PAUSE)
+        return None
 
 
 def _query(path: Path, query: Callable[[sqlite3.Connection], T], options: str) -> T:

@@ -8,6 +8,7 @@ import os
 import signal
 import sqlite3
 import sys
+from pathlib import Path
 
 import pytest
 import sample
@@ -80,19 +81,6 @@ def test_another_process_comes_and_goes(is_link, path):
     assert ["traces.db"] == [file.name for file in target.parent.iterdir() if file.name.startswith("traces")]
 
 
-def test_locks_that_are_gone_are_taken_again(path):
-    """Where nobody came meanwhile: who comes then leaves the log in its place."""
-    with contextlib.closing(StoreWriter(path)) as writer:
-        write(writer, 1)
-        read_all(path)
-        write(writer, 2)
-        log = path.with_name("traces.db-wal").stat().st_ino
-        assert 0 == in_another_process(write_one, path, 3)
-        assert log == path.with_name("traces.db-wal").stat().st_ino
-        write(writer, 4)
-    assert (4, [("ok",)]) == runs_and_health(path)
-
-
 def test_who_looks_on_cuts_nothing(path):
     """The shared memory stays as large as it is mapped: else the next write would kill this process."""
     with contextlib.closing(StoreWriter(path)) as writer:
@@ -115,37 +103,82 @@ def test_shared_memory_that_was_cut_is_not_touched(path, caplog):
     assert 1 == len(Store(beside).runs())
 
 
-def test_the_log_of_a_killed_process_is_left_to_the_next(path, caplog):
-    """It stands in the place of the one that was removed: closing this process's connection would remove it, too."""
+def test_another_process_is_killed(path):
+    """What it has written is there, and goes on being written."""
     with contextlib.closing(StoreWriter(path)) as writer:
         write(writer, 1)
         read_all(path)
         assert 0 == in_another_process(write_one, path, 2)
         assert -signal.SIGKILL == in_another_process(write_one_and_die, path, 3)
         write(writer, 4)
-    assert "goes to" in caplog.text
-    assert 0 == in_another_process(look, path, 3)
-    (beside,) = path.parent.glob(f"traces-{os.getpid()}*.db")
-    assert 1 == len(Store(beside).runs())
+    assert (4, [("ok",)]) == runs_and_health(path)
 
 
-def test_a_connection_of_the_programs_own_keeps_a_memory_that_is_gone(path, caplog):
-    """SQLite has one for all connections of a process; what is recorded from then on goes to a file beside the store."""
+def test_the_program_has_a_connection_of_its_own(path):
+    """It goes on to see what is written, before and after other processes have come and gone."""
     with contextlib.closing(StoreWriter(path)) as writer:
         write(writer, 1)
-    with contextlib.closing(sqlite3.connect(path)) as own, contextlib.closing(StoreWriter(path)) as writer:
-        own.execute("SELECT count(*) FROM runs").fetchall()
+    with contextlib.closing(sqlite3.connect(path)) as own:
+        assert [(1,)] == own.execute("SELECT count(*) FROM runs").fetchall()
+        with contextlib.closing(StoreWriter(path)) as writer:
+            for number in (2, 4):
+                write(writer, number)
+                assert [(number,)] == own.execute("SELECT count(*) FROM runs").fetchall()
+                read_all(path)
+                assert 0 == in_another_process(write_one, path, number + 1)
+        assert [(5,)] == own.execute("SELECT count(*) FROM runs").fetchall()
+    assert (5, [("ok",)]) == runs_and_health(path)
+
+
+def test_the_log_is_removed_by_hand(path, caplog):
+    """What is recorded from then on goes to a file beside the store: SQLite would go on with the one that is gone."""
+    with contextlib.closing(StoreWriter(path)) as writer:
+        write(writer, 1)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(f"traces.db{suffix}").unlink()
         write(writer, 2)
-        read_all(path)
-        write(writer, 3)
-        assert "goes to" not in caplog.text
-        read_all(path)
-        assert 0 == in_another_process(write_one, path, 4)
-        write(writer, 5)
     assert "goes to" in caplog.text
-    assert 0 == in_another_process(look, path, 4)
     (beside,) = path.parent.glob(f"traces-{os.getpid()}*.db")
     assert 1 == len(Store(beside).runs())
+
+
+def test_who_writes_keeps_others_out_whatever_the_program_reads(path):
+    """SQLite's own lock is gone by then; who comes meanwhile waits for its turn."""
+    with contextlib.closing(StoreWriter(path)) as writer:
+        write(writer, 1)
+
+        def work(connection):
+            read_all(path)
+            other = spawn.Process(target=write_one, args=(path, 2))
+            other.start()
+            other.join(1.0)
+            assert other.is_alive()
+            return other
+
+        other = writer._database.transaction(work)
+        other.join(60)
+        assert 0 == other.exitcode
+        write(writer, 3)
+    assert (3, [("ok",)]) == runs_and_health(path)
+
+
+def test_no_descriptor_stays(path):
+    """Whatever order connections of a process are closed in, also one of the program's own."""
+
+    def is_open():
+        numbers = [number for number in Path("/proc/self/fd").iterdir() if number.exists()]
+        return any(str(path) in str(number.readlink()) for number in numbers)
+
+    with contextlib.closing(StoreWriter(path)) as writer, contextlib.closing(Outbox(path)) as outbox:
+        write(writer, 1)
+        outbox.put(OutboxBatch(1, "https://one.example", "pk", 1, b"x"))
+        assert is_open()
+    assert not is_open()
+    with contextlib.closing(sqlite3.connect(path)) as own:
+        own.execute("SELECT count(*) FROM runs").fetchall()
+        write_one(path, 2)
+    write_one(path, 3)
+    assert not is_open()
 
 
 def test_a_store_behind_a_link_is_read_with_its_log(path, tmp_path):
