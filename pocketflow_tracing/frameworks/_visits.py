@@ -11,7 +11,7 @@ from .._options import Options, mark_of
 from .._runs import open_run
 from .._state import SharedState
 from ..capture_kinds import key_text
-from ..recorder import UNTRACED, Branch, Run, Span, current, span_of
+from ..recorder import UNTRACED, Branch, Run, Span, current, parent_in
 from . import _look
 from ._look import class_name, peek
 from ._routing import ASKING
@@ -193,17 +193,18 @@ def _own_name(flow: Any) -> str | None:
     return mark.flow_name if mark is not None else None
 
 
-def open_root(node: Any, shared: Any, options: Options) -> Visit | Untraced:
+def open_root(node: Any, shared: Any, options: Options, left: Span | None) -> Visit | Untraced:
     """Make the scope of a run, which has not begun.
 
     Args:
         node: the flow, or a node that is run on its own.
         shared: what it is run with.
         options: of the run.
+        left: the span that the caller has been left in by a run that is over.
     """
     try:
         name = class_name(type(node))
-        run = open_run(options, name, shared, _look)
+        run = open_run(options, name, shared, _look, left)
         if not isinstance(run, Run):
             return Untraced(run.trace_id)
         node_id = run.graph.root_flow(node, run.name) if issubclass(type(node), Flow) else run.name
@@ -214,15 +215,15 @@ def open_root(node: Any, shared: Any, options: Options) -> Visit | Untraced:
         return Untraced(None)  # nothing of a run that could not be opened: its parts would come as runs of their own
 
 
-def open_below(frame: Any, node: Any) -> Visit | Nothing:
+def open_below(frame: Any, parent: Any, node: Any) -> Visit | Nothing:
     """Make the scope of a visit inside a run, which has not begun.
 
     Args:
         frame: what the call was made in.
+        parent: the span above.
         node: the node or flow.
     """
     try:
-        parent: Any = span_of(frame)
         run = parent.run
         is_flow = issubclass(type(node), Flow)
         in_graph = frame is parent and isinstance(parent, Branch) and parent.flow_id is not None
@@ -254,9 +255,12 @@ def open_visit(node: Any, args: tuple[Any, ...], _within: Any) -> Visit | Nothin
     frame = current.get()
     if frame is None or frame is UNTRACED or (type(frame) is Visit and frame.node is node):
         return NOTHING
-    scope = open_below(frame, node)
+    scope: Visit | Nothing = NOTHING
     try:
-        scope.begin(args)
+        parent = parent_in(frame)
+        if parent is not None:
+            scope = open_below(frame, parent, node)
+            scope.begin(args)
     except BaseException as error:
         if is_to_leave(error, frame):
             raise
