@@ -207,7 +207,7 @@ def open_root(node: Any, shared: Any, options: Options, left: Span | None) -> Vi
         run = open_run(options, name, shared, _look, left)
         if not isinstance(run, Run):
             return Untraced(run.trace_id)
-        node_id = run.graph.root_flow(node, run.name) if issubclass(type(node), Flow) else run.name
+        node_id = run.graph.root_flow(node, run.name) if issubclass(type(node), Flow) else run.graph.alone(run.name)
         return Visit(run, None, node, node_id, run.name, None)
     except BaseException as error:
         if is_to_leave(error, None):
@@ -240,9 +240,8 @@ def open_below(frame: Any, parent: Any, node: Any) -> Visit | Nothing:
                 run.graph.add_flow(node, node_id, name)
         else:
             counter = parent if parent.kind == "function" else None
-            node_id = name = (_own_name(node) if is_flow else None) or class_name(type(node))
-            if is_flow:
-                node_id = run.graph.root_flow(node, name)
+            name = (_own_name(node) if is_flow else None) or class_name(type(node))
+            node_id = run.graph.root_flow(node, name) if is_flow else run.graph.alone(name)
         return Visit(run, parent, node, node_id, name, counter)
     except BaseException as error:
         if is_to_leave(error, frame):
