@@ -8,6 +8,7 @@ The names are imported when they are first used: reading a store (the command li
 
 from typing import TYPE_CHECKING, Any
 
+from ._forks import unforked
 from ._version import __version__
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415 - only on the first use of a name
 
-    value = globals()[name] = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    with unforked():  # a child that was forked meanwhile would wait for the modules for ever
+        value = globals()[name] = getattr(import_module(f".{_HOME[name]}", __name__), name)
     return value
 
 

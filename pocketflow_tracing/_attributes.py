@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from itertools import islice
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from . import _kinds, _log
 from ._guard import Seam
@@ -29,12 +29,27 @@ _MAX_ID = 200
 """Characters of a session id, user id, version or tag: Langfuse takes no longer ones."""
 
 
-class _Block(NamedTuple):
-    """An open block: what it and those around it say together, whose it is, and the one around it."""
+class _Block:
+    """A block as a context knows it, which may have been copied out of the block and outlast it.
 
-    merged: dict[str, Any]
-    owner: trace_attributes
-    outer: _Block | None
+    Args:
+        said: what it says itself.
+        owner: whose it is.
+        outer: the one around it.
+        left: whether nobody will leave it any more.
+    """
+
+    __slots__ = ("left", "merged", "outer", "owner", "said")
+
+    def __init__(
+        self, said: dict[str, Any], owner: trace_attributes, outer: _Block | None, *, left: bool = False
+    ) -> None:
+        self.said = said
+        self.owner = owner
+        self.outer = outer
+        self.left = left
+        # what it and those around it say together
+        self.merged: dict[str, Any] = merge(said, outer.merged) if outer is not None else said
 
 
 _around: ContextVar[_Block | None] = ContextVar("pocketflow_tracing_attributes", default=None)
@@ -83,13 +98,16 @@ class trace_attributes:  # noqa: N801 - used like a function, in a with statemen
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # its own, which need not be the innermost: generators are closed in any order, and from anywhere
-        _around.set(_without(self, _around.get()))
+        block = innermost = _around.get()
+        while block is not None and block.owner is not self:
+            block = block.outer
+        if block is not None:
+            block.left = True
+            _around.set(_without(block, innermost))
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         if is_generator_function(function):
-            return stepwise(
-                function, self._surroundings
-            )  # no lambda: cloudpickle takes functions by what they refer to
+            return stepwise(function, self._surroundings)  # cloudpickle takes functions with all that they refer to
         called: Any = function
         inside: Any
         if inspect.iscoroutinefunction(function):
@@ -108,13 +126,14 @@ class trace_attributes:  # noqa: N801 - used like a function, in a with statemen
         return decorated
 
     def _surroundings(self) -> _Inside:
-        return _Inside(self._inside(_around.get()))
+        return _Inside(self._inside(_around.get(), left=True))
 
-    def _inside(self, outer: _Block | None) -> _Block:
-        merged = farther = outer.merged if outer is not None else {}
+    def _inside(self, outer: _Block | None, *, left: bool = False) -> _Block:
+        said: dict[str, Any] = {}
         with _ATTRIBUTES:
-            merged = merge(self._given, farther)
-        return _Block(merged, self, outer)
+            said = merge(self._given, {})
+            outer = _folded(outer)
+        return _Block(said, self, outer, left=left)
 
 
 class _Inside:
@@ -133,11 +152,24 @@ class _Inside:
             _around.set(outside)
 
 
-def _without(owner: trace_attributes, block: _Block | None) -> _Block | None:
-    if block is None or block.owner is owner:
-        return block and block.outer
-    outer = _without(owner, block.outer)
-    return block if outer is block.outer else block.owner._inside(outer)  # noqa: SLF001 - of the same module
+def _without(gone: _Block, block: Any) -> _Block | None:
+    outer: _Block | None = block.outer
+    return outer if block is gone else _Block(block.said, block.owner, _without(gone, outer), left=block.left)
+
+
+def _folded(block: _Block | None) -> _Block | None:
+    """A block whose like says the same, with those that nobody will leave any more as one where they follow each other.
+
+    A task that starts the next one from inside of a block takes the block along, and so does the next one: there would be
+    one more around each.
+    """
+    if block is None or block.outer is None:
+        return block
+    outer: Any = _folded(block.outer)
+    if block.left and outer.left:
+        return _Block(merge(block.said, outer.said), block.owner, outer.outer, left=True)
+    block.outer = outer  # other contexts may have it too, to which it says the same
+    return block
 
 
 def around() -> dict[str, Any]:

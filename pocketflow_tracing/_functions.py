@@ -18,7 +18,7 @@ from ._runs import open_run
 from .frameworks import _look
 from .frameworks import pocketflow as framework
 from .frameworks._scopes import Untraced, become_current, restore
-from .recorder import UNTRACED, Branch, Run, current, span_of
+from .recorder import UNTRACED, Branch, Run, current, parent_in, span_of
 
 _BEGINNING = Seam("recording the beginning of a traced function")
 _ENDING = Seam("recording the end of a traced function")
@@ -148,11 +148,11 @@ class FunctionRun:
         if frame is UNTRACED:
             return
         name = self.options.flow_name or name_of(self.function)
-        parent = span_of(frame)
+        parent = parent_in(frame)
         if parent is not None:
             run = parent.run
         else:
-            opened = open_run(self.options, name, self._shared(), _look)
+            opened = open_run(self.options, name, self._shared(), _look, span_of(frame))
             if not isinstance(opened, Run):
                 self.untraced = Untraced(opened.trace_id)
                 self.untraced.begin(())

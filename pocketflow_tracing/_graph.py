@@ -36,14 +36,17 @@ class FlowPicture:
         flow_id: of the flow.
         name: of the flow.
         prefix: of the ids of its nodes.
+        taken: the ids that the run has given so far.
     """
 
-    __slots__ = ("counts", "edges", "id", "ids", "name", "nodes", "places", "prefix", "start")
+    __slots__ = ("counts", "edges", "id", "ids", "name", "named", "nodes", "places", "prefix", "start", "taken")
 
-    def __init__(self, flow_id: str, name: str, prefix: str) -> None:
+    def __init__(self, flow_id: str, name: str, prefix: str, taken: set[str]) -> None:
         self.id = flow_id
         self.name = name
         self.prefix = prefix
+        self.taken = taken
+        self.named: dict[str, str] = {}  # ids by name, for when it is drawn over
         self.start: str | None = None
         self.ids: dict[int, tuple[str, str]] = {}  # by id of the place: id and name of the node there
         self.places: list[Any] = []  # so that their ids stay their own
@@ -55,7 +58,9 @@ class FlowPicture:
         """Give a node its id and its name."""
         count = self.counts[cls] = self.counts.get(cls, 0) + 1
         name = cls if count == 1 else f"{cls}#{count}"
-        node_id = self.prefix + name
+        node_id = self.named.get(name)
+        if node_id is None:
+            node_id = self.named[name] = _claimed(self.taken, self.prefix + name, f"{self.id}/{name}")
         self.ids[id(place)] = (node_id, name)
         self.places.append(place)
         self.nodes[node_id] = (name, cls, is_flow)
@@ -95,13 +100,15 @@ class Graph:
         looking: at the framework's nodes.
     """
 
-    __slots__ = ("_flow_ids", "_looking", "_names", "_open", "flows")
+    __slots__ = ("_alone", "_flow_ids", "_looking", "_open", "_roots", "_taken", "flows")
 
     def __init__(self, looking: Looking) -> None:
         self._looking = looking
         self._flow_ids: dict[int, tuple[str, Callable[[], Any]]] = {}  # by id of the place: flows that run on their own
         self._open = 0  # flows and passes that are running
-        self._names: dict[str, int] = {}  # flows that run on their own, by name
+        self._roots = 0  # flows that run on their own
+        self._alone: dict[str, str] = {}  # ids of nodes that run on their own, by name
+        self._taken: set[str] = set()  # ids
         self.flows: dict[str, FlowPicture] = {}
 
     def root_flow(self, flow: Any, name: str) -> str:
@@ -109,13 +116,20 @@ class Graph:
         place = self._looking.place(flow)
         flow_id, known = self._flow_ids.get(id(place), ("", _nobody))
         if known() is None or self._looking.place(known()) is not place:
-            if sum(self._names.values()) >= MAX_FLOWS:
+            if self._roots >= MAX_FLOWS:
                 return name  # a program that builds a flow for every item: those beyond share one picture
-            count = self._names[name] = self._names.get(name, 0) + 1
-            flow_id = name if count == 1 else f"{name}#{count}"
+            self._roots += 1
+            flow_id = _claimed(self._taken, name)
             self._flow_ids[id(place)] = flow_id, _weak(flow)
         self.add_flow(flow, flow_id, name)
         return flow_id
+
+    def alone(self, name: str) -> str:
+        """The id of a node that is run on its own; those of one name share it, and the graph does not show them."""
+        known = self._alone.get(name)
+        if known is None:
+            known = self._alone[name] = _claimed(self._taken, name)
+        return known
 
     def opened(self) -> None:
         """Note that a flow, or a pass of one, begins."""
@@ -142,7 +156,7 @@ class Graph:
     def _picture(self, flow_id: str, name: str) -> FlowPicture:
         picture = self.flows.get(flow_id)
         if picture is None:
-            picture = self.flows[flow_id] = FlowPicture(flow_id, name, f"{flow_id}/" if self.flows else "")
+            picture = self.flows[flow_id] = FlowPicture(flow_id, name, f"{flow_id}/" if self.flows else "", self._taken)
         return picture
 
     def _walk(self, picture: FlowPicture, start: Any) -> list[tuple[Any, str, str]]:
@@ -190,6 +204,17 @@ class Graph:
     def plain(self) -> dict[str, Any]:
         """The graph as a record holds it."""
         return {"flows": [flow.plain() for flow in list(self.flows.values())]}
+
+
+def _claimed(taken: set[str], *wanted: str) -> str:
+    """The first of these ids that nothing in the run has yet, else the last one with a number."""
+    found = next((one for one in wanted if one not in taken), "")
+    number = 1
+    while not found:
+        number += 1
+        found = one if (one := f"{wanted[-1]}#{number}") not in taken else ""
+    taken.add(found)
+    return found
 
 
 def _weak(flow: Any) -> Callable[[], Any]:

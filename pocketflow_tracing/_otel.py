@@ -57,8 +57,9 @@ class _Here(NonRecordingSpan):
 
     def get_span_context(self) -> SpanContext:
         scope = self._scope
-        if not self._stands():
-            return trace.get_current_span(_lasting(self._outside)).get_span_context()
+        now = span_of(current.get())
+        if not self._stands(now):
+            return trace.get_current_span(_lasting(self._outside, now)).get_span_context()
         span = self._ours()
         if span is None:
             return SpanContext(scope.trace_id, 1, is_remote=False, trace_flags=_DROPPED)
@@ -75,20 +76,21 @@ class _Here(NonRecordingSpan):
                 return now
         return span
 
-    def _stands(self) -> bool:
+    def _stands(self, now: Any) -> bool:
         """Whether it is more than the span around.
 
         It is not where the host goes back to it after its run. What the run has left running, with Python's context, still
         belongs to it; a thread with nothing but OpenTelemetry's context belongs to it until it ends.
+
+        Args:
+            now: the span of ours that user code runs in; None to count nothing of what a run that is over has left running.
         """
         if self._scope.attached is not None:
             return True
         span = span_of(self._scope)
         if span is None:
             return False
-        now = span_of(current.get())
-        root = span.run.root
-        return (now is not None and now.run is span.run) or root is None or root.end is None
+        return (now is not None and now.run is span.run) or not span.run.is_over
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:  # for `isinstance(span, ReadableSpan)`
@@ -154,9 +156,9 @@ _new_here = _Here.__new__
 _put = dict.__setitem__
 
 
-def _lasting(context: Context) -> Context:
+def _lasting(context: Context, now: Any = None) -> Context:
     """A context, or, where the host has gone back to one of a run that is over, the context around that run."""
-    while type(here := context.get(_SPAN_KEY)) is _Here and not here._stands():  # noqa: SLF001 - our own class
+    while type(here := context.get(_SPAN_KEY)) is _Here and not here._stands(now):  # noqa: SLF001 - our own class
         context = here._outside  # noqa: SLF001 - as above
     return context
 
@@ -176,7 +178,7 @@ def _without_ended(context: Context) -> Context:
 
 def surrounding() -> tuple[int, int, bool] | None:
     """The OpenTelemetry span around the caller: (trace id, span id, whether the Langfuse SDK made it), or None."""
-    now = _lasting(context_now())
+    now = _lasting(context_now(), span_of(current.get()))
     span = trace.get_current_span(now)
     context = span.get_span_context()
     if not context.is_valid:
@@ -250,7 +252,8 @@ def attach(scope: Any, *, base: Context | None = None) -> None:
         scope.attached = around, around
         return
     here = _new_here(_Here)  # past an __init__ that would want the context now
-    here._scope, here._outside = scope, around  # noqa: SLF001 - our own class
+    # a run that another, which is over, has left running keeps nothing of that one
+    here._scope, here._outside = scope, around if base is None else _lasting(around)  # noqa: SLF001 - our own class
     context = Context(around if base is None else base)
     _put(context, _SPAN_KEY, here)  # it is nobody else's yet
     try:
@@ -278,7 +281,8 @@ def detach(attached: tuple[Context, Context]) -> None:
 
 def _leave(now: Context, ours: Context, outside: Context) -> None:
     """Take what is ours out of a context that the host has attached, or gone back to."""
-    run_goes_on = current.get() is not None
+    frame = current.get()
+    run_goes_on, now_in = frame is not None, span_of(frame)
     left = Context(now)
     current_span = now.get(_SPAN_KEY)
     if ours is not outside:
@@ -288,6 +292,8 @@ def _leave(now: Context, ours: Context, outside: Context) -> None:
             current_span = outside.get(_SPAN_KEY)
         span = span_of(here._scope)  # noqa: SLF001 - our own class
         if span is not None:
+            # a run that another one has left running ends where that one is still current
+            run_goes_on = run_goes_on and (now_in is None or now_in.run is span.run)
             _settle(span.run, ours, outside, run_goes_on=run_goes_on)
     while type(current_span) is _Here and current_span._scope.attached is None:  # noqa: SLF001 - our own class
         current_span = current_span._outside.get(_SPAN_KEY)  # noqa: SLF001 - as above

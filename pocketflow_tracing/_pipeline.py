@@ -111,6 +111,9 @@ class Pipeline:
     def _open_sinks(self) -> None:
         config = self.config
         path = config.store_path()
+        if path is not None and not has_sqlite():
+            _log.warn_once("This Python has no sqlite3, so nothing is recorded in a store.")
+            path = None
         automatic = config.store == "auto"
         config.store = path or "off"  # absolute from now on: the program may change its directory
         if config.has_langfuse and langfuse_switch() is None:
@@ -137,6 +140,16 @@ class Pipeline:
         if not self.sinks:
             return "nothing to trace to: no Langfuse credentials, and the store is off"
         return "initialised: " + ", ".join(sink.describe() for sink in self.sinks)
+
+
+def has_sqlite() -> bool:
+    """Whether this Python can keep a store: one may be built without."""
+    try:
+        with unforked():
+            import sqlite3  # noqa: F401, PLC0415 - only where the store is used
+    except ImportError:
+        return False
+    return True
 
 
 def langfuse_switch() -> str | None:
@@ -167,7 +180,9 @@ def preload() -> None:
         if os.environ.get("LANGFUSE_PUBLIC_KEY"):
             _langfuse_sink().preload()
         from . import _shares  # noqa: F401, PLC0415 - rendering, for the worker
-        from .sinks import local  # noqa: F401, PLC0415 - sqlite3 only where something is traced
+
+        if has_sqlite():
+            from .sinks import _kept, local  # noqa: F401, PLC0415 - sqlite3 only where something is traced
 
 
 def _langfuse_sink() -> ModuleType:
@@ -184,10 +199,11 @@ _default: dict[str, Pipeline] = {}
 def pipeline_for(config: TracingConfig | None) -> Pipeline:
     """The pipeline of a decorator's config, or the process's default one, which the environment alone decides."""
     if config is not None:
-        return Pipeline(config)
+        with unforked():  # what reads settings is imported with the first of them
+            return Pipeline(config)
     found = _default.get("default")
     if found is None:
-        with _lock():
+        with unforked(), _lock():
             found = _default.get("default") or _default.setdefault("default", Pipeline(TracingConfig()))
     return found
 

@@ -12,9 +12,10 @@ from ._ids import source
 from ._options import Options
 from ._pipeline import Pipeline, pipeline_for
 from .delivery import delivery
-from .recorder import Run
+from .recorder import Run, Span
 from .render import render
 
+_OF_A_TRACE = ("session_id", "user_id", "version", "environment")
 _WATCHING = Seam("looking for the spans of other instrumentations")
 
 
@@ -31,7 +32,7 @@ class Dropped:
         self.trace_id = trace_id
 
 
-def open_run(options: Options, name: str, shared: Any, looking: Looking) -> Run | Dropped:
+def open_run(options: Options, name: str, shared: Any, looking: Looking, left: Span | None) -> Run | Dropped:
     """Decide on a run and gather what is known of it.
 
     Args:
@@ -39,6 +40,7 @@ def open_run(options: Options, name: str, shared: Any, looking: Looking) -> Run 
         name: the flow's name where the options give none.
         shared: what the flow is run with; given to options that are functions.
         looking: at the framework's nodes.
+        left: the span that the caller has been left in by a run that is over, None where there is none.
 
     Returns:
         The run, or Dropped.
@@ -52,11 +54,15 @@ def open_run(options: Options, name: str, shared: Any, looking: Looking) -> Run 
         with _WATCHING:
             sink.watch()
     outer = _otel.surrounding()
+    if outer is None and left is not None:
+        outer = (left.run.trace_id, left.span_id, True)
     trace_id = outer[0] if outer else source.trace_id()
     if not pipeline.samples(trace_id):
         return Dropped(None if outer else trace_id)  # the trace around goes on as it is
     delivery.ready()
     attributes = _options.evaluate(options, shared, pipeline.of_a_run())
+    if left is not None:  # one trace is in one session
+        attributes = _attributes.merge(attributes, {name: left.run.attributes.get(name) for name in _OF_A_TRACE})
     propagated = _otel.propagated()
     if propagated:
         attributes = _attributes.merge(propagated, attributes)

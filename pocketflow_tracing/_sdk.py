@@ -18,6 +18,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from . import _sdk_disabled, _sdk_spans
+from ._forks import unforked
 from ._guard import Seam, on_our_thread
 from ._sdk_clients import stand_back
 from ._sdk_flush import Flushes, exports, has_scores
@@ -212,7 +213,7 @@ class SdkClient:
         from langfuse import Langfuse  # noqa: PLC0415 - imported already
         from opentelemetry import trace  # noqa: PLC0415 - imported already
 
-        with self._lock:
+        with unforked(), self._lock:  # the SDK holds a lock of its own meanwhile, and imports modules
             if self.resources is None:
                 arguments = self._config.to_langfuse_kwargs()
                 process_wide = trace.get_tracer_provider()

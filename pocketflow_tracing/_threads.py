@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from types import BuiltinFunctionType
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -48,7 +49,7 @@ def start_thread(target: Callable[..., Any], name: str, *args: Any) -> threading
         thread = _Thread(target, name, args)
     except RuntimeError:  # an isolated sub-interpreter (Python 3.12)
         return None
-    if not hasattr(signal, "pthread_sigmask"):
+    if not hasattr(signal, "pthread_sigmask") or not _has_a_thread_of_its_own():
         return _started(thread)
     theirs = {number for number in signal.valid_signals() if getattr(number, "name", "") not in _OF_THE_THREAD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, theirs)  # a new thread has the mask of the one that makes it
@@ -56,6 +57,11 @@ def start_thread(target: Callable[..., Any], name: str, *args: Any) -> threading
         return _started(thread)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _has_a_thread_of_its_own() -> bool:
+    """Whether a thread of Python's is one of the system's: under gevent it is a greenlet, and has the host's mask for its own."""
+    return isinstance(_thread.start_new_thread, BuiltinFunctionType)
 
 
 class _Thread(threading.Thread):

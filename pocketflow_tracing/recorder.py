@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ._state import SharedState
     from .records import Kind, Status
 
-__all__ = ["UNTRACED", "Branch", "Run", "Span", "current", "span_of"]
+__all__ = ["UNTRACED", "Branch", "Run", "Span", "current", "parent_in", "span_of"]
 
 
 class RootFacts(NamedTuple):
@@ -83,6 +83,11 @@ class Run:
         self.sampled: bool | None = None  # by the program's own OpenTelemetry, once it has been asked
         self.contexts: Any = None  # of OpenTelemetry, that the host may go back to when the run is over
         self.is_app_root = True  # False inside a span that Langfuse shows as the root already
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its root has ended; what it has left running may go on."""
+        return self.root is not None and self.root.end is not None
 
     def let_go(self) -> None:
         """Forget the root span once it has been delivered, so that no collector is needed to free a run."""
@@ -256,3 +261,13 @@ def span_of(frame: Any) -> Span | None:
     if isinstance(frame, Span):
         return frame
     return None if frame is None or frame is UNTRACED else frame.span
+
+
+def parent_in(frame: Any) -> Span | None:
+    """The span that a visit or function which begins in a frame stands below, None where it begins a run.
+
+    What begins in an ended span of a run that is over begins one: a job that sees to its own next run would keep all those
+    before it alive, and its run would never be complete.
+    """
+    span = span_of(frame)
+    return span if span is None or span.end is None or not span.run.is_over else None

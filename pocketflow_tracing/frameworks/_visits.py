@@ -11,7 +11,7 @@ from .._options import Options, mark_of
 from .._runs import open_run
 from .._state import SharedState
 from ..capture_kinds import key_text
-from ..recorder import UNTRACED, Branch, Run, Span, current, span_of
+from ..recorder import UNTRACED, Branch, Run, Span, current, parent_in
 from . import _look
 from ._look import class_name, peek
 from ._routing import ASKING
@@ -193,20 +193,21 @@ def _own_name(flow: Any) -> str | None:
     return mark.flow_name if mark is not None else None
 
 
-def open_root(node: Any, shared: Any, options: Options) -> Visit | Untraced:
+def open_root(node: Any, shared: Any, options: Options, left: Span | None) -> Visit | Untraced:
     """Make the scope of a run, which has not begun.
 
     Args:
         node: the flow, or a node that is run on its own.
         shared: what it is run with.
         options: of the run.
+        left: the span that the caller has been left in by a run that is over.
     """
     try:
         name = class_name(type(node))
-        run = open_run(options, name, shared, _look)
+        run = open_run(options, name, shared, _look, left)
         if not isinstance(run, Run):
             return Untraced(run.trace_id)
-        node_id = run.graph.root_flow(node, run.name) if issubclass(type(node), Flow) else run.name
+        node_id = run.graph.root_flow(node, run.name) if issubclass(type(node), Flow) else run.graph.alone(run.name)
         return Visit(run, None, node, node_id, run.name, None)
     except BaseException as error:
         if is_to_leave(error, None):
@@ -214,15 +215,15 @@ def open_root(node: Any, shared: Any, options: Options) -> Visit | Untraced:
         return Untraced(None)  # nothing of a run that could not be opened: its parts would come as runs of their own
 
 
-def open_below(frame: Any, node: Any) -> Visit | Nothing:
+def open_below(frame: Any, parent: Any, node: Any) -> Visit | Nothing:
     """Make the scope of a visit inside a run, which has not begun.
 
     Args:
         frame: what the call was made in.
+        parent: the span above.
         node: the node or flow.
     """
     try:
-        parent: Any = span_of(frame)
         run = parent.run
         is_flow = issubclass(type(node), Flow)
         in_graph = frame is parent and isinstance(parent, Branch) and parent.flow_id is not None
@@ -239,9 +240,8 @@ def open_below(frame: Any, node: Any) -> Visit | Nothing:
                 run.graph.add_flow(node, node_id, name)
         else:
             counter = parent if parent.kind == "function" else None
-            node_id = name = (_own_name(node) if is_flow else None) or class_name(type(node))
-            if is_flow:
-                node_id = run.graph.root_flow(node, name)
+            name = (_own_name(node) if is_flow else None) or class_name(type(node))
+            node_id = run.graph.root_flow(node, name) if is_flow else run.graph.alone(name)
         return Visit(run, parent, node, node_id, name, counter)
     except BaseException as error:
         if is_to_leave(error, frame):
@@ -254,9 +254,12 @@ def open_visit(node: Any, args: tuple[Any, ...], _within: Any) -> Visit | Nothin
     frame = current.get()
     if frame is None or frame is UNTRACED or (type(frame) is Visit and frame.node is node):
         return NOTHING
-    scope = open_below(frame, node)
+    scope: Visit | Nothing = NOTHING
     try:
-        scope.begin(args)
+        parent = parent_in(frame)
+        if parent is not None:
+            scope = open_below(frame, parent, node)
+            scope.begin(args)
     except BaseException as error:
         if is_to_leave(error, frame):
             raise

@@ -20,7 +20,7 @@ from .. import _log, _options
 from .._guard import Seam
 from .._options import Options
 from .._threads import OwnLock
-from ..recorder import UNTRACED, current
+from ..recorder import UNTRACED, current, parent_in, span_of
 from ._phases import open_whole_exec, phase_opener
 from ._retry import Retry
 from ._rewrite import Openers, original_of, twins
@@ -147,19 +147,21 @@ def uninstall() -> None:
 def enter_visit(node: Any, args: tuple[Any, ...]) -> Visit | Untraced | Nothing | None:
     """The scope of a function that is a visit, None where nothing is traced."""
     frame = current.get()
-    if frame is None:
-        options = options_for(node)
+    if frame is UNTRACED:
+        return None
+    if type(frame) is Visit and frame.node is node:
+        return NOTHING  # it has been opened already
+    parent = parent_in(frame)
+    if parent is None:
+        left = span_of(frame)
+        options = options_for(node) or (Options(pipeline=left.run.pipeline) if left is not None else None)
         if options is None or (options is everything and _is_step(node, sys._getframe(1))):  # noqa: SLF001 - the caller's
             return None
         if len(_replaced) < len(_twin_at):
             with _lock(), _INSTALLING:
                 _put_on()
-        return open_root(node, args[0], options)
-    if frame is UNTRACED:
-        return None
-    if type(frame) is Visit and frame.node is node:
-        return NOTHING  # it has been opened already
-    return open_below(frame, node)
+        return open_root(node, args[0], options, left)
+    return open_below(frame, parent, node)
 
 
 def _is_step(node: Any, run: FrameType) -> bool:

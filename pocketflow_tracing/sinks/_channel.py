@@ -17,6 +17,7 @@ import httpx
 
 from .._forks import unforked
 from .._time import monotonic
+from ._replaced import replaced_by
 
 __all__ = ["Channel", "ChannelError", "Reply"]
 
@@ -82,6 +83,8 @@ class Channel:
             httpx.HTTPError: it failed on its way, or took too long.
             OSError, ValueError, RuntimeError, httpx.InvalidURL: it cannot be sent.
         """
+        if (package := replaced_by()) is not None:
+            raise ChannelError(f"{package} stands in the place of HTTP in this program, which hides the server")
         with _quietly():
             if self._let_go():
                 self.close()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from .. import _log
 from ..config import TracingConfig
 from ._batch import Batch, halves
 from ._channel import Channel
 from ._http import Answer, post, shown_host
-from ._kept import Kept
 from ._pace import Pace
+
+if TYPE_CHECKING:
+    from ._kept import Kept
 
 __all__ = ["Courier"]
 

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Iterator
 
 from .. import _log
-from ..store import MOST_GONE
 from ._batch import Batch, joined, shed, without
 from ._http import is_score
 
@@ -14,6 +13,8 @@ __all__ = ["Memory"]
 
 _MOST_BYTES = 64 * 1024 * 1024
 """Of encoded batches; more goes to disk, and where there is none the oldest traces are dropped."""
+_MOST_GONE = 10_000
+"""Dropped traces that are remembered."""
 _MOST_SPANS, _MOST_TOGETHER = 1000, 256 * 1024
 """Spans, and bytes of encoded ones, that are sent together where they came one by one."""
 
@@ -79,7 +80,7 @@ class Memory:
         self._bytes = sum(len(batch.body) for batch in left)
         self.dropped += spans - sum(batch.spans for batch in left)
         self._gone.update(dict.fromkeys(gone))
-        while len(self._gone) > MOST_GONE:
+        while len(self._gone) > _MOST_GONE:
             del self._gone[next(iter(self._gone))]
         _log.warn_once(
             "pocketflow-tracing: what Langfuse has not accepted takes too much memory; the oldest runs are dropped. "

@@ -18,7 +18,6 @@ from pocketflow_tracing._version import __version__
 from pocketflow_tracing.config import TracingConfig
 from pocketflow_tracing.delivery import delivery
 from pocketflow_tracing.records import RunRecord, SpanRecord
-from pocketflow_tracing.store import Outbox
 
 from .._threads import OwnLock
 from .._time import monotonic, time_ns
@@ -264,6 +263,8 @@ def sync(store_path: str, config: TracingConfig, timeout: float = 60.0, *, refus
         timeout: seconds.
         refused: send what the server refused once more, too.
     """
+    from pocketflow_tracing.store import Outbox  # noqa: PLC0415 - sending alone needs no sqlite3
+
     config = config.resolved()
     sender = Sender(config, store_path)
     sender.hurry(refused=refused)

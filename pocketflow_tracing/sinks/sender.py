@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import threading
 from math import inf
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from .. import _log
+from .._forks import unforked
 from .._guard import Seam
 from .._threads import start_thread
 from .._time import monotonic, sleep
@@ -20,8 +21,10 @@ from ._batch import Batch
 from ._channel import Channel
 from ._courier import Courier
 from ._http import Answer
-from ._kept import Kept
 from ._memory import Memory
+
+if TYPE_CHECKING:
+    from ._kept import Kept
 
 __all__ = ["Sender"]
 
@@ -56,7 +59,7 @@ class Sender:
         self._reset()
 
     def _reset(self) -> None:
-        self._kept = Kept(self._config, self._path) if self._path is not None else None
+        self._kept = self._open_kept(self._path) if self._path is not None else None
         self._changed = threading.Condition()
         self._waiting = Memory()
         self._in_flight: Batch | None = None
@@ -341,6 +344,12 @@ class Sender:
                 self._note()
 
     # --- what is not sent yet ----------------------------------------------------------------------------------------
+
+    def _open_kept(self, path: str) -> Kept:
+        with unforked():
+            from ._kept import Kept  # noqa: PLC0415 - sqlite3 only where there is a store
+
+        return Kept(self._config, path)
 
     def _unanswered(self) -> list[Batch]:
         return ([self._in_flight] if self._in_flight else []) + list(self._waiting)

@@ -77,7 +77,7 @@ class Database:
     def __init__(
         self, path: str | os.PathLike[str], *, patience_s: float = 30.0, max_log_bytes: int = MAX_LOG_BYTES
     ) -> None:
-        self.path = target_of(path)
+        self.path = self._given = target_of(path)
         self._standing = standing_above(self.path)
         self._vanished_at = -inf  # of `time.monotonic`: when the file was found deleted
         self.patience_s = patience_s
@@ -293,9 +293,8 @@ class Database:
         if self.path in _elsewhere:
             return  # another object has met the same
         number = len(_elsewhere)
-        beside = self.path.with_name(
-            f"{self.path.stem}-{os.getpid()}{f'-{number}' if number else ''}{self.path.suffix}"
-        )
+        given = self._given
+        beside = given.with_name(f"{given.stem}-{os.getpid()}{f'-{number}' if number else ''}{given.suffix}")
         _elsewhere[self.path] = beside
         warn(
             "The files that this process had open of the trace store %s are lost (by os.closerange, a fork in the middle of"

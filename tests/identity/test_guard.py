@@ -47,7 +47,7 @@ ON_THE_PATH = [
     (_state, "is_scalar"),
     *[
         (_visits, name)
-        for name in ("open_run", "peek", "class_name", "key_text", "span_of", "mark_of", "action_text", "_own_name")
+        for name in ("open_run", "peek", "class_name", "key_text", "parent_in", "mark_of", "action_text", "_own_name")
     ],
     *[(_routing, name) for name in ("peek", "_is_an_end")],
     *[(_phases, name) for name in ("is_pocketflows", "key_text", "span_of", "weigh", "_input")],

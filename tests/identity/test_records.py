@@ -510,6 +510,82 @@ def test_nested_flows(flavour, records):
     records.check()
 
 
+class Chat(Node):
+    """Runs what it is given, inside of its exec."""
+
+    inner = None
+
+    def exec(self, _):
+        if self.inner is not None:
+            self.inner.run({})
+
+
+class Load(Node):
+    pass
+
+
+class Own(Flow):
+    pass
+
+
+def two_flows(flow):
+    one, other = Flow(start=Load()), Flow(start=Chat())
+    one >> other
+    return flow(start=one)
+
+
+def around(inner):
+    chat = Chat()
+    chat.inner = inner
+    return Flow(start=chat)
+
+
+@pytest.mark.parametrize(
+    ("flow", "name", "names"),
+    [
+        (lambda: two_flows(Flow), None, ["Flow", "Flow", "Load", "Flow#2", "Chat"]),
+        (lambda: Own(start=Own(start=Own(start=Load()))), None, ["Own", "Own", "Own", "Load"]),
+        (lambda: Flow(start=Chat()), "Chat", ["Chat", "Chat"]),
+        (lambda: two_flows(Flow), "Flow/Load", ["Flow/Load", "Flow", "Load", "Flow#2", "Chat"]),
+        (lambda: around(Chat()), None, ["Flow", "Chat", "Chat"]),
+        (lambda: around(Flow(start=Chat())), None, ["Flow", "Chat", "Flow", "Chat"]),
+        (lambda: around(trace_flow(Flow(start=Chat()), flow_name="Chat")), None, ["Flow", "Chat", "Chat", "Chat"]),
+    ],
+    ids=["plain", "class", "name", "path", "by hand", "run inside", "run inside with a name"],
+)
+def test_things_of_one_name_are_told_apart(flow, name, names, records):
+    """Each flow and node of a run has an id of its own, whatever it is called, and its own visits."""
+    trace_flow(flow(), flow_name=name).run({})
+    visits = [span for span in records.spans() if span.kind in {"flow", "node"}]
+    assert names == [span.name for span in visits]
+    ids = [span.attributes["node"] for span in visits]
+    assert len(visits) == len({*ids})
+    assert {1} == {span.attributes["visit"] for span in visits}
+    flows = records.run().graph["flows"]
+    drawn = [node["id"] for flow in flows for node in flow["nodes"]]
+    nested = {node["id"] for flow in flows for node in flow["nodes"] if node["kind"] == "flow"}
+    alone = [flow["id"] for flow in flows if flow["id"] not in nested]
+    assert len(drawn + alone) == len({*drawn, *alone})
+    assert nested <= {flow["id"] for flow in flows}
+    assert {*drawn, *alone} <= {*ids}
+    for flow in flows:  # what has gone from one to the other is drawn
+        assert {flow["start"], *(edge["to"] for edge in flow["edges"])} == {node["id"] for node in flow["nodes"]}
+
+
+def test_a_graph_that_is_drawn_again_keeps_its_ids(records):
+    """A flow that is run twice by a function has the same nodes both times, also where one is called as it is."""
+    flow = two_flows(Flow)
+
+    @trace_flow
+    def twice():
+        for _ in range(2):
+            flow.run({})
+
+    twice()
+    visits = [(span.attributes["node"], span.attributes["visit"]) for span in records.spans() if span.kind == "node"]
+    assert visits[:2] == [(node, visit - 1) for node, visit in visits[2:]]
+
+
 @FLAVOURS
 def test_nodes_of_one_class(flavour, records):
     """Two nodes of one class are told apart by their place, and one node in two flows by its flow."""

@@ -22,7 +22,16 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from pocketflow import AsyncFlow, AsyncNode, Flow, Node
 
-from pocketflow_tracing import _otel, current_trace_id, flush, trace_attributes, trace_flow
+from pocketflow_tracing import (
+    _otel,
+    current_trace_id,
+    flush,
+    instrument,
+    recorder,
+    trace_attributes,
+    trace_flow,
+    uninstrument,
+)
 
 ROOT_MARK = "langfuse.internal.is_app_root"
 
@@ -509,6 +518,151 @@ def test_what_a_run_has_left_running_still_belongs_to_it(theirs, records):
         return await task
 
     assert asyncio.run(main()) == int(records.span("Starts.exec").span_id, 16)
+
+
+class Again(AsyncNode):
+    """Sees to the next run of what it is told to run, until there have been enough."""
+
+    async def post_async(self, shared, prep_res, exec_res):
+        loop = asyncio.get_running_loop()
+        shared["left"] -= 1
+        if not shared["left"]:
+            return shared["done"].set_result(None)
+        loop.call_soon(lambda: shared["tasks"].append(loop.create_task(shared["job"](shared))))
+        shared["tasks"] = [task for task in shared["tasks"] if not task.done()]
+        return None
+
+
+async def chain(job, rounds):
+    shared = {"left": rounds, "done": asyncio.get_running_loop().create_future(), "tasks": [], "job": job}
+    await job(shared)
+    await asyncio.wait_for(shared["done"], 20)
+    await asyncio.gather(*shared["tasks"])
+
+
+def kept():
+    assert flush(10)
+    gc.collect()
+    of_a_run = (recorder.Run, recorder.Span, _otel._Here, otel_context.Context)
+    return sum(issubclass(type(value), of_a_run) for value in gc.get_objects())
+
+
+def chained(what, tracer):
+    """A job that runs a flow, function or node, as the name of the case says."""
+    flow, node = AsyncFlow(start=Again()), Again()
+    if what == "node":
+        instrument()
+        return node.run_async
+    if what == "span":  # one of the program's around each
+        trace_flow(flow)
+
+        async def inside(shared):
+            with tracer.start_as_current_span("poll"):
+                await flow.run_async(shared)
+
+        return inside
+    if what == "function":
+
+        @trace_flow
+        async def poll(shared):
+            await flow.run_async(shared)
+
+        return poll
+    if what == "marked":
+        trace_flow(flow)
+        return flow.run_async
+    first = trace_flow(AsyncFlow(start=Again()))
+    flows = iter([first])
+    return lambda shared: next(flows, flow).run_async(shared)  # in the context of a traced run, but not marked
+
+
+@pytest.mark.parametrize("what", ["marked", "unmarked", "node", "function", "span"])
+def test_a_job_that_starts_its_own_next_run(what, theirs, records):
+    """Each is a run of its own, in one trace, below the node that started it by its id; nothing is kept of those before."""
+    use(records)
+    try:
+        job = chained(what, theirs)
+        asyncio.run(chain(job, 5))
+        records.flushed()
+        runs = sorted(records.runs.values(), key=lambda run: run.start_ns)
+        assert (5, 1) == (len(runs), len({run.trace_id for run in runs}))
+        posts = [span.span_id for span in records.spans("Again.post")]
+        above = [records.by_id[run.run_id].parent_id for run in runs]
+        if what == "span":
+            made = theirs.exporter.get_finished_spans()
+            assert posts[:-1] == [f"{span.parent.span_id:016x}" for span in made[1:]]
+            assert above == [f"{span.context.span_id:016x}" for span in made]
+        else:
+            assert above == [None, *posts[:-1]]
+        records.clear()
+        job = chained(what, theirs)
+        before = kept()
+        counts = []
+        counting = chain(job, 60)
+
+        async def main():
+            await counting
+            counts.append(kept())
+
+        asyncio.run(main())
+        assert counts[0] - before < 30
+    finally:
+        uninstrument()
+
+
+def test_a_run_that_another_has_left_running_says_its_own(records):
+    """It stays in the session of the trace; its tags and metadata are what its own flow says, and what stands around it."""
+    use(records)
+    flow = trace_flow(
+        AsyncFlow(start=Again()),
+        session_id=lambda shared: "first" if shared["left"] == 2 else None,
+        tags=lambda shared: [f"left {shared['left']}"],
+        metadata=lambda shared: {"left": shared["left"]},
+    )
+
+    async def main():
+        with propagate_attributes(tags=["around"]):
+            await chain(flow.run_async, 2)
+
+    asyncio.run(main())
+    first, second = sorted(records.flushed().runs.values(), key=lambda run: run.start_ns)
+    assert ("first", {"left 2", "around"}, {"left": 2}) == (first.session_id, {*first.tags}, first.metadata)
+    assert ("first", {"left 1", "around"}, {"left": 1}) == (second.session_id, {*second.tags}, second.metadata)
+
+
+def test_a_flow_that_was_left_running_goes_on_in_its_run(records):
+    """Its nodes that begin when the run is over are still its nodes, and its nested flows."""
+    use(records)
+    tasks = []
+
+    class Waits(AsyncNode):
+        async def exec_async(self, go):
+            await tasks[0][0].wait()
+
+    class Inner(AsyncNode):
+        async def exec_async(self, _):
+            await AsyncFlow(start=AsyncNode()).run_async({})
+
+    def left_running():
+        waits = Waits()
+        waits >> AsyncFlow(start=Inner())
+        return AsyncFlow(start=waits)
+
+    class Starts(AsyncNode):
+        async def exec_async(self, _):
+            tasks.append((asyncio.Event(), asyncio.create_task(left_running().run_async({}))))
+            await asyncio.sleep(0)
+
+    async def main():
+        await trace_flow(AsyncFlow(start=Starts())).run_async({})
+        ((go, task),) = tasks
+        go.set()
+        await task
+
+    asyncio.run(main())
+    run = records.run()
+    assert {run.run_id} == {span.run_id for span in records.spans()}
+    assert 1 == len(records.spans("Inner.exec"))
 
 
 def test_a_dropped_run_is_nobodys_parent(theirs, records):

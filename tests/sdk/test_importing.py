@@ -132,3 +132,48 @@ def test_what_stands_in_for_langfuse(stand_in, keys, collector, tmp_path):
     assert {"Flow", "Asks", "Asks.exec"} <= names
     assert "" == said
     assert (5 if keys == "keys" else 0) == len(collector.spans())
+
+
+WITHOUT_SQLITE = """
+import gc, sys
+
+class Hides:
+    def find_spec(self, name, path=None, target=None):
+        if name == "_sqlite3":
+            raise ModuleNotFoundError("No module named '_sqlite3'", name=name)
+
+sys.meta_path.insert(0, Hides())
+from pocketflow import Flow, Node
+from pocketflow_tracing import _pipeline, flush, trace_flow
+
+resolved = []
+init = _pipeline.Pipeline.__init__
+_pipeline.Pipeline.__init__ = lambda *given: (resolved.append(1), init(*given))[1]
+
+@trace_flow
+def work():
+    Flow(start=Node()).run({})
+
+flow = trace_flow(Flow(start=Node()))
+for _ in range(3):
+    flow.run({})
+    work()
+print(len(resolved), flush(10))
+"""
+
+
+@pytest.mark.parametrize("with_keys", [False, True], ids=["without keys", "with keys"])
+@pytest.mark.parametrize("store", ["auto", "kept.db"])
+def test_a_python_without_sqlite(with_keys, store, collector, tmp_path, monkeypatch):
+    """It is said once; with keys everything is sent, without nothing is recorded, and the settings are read once."""
+    for name, value in collector.environ.items() if with_keys else ():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("POCKETFLOW_TRACE_STORE", store)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_SQLITE], capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False
+    )
+    assert ("1 True\n", 0) == (done.stdout, done.returncode), done.stderr
+    said = "This Python has no sqlite3, so nothing is recorded in a store."
+    assert [f"pocketflow-tracing: {said}"] == done.stderr.splitlines()
+    assert not [*tmp_path.iterdir()]
+    assert (6 if with_keys else 0) == sum(span.parent_id is None for span in collector.spans())

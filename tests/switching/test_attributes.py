@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import gc
 import inspect
 import itertools
 import logging
@@ -17,6 +19,7 @@ from pocketflow import Flow, Node
 
 from pocketflow_tracing import (
     TracingConfig,
+    _attributes,
     add_metadata,
     add_score,
     current_trace_id,
@@ -28,6 +31,7 @@ from pocketflow_tracing import (
 
 KEYS = dict(session_id="s", user_id="u", tags=["a", "b"], metadata={"m": {"deep": 1}})
 FLOW = KINDS["Flow"]
+FLOW_ASYNC = KINDS["AsyncFlow"]
 
 
 def said(run):
@@ -345,6 +349,114 @@ def test_a_block_that_is_left_elsewhere_takes_no_one_elses():
 
     asyncio.run(main())
     assert ["outer"] == [run.user_id for run in runs()]
+
+
+def blocks():
+    gc.collect()
+    return sum(type(value) is _attributes._Block for value in gc.get_objects())
+
+
+@pytest.mark.parametrize("overlap", [False, True], ids=["one by one", "overlapping"])
+@pytest.mark.parametrize("how", ["with", "decorator", "generator"])
+def test_a_task_that_starts_the_next_one_from_inside_of_a_block(how, overlap):
+    """However many there have been, the last one has as little around it as the first, and the block around all is left."""
+    counts = []
+    given = dict(user_id="poller", tags=["poll"], metadata={"m": 1})
+
+    async def body(left, done):
+        counts.append(blocks())
+        if not left:
+            await FLOW_ASYNC.plain().run_async({"question": "why"})
+            with trace_attributes(session_id="last"):
+                await FLOW_ASYNC.plain().run_async({"question": "why"})
+            return done.set_result(None)
+        begun = asyncio.Event()
+
+        async def following():
+            begun.set()
+            await job(left - 1, done)
+
+        task = asyncio.get_running_loop().create_task(following())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        if overlap:
+            await asyncio.wait_for(begun.wait(), 10)
+        return None
+
+    if how == "with":
+
+        async def job(left, done):
+            with trace_attributes(**given):
+                await body(left, done)
+
+    elif how == "decorator":
+        job = trace_attributes(**given)(body)
+    else:
+
+        @trace_attributes(**given)
+        async def steps(left, done):
+            yield await body(left, done)
+
+        async def job(left, done):
+            async for _ in steps(left, done):
+                pass
+
+    tasks = set()
+
+    async def main():
+        done = asyncio.get_running_loop().create_future()
+        with trace_attributes(environment="staging"):
+            await job(50, done)
+            await asyncio.wait_for(done, 20)
+        await FLOW_ASYNC.plain().run_async({"question": "why"})
+        await asyncio.gather(*tasks)
+
+    instrument()
+    asyncio.run(main())
+    assert max(counts) - counts[0] < 20
+    around = {"user_id": "poller", "tags": ["poll"], "metadata": {"m": 1}}
+    inside = [{**around, "session_id": None}, {**around, "session_id": "last"}]
+    assert [*inside, dict.fromkeys(around) | {"session_id": None, "tags": [], "metadata": {}}] == [
+        said(run) for run in runs()
+    ]
+    assert ["staging", "staging", None] == [run.environment for run in runs()]
+
+
+def test_blocks_that_were_joined_are_left_one_by_one():
+    """What a task has from blocks that are left elsewhere does not hide those that it leaves itself."""
+
+    def stream(**given):
+        with trace_attributes(**given):
+            yield
+
+    async def start(rounds, then):
+        with trace_attributes(tags=[f"round {rounds}"]):
+            return asyncio.get_running_loop().create_task(start(rounds - 1, then) if rounds else then())
+
+    async def leaves():
+        first, second = stream(user_id="ada", session_id="of ada"), stream(user_id="bob")
+        next(first)
+        next(second)
+        with trace_attributes(version="1"):
+            outer.close()
+            first.close()
+            FLOW.run(trace_flow(FLOW.plain()))
+        second.close()
+        FLOW.run(trace_flow(FLOW.plain()))
+
+    async def main():
+        task = await start(3, leaves)
+        while task is not None:
+            task = await task
+
+    outer = stream(environment="staging")
+    here = contextvars.copy_context()  # in which it is never left
+    here.run(next, outer)
+    here.run(asyncio.run, main())
+    tags = [f"round {number}" for number in (3, 2, 1, 0)]
+    assert [("bob", None, "1", None, tags), (None, None, None, None, tags)] == [
+        (run.user_id, run.session_id, run.version, run.environment, run.tags) for run in runs()
+    ]
 
 
 @pytest.mark.parametrize("again", [{"user_id": "ada"}, {"user_id": "bob"}, {}])

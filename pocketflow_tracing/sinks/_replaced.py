@@ -1,0 +1,55 @@
+"""Whether a test of the host's stands in the place of HTTP: what we send must not land on its tape, nor be answered from it.
+
+Tools that watch a program wrap the functions of httpx and let requests through; those that replay or invent answers put their own
+in the place of them. Where that is so nothing is sent, and what is recorded waits until it is over.
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import httpcore
+import httpx
+
+__all__ = ["replaced_by"]
+
+_PLACES: tuple[tuple[type, tuple[str, ...]], ...] = (
+    (httpx.Client, ("__init__", "request", "send", "stream", "_send_single_request")),
+    (httpx.HTTPTransport, ("__init__", "handle_request")),
+    (httpcore.ConnectionPool, ("__init__", "handle_request")),
+    (httpcore.HTTPConnection, ("__init__", "handle_request")),
+    (httpcore.HTTPProxy, ("__init__",)),
+    (httpcore.HTTP11Connection, ("__init__", "handle_request")),
+)
+_THEIRS = tuple(str(Path(str(module.__file__)).parent) for module in (httpx, httpcore))
+_TAPES = frozenset({"vcr"})
+"""Tools that wrap functions and do not let requests through."""
+
+
+def replaced_by() -> str | None:
+    """Return the package that stands in the place of HTTP, None where requests go out."""
+    for owner, names in _PLACES:
+        for name in names:
+            package = _stranger(inspect.getattr_static(owner, name, None))
+            if package is not None:
+                return package
+    return None
+
+
+def _stranger(function: Any) -> str | None:
+    while (inner := getattr(function, "__wrapped__", None)) is not None:
+        if _package_of(function) in _TAPES:
+            return _package_of(function)
+        function = inner
+    code = getattr(function, "__code__", None)
+    if code is not None and code.co_filename.startswith(_THEIRS):
+        return None
+    return _package_of(function) or "something else"
+
+
+def _package_of(function: Any) -> str:
+    # a wrapper has the name of what it wraps, and not its surroundings
+    module = getattr(function, "__globals__", {}).get("__name__") or getattr(function, "__module__", None)
+    return module.partition(".")[0] if type(module) is str else ""
