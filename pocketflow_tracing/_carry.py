@@ -58,7 +58,7 @@ def continue_trace(headers: Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None
     """
     way = None
     with _READING:
-        way = _otel.go_elsewhere(_w3c.extract(_texts(headers)))
+        way = _otel.go_elsewhere(_w3c.extract(_texts(headers), _otel.context_now()))
     try:
         yield
     finally:

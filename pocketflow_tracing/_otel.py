@@ -320,9 +320,12 @@ def go_elsewhere(there: Context) -> Way:
     here, leads_to = (trace.get_current_span(context).get_span_context() for context in (outside, there))
     if not leads_to.is_valid or leads_to.trace_id == here.trace_id:
         frame = None
-    become_context(there)
     if frame is not None:  # a worker whose loop is traced, say, and each of its jobs has a trace to go on with
+        there = Context(baggage.remove_baggage(_CLAIM, there))
+        for name in _PROPAGATED:  # what the run says of itself is not said of the job
+            _replace(there, f"langfuse.propagated.{name}", None)
         current.set(None)
+    become_context(there)
     return Way(there, outside, frame)
 
 

@@ -33,7 +33,9 @@ _BATCH = 1000
 _LAST_RECORDS = 0.7
 """The part of an exit's time in which records are made; the rest is for what is made, and to let go of what is not."""
 _LEAST_SECONDS = 0.1
-"""For each flow of an exit handler, to keep what it has recorded."""
+"""For each flow of an exit handler, to keep what it has recorded …"""
+_GRACE_SECONDS = 1.0
+"""… and for all that come after the time that the end may take."""
 _LONGEST_WAIT = 1e6
 """Seconds that somebody may wait for a flush; the system knows no longer ones."""
 _STARTING_SECONDS = 1.0
@@ -136,10 +138,13 @@ class Delivery:
         self.queue.completed(run)
         if self._is_over and (self._has_ended or threading.current_thread() is threading.main_thread()):
             # a flow in an exit handler: all of them share the time that the end may take
+            now = monotonic()
             if self._ends_by == inf:
-                self._ends_by = monotonic() + self.shutdown_timeout
-            self._mark(max(_LEAST_SECONDS, self._ends_by - monotonic()), closing=True)
-            if not self._was_reached:
+                self._ends_by = now + self.shutdown_timeout
+            has_time = now < self._ends_by + _GRACE_SECONDS
+            if has_time:
+                self._mark(max(_LEAST_SECONDS, self._ends_by - now), closing=True)
+            if not (has_time and self._was_reached):
                 _log.warn_once(
                     "pocketflow-tracing: what flows recorded in exit handlers could neither be delivered nor kept in time; "
                     "what is not when the process ends is lost"

@@ -15,6 +15,8 @@ from contextvars import ContextVar
 import pytest
 from collector import Collector
 from kit import use
+from opentelemetry import baggage
+from opentelemetry import context as otel_context
 from opentelemetry.trace import get_current_span
 from pocketflow import Flow, Node
 
@@ -445,3 +447,29 @@ def test_an_async_generator_that_is_left_open_is_closed_once(how, end, caplog):
     asyncio.run(leave())
     assert [1] == closed
     assert [] == caplog.records
+
+
+@pytest.mark.parametrize("headers", [{}, {"traceparent": PARENT}])
+def test_the_programs_own_context_stays(headers):
+    """Baggage and whatever else it has there; a trace to go on with adds to it."""
+    token = otel_context.attach(baggage.set_baggage("tenant", "7", otel_context.set_value("mine", 1)))
+    try:
+        with continue_trace(headers):
+            assert "7" == baggage.get_baggage("tenant")
+            assert 1 == otel_context.get_value("mine")
+    finally:
+        otel_context.detach(token)
+
+
+def test_what_a_run_says_of_itself_is_not_said_of_another_trace(records):
+    """That a worker goes on with in it."""
+    use(records)
+
+    class Work(Node):
+        def exec(self, _):
+            with continue_trace({"traceparent": PARENT}):
+                trace_flow(Flow(start=Node()), flow_name="Job").run({})
+
+    trace_flow(Flow(start=Work()), session_id="worker", tags=["loop"]).run({})
+    job = next(run for run in records.flushed().runs.values() if run.trace_id == PARENT[3:35])
+    assert (None, []) == (job.session_id, job.tags)

@@ -514,6 +514,63 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert done.stdout == "1\n", done.stderr
 
 
+SLOWLY = """
+import os, signal, sys, threading
+import pocketflow_tracing as tracing
+
+begun, go_on = threading.Event(), threading.Event()
+
+def first(work):
+    threading.Thread(target=work).start()
+    assert begun.wait(10)
+    threading.Timer(0.3, go_on.set).start()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        work()
+        os._exit(0)
+    print(os.waitpid(child, 0)[1])
+"""
+
+
+def test_a_fork_waits_for_the_first_use_of_a_name(python):
+    """The modules behind it are imported then."""
+    code = f"""{SLOWLY}
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "pocketflow_tracing.decorator":
+            begun.set()
+            go_on.wait(10)
+
+sys.modules.pop("pocketflow_tracing.decorator", None)
+vars(tracing).pop("trace_flow", None)
+sys.meta_path.insert(0, Slow())
+first(lambda: tracing.trace_flow)
+"""
+    done = python(code)
+    assert done.stdout == "0\n", done.stderr
+
+
+def test_a_fork_waits_for_the_client_of_a_first_run(python):
+    """The SDK holds a lock while it makes one, which nobody would give back in the child."""
+    code = f"""{SLOWLY}
+from langfuse._client.resource_manager import LangfuseResourceManager
+made = LangfuseResourceManager._initialize_instance
+
+def slowly(*args, **kwargs):
+    begun.set()
+    go_on.wait(10)
+    return made(*args, **kwargs)
+
+LangfuseResourceManager._initialize_instance = slowly
+flow = make_flow()
+first(lambda: flow.run({{"question": "why"}}))
+"""
+    with Collector() as collector:
+        done = python(code, collector)
+    assert done.stdout == "0\n", done.stderr
+
+
 @pytest.mark.parametrize("server", [True, False])
 def test_where_nothing_can_be_imported_any_more(server, python, tmp_path):
     """As after a chroot, or as a user who may not read Python's library: what was marked before is recorded all the same."""

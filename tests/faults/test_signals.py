@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextvars
 import os
 import signal
@@ -119,6 +120,21 @@ def test_instrumentations_record_nothing_of_our_threads():
     )
     thread.join()
     assert seen == [[True, True]]
+
+
+def test_the_signals_of_a_host_whose_threads_are_none_stay_as_they_are(monkeypatch):
+    """Under gevent a thread is a greenlet of the host's own, and may start another one before it has begun itself."""
+    begun = _thread.start_new_thread
+
+    def as_gevent(*args):
+        return begun(*args)
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    monkeypatch.setattr(_thread, "start_new_thread", as_gevent)
+    masks = []
+    thread = start_thread(lambda: masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, ())), "ours")
+    thread.join(10)
+    assert [before] == masks
 
 
 def test_our_threads_take_over_no_context(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import shutil
@@ -13,7 +14,9 @@ import threading
 import time
 import tracemalloc
 from dataclasses import replace
+from unittest import mock
 
+import httpcore
 import httpx
 import pytest
 from collector import Collector, Mode
@@ -26,6 +29,7 @@ from pocketflow_tracing import TracingConfig
 from pocketflow_tracing.sinks import _http
 from pocketflow_tracing.sinks._channel import _MOST_READ, Channel, Reply
 from pocketflow_tracing.sinks._http import SCORES_PATH, _judge, post, preload
+from pocketflow_tracing.sinks._replaced import replaced_by
 from pocketflow_tracing.sinks.langfuse import probe
 
 SCORE = b'{"traceId": "t", "name": "n", "value": 1}'
@@ -570,3 +574,44 @@ def test_a_redirect_is_shown_by_host_and_path(location, shown):
 def test_when_a_server_wants_to_be_asked_again(value, seconds):
     """Whatever it says; what is no time is none."""
     assert seconds == _http._retry_after(Reply(429, {"retry-after": value}, b""))
+
+
+def wrapped(name, lets_through):
+    """What a tool of some package puts around a function, or in its place."""
+    space = {"__name__": name, "functools": functools}
+    code = "def wrap(real):\n    def tool(*args, **kwargs):\n        return real(*args, **kwargs)\n"
+    exec(code + ("    return functools.wraps(real)(tool)" if lets_through else "    return tool"), space)
+    return space["wrap"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "method"),
+    [
+        (httpx.Client, "send"),
+        (httpx.HTTPTransport, "handle_request"),
+        (httpcore.ConnectionPool, "handle_request"),
+        (httpcore.HTTPConnection, "handle_request"),
+    ],
+)
+@pytest.mark.parametrize("tool", ["vcr.stubs", "respx.mocks", "sentry_sdk.integrations", "my.tests"])
+def test_nothing_is_sent_where_a_tape_or_a_mock_stands_in_the_place_of_http(owner, method, tool, monkeypatch):
+    """The tape would have our key on it, and answer in the server's place; what only watches is let be."""
+    lets_through = tool in {"vcr.stubs", "sentry_sdk.integrations"}  # by what it looks like
+    with Collector() as collector, contextlib.closing(Channel(5.0)) as made:
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, method, wrapped(tool, lets_through)(getattr(owner, method)))
+            answer = post(made, config_for(collector.port), SCORE)
+            assert (answer.outcome == "accepted") == (tool == "sentry_sdk.integrations")
+            assert (f"{tool.partition('.')[0]} stands in the place of HTTP" in answer.reason) == (
+                answer.outcome == "later"
+            )
+        assert "accepted" == post(made, config_for(collector.port), SCORE).outcome
+
+
+def test_what_unittest_puts_in_the_place_of_http_is_seen():
+    """A mock says that it has everything."""
+    with mock.patch("httpx.HTTPTransport.handle_request"):
+        assert "unittest" == replaced_by()
+    with mock.patch("httpx.Client.send", autospec=True):
+        assert replaced_by() is not None
+    assert replaced_by() is None
