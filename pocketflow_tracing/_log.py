@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 
+from . import _time
+
 logger = logging.getLogger("pocketflow_tracing")
 # No NullHandler: without one, Python's last resort shows warnings on stderr in programs that configured no logging,
 # and "half of your credentials is missing" must be seen exactly there.
@@ -12,6 +14,8 @@ logger = logging.getLogger("pocketflow_tracing")
 _NAME = "pocketflow-tracing: "  # programs show warnings without the logger they come from
 _said: set[str] = set()
 _MOST_SAID = 1000
+_waiting: list[tuple[int, str, tuple[object, ...]]] = []
+"""Lines that wait for the time of day."""
 
 
 def warn(message: str, *args: object) -> None:
@@ -34,7 +38,20 @@ def debug_line(message: str) -> None:
     _log(logging.INFO, "[TRACING] %s", message)
 
 
+def say_waiting() -> None:
+    """Log what could not be said while a test had a time of its own."""
+    if _waiting and not _time.is_hosts_own():
+        waiting, _waiting[:] = _waiting[:], []
+        for level, message, args in waiting:
+            _log(level, message, *args)
+
+
 def _log(level: int, message: str, *args: object) -> None:
+    if _time.is_hosts_own():
+        if len(_waiting) < _MOST_SAID:
+            _waiting.append((level, message, args))
+        return
+    say_waiting()
     try:
         logger.log(level, message, *args)
     except Exception as failure:  # stderr is closed, say

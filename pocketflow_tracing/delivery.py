@@ -321,6 +321,7 @@ class Delivery:
     def _at_exit(self) -> None:
         try:
             self._end()
+            _log.say_waiting()
         finally:
             self._has_ended = True
 

@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import pytest
 from collector import Collector, Mode
@@ -16,7 +17,7 @@ from kit import use
 from pocketflow import Flow, Node
 
 import pocketflow_tracing
-from pocketflow_tracing import TracingConfig, flush, trace_flow
+from pocketflow_tracing import TracingConfig, _log, flush, trace_flow
 
 CLOCKS = {time.monotonic, time.time, time.time_ns, time.sleep, time.perf_counter, time.perf_counter_ns}
 
@@ -42,6 +43,17 @@ def test_a_clock_that_stands_still_keeps_nothing_back(monkeypatch, records):
     trace_flow(Flow(start=Node())).run({})
     assert flush(10)
     assert records.spans()
+
+
+@pytest.mark.parametrize("clock", ["time", "time_ns"])
+def test_a_clock_with_so_many_answers_keeps_them(clock, caplog):
+    """`logging` asks for the time of day: what is to be said waits until it is real again."""
+    with mock.patch(f"time.{clock}", side_effect=[1, 2]):
+        _log.warn("first %d", 1)
+        assert [1, 2] == [getattr(time, clock)() for _ in range(2)]
+        assert "" == caplog.text
+    _log.warn("second")
+    assert ["first 1", "second"] == [record.getMessage() for record in caplog.records]
 
 
 def test_marking_a_flow_draws_no_number(tmp_path):
