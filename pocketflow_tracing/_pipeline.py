@@ -179,10 +179,12 @@ def preload() -> None:
     with unforked():
         if os.environ.get("LANGFUSE_PUBLIC_KEY"):
             _langfuse_sink().preload()
+            if has_sqlite():
+                from .sinks import _kept  # noqa: F401, PLC0415 - as below
         from . import _shares  # noqa: F401, PLC0415 - rendering, for the worker
 
         if has_sqlite():
-            from .sinks import _kept, local  # noqa: F401, PLC0415 - sqlite3 only where something is traced
+            from .sinks import local  # noqa: F401, PLC0415 - sqlite3 only where something is traced
 
 
 def _langfuse_sink() -> ModuleType:

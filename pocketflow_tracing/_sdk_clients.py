@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -133,3 +134,15 @@ def stand_back() -> None:
         clients = LangfuseResourceManager._instances  # noqa: SLF001 - where `get_client` looks
         if type(clients) is not _Clients:
             LangfuseResourceManager._instances = _Clients(clients)  # noqa: SLF001 - as above
+
+
+def _give_back_lock() -> None:
+    """In a forked child: another thread of the parent may have been making a client, of the program's own."""
+    module = sys.modules.get("langfuse._client.resource_manager")
+    manager: Any = getattr(module, "LangfuseResourceManager", None)
+    if manager is not None:
+        manager._lock = threading.RLock()  # noqa: SLF001 - as the SDK does itself where a client is there
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_give_back_lock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def test_what_others_record_meanwhile_is_kept(code, server, tmp_path):
     """The server takes nothing: everything is in the outbox, whoever still waits for the server."""
     with Collector(Mode.silent() if server == "silent" else Mode.refuse()) as collector:
         program(tmp_path, code, collector)
-    with sqlite3.connect(tmp_path / ".pocketflow" / "traces.db") as store:
+    with contextlib.closing(sqlite3.connect(tmp_path / ".pocketflow" / "traces.db")) as store:
         assert [(21 * 5,)] == store.execute("SELECT sum(spans) FROM outbox").fetchall()
 
 
@@ -60,7 +61,7 @@ def test_no_project_waits_so_long_that_the_others_have_no_time(tmp_path):
     """At the end all of them wait for a silent server together, and each then keeps what is its own."""
     with Collector(Mode.silent()) as collector:
         program(tmp_path, PROJECTS, collector)
-    with sqlite3.connect(tmp_path / ".pocketflow" / "traces.db") as store:
+    with contextlib.closing(sqlite3.connect(tmp_path / ".pocketflow" / "traces.db")) as store:
         assert [(5,)] * 8 == store.execute("SELECT sum(spans) FROM outbox GROUP BY public_key").fetchall()
 
 
@@ -108,7 +109,7 @@ assert flush(1) is False
     with Collector() as collector:
         program(tmp_path, code, collector)
         assert [] == collector.spans()
-    with sqlite3.connect(tmp_path / ".pocketflow" / "traces.db") as store:
+    with contextlib.closing(sqlite3.connect(tmp_path / ".pocketflow" / "traces.db")) as store:
         assert [(20 * 5,)] == store.execute("SELECT sum(spans) FROM outbox").fetchall()
 
 

@@ -571,6 +571,32 @@ first(lambda: flow.run({{"question": "why"}}))
     assert done.stdout == "0\n", done.stderr
 
 
+def test_a_child_that_was_forked_while_the_program_made_a_client(python):
+    """The SDK's lock is held by a thread that is not there: a flow in the child waits for nobody."""
+    code = f"""{SLOWLY}
+from langfuse._client.resource_manager import LangfuseResourceManager
+
+def hold():
+    with LangfuseResourceManager._lock:
+        begun.set()
+        go_on.wait(10)
+
+flow = make_flow()
+threading.Thread(target=hold).start()
+assert begun.wait(10)
+child = os.fork()
+if child == 0:
+    signal.alarm(10)
+    flow.run({{"question": "why"}})
+    os._exit(0)
+print(os.waitpid(child, 0)[1])
+go_on.set()
+"""
+    with Collector() as collector:
+        done = python(code, collector)
+    assert done.stdout == "0\n", done.stderr
+
+
 @pytest.mark.parametrize("server", [True, False])
 def test_where_nothing_can_be_imported_any_more(server, python, tmp_path):
     """As after a chroot, or as a user who may not read Python's library: what was marked before is recorded all the same."""
