@@ -110,15 +110,6 @@ def fresh_delivery(absorbed: list[BaseException]):
             getattr(sys.modules.get(module), "_sinks", {}).clear()
 
 
-@pytest.fixture(autouse=True)
-def stores_are_closed():
-    """A test need not close what it has written to; the next use would open it again."""
-    yield
-    database = sys.modules.get("pocketflow_tracing.store.database")
-    for store in list(getattr(database, "_databases", ())):
-        store.close()
-
-
 @pytest.fixture(autouse=True, scope="module")
 def light_collections():
     """What is imported by now is left out of collections: one after each test would else walk through all of pandas."""

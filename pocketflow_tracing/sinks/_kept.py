@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-import weakref
+from collections.abc import Callable, Iterable
 
 from .. import _log
 from .._span_records import process_id
@@ -34,16 +34,17 @@ class Kept:
     Args:
         config: with the address, the public key and the outbox's limits.
         path: of the store.
+        in_memory: returns batches that are on their way to the server, and so not lost with the file.
     """
 
-    def __init__(self, config: TracingConfig, path: str) -> None:
+    def __init__(self, config: TracingConfig, path: str, in_memory: Callable[[], Iterable[Batch]] = tuple) -> None:
         self._endpoint = shown_host(config)
         self._key = str(config.langfuse_public_key)
         self._path = path
         self._lock = threading.RLock()  # between keeping a late batch and taking it out again
         self._said = False
         self._here = 0  # spans that this process has put here, and that are not answered, about
-        self._in_memory: weakref.WeakSet[Batch] = weakref.WeakSet()  # of the batches that are here
+        self._in_memory = in_memory
         self._file: tuple[int, int] | None = None  # in which they are
         self._vanished = 0  # spans that were here, and went with the file
         self._figures = StoreWriter(path, patience_s=_FIGURE_PATIENCE)
@@ -74,7 +75,6 @@ class Kept:
             return None
         for found in claimed:
             batch = Batch(found.body, found.spans, found.id, monotonic(), found.attempts)
-            self._in_memory.add(batch)
             self._file = self._outbox.file()
             return batch
         return None
@@ -132,7 +132,6 @@ class Kept:
         )
         if batch.kept != _NOWHERE:
             self._here += batch.records
-            self._in_memory.add(batch)
             self._file = self._outbox.file()
 
     def answered(self, batch: Batch, delivered: int) -> None:
@@ -176,10 +175,10 @@ class Kept:
         if self._file is None or self._outbox.file() == self._file:
             return
         spans, self._here, self._file = self._here, 0, None
-        for batch in list(self._in_memory):  # on their way to the server, and not lost
-            spans -= batch.records
-            batch.kept = 0
-        self._in_memory.clear()
+        for batch in self._in_memory():
+            if batch.kept > 0:
+                spans -= batch.records
+                batch.kept = 0
         if spans <= 0:
             return
         self._vanished += spans

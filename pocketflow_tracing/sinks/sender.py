@@ -349,7 +349,7 @@ class Sender:
         with unforked():
             from ._kept import Kept  # noqa: PLC0415 - sqlite3 only where there is a store
 
-        return Kept(self._config, path)
+        return Kept(self._config, path, self._unanswered)
 
     def _unanswered(self) -> list[Batch]:
         return ([self._in_flight] if self._in_flight else []) + list(self._waiting)
