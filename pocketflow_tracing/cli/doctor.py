@@ -19,7 +19,7 @@ from rich.text import Text
 
 from pocketflow_tracing._command import command
 from pocketflow_tracing._version import __version__
-from pocketflow_tracing.store import Store, StoreError, StoreWriter
+from pocketflow_tracing.store import Store, StoreError, StoreWriter, adopt
 
 from .output import JsonOption, StoreOption, console, print_json, store_path
 from .symbols import Symbols, symbols_for
@@ -148,6 +148,8 @@ def _outbox(path: Path, config: TracingConfig) -> Iterator[Check]:
     from pocketflow_tracing.redaction import scan
 
     try:
+        if path.exists():
+            adopt(path)
         counts = Store(path).outbox() if path.exists() else None
         delivered = Store(path).figures().get("delivered", 0) if path.exists() else 0
     except StoreError:

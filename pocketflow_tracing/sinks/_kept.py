@@ -9,7 +9,16 @@ from .. import _log
 from .._span_records import process_id
 from .._time import monotonic, time_ns
 from ..config import TracingConfig
-from ..store import Outbox, OutboxBatch, StoreBusyError, StoreError, StoreGoneError, StoreUnusableError, StoreWriter
+from ..store import (
+    Outbox,
+    OutboxBatch,
+    StoreBusyError,
+    StoreError,
+    StoreGoneError,
+    StoreUnusableError,
+    StoreWriter,
+    adopt,
+)
 from ._batch import Batch, traces_of, without
 from ._http import shown_host
 
@@ -45,6 +54,7 @@ class Kept:
         self._said = False
         self._here = 0  # spans that this process has put here, and that are not answered, about
         self._in_memory = in_memory
+        self._has_adopted = False
         self._file: tuple[int, int] | None = None  # in which they are
         self._vanished = 0  # spans that were here, and went with the file
         self._figures = StoreWriter(path, patience_s=_FIGURE_PATIENCE)
@@ -68,6 +78,7 @@ class Kept:
         """A batch whose time has come, which nobody else sends meanwhile."""
         with self._lock:
             self._see_to_file()
+        self._adopt()
         try:
             claimed = self._outbox.claim(process_id(), time_ns(), endpoint=self._endpoint, public_key=self._key)
         except StoreError as error:
@@ -78,6 +89,15 @@ class Kept:
             self._file = self._outbox.file()
             return batch
         return None
+
+    def _adopt(self) -> None:
+        """Take over, once, what ended processes have left in files beside the store."""
+        if not self._has_adopted:
+            self._has_adopted = True
+            try:
+                adopt(self._path)
+            except StoreError as error:
+                _say(error)
 
     def keep(self, batch: Batch, reason: str, *, ahead: float = 0.0, pause: float = 0.0) -> bool:
         """Put a batch here (or give it back), unless it has been answered; False when that did not work.

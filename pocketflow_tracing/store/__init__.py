@@ -5,6 +5,7 @@ Nobody outside this package sees SQL. It imports the standard library and the re
 
 from __future__ import annotations
 
+from .beside import adopt
 from .errors import (
     AmbiguousRunError,
     RunNotFoundError,
@@ -42,5 +43,6 @@ __all__ = [
     "StoreUnusableError",
     "StoreWriter",
     "UnfitRecordError",
+    "adopt",
     "build_tree",
 ]

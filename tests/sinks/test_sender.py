@@ -24,7 +24,7 @@ from pocketflow_tracing.sinks._batch import Batch, halves, shed, traces_of, with
 from pocketflow_tracing.sinks._pace import MOST_REFUSALS
 from pocketflow_tracing.sinks.langfuse import LangfuseSink, sync
 from pocketflow_tracing.sinks.sender import Sender
-from pocketflow_tracing.store import Outbox, OutboxBatch, Store
+from pocketflow_tracing.store import Outbox, OutboxBatch, Store, adopt
 
 
 def span(trace: int, number: int, name: str = "node") -> Span:
@@ -645,3 +645,22 @@ def test_a_disk_that_cannot_be_written_is_not_tried_without_end(sender, tmp_path
         assert not made._has_work()
         collector.mode = Mode.healthy()
         collector.wait_for(1, timeout=soon() - time.monotonic())
+
+
+def test_what_an_ended_process_left_in_a_file_beside_the_store_is_sent(sender, path):
+    """Its own files were lost, and it went on there; one that still runs is left alone."""
+    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    with Collector() as collector, contextlib.closing(Outbox(path)) as outbox:
+        outbox.put(OutboxBatch(1, collector.url, collector.public_key, 1, body(span(1, 0, "in the store"))))
+        for trace, suffix in enumerate((child.pid, f"{child.pid}-1"), 2):
+            beside = path.with_name(f"traces-{suffix}.db")
+            with contextlib.closing(Outbox(beside)) as other:
+                other.put(
+                    OutboxBatch(1, collector.url, collector.public_key, 1, body(span(trace, 0, f"in {beside.name}")))
+                )
+        assert sender(collector).flush(soon())
+        assert ["in the store"] == [found.name for found in collector.spans()]
+        child.communicate(b"")
+        assert sender(collector).flush(soon())
+        assert 3 == len({found.name for found in collector.spans()})
+        assert 0 == adopt(path)
