@@ -98,16 +98,20 @@ class Guard:
                 _lock(number, fcntl.F_UNLCK, _WRITING)
 
     def unlock(self) -> None:
-        """Let others have the store; SQLite removes the log when it is the last one's."""
-        if os.getpid() != self._pid:
-            return  # they are the parent's, too, which goes on
-        for number, known in self.numbers.items():
-            if self._store is not None and identity(number) == known:
-                with contextlib.suppress(OSError):
-                    _lock(number, fcntl.F_UNLCK, (0, 0))
+        """Let SQLite have the store for itself, which it checks when it closes it: the last one removes the log."""
+        if self._store is not None:
+            self._unlock(self._store)
+
+    def _unlock(self, number: int) -> None:
+        # in a forked child they are the parent's, too, which goes on
+        if os.getpid() == self._pid and identity(number) == self.numbers[number]:
+            with contextlib.suppress(OSError):
+                _lock(number, fcntl.F_UNLCK, (0, 0))
 
     def close(self) -> None:
         """Close what it has open, once SQLite has closed its own, or when it is safe for others' connections."""
+        for number in self.numbers if self._store is not None else ():
+            self._unlock(number)
         _pending.update(self.numbers)
         self.numbers = {}
         close_pending(in_child=os.getpid() != self._pid)
