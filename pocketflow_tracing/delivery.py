@@ -137,20 +137,26 @@ class Delivery:
         """Note that a run has ended."""
         self.queue.completed(run)
         if self._is_over and (self._has_ended or threading.current_thread() is threading.main_thread()):
-            # a flow in an exit handler: all of them share the time that the end may take
-            now = monotonic()
-            if self._ends_by == inf:
-                self._ends_by = now + self.shutdown_timeout
-            has_time = now < self._ends_by + _GRACE_SECONDS
-            if has_time:
-                self._mark(max(_LEAST_SECONDS, self._ends_by - now), closing=True)
-            if not (has_time and self._was_reached):
-                _log.warn_once(
-                    "pocketflow-tracing: what flows recorded in exit handlers could neither be delivered nor kept in time; "
-                    "what is not when the process ends is lost"
-                )
+            self._keep_at_the_end()
         elif self._threadless and not threading.main_thread().is_alive():
             self._work_here(inf)  # others go on when it has ended, and can start no thread of ours (Python 3.12)
+
+    def _keep_at_the_end(self) -> None:
+        """Deliver what a flow in an exit handler has recorded, or keep it: all of them share the time that the end may take."""
+        now = monotonic()
+        if self._ends_by == inf:
+            self._ends_by = now + self.shutdown_timeout
+        has_time = now < self._ends_by + _GRACE_SECONDS
+        if has_time:
+            # a server that answers takes milliseconds; else what is recorded is kept, for this may be the last flow
+            accepted = self._mark(max(_LEAST_SECONDS, self._ends_by - now) / 4, closing=False)
+            if not (accepted or (self._was_reached and self._sinks.in_memory == 0)):
+                self._mark(max(_LEAST_SECONDS, self._ends_by - monotonic()), closing=True)
+        if not (has_time and self._was_reached):
+            _log.warn_once(
+                "pocketflow-tracing: what flows recorded in exit handlers could neither be delivered nor kept in time; "
+                "what is not when the process ends is lost"
+            )
 
     # --- the worker --------------------------------------------------------------------------------------------------
 

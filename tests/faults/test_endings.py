@@ -649,3 +649,25 @@ atexit.register(lambda: (flow.run({}), print(ended() if flush(1) is False else "
     with Collector(Mode.silent()) as collector:
         _, _, said = _end(tmp_path, code, **collector.environ, POCKETFLOW_TRACE_STORE="off")
     assert "5 spans could not be delivered" in said
+
+
+@pytest.mark.parametrize("mode", [Mode.healthy(), Mode.status(503)], ids=["healthy", "503"])
+def test_many_flows_of_an_exit_handler_are_delivered_or_kept(mode, tmp_path):
+    """Each by itself, for any may be the last one; with a server that answers it takes them no longer than that."""
+    code = """
+import atexit, time
+from pocketflow import Flow, Node
+from pocketflow_tracing import trace_flow
+
+flow = trace_flow(Flow(start=Node()))
+flow.run({})
+atexit.register(lambda: [flow.run({}) for _ in range(59)])
+print(time.time(), flush=True)
+"""
+    with Collector(mode) as collector:
+        began, ended, said = _end(tmp_path, code, **collector.environ)
+        arrived = len(collector.spans())
+    waiting = Store(tmp_path / "t.db").outbox().waiting_spans if mode.kind != "healthy" else 0
+    assert 60 * 5 == arrived + waiting
+    assert "lost" not in said
+    assert ended - began < 5
