@@ -14,8 +14,9 @@ from .capture_kinds import shape_of
 
 __all__ = ["is_alone"]
 
-_SDKS = frozenset({"langfuse", "opentelemetry"})
-_NO_HOSTS = _SDKS | {"pocketflow_tracing"}
+_TOOLS = frozenset({"IPython", "_pydevd_bundle", "debugpy", "ipykernel", "langfuse", "opentelemetry", "tqdm", "zmq"})
+"""Those whose threads look after a notebook, a debugger or a bar, and touch nothing of the program's."""
+_NO_HOSTS = _TOOLS | {"pocketflow_tracing"}
 
 
 def is_alone() -> bool:
@@ -27,7 +28,7 @@ def is_alone() -> bool:
 
 
 def _is_hosts(thread: threading.Thread) -> bool:
-    """Tell whether a thread is neither ours nor that of an SDK, which has a class or a target of its own."""
+    """Tell whether a thread is neither ours nor that of a tool, which has a class or a target of its own."""
     shape = shape_of(type(thread))
     if shape.library in _NO_HOSTS:
         return False
@@ -36,4 +37,4 @@ def _is_hosts(thread: threading.Thread) -> bool:
         target = target.__func__
     # functions of ours are no sign: `with_context` wraps those of the host
     module = target.__module__ if type(target) is FunctionType else None
-    return type(module) is not str or module.partition(".")[0] not in _SDKS
+    return type(module) is not str or module.partition(".")[0] not in _TOOLS

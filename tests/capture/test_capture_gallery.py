@@ -468,8 +468,9 @@ def test_labels_are_read_beside_other_threads(beside):
     assert shown(np.arange(2))["values"] == [0, 1]
 
 
-def test_threads_that_are_not_the_hosts_keep_no_objects_from_being_read(beside, monkeypatch):
-    """Ours and those of the SDKs run nothing of the host's; what the host hands to a function of ours is its own."""
+@pytest.mark.parametrize("tool", ["langfuse", "ipykernel"])
+def test_threads_that_are_not_the_hosts_keep_no_objects_from_being_read(tool, beside, monkeypatch):
+    """Ours and those of the SDKs, of notebooks and debuggers run nothing of the host's; what the host hands to a function of ours is its own."""
     here = threading.get_ident()
     before = threading._active.keys() - {here}  # of other tests
 
@@ -482,10 +483,11 @@ def test_threads_that_are_not_the_hosts_keep_no_objects_from_being_read(beside, 
     monkeypatch.setattr(capture_threads, "threading", Known())
     exporter = BatchSpanProcessor(InMemorySpanExporter())
     ours = start_thread(beside.over.wait, "pocketflow-tracing", 20)
-    langfuse = types.ModuleType("langfuse.uploads")
-    langfuse.Consumer = type("Consumer", (threading.Thread,), {"__module__": "langfuse.uploads"})
-    monkeypatch.setitem(sys.modules, "langfuse.uploads", langfuse)
-    beside(cls=langfuse.Consumer)
+    name = f"{tool}.uploads"
+    module = types.ModuleType(name)
+    module.Consumer = type("Consumer", (threading.Thread,), {"__module__": name})
+    monkeypatch.setitem(sys.modules, name, module)
+    beside(cls=module.Consumer)
     assert len(capture_threads.threading._active) == 4
     assert shown(OBJECTS)["values"] == [1, "a"]
     assert shown(RECORDS)["values"] == [{"n": 1, "o": ["a"]}]
