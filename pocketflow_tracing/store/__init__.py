@@ -15,7 +15,7 @@ from .errors import (
     StoreUnusableError,
     UnfitRecordError,
 )
-from .outbox import MOST_GONE, Outbox, OutboxBatch
+from .outbox import Outbox, OutboxBatch
 from .outbox_counts import OutboxCounts
 from .reader import Store
 from .rows import Changes, FlowRow, RunFilter, RunRow, SpanRow
@@ -23,7 +23,6 @@ from .tree import SpanNode, build_tree
 from .writer import Pruned, StoreWriter
 
 __all__ = [
-    "MOST_GONE",
     "AmbiguousRunError",
     "Changes",
     "FlowRow",

@@ -90,11 +90,14 @@ class Guard:
         if number is None:
             yield
             return
+        known = self.numbers[number]
         _lock(number, fcntl.F_WRLCK, _WRITING)
         try:
             yield
         finally:
-            if identity(number) == self.numbers[number]:
+            if (
+                identity(number) == known
+            ):  # else it was closed meanwhile: by the host, or in a child that was forked in here
                 _lock(number, fcntl.F_UNLCK, _WRITING)
 
     def unlock(self) -> None:

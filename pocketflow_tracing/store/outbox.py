@@ -17,11 +17,11 @@ from .liveness import is_gone
 from .outbox_counts import OutboxCounts, count
 from .outbox_limits import Without
 
-__all__ = ["MOST_GONE", "Outbox", "OutboxBatch"]
+__all__ = ["Outbox", "OutboxBatch"]
 
 _FAR_NS = 600_000_000_000
 """Nothing is put off for so long: a time beyond it was written before the clock was set back."""
-MOST_GONE = 10_000
+_MOST_GONE = 10_000
 """Traces that were dropped and are remembered, so that what comes of them later goes too."""
 
 
@@ -150,7 +150,7 @@ class Outbox:
         batch_id, dropped, gone = self._database.transaction(work)
         self.dropped += dropped
         self._gone.update(dict.fromkeys(gone))
-        while len(self._gone) > MOST_GONE:
+        while len(self._gone) > _MOST_GONE:
             del self._gone[next(iter(self._gone))]
         return batch_id
 

@@ -44,12 +44,12 @@ def read(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
     if not path.is_file():
         raise StoreError(f"There is no trace store at {path}.")
     try:
-        for number in range(_TRIES):
+        for _ in range(_TRIES):
             if _in_use(path):
-                answer = _beside_writers(path, query, is_last=number == _TRIES - 1)
-                if answer is None:
-                    continue
-                return answer[0]
+                with contextlib.suppress(sqlite3.OperationalError):  # the log may go while it is opened
+                    return _beside_writers(path, query)
+                sleep(_PAUSE)
+                continue
             # Nobody has the file open. SQLite would create the files of a shared one beside it, unless it is told that
             # the file does not change; that it did not is looked at afterwards.
             before = _looks(path)
@@ -61,7 +61,7 @@ def read(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
                 continue
             if before == _looks(path):
                 return found
-        return _query(path, query, "mode=ro")
+        return _beside_writers(path, query)
     except (sqlite3.Error, OSError) as error:
         may_pass = isinstance(error, (sqlite3.OperationalError, OSError)) and not str(error).startswith(_DAMAGE)
         kind = StoreError if may_pass else StoreUnusableError
@@ -72,18 +72,10 @@ def read(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
         ) from error
 
 
-def _beside_writers(path: Path, query: Callable[[sqlite3.Connection], T], *, is_last: bool) -> tuple[T] | None:
-    """Read a file that has a log; None where that went while it was opened."""
-    if not Path(f"{path}-shm").exists():  # left by a process that ended badly
-        return (_query(path, query, "mode=ro"),)
-    try:
-        # Without the right to write to the shared memory: SQLite would cut that of a writer whose locks are gone, see `locks`.
-        return (_query(path, query, "readonly_shm=1"),)
-    except sqlite3.OperationalError:
-        if is_last:
-            raise
-        sleep(_PAUSE)
-        return None
+def _beside_writers(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
+    # Without the right to write to the shared memory: SQLite would cut that of a writer whose locks are gone, see `locks`.
+    # Where there is none, a process that ended badly has left the log, and SQLite has to make it.
+    return _query(path, query, "readonly_shm=1" if Path(f"{path}-shm").exists() else "mode=ro")
 
 
 def _query(path: Path, query: Callable[[sqlite3.Connection], T], options: str) -> T:

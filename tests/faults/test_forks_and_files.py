@@ -552,19 +552,26 @@ first(lambda: tracing.trace_flow)
 
 
 def test_a_fork_waits_for_the_client_of_a_first_run(python):
-    """The SDK holds a lock while it makes one, which nobody would give back in the child."""
+    """The SDK imports modules while it makes one, which would stay locked in the child."""
     code = f"""{SLOWLY}
 from langfuse._client.resource_manager import LangfuseResourceManager
+
+sys.begun, sys.go_on = begun, go_on
+open("slow.py", "w").write("import sys; sys.begun.set(); sys.go_on.wait(10)")
 made = LangfuseResourceManager._initialize_instance
 
 def slowly(*args, **kwargs):
-    begun.set()
-    go_on.wait(10)
+    import slow
     return made(*args, **kwargs)
 
 LangfuseResourceManager._initialize_instance = slowly
 flow = make_flow()
-first(lambda: flow.run({{"question": "why"}}))
+
+def work():
+    flow.run({{"question": "why"}})
+    import slow
+
+first(work)
 """
     with Collector() as collector:
         done = python(code, collector)

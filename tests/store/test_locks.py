@@ -92,17 +92,6 @@ def test_who_looks_on_cuts_nothing(path):
     assert (2, [("ok",)]) == runs_and_health(path)
 
 
-def test_shared_memory_that_was_cut_is_not_touched(path, caplog):
-    """By something else that opens the store; what is recorded from then on goes to a file beside it."""
-    with contextlib.closing(StoreWriter(path)) as writer:
-        write(writer, 1)
-        os.truncate(path.with_name("traces.db-shm"), 3)
-        write(writer, 2)
-    assert "goes to" in caplog.text
-    (beside,) = path.parent.glob(f"traces-{os.getpid()}*.db")
-    assert 1 == len(Store(beside).runs())
-
-
 def test_another_process_is_killed(path):
     """What it has written is there, and goes on being written."""
     with contextlib.closing(StoreWriter(path)) as writer:
@@ -130,12 +119,21 @@ def test_the_program_has_a_connection_of_its_own(path):
     assert (5, [("ok",)]) == runs_and_health(path)
 
 
-def test_the_log_is_removed_by_hand(path, caplog):
-    """What is recorded from then on goes to a file beside the store: SQLite would go on with the one that is gone."""
+def cut(path):
+    os.truncate(path.with_name("traces.db-shm"), 3)
+
+
+def remove(path):
+    for suffix in ("-wal", "-shm"):
+        path.with_name(f"traces.db{suffix}").unlink()
+
+
+@pytest.mark.parametrize("harm", [cut, remove])
+def test_what_others_do_to_the_log_and_its_memory(harm, path, caplog):
+    """What is recorded from then on goes to a file beside the store: SQLite would go on with what is not there."""
     with contextlib.closing(StoreWriter(path)) as writer:
         write(writer, 1)
-        for suffix in ("-wal", "-shm"):
-            path.with_name(f"traces.db{suffix}").unlink()
+        harm(path)
         write(writer, 2)
     assert "goes to" in caplog.text
     (beside,) = path.parent.glob(f"traces-{os.getpid()}*.db")
