@@ -660,14 +660,15 @@ from pocketflow import Flow, Node
 from pocketflow_tracing import trace_flow
 
 flow = trace_flow(Flow(start=Node()))
+atexit.register(lambda: [flow.run({}) for _ in range(59)])  # before ours, and so called after it
 flow.run({})
-atexit.register(lambda: [flow.run({}) for _ in range(59)])
 print(time.time(), flush=True)
 """
     with Collector(mode) as collector:
         began, ended, said = _end(tmp_path, code, **collector.environ)
         arrived = len(collector.spans())
-    waiting = Store(tmp_path / "t.db").outbox().waiting_spans if mode.kind != "healthy" else 0
+    store = tmp_path / "t.db"  # on Python 3.12, which starts no thread there, all of them are in it
+    waiting = Store(store).outbox().waiting_spans if store.exists() else 0
     assert 60 * 5 == arrived + waiting
     assert "lost" not in said
     assert ended - began < 5

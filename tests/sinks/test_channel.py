@@ -347,6 +347,9 @@ def test_why_a_server_cannot_be_reached(host, why):
 
     def closes(connection, _):
         head_of(connection)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):  # what is not read would be answered by a reset
+            pass
 
     def answers(connection, _):
         connection.recv(1)
