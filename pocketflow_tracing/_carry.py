@@ -14,6 +14,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from . import _otel
 from ._guard import Seam
+from ._log import warn_once
 from ._stepwise import stepwise
 
 __all__ = ["continue_trace", "trace_headers", "with_context"]
@@ -69,8 +70,15 @@ def continue_trace(headers: Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None
 def _texts(headers: Any) -> dict[str, list[str]]:
     if headers is None:
         return {}
-    pairs = headers.items() if hasattr(headers, "items") else headers
-    named = [(_text(key), value) for key, value in pairs]
+    try:
+        pairs = headers.items() if hasattr(headers, "items") else headers
+        named = [(_text(key), value) for key, value in pairs]
+    except (TypeError, ValueError):  # its value stays out of the log: headers hold secrets
+        kind = type(headers).__name__
+        warn_once(
+            f"continue_trace takes headers, in a mapping or in pairs of name and value, not a {kind}; it does nothing."
+        )
+        return {}
     texts = {
         key.lower(): [
             text for part in (value if isinstance(value, (list, tuple)) else [value]) if (text := _text(part))
