@@ -15,6 +15,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from . import _otel
 from ._guard import Seam
 from ._log import warn_once
+from ._otel_span import context_now
 from ._stepwise import stepwise
 
 __all__ = ["continue_trace", "trace_headers", "with_context"]
@@ -59,7 +60,7 @@ def continue_trace(headers: Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None
     """
     way = None
     with _READING:
-        way = _otel.go_elsewhere(_w3c.extract(_texts(headers), _otel.context_now()))
+        way = _otel.go_elsewhere(_w3c.extract(_texts(headers), context_now()))
     try:
         yield
     finally:

@@ -17,168 +17,44 @@ from weakref import WeakValueDictionary
 from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags
 
-from ._otel_sampling import is_sampled
+from ._otel_span import SPAN_KEY, Here, become_context, context_now, lasting
 from ._sdk import decoded
 from .recorder import current, span_of
 
 if TYPE_CHECKING:
     from .recorder import Run
 
-_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-_DROPPED = TraceFlags(TraceFlags.DEFAULT)
 _PROPAGATED = ("session_id", "user_id", "tags", "metadata", "version", "environment", "trace_name")
 _EXPERIMENTS = "sdk-experiment"
 """The environment in which langfuse 5 has all that runs in an experiment."""
 _MAX_TEXT = 200
 """Characters of a propagated metadata value; the SDK takes no longer ones."""
 
-
-_SPAN_KEY = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
-_runtime: Any = otel_context._RUNTIME_CONTEXT  # noqa: SLF001 - `opentelemetry.context.detach` logs what is no error here
-_variable = getattr(_runtime, "_current_context", None)
-# Straight at its ContextVar, three times a visit, where the context is kept in one (OTEL_PYTHON_CONTEXT may say otherwise).
-context_now, become_context = (
-    (_variable.get, _variable.set) if isinstance(_variable, ContextVar) else (_runtime.get_current, _runtime.attach)
-)
-
-
-class _Here(NonRecordingSpan):
-    """Our span as OpenTelemetry sees it.
-
-    What is asked of it is found out only then, which saves 0.9 µs a phase. In all but its ids it is the program's span
-    around the run: what is noted on it is noted there, what is read is read there, and it is sampled as that one is.
-    """
-
-    # two attributes, not a tuple: a thousand items in flight are a thousand objects less for the collector to look at
-    _scope: Any
-    _outside: Context  # the context around
-
-    def get_span_context(self) -> SpanContext:
-        scope = self._scope
-        now = span_of(current.get())
-        if not self._stands(now):
-            return trace.get_current_span(_lasting(self._outside, now)).get_span_context()
-        span = self._ours()
-        if span is None:
-            return SpanContext(scope.trace_id, 1, is_remote=False, trace_flags=_DROPPED)
-        around = self._around().get_span_context()
-        flags = around.trace_flags if around.is_valid else _SAMPLED if is_sampled(span.run) else _DROPPED
-        return SpanContext(span.run.trace_id, span.span_id, is_remote=False, trace_flags=flags)
-
-    def _ours(self) -> Any:
-        """The span of ours that it is: of its scope; once that is closed, the one that user code of the run runs in."""
-        span = span_of(self._scope)
-        if self._scope.attached is None and span is not None:
-            now = span_of(current.get())
-            if now is not None and now.run is span.run:
-                return now
-        return span
-
-    def _stands(self, now: Any) -> bool:
-        """Whether it is more than the span around.
-
-        It is not where the host goes back to it after its run. What the run has left running, with Python's context, still
-        belongs to it; a thread with nothing but OpenTelemetry's context belongs to it until it ends.
-
-        Args:
-            now: the span of ours that user code runs in; None to count nothing of what a run that is over has left running.
-        """
-        if self._scope.attached is not None:
-            return True
-        span = span_of(self._scope)
-        if span is None:
-            return False
-        return (now is not None and now.run is span.run) or not span.run.is_over
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> type:  # for `isinstance(span, ReadableSpan)`
-        return type(self._around())
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "_outside":
-            raise AttributeError(name)
-        return getattr(self._around(), name)
-
-    def end(self, end_time: int | None = None) -> None:
-        self._around().end(end_time)
-
-    def _around(self) -> Span:
-        span = self._outside.get(_SPAN_KEY)
-        while type(span) is _Here:
-            span = span._outside.get(_SPAN_KEY)  # noqa: SLF001 - our own class
-        return span if isinstance(span, Span) else trace.INVALID_SPAN
-
-    def is_recording(self) -> bool:
-        return self._around().is_recording()
-
-    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
-        self._around().set_attributes(attributes)
-
-    def set_attribute(self, key: str, value: Any) -> None:
-        self._around().set_attribute(key, value)
-
-    def add_event(self, name: str, attributes: Any = None, timestamp: int | None = None) -> None:
-        self._around().add_event(name, attributes, timestamp)
-
-    def add_link(self, context: SpanContext, attributes: Any = None) -> None:
-        self._around().add_link(context, attributes)
-
-    def record_exception(
-        self, exception: BaseException, attributes: Any = None, timestamp: int | None = None, escaped: bool = False
-    ) -> None:
-        self._around().record_exception(exception, attributes, timestamp, escaped)
-
-    def set_status(self, status: Any, description: str | None = None) -> None:
-        self._around().set_status(status, description)
-
-    def update_name(self, name: str) -> None:
-        self._around().update_name(name)
-
-    def __reduce__(self) -> tuple[Any, ...]:  # a copy says where it was made, and is nobody's current span
-        return NonRecordingSpan, (self.get_span_context(),)
-
-    def __repr__(self) -> str:
-        return f"NonRecordingSpan({self.get_span_context()!r})"
-
-
-def is_here(span: Any) -> bool:
-    """Whether a span is ours, and none of the program's is around it."""
-    return type(span) is _Here and not span._around().get_span_context().is_valid  # noqa: SLF001 - our own class
-
-
 _left_open: ContextVar[Any] = ContextVar("pocketflow_tracing_left_open", default=None)
 """The span that the host has opened in a phase of the run and not closed in it: it goes on over the phases that follow."""
 _BAGGAGE_KEY = next(iter(baggage.set_baggage("", "", Context())))
 _CLAIM = "langfuse_trace_id"
-_new_here = _Here.__new__
+_new_here = Here.__new__
 _put = dict.__setitem__
-
-
-def _lasting(context: Context, now: Any = None) -> Context:
-    """A context, or, where the host has gone back to one of a run that is over, the context around that run."""
-    while type(here := context.get(_SPAN_KEY)) is _Here and not here._stands(now):  # noqa: SLF001 - our own class
-        context = here._outside  # noqa: SLF001 - as above
-    return context
 
 
 def _without_ended(context: Context) -> Context:
     """A context without what it has of a run that is over, and with all that the host has put into it since."""
-    outside = _lasting(context)
+    outside = lasting(context)
     if outside is context:
         return context
     left = baggage.remove_baggage(_CLAIM, context)
     claim = baggage.get_baggage(_CLAIM, outside)
     left = Context(left if claim is None else baggage.set_baggage(_CLAIM, claim, left))
-    for key in (_SPAN_KEY, *(f"langfuse.propagated.{name}" for name in _PROPAGATED)):
+    for key in (SPAN_KEY, *(f"langfuse.propagated.{name}" for name in _PROPAGATED)):
         _replace(left, key, outside.get(key))
     return left
 
 
 def surrounding() -> tuple[int, int, bool] | None:
     """The OpenTelemetry span around the caller: (trace id, span id, whether the Langfuse SDK made it), or None."""
-    now = _lasting(context_now(), span_of(current.get()))
+    now = lasting(context_now(), span_of(current.get()))
     span = trace.get_current_span(now)
     context = span.get_span_context()
     if not context.is_valid:
@@ -191,7 +67,7 @@ def surrounding() -> tuple[int, int, bool] | None:
 
 def propagated() -> dict[str, Any]:
     """What `langfuse.propagate_attributes` blocks around the caller say, by our names."""
-    context = _lasting(context_now())
+    context = lasting(context_now())
     if not context:
         return {}
     found = {name: context.get(f"langfuse.propagated.{name}") for name in _PROPAGATED}
@@ -248,14 +124,14 @@ def attach(scope: Any, *, base: Context | None = None) -> None:
     """
     around = context_now()
     open_one = _left_open.get()
-    if open_one is not None and base is None and around.get(_SPAN_KEY) is open_one:
+    if open_one is not None and base is None and around.get(SPAN_KEY) is open_one:
         scope.attached = around, around
         return
-    here = _new_here(_Here)  # past an __init__ that would want the context now
+    here = _new_here(Here)  # past an __init__ that would want the context now
     # a run that another, which is over, has left running keeps nothing of that one
-    here._scope, here._outside = scope, around if base is None else _lasting(around)  # noqa: SLF001 - our own class
+    here._scope, here._outside = scope, around if base is None else lasting(around)  # noqa: SLF001 - no names of the span around
     context = Context(around if base is None else base)
-    _put(context, _SPAN_KEY, here)  # it is nobody else's yet
+    _put(context, SPAN_KEY, here)  # it is nobody else's yet
     try:
         scope.attached = context, around
         become_context(context)
@@ -284,23 +160,23 @@ def _leave(now: Context, ours: Context, outside: Context) -> None:
     frame = current.get()
     run_goes_on, now_in = frame is not None, span_of(frame)
     left = Context(now)
-    current_span = now.get(_SPAN_KEY)
+    current_span = now.get(SPAN_KEY)
     if ours is not outside:
         _take_out(left, ours, outside)
-        here: Any = ours[_SPAN_KEY]
+        here: Any = ours[SPAN_KEY]
         if _is_within(current_span, here):
-            current_span = outside.get(_SPAN_KEY)
-        span = span_of(here._scope)  # noqa: SLF001 - our own class
+            current_span = outside.get(SPAN_KEY)
+        span = span_of(here._scope)  # noqa: SLF001 - no names of the span around
         if span is not None:
             # a run that another one has left running ends where that one is still current
             run_goes_on = run_goes_on and (now_in is None or now_in.run is span.run)
             _settle(span.run, ours, outside, run_goes_on=run_goes_on)
-    while type(current_span) is _Here and current_span._scope.attached is None:  # noqa: SLF001 - our own class
-        current_span = current_span._outside.get(_SPAN_KEY)  # noqa: SLF001 - as above
-    _replace(left, _SPAN_KEY, current_span)
+    while type(current_span) is Here and current_span._scope.attached is None:  # noqa: SLF001 - no names of the span around
+        current_span = current_span._outside.get(SPAN_KEY)  # noqa: SLF001 - as above
+    _replace(left, SPAN_KEY, current_span)
     if not run_goes_on:
         _left_open.set(None)
-    elif type(current_span) is not _Here and current_span is not outside.get(_SPAN_KEY):
+    elif type(current_span) is not Here and current_span is not outside.get(SPAN_KEY):
         _left_open.set(current_span)
     become_context(left)
 
@@ -331,21 +207,21 @@ def go_elsewhere(there: Context) -> Way:
 
 def come_back(way: Way) -> None:
     """Put things back as far as they are still so: the run may be over, and this another of Python's contexts."""
-    now, outside = context_now(), _lasting(way.outside)
+    now, outside = context_now(), lasting(way.outside)
     if now is way.there:
         become_context(outside)
-    elif (span := way.there.get(_SPAN_KEY)) is not None and now.get(_SPAN_KEY) is span:
+    elif (span := way.there.get(SPAN_KEY)) is not None and now.get(SPAN_KEY) is span:
         left = Context(now)
-        _replace(left, _SPAN_KEY, outside.get(_SPAN_KEY))
+        _replace(left, SPAN_KEY, outside.get(SPAN_KEY))
         become_context(left)
     if way.frame is not None and outside is way.outside and current.get() is None:
         current.set(way.frame)
 
 
-def _is_within(span: Any, here: _Here) -> bool:
+def _is_within(span: Any, here: Here) -> bool:
     """Whether a span is one of ours, or of a scope inside of it that a Ctrl-C has left open."""
-    while type(span) is _Here and span is not here:
-        span = span._outside.get(_SPAN_KEY)  # noqa: SLF001 - our own class
+    while type(span) is Here and span is not here:
+        span = span._outside.get(SPAN_KEY)  # noqa: SLF001 - no names of the span around
     return span is here
 
 

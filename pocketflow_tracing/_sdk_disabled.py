@@ -97,7 +97,7 @@ def _unless_ours(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def _is_ours(span: Any) -> bool:
     """Whether it would not be there untraced: one of a run, or one that a client without credentials has recorded."""
-    from ._otel import is_here  # noqa: PLC0415 - which needs the SDK's clients itself
+    from ._otel_span import is_here  # noqa: PLC0415 - which needs the SDK's clients itself
 
     provider = _made.get("provider")
     return is_here(span) or (provider is not None and getattr(span, "resource", None) is provider.resource)

@@ -11,7 +11,7 @@ from pocketflow import BatchNode, Flow
 from .. import _otel
 from .._guard import is_hosts
 from .._ids import source
-from .._otel import become_context, context_now
+from .._otel_span import become_context, context_now
 from .._state import SharedState
 from ..capture import Capture
 from ..capture_kinds import key_text, taken

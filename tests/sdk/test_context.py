@@ -24,6 +24,7 @@ from pocketflow import AsyncFlow, AsyncNode, Flow, Node
 
 from pocketflow_tracing import (
     _otel,
+    _otel_span,
     current_trace_id,
     flush,
     instrument,
@@ -543,7 +544,7 @@ async def chain(job, rounds):
 def kept():
     assert flush(10)
     gc.collect()
-    of_a_run = (recorder.Run, recorder.Span, _otel._Here, otel_context.Context)
+    of_a_run = (recorder.Run, recorder.Span, _otel_span.Here, otel_context.Context)
     return sum(issubclass(type(value), of_a_run) for value in gc.get_objects())
 
 
