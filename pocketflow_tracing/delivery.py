@@ -1,7 +1,7 @@
-"""From the caller to the sinks: one queue and one daemon worker a process.
+"""From the caller to the sinks: one queue and one daemon worker a process, and what `flush`, exits and forks mean to them.
 
-The caller appends to a deque and goes on. The worker starts with the first record, makes records of spans, and gives them to
-the sinks of their run. Nothing happens at import; a forked child begins with an empty queue and a worker of its own.
+The caller appends to the queue and goes on; the worker does the rest. Nothing happens at import; a forked child begins with
+an empty queue and a worker of its own.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 from . import _log
 from ._ends import end_with_multiprocessing, is_ending
 from ._guard import on_our_thread
-from ._queue import Marker, SpanQueue, count_spans
 from ._sinks import DELIVERING, Sinks
-from ._threads import Wake, start_thread
-from ._time import breathe, monotonic
+from ._time import monotonic
+from ._worker import Worker
 
 if TYPE_CHECKING:
     from ._pipeline import Pipeline
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from .recorder import Run
 
 __all__ = ["Delivery", "delivery", "flush", "shutdown"]
-
-_BATCH = 1000
-"""Spans taken from the queue at a time: few enough that one transaction or request stays short."""
 
 _LAST_RECORDS = 0.7
 """The part of an exit's time in which records are made; the rest is for what is made, and to let go of what is not."""
@@ -38,10 +34,6 @@ _GRACE_SECONDS = 1.0
 """… and for all that come after the time that the end may take."""
 _LONGEST_WAIT = 1e6
 """Seconds that somebody may wait for a flush; the system knows no longer ones."""
-_STARTING_SECONDS = 1.0
-"""How long who starts the worker waits for its sinks: none of their threads can be started when the interpreter shuts down."""
-_STARTING_WAIT = 0.2
-"""Seconds that a signal handler waits for a worker which the code that it interrupts is just starting."""
 
 
 class Delivery:
@@ -49,30 +41,19 @@ class Delivery:
 
     def __init__(self) -> None:
         self._sinks = Sinks()
+        self._worker = Worker(self._sinks, on_start=self._end_with_others)
         self._at_exit_registered = False
-        self.interval = 0.5
         self.shutdown_timeout = 2.0
-        self.queue = SpanQueue(self._rouse)
+        self.queue = self._worker.queue
         self._reset()
 
     def _reset(self) -> None:
-        self.queue.reset()
-        self._wake = Wake()
-        self._urgent = False  # whether somebody waits for a flush
-        self._starting = threading.RLock()
-        self._starter: int | None = None  # the thread in the midst of it: a flow may run in a signal handler there
-        self._thread: threading.Thread | None = None
-        self._threadless = False  # none can be started any more: the interpreter shuts down
-        self._dropped = 0  # spans, so far
         self._told = threading.local()  # `lost` of what each thread's last flush has told it
-        self._lost = 0  # spans that came too late at the end of the process
-        self._in_hand = 0  # complete spans that the worker has taken and not handed on
-        self._last_moment = inf  # of `time.monotonic`, from which on no more records are made: the process ends
         self._ends_by = inf  # of `time.monotonic`: the time that the end of the process may take
         self._was_reached = True  # whether the worker came to the last marker in time
         self._is_over = False  # whether nobody will call `_at_exit` any more
         self._has_ended = False  # whether it has been called, to its end
-        self._ends_with_others = False  # whether the ends of multiprocessing and its kin call it
+        self._is_with_others = False  # whether the ends of multiprocessing and its kin call it
 
     def add_sink(self, sink: Sink) -> None:
         """Make a sink known to flush and shutdown.
@@ -85,8 +66,8 @@ class Delivery:
             atexit.register(self._at_exit)
             self._is_over = self._has_ended = is_ending()  # too late to be called
         self._sinks.append(sink)
-        if self._thread is not None:
-            self._rouse()  # its threads are started there
+        if self._worker.runs:
+            self._worker.rouse()  # its threads are started there
 
     def use(self, sink: Sink, pipeline: Pipeline) -> None:
         """Note who uses a sink: without users it is let go of, when it is done."""
@@ -94,8 +75,8 @@ class Delivery:
 
     def ready(self) -> None:
         """Start the worker, if it does not run yet: a run's clock starts after what only the first run waits for."""
-        if self._thread is None:
-            self._start()
+        if not self._worker.runs:
+            self._worker.start()
 
     def configure(self, interval: float, shutdown_timeout: float, queue_size: int, queue_bytes: int) -> None:
         """Take the settings of a configuration; the process has one delivery, so the last one counts.
@@ -106,7 +87,7 @@ class Delivery:
             queue_size: spans that may wait in memory.
             queue_bytes: bytes that they may take, estimated.
         """
-        self.interval = interval
+        self._worker.interval = interval
         self.shutdown_timeout = shutdown_timeout
         self.queue.most_spans = queue_size
         self.queue.bound_bytes(queue_bytes)
@@ -138,8 +119,8 @@ class Delivery:
         self.queue.completed(run)
         if self._is_over and (self._has_ended or threading.current_thread() is threading.main_thread()):
             self._keep_at_the_end()
-        elif self._threadless and not threading.main_thread().is_alive():
-            self._work_here(inf)  # others go on when it has ended, and can start no thread of ours (Python 3.12)
+        elif self._worker.threadless and not threading.main_thread().is_alive():
+            self._worker.work_here(inf)  # others go on when it has ended, and can start no thread of ours (Python 3.12)
 
     def _keep_at_the_end(self) -> None:
         """Deliver what a flow in an exit handler has recorded, or keep it: all of them share the time that the end may take."""
@@ -158,169 +139,26 @@ class Delivery:
                 "what is not when the process ends is lost"
             )
 
-    # --- the worker --------------------------------------------------------------------------------------------------
-
     def _mark(self, timeout: float, *, closing: bool) -> bool:
         if on_our_thread.get():  # a log handler or a mask of the host's that flushes: it would wait for itself
             return False
         deadline = monotonic() + timeout
         if not (self._sinks or self.queue):
             accepted = True  # nothing is left, and nobody to ask
-        elif self._is_over and self._thread is None and not self.queue:
+        elif self._is_over and not self._worker.runs and not self.queue:
             self._was_reached = True
             accepted = self._sinks.close(deadline) if closing else self._sinks.hand_on(deadline)
         else:  # on the worker, also where it has to be started for it: exceptions of the host's strike on this thread
-            marker = Marker(deadline, closing)
-            self._urgent = True
-            self.queue.put_other(marker)
-            self._rouse()
-            if self._threadless:
-                self._work_here(deadline)
-                timeout = 0.0
-            elif self._starter == threading.get_ident():
-                timeout = min(timeout, _STARTING_WAIT)  # it may not run before we return
-            self._was_reached = marker.reached.wait(timeout)
-            accepted = self._was_reached and marker.delivered
+            self._was_reached, accepted = self._worker.ask(deadline, closing=closing)
         if not closing:  # here and not on the worker, which others need: there may be a server to wait for
-            accepted = self._sinks.flush(deadline if not self._threadless else monotonic()) and accepted
+            accepted = self._sinks.flush(deadline if not self._worker.threadless else monotonic()) and accepted
         return accepted
 
     def _told_to_thread(self, accepted: bool) -> bool:
         """The answer for a thread, which hears of all that was lost since its last one."""
-        lost = self._dropped + self.queue.dropped + self._sinks.lost
+        lost = self._worker.dropped + self.queue.dropped + self._sinks.lost
         before, self._told.lost = getattr(self._told, "lost", 0), lost
         return accepted and lost <= before
-
-    def _work_here(self, deadline: float) -> None:
-        """Do what the worker would do, for no thread can be started; one thread at a time."""
-        with self._starting, DELIVERING:
-            while self.queue and monotonic() < deadline and not self._round():
-                pass
-
-    def _rouse(self) -> None:
-        self.queue.idle = False
-        if self._thread is None or not self._thread.is_alive():
-            self._start()
-        self._wake.set()
-
-    def _start(self) -> None:
-        with self._starting:
-            if self._starter is not None or (self._thread is not None and self._thread.is_alive()):
-                return
-            self._starter = threading.get_ident()
-            # beside its thread: both are of gevent's kind or neither, whenever that comes into a program
-            self._wake, sinks_are_ready = Wake(), Wake()
-            try:
-                self._thread = start_thread(self._work, "pocketflow-tracing", sinks_are_ready)
-            finally:
-                self._starter = None
-            self._threadless = self._thread is None
-            if self._thread is None:
-                return
-            sinks_are_ready.wait(_STARTING_SECONDS)
-            if not self._ends_with_others:
-                self._ends_with_others = True
-                with DELIVERING:
-                    end_with_multiprocessing(self._at_exit)
-
-    def _work(self, sinks_are_ready: Wake) -> None:
-        # not on the host's thread, where a signal handler may strike and flush: it would wait for what it interrupts
-        self._sinks.start(anew=True)
-        sinks_are_ready.set()
-        while True:
-            with DELIVERING:
-                if self._round():
-                    return
-
-    def _round(self) -> bool:
-        """One turn of the worker; True when it is to stop."""
-        self._sinks.start()
-        if not self.queue:
-            due = self._sinks.tick()
-            self.queue.idle = True
-            if not self.queue:  # a record that came in between has seen `_idle` False and woke nobody
-                self._wake.wait(min(due) if due else None)
-            self._wake.clear()
-            self.queue.idle = False
-            self._sinks.start()  # a new one may have woken us
-            if not self.queue:
-                return False  # something is due, or was done already
-            if not self._urgent:
-                self._sinks.expect(self.queue.first_run())
-                self._wake.wait(self.interval)  # let a batch gather; a flush wakes us
-        if monotonic() > self._last_moment:
-            batch: list[Any] = []
-            marker = self._give_up()
-        else:
-            batch, marker = self.queue.take(_BATCH)
-        try:
-            if batch:
-                self._deliver(batch)
-                batch.clear()  # and with it its runs, which use their sinks
-        finally:
-            stop = self._answer(marker) if marker is not None else False
-        if not stop:
-            self._sinks.tick()
-        return stop
-
-    def _answer(self, marker: Marker) -> bool:
-        """Flush or close the sinks for who waits; True when the worker is to stop."""
-        stop = False
-        try:
-            deadline = marker.deadline
-            marker.delivered = self._sinks.close(deadline) if marker.closing else self._sinks.hand_on(deadline)
-        finally:
-            if marker.closing:
-                stop = self._stops()
-            self._urgent = False
-            marker.reached.set()
-        return stop
-
-    def _stops(self) -> bool:
-        """Let no record be put to a worker that ends: it goes on where one has come meanwhile."""
-        with self._starting:  # who has started this one notes that it runs
-            worker, self._thread, self.queue.idle = self._thread, None, True
-            if not self.queue:
-                return True
-            self._thread, self.queue.idle = worker, False
-            return False
-
-    def _deliver(self, batch: list[Any]) -> None:
-        from ._shares import Shares  # noqa: PLC0415 - rendering is only needed on the worker, and there since a flow was marked
-
-        shares = Shares()
-        self._in_hand = count_spans(batch)
-        for number, item in enumerate(batch):
-            if monotonic() > self._last_moment:
-                self._count_lost(count_spans(batch[number:]))
-                break
-            breathe()
-            with DELIVERING:
-                shares.add(item)
-                continue
-            self._dropped += 1  # no record could be made of it
-        for share in shares:
-            if not self._sinks.give(share):
-                self._dropped += len(share.finished)
-        self._in_hand = 0
-        for share in shares:
-            share.let_go()
-        if dropped := self.queue.take_dropped():
-            self._dropped += dropped
-            self._sinks.add_dropped(dropped)
-
-    def _give_up(self) -> Marker | None:
-        """Let go of what waits and is too late to be delivered; returns who ends the process."""
-        spans, markers = self.queue.give_up()
-        self._count_lost(spans)
-        for marker in markers[:-1]:
-            marker.reached.set()
-        return markers[-1] if markers else None
-
-    def _count_lost(self, spans: int) -> None:
-        self._lost += spans
-        self._dropped += spans
-        self._sinks.add_dropped(spans)
 
     # --- ends and forks ----------------------------------------------------------------------------------------------
 
@@ -335,19 +173,19 @@ class Delivery:
         self._is_over = True
         self._ends_by = monotonic() + self.shutdown_timeout
         with DELIVERING:
-            if self._thread is None and not self.queue:
+            if not self._worker.runs and not self.queue:
                 # nothing but what the SDK client has recorded since, or what no thread could be started for
                 self._sinks.hand_on(monotonic() + self.shutdown_timeout)
                 if not self._sinks.in_memory:
                     return
-            self._last_moment = monotonic() + _LAST_RECORDS * self.shutdown_timeout
+            self._worker.last_moment = monotonic() + _LAST_RECORDS * self.shutdown_timeout
             try:
                 self.shutdown()
             except KeyboardInterrupt:  # the program has ended, and its user is in a hurry
                 return
             finally:
-                self._last_moment = inf
-            lost, late = self._lost, self._in_hand + self.queue.give_up()[0]
+                self._worker.last_moment = inf
+            lost, late = self._worker.lost, self._worker.in_hand + self.queue.give_up()[0]
             if not self._was_reached:
                 lost, late = lost + late + self._sinks.in_memory, 0
             if lost:
@@ -362,7 +200,14 @@ class Delivery:
                     "pocketflow-tracing: %d spans are lost that other threads recorded while the process ended", late
                 )
 
+    def _end_with_others(self) -> None:
+        if not self._is_with_others:
+            self._is_with_others = True
+            with DELIVERING:
+                end_with_multiprocessing(self._at_exit)
+
     def _after_fork(self) -> None:
+        self._worker.reset()
         self._reset()
         self._sinks.abandon()
 

@@ -96,7 +96,7 @@ def fresh_delivery(absorbed: list[BaseException]):
     _pipeline.forget_default()
     before = list(delivery._sinks)
     delivery._told = threading.local()  # other tests may have lost something, and their sinks are gone
-    delivery._told.lost = delivery._dropped + delivery.queue.dropped + delivery._sinks.lost
+    delivery._told.lost = delivery._worker.dropped + delivery.queue.dropped + delivery._sinks.lost
     yield
     _pipeline.forget_default()
     if delivery._sinks != before:

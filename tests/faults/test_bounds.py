@@ -54,12 +54,12 @@ ask - "again" >> ask
 flow = trace_flow(Flow(start=ask), flow_name="Drill")
 
 gate, standing = threading.Event(), threading.Event()
-deliver = delivery._deliver
+deliver = delivery._worker._deliver
 def held(batch):  # the worker stands still until the gate opens, as on a machine that is too slow
     standing.set()
     gate.wait(30)
     deliver(batch)
-delivery._deliver = held
+delivery._worker._deliver = held
 import warnings; warnings.simplefilter("ignore")
 """
 

@@ -27,7 +27,8 @@ from pocketflow_tracing import (
     trace_flow,
 )
 from pocketflow_tracing._queue import SpanQueue
-from pocketflow_tracing.delivery import Delivery, delivery
+from pocketflow_tracing._worker import Worker
+from pocketflow_tracing.delivery import delivery
 from pocketflow_tracing.frameworks import _look, _phases, _retry, _routing, _visits
 from pocketflow_tracing.frameworks import pocketflow as framework
 
@@ -71,11 +72,11 @@ ON_THE_PATH = [
     *[(_functions.FunctionRun, name) for name in ("_begin", "_finish", "_shared", "_arguments")],
     (_functions, "_members"),
     *[(SpanQueue, name) for name in ("put", "completed")],
-    *[(Delivery, name) for name in ("_rouse", "_start")],
+    *[(Worker, name) for name in ("rouse", "start")],
 ]
 ON_THE_WORKER = [
     *[(_span_records, name) for name in ("span_record", "run_record")],
-    *[(Delivery, name) for name in ("_deliver",)],
+    *[(Worker, name) for name in ("_deliver",)],
     *[(kit.Records, name) for name in ("accept", "tick", "watch")],
 ]
 

@@ -787,8 +787,8 @@ def test_a_run_does_not_count_the_start_of_the_worker(records, monkeypatch):
     """The clock of a process's first run starts after the worker has been started."""
     assert delivery.shutdown(timeout=5)
     started = []
-    start = delivery._start
-    monkeypatch.setattr(delivery, "_start", lambda: (start(), started.append(source.clock())))
+    start = delivery._worker.start
+    monkeypatch.setattr(delivery._worker, "start", lambda: (start(), started.append(source.clock())))
     trace_flow(Flow(start=Node())).run({})
     assert len(started) == 1
     assert records.run().start_ns > started[0] + source.offset() - 50_000  # the time of day is read twice here

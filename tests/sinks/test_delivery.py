@@ -9,8 +9,7 @@ import pytest
 from kit import Raising, Records, use
 from pocketflow import Flow, Node
 
-from pocketflow_tracing import _queue, _uses, trace_flow
-from pocketflow_tracing import delivery as delivery_module
+from pocketflow_tracing import _queue, _uses, _worker, trace_flow
 from pocketflow_tracing._threads import OwnLock, Wake, start_thread
 from pocketflow_tracing._time import monotonic
 from pocketflow_tracing.delivery import Delivery, delivery
@@ -37,17 +36,17 @@ def test_a_worker_that_ends_before_it_is_waited_for_has_delivered(records, monke
     """It has let go of its thread by then, which does not mean that there never was one."""
     use(records)
     trace_flow(Flow(start=Node())).run({})
-    rouse = delivery._rouse
+    rouse = delivery._worker.rouse
 
     def roused():
         rouse()
-        worker = delivery._thread
+        worker = delivery._worker._thread
         ended = monotonic() + 10
-        while worker is not None and delivery._thread is worker and monotonic() < ended:
+        while worker is not None and delivery._worker._thread is worker and monotonic() < ended:
             threading.Event().wait(0.001)
 
     monkeypatch.setattr(_queue, "Wake", Late)
-    monkeypatch.setattr(delivery, "_rouse", roused)
+    monkeypatch.setattr(delivery._worker, "rouse", roused)
     assert delivery.shutdown(10)
 
 
@@ -59,10 +58,10 @@ def test_no_error_of_a_sink_ends_the_worker(monkeypatch):
     sink = use(Records())
     monkeypatch.setattr(sink, "accept", refuse)
     trace_flow(Flow(start=Node())).run({})
-    worker = delivery._thread
+    worker = delivery._worker._thread
     assert delivery.flush(10) is False
     assert delivery.flush(10) is True
-    assert delivery._thread is worker
+    assert delivery._worker._thread is worker
     assert worker.is_alive()
     assert heard == []
 
@@ -216,7 +215,7 @@ def test_a_flush_from_within_the_start_of_the_worker_is_not_waited_for(monkeypat
     made = Delivery()
     monkeypatch.setattr(made, "_at_exit_registered", True)
     made.add_sink(Records())
-    monkeypatch.setattr(delivery_module, "start_thread", start)
+    monkeypatch.setattr(_worker, "start_thread", start)
     began = monotonic()
     made.ready()
     assert [False] == answers

@@ -1,0 +1,214 @@
+"""The thread that empties the queue: it makes records of spans and gives them to the sinks of their run.
+
+It starts with the first record and sleeps while there is nothing to do. Where no thread can be started any more, who asks
+for a flush does its work.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+from ._queue import Marker, SpanQueue, count_spans
+from ._sinks import DELIVERING, Sinks
+from ._threads import Wake, start_thread
+from ._time import breathe, monotonic
+
+__all__ = ["Worker"]
+
+_BATCH = 1000
+"""Spans taken from the queue at a time: few enough that one transaction or request stays short."""
+_STARTING_SECONDS = 1.0
+"""How long who starts the worker waits for its sinks: none of their threads can be started when the interpreter shuts down."""
+_STARTING_WAIT = 0.2
+"""Seconds that a signal handler waits for a worker which the code that it interrupts is just starting."""
+
+
+class Worker:
+    """One a process, with its queue.
+
+    Args:
+        sinks: that get what it makes.
+        on_start: is called once its thread runs, in each process.
+    """
+
+    def __init__(self, sinks: Sinks, on_start: Callable[[], None]) -> None:
+        self._sinks = sinks
+        self._on_start = on_start
+        self.interval = 0.5  # seconds in which a batch gathers
+        self.queue = SpanQueue(self.rouse)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, without a thread: the one that there was is not in this forked process."""
+        self.queue.reset()
+        self.dropped = 0  # spans, so far
+        self.lost = 0  # those among them that came too late at the end of the process
+        self.in_hand = 0  # complete spans that it has taken and not handed on
+        self.last_moment = inf  # of `time.monotonic`, from which on no more records are made: the process ends
+        self.threadless = False  # none can be started any more: the interpreter shuts down
+        self._wake = Wake()
+        self._urgent = False  # whether somebody waits for a flush
+        self._starting = threading.RLock()
+        self._starter: int | None = None  # the thread in the midst of it: a flow may run in a signal handler there
+        self._thread: threading.Thread | None = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has a thread."""
+        return self._thread is not None
+
+    def ask(self, deadline: float, *, closing: bool) -> tuple[bool, bool]:
+        """Wait until it comes to what is put into the queue now, and flushes or closes the sinks.
+
+        Args:
+            deadline: of `time.monotonic`.
+            closing: whether the sinks are to be closed, and its thread is to end.
+
+        Returns:
+            Whether it came there in time, and whether every sink answered that all is accepted.
+        """
+        marker = Marker(deadline, closing)
+        self._urgent = True
+        self.queue.put_other(marker)
+        self.rouse()
+        seconds = deadline - monotonic()
+        if self.threadless:
+            self.work_here(deadline)
+            seconds = 0.0
+        elif self._starter == threading.get_ident():
+            seconds = min(seconds, _STARTING_WAIT)  # it may not run before we return
+        reached = marker.reached.wait(max(0.0, seconds))
+        return reached, reached and marker.delivered
+
+    def rouse(self) -> None:
+        """Wake it, or start it."""
+        self.queue.idle = False
+        if self._thread is None or not self._thread.is_alive():
+            self.start()
+        self._wake.set()
+
+    def start(self) -> None:
+        """Start its thread, if there is none."""
+        with self._starting:
+            if self._starter is not None or (self._thread is not None and self._thread.is_alive()):
+                return
+            self._starter = threading.get_ident()
+            # beside its thread: both are of gevent's kind or neither, whenever that comes into a program
+            self._wake, sinks_are_ready = Wake(), Wake()
+            try:
+                self._thread = start_thread(self._work, "pocketflow-tracing", sinks_are_ready)
+            finally:
+                self._starter = None
+            self.threadless = self._thread is None
+            if self._thread is None:
+                return
+            sinks_are_ready.wait(_STARTING_SECONDS)
+            self._on_start()
+
+    def work_here(self, deadline: float) -> None:
+        """Do its work on the caller's thread, for none can be started; one thread at a time."""
+        with self._starting, DELIVERING:
+            while self.queue and monotonic() < deadline and not self._round():
+                pass
+
+    def _work(self, sinks_are_ready: Wake) -> None:
+        # not on the host's thread, where a signal handler may strike and flush: it would wait for what it interrupts
+        self._sinks.start(anew=True)
+        sinks_are_ready.set()
+        while True:
+            with DELIVERING:
+                if self._round():
+                    return
+
+    def _round(self) -> bool:
+        """One turn; True when it is to stop."""
+        self._sinks.start()
+        if not self.queue:
+            due = self._sinks.tick()
+            self.queue.idle = True
+            if not self.queue:  # a record that came in between has seen `idle` False and woke nobody
+                self._wake.wait(min(due) if due else None)
+            self._wake.clear()
+            self.queue.idle = False
+            self._sinks.start()  # a new one may have woken us
+            if not self.queue:
+                return False  # something is due, or was done already
+            if not self._urgent:
+                self._sinks.expect(self.queue.first_run())
+                self._wake.wait(self.interval)  # let a batch gather; a flush wakes us
+        if monotonic() > self.last_moment:
+            batch: list[Any] = []
+            marker = self._give_up()
+        else:
+            batch, marker = self.queue.take(_BATCH)
+        try:
+            if batch:
+                self._deliver(batch)
+                batch.clear()  # and with it its runs, which use their sinks
+        finally:
+            stop = self._answer(marker) if marker is not None else False
+        if not stop:
+            self._sinks.tick()
+        return stop
+
+    def _answer(self, marker: Marker) -> bool:
+        """Flush or close the sinks for who waits; True when the worker is to stop."""
+        stop = False
+        try:
+            deadline = marker.deadline
+            marker.delivered = self._sinks.close(deadline) if marker.closing else self._sinks.hand_on(deadline)
+        finally:
+            if marker.closing:
+                stop = self._stops()
+            self._urgent = False
+            marker.reached.set()
+        return stop
+
+    def _stops(self) -> bool:
+        """Let no record be put to a worker that ends: it goes on where one has come meanwhile."""
+        with self._starting:  # who has started this one notes that it runs
+            worker, self._thread, self.queue.idle = self._thread, None, True
+            if not self.queue:
+                return True
+            self._thread, self.queue.idle = worker, False
+            return False
+
+    def _deliver(self, batch: list[Any]) -> None:
+        from ._shares import Shares  # noqa: PLC0415 - rendering is only needed on the worker, and there since a flow was marked
+
+        shares = Shares()
+        self.in_hand = count_spans(batch)
+        for number, item in enumerate(batch):
+            if monotonic() > self.last_moment:
+                self._count_lost(count_spans(batch[number:]))
+                break
+            breathe()
+            with DELIVERING:
+                shares.add(item)
+                continue
+            self.dropped += 1  # no record could be made of it
+        for share in shares:
+            if not self._sinks.give(share):
+                self.dropped += len(share.finished)
+        self.in_hand = 0
+        for share in shares:
+            share.let_go()
+        if dropped := self.queue.take_dropped():
+            self.dropped += dropped
+            self._sinks.add_dropped(dropped)
+
+    def _give_up(self) -> Marker | None:
+        """Let go of what waits and is too late to be delivered; returns who ends the process."""
+        spans, markers = self.queue.give_up()
+        self._count_lost(spans)
+        for marker in markers[:-1]:
+            marker.reached.set()
+        return markers[-1] if markers else None
+
+    def _count_lost(self, spans: int) -> None:
+        self.lost += spans
+        self.dropped += spans
+        self._sinks.add_dropped(spans)
