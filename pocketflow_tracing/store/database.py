@@ -6,14 +6,14 @@ import contextlib
 import os
 import sqlite3
 import threading
-import weakref
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .._log import warn
-from .._time import monotonic, sleep
+from .._time import monotonic
+from . import opened
 from .connection import SHORTEST_PAUSE, BusyError, connect, is_busy, is_corrupt, is_of_a_record, patiently, paused
 from .descriptors import Held, leak
 from .errors import StoreBusyError, StoreError, StoreGoneError, StoreUnusableError, UnfitRecordError
@@ -45,12 +45,6 @@ must not open that file again: other processes would take the log away under it.
 
 _lost: set[Path] = set()
 """Stores that this forked process must not open, if it writes at all: a thread that is not here any more had them open."""
-
-_databases: weakref.WeakSet[Database] = weakref.WeakSet()
-_registry = threading.RLock()
-_FORK_PATIENCE = 1.0
-"""Seconds that a fork waits for transactions to end."""
-_fork_waits = False
 
 _MOST_OPEN = 16
 """Connections that stay open, of three files each; with more, what was longest not written is closed."""
@@ -88,9 +82,8 @@ class Database:
         self._held = Held()
         self._lock: Any = threading.RLock()  # one that knows whose it is, see `_let_go`
         self._busy_since: float | None = None  # the first of the calls in a row that found no moment to write
-        self._used_at = 0.0
-        with _registry:
-            _databases.add(self)
+        self.used_at = 0.0  # of `time.monotonic`: the end of the last transaction
+        opened.add(self)
 
     def exists(self) -> bool:
         """Return whether there is a file; asking never creates one."""
@@ -112,8 +105,7 @@ class Database:
         began, pause = monotonic(), SHORTEST_PAUSE
         deadline = began + self.patience_s
         while True:
-            if _fork_waits:  # it would not get the lock between one transaction and the next
-                sleep(SHORTEST_PAUSE)
+            opened.give_way()
             with self._lock:
                 was_open = self._connection is not None
                 try:
@@ -124,12 +116,12 @@ class Database:
                         raise self._failed(error) from error
                 else:
                     self._busy_since = None
-                    self._used_at = monotonic()
+                    self.used_at = monotonic()
                     break
             # Without the lock: nothing has begun, and a fork need not wait for the other process too.
             pause = paused(pause)
         if not was_open:
-            _close_beyond(_MOST_OPEN)
+            opened.close_beyond(_MOST_OPEN)
         return result
 
     def shrink(self) -> None:
@@ -314,63 +306,3 @@ class Database:
         if self._busy_since is not None and monotonic() - self._busy_since < _BUSY_SECONDS:
             return StoreBusyError(f"The trace store {self.path} is being written by other processes.")
         return StoreError(f"The trace store {self.path} cannot be written: {str(error).rstrip('.')}.")
-
-
-def _close_beyond(most: int) -> None:
-    """Close the connections that were longest not used, until so many are left: descriptors are the host's too."""
-    with _registry:
-        opened = sorted(
-            (database for database in _databases if database.is_open),
-            key=lambda database: database._used_at,  # noqa: SLF001 - its own module
-        )
-    for database in opened[:-most]:
-        if database.hold_for_fork(0.0):  # else somebody is writing there
-            try:
-                database.close()
-            finally:
-                database.go_on_after_fork()
-
-
-_held_for_fork: dict[Database, bool] = {}
-
-
-def _before_fork() -> None:
-    global _fork_waits  # noqa: PLW0603 - one fact of the process
-    deadline = monotonic() + _FORK_PATIENCE
-    _registry.acquire()
-    _fork_waits = True
-    try:
-        for database in list(_databases):
-            _held_for_fork[database] = False
-            _held_for_fork[database] = database.hold_for_fork(deadline)
-    finally:
-        _fork_waits = False
-
-
-def _after_fork_in_parent() -> None:
-    try:
-        _let_go()
-    finally:
-        _let_go()
-
-
-def _let_go() -> None:
-    """Give back the locks of a fork; a time limit of the host's may have struck while they were taken, or in here."""
-    for database in list(_held_for_fork):
-        database.go_on_after_fork()
-        _held_for_fork.pop(database, None)
-    registry: Any = _registry
-    if registry._is_owned():  # noqa: SLF001 - as above
-        registry.release()
-
-
-def _after_fork_in_child() -> None:
-    global _registry  # noqa: PLW0603 - its owner is a thread of the parent
-    _registry = threading.RLock()
-    for database, was_held in _held_for_fork.items():
-        database.begin_anew(was_held=was_held)
-    _held_for_fork.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

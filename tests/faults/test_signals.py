@@ -187,7 +187,7 @@ def test_the_store_is_opened_past_what_watches_sqlite(tmp_path, monkeypatch):
 
 FORKS = """
 import os, random, signal, time
-from pocketflow_tracing.store import database
+from pocketflow_tracing.store import opened
 
 class Limit(Exception):
     pass
@@ -216,9 +216,9 @@ while time.monotonic() < ends:
         if os.getpid() != parent:  # the limit struck there first
             os._exit(0)
         signal.setitimer(signal.ITIMER_REAL, 0)
-for known in list(database._databases):
+for known in list(opened._databases):
     assert not known._lock._is_owned()
-assert not database._registry._is_owned()
+assert not opened._registry._is_owned()
 assert flush(10)
 """
 
