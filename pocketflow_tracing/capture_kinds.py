@@ -61,9 +61,20 @@ _BASES: dict[str, frozenset[str]] = {}
 
 _MOST_BASES = 10_000
 _SECRET_CLASSES = frozenset(
-    {"SecretStr", "SecretBytes", "_SecretBase", "_SecretField", "Secret", "AzureKeyCredential", "AzureSasCredential"}
+    {
+        *(
+            "SecretStr",
+            "SecretBytes",
+            "_SecretBase",
+            "_SecretField",
+            "Secret",
+            "AzureKeyCredential",
+            "AzureSasCredential",
+        ),
+        "AuthenticationString",  # with it, whoever can reach a manager can have it run anything
+    }
 )
-"""Of pydantic, Starlette and Azure, by their bare names: that of a base counts too."""
+"""Of pydantic, Starlette, Azure and multiprocessing, by their bare names: that of a base counts too."""
 _DECLARING = ("__dataclass_fields__", "__attrs_attrs__", "__pydantic_fields__")
 _PLAIN_DEPTH = 3
 

@@ -40,18 +40,20 @@ Policy = Literal["record", "summarise", "hide"]
 DEFAULT_PATTERNS = (
     "*api_key*", "*apikey*", "*api_token*",
     "*password*", "*passwd*", "*passphrase*", "*passcode*", "pwd", "*_pwd",
-    "secret", "secrets", "secret_*", "secrets_*", "*_secret", "*_secrets", "*_secret_*", "*clientsecret",
+    "secret", "secrets", "secret_*", "secrets_*", "*_secret", "*_secrets", "*_secret_*",
+    "*clientsecret", "*apisecret", "*appsecret",
     "token", "*_token", "*_token_value", "*accesstoken", "*refreshtoken", "*authtoken",
     "access_tokens", "refresh_tokens", "api_tokens", "auth_tokens", "*_access_tokens", "*_refresh_tokens",
     "*authorization", "*authorisation", "auth", "*_auth", "auth_header*", "bearer", "bearer_*", "*_bearer",
     "cookie", "cookies", "*_cookie", "*_cookies",
-    "*private_key*", "*privatekey*", "*access_key*", "*accesskey*", "*secret_key*", "*secretkey*",
-    "*signing_key*", "*encryption_key*", "*ssh_key*", "*account_key*", "*subscription_key*", "*master_key*",
+    "*private_key*", "*privatekey*", "*access_key*", "*accesskey*", "*secret_key*", "*secretkey*", "*auth_key*", "*authkey*",
+    "*hmac_key*", "*signing_key*", "*encryption_key*", "*ssh_key*", "*account_key*", "*subscription_key*", "*master_key*",
     "credential", "credentials", "*_credential", "*_credentials", "credentials_*", "creds", "*_creds",
     "jwt", "*_jwt", "*connection_string*", "*authorization_header", "userinfo",
-    "*openai_key", "*anthropic_key", "*storage_key", "*session_key", "*license_key", "*accountkey", "*sas_url",
+    "*openai_key", "*anthropic_key", "*storage_key", "*session_key", "*service_role_key",
+    "*functions_key", "*license_key", "*accountkey", "*sas_url",
     "*amz_signature", "*goog_signature",
-    "db_pass", "smtp_pass", "user_pass", "userpass", "github_pat", "gitlab_pat",
+    "db_pass", "dbpass", "smtp_pass", "user_pass", "userpass", "github_pat", "gitlab_pat",
 )  # fmt: skip
 """Globs over names in snake case that are secrets."""
 

@@ -34,15 +34,29 @@ _NAMED_VALUE = (
     r"([^\s\"',{}\[\]]+)"
 )
 """Of a parameter or variable in JSON or YAML: {"name": "DB_PASSWORD", "value": "…"}."""
+_VALUE_NAMED = (
+    r"(\"value\"\s{0,3}:\s{0,3}\")([^\"\\]{1,4000})"
+    r"(?=\"\s{0,3},\s{0,40}\"(?:(?:name|key)\"\s{0,3}:\s{0,3}\"([\w.-]{1,80})\"|domain\"))"
+)
+"""The other way round; or of a browser's cookie, any of which may be a session's."""
 _CREDENTIAL = r"Bearer [\w.~+/=-]{0,4}(?=[\w.~+/=-]{0,80}\d|[\w.~+/=-]{20})[\w.~+/=-]{6,}"
 _LONGEST_NAME = 80
 _SETTING = r"(?:[^\s;&\"'`,(){}\[\]<>|]|&(?!\w+=))+"
 _LINE = (
-    r"(\n[ \t-]{0,80}(?:(?:export|set|ENV|const|let|var) )?([\w.-]{1,80})(?: = |:[ \t]{1,4}))"
+    r"(\n[ \t-]{0,80}(?:(?:export|set|ENV|const|let|var) |\$env:)?([\w.-]{1,80})(?: = |:[ \t]{1,4}))"
     r"(\"[^\"\n]+\"|'[^'\n]+'|[^\s\"'`,;(){}\[\]<>]{6,})(?=[ \t]*(?:[,;#]|\r?\n|\Z))"
 )
+_BLOCK = r"(\n([ \t]{0,80})(?:- )?([\w.-]{1,80}):[ \t]{1,4}[|>][+-]?[ \t]{0,4})(?:\n\2[ \t]{1,80}[^\n]+)+"
+"""Lines that are one value of YAML."""
+_SETTERS = ("ENV ", "setx ", "set -x ", "set -gx ")
+_COMMAND = r"(\n[ \t]{0,80}(?:ENV|setx|set -g?x) ([A-Za-z_]\w{0,80}) )(\"[^\"\n]+\"|[^\s\"'=]+)"
 _OPTION = r"(--([A-Za-z][\w-]{0,80})[ \t]{1,4})(\"[^\"\n]+\"|'[^'\n]+'|[^\s\"'\\\[<${%-][^\s\"'\\]*)"
-_ELEMENT = r"(<([A-Za-z][\w:.-]{0,80})(?:\s[^<>]{0,200})?>)([^<>\s][^<>]*)(?=</)"
+_ELEMENT = r"(<([A-Za-z][\w:.-]{0,80})(?:\s[^<>]{0,200})?>)(<!\[CDATA\[[^<>\]]+\]\]>|[^<>\s][^<>]*)(?=</)"
+_ENTRY = (
+    r"(<(?:\w+\s[^<>]{0,80}(?<=\s)(?:key|name)=[\"']|key>)([^\"'<>]{1,80})(?:[\"'][^<>]{0,80}|</key>\s{0,80}<string)>)"
+    r"([^<>\s][^<>]*)(?=</)"
+)
+"""Of Java's properties, and of Apple's."""
 _ATTRIBUTES = r"((?:key|name)=[\"']([^\"'<>]{1,80})[\"'][^<>\"']{0,40}value=[\"'])([^\"'<>]+)"
 
 
@@ -60,7 +74,7 @@ def scan_value(text: str, hits: Hits) -> str:
     if "Bearer " in text:
         text = compiled(_CREDENTIAL).sub(f"Bearer {REPLACEMENT}", text)
     if "=" in text:
-        text = _without_named(text, _PARAMETER, _end_of_parameter, hits)
+        text = _without_named(text, _PARAMETER, _Parameters().end_of, hits)
     if "--" in text:
         text = without_options(text, hits)
     if "<" in text:
@@ -74,6 +88,11 @@ def scan_value(text: str, hits: Hits) -> str:
         text = _without_named(text, _HEADER, _end_of_header, hits)
         if "value" in text:
             text = compiled(_NAMED_VALUE).sub(lambda found: _shown(found, hits), text)
+            text = compiled(_VALUE_NAMED).sub(
+                lambda found: f"{found[1]}{REPLACEMENT}" if hits(found[3] or "cookie") else found[0], text
+            )
+    if any(setter in text for setter in _SETTERS):
+        text = compiled(_COMMAND).sub(lambda found: _shown(found, hits), f"\n{text}")[1:]
     return _without_lines(text, hits) if ": " in text or " = " in text or ":\t" in text else text
 
 
@@ -87,7 +106,10 @@ def _without_lines(text: str, hits: Hits) -> str:
             return line[0]
         return f"{before}{quote}{REPLACEMENT}{quote}"
 
-    return compiled(_LINE).sub(shown, f"\n{text}")[1:]
+    text = compiled(_LINE).sub(shown, f"\n{text}")
+    if ": |" in text or ": >" in text:
+        text = compiled(_BLOCK).sub(lambda block: f"{block[1]} {REPLACEMENT}" if hits(block[3]) else block[0], text)
+    return text[1:]
 
 
 def without_options(text: str, hits: Hits, *, in_prose: bool = True) -> str:
@@ -116,7 +138,8 @@ def without_options(text: str, hits: Hits, *, in_prose: bool = True) -> str:
 def _without_elements(text: str, hits: Hits) -> str:
     """Replace the contents of XML elements with a secret's name, and values of those whose attributes say it."""
     if "</" in text:
-        text = compiled(_ELEMENT).sub(lambda found: _shown(found, hits), text)
+        for element in (_ELEMENT, _ENTRY):
+            text = compiled(element).sub(lambda found: _shown(found, hits), text)
     return compiled(_ATTRIBUTES).sub(lambda found: _shown(found, hits), text) if "value=" in text else text
 
 
@@ -142,41 +165,48 @@ def _without_named(text: str, separator: str, end_of: Callable[[str, int, int, H
     return "".join((*pieces, text[at:])) if pieces else text
 
 
-def _end_of_parameter(text: str, name_end: int, start: int, hits: Hits) -> int:
-    """Where the value of a URL's parameter ends, of a command's option, or of a setting."""
-    least = max(name_end - _LONGEST_NAME, 0)
-    mark = max(text.rfind("?", least, name_end), text.rfind("&", least, name_end))
-    name = text[mark + 1 : name_end] if mark >= 0 else ""
-    if (not name or "#" in name) and (mark := text.rfind("#", least, name_end)) >= 0:
-        name = text[mark + 1 : name_end]
-    if name.isascii() and name.replace("_", "").replace("-", "").replace(".", "").isalnum():
-        return end_of(text, start, _QUERY_VALUE) if hits(name) else -1
-    dashes = text.rfind("--", least, name_end)
-    option = text[dashes + 2 : name_end] if dashes >= 0 else ""
-    if option.replace("-", "").isidentifier() and hits(option):
-        return value_end(text, start, _LINE_VALUE)[0]
-    return _end_of_setting(text, name_end, start, hits)
+class _Parameters:
+    """Where the values end of a URL's parameters, a command's options and settings, in one text."""
 
+    def __init__(self) -> None:
+        self._run = (0, 0)  # of characters of a setting: it may hold thousands of them, and is passed over once
 
-def _end_of_setting(text: str, name_end: int, start: int, hits: Hits) -> int:
-    """Where the value of a variable ends: of an environment file or connection string, or one that is a literal."""
-    name_start = _name_start(text, name_end)
-    name = text[name_start:name_end]
-    if not name or not hits(name):
-        return -1
-    if compiled(QUOTE).match(text, start):
-        end, _ = value_end(text, start, _LINE_VALUE)
-        return end if end > start + 1 else -1
-    before = text[name_start - 1] if name_start else "\n"
-    if name.isupper() and (before.isspace() or before in ";\"'`:"):
-        return end_of(text, start, _LINE_VALUE)
-    end = end_of(text, start, _SETTING)
-    after = text[end : end + 1]
-    if end < 0 or not (not after or after.isspace() or after in ";&\"'"):
-        return -1
-    if before in "\n;" or after == ";":
-        return end
-    return end if before.isspace() and _has_neighbours(text, name_start, end) else -1
+    def end_of(self, text: str, name_end: int, start: int, hits: Hits) -> int:
+        """Where the value ends; -1 where it is no secret."""
+        least = max(name_end - _LONGEST_NAME, 0)
+        mark = max(text.rfind("?", least, name_end), text.rfind("&", least, name_end))
+        name = text[mark + 1 : name_end] if mark >= 0 else ""
+        if (not name or "#" in name) and (mark := text.rfind("#", least, name_end)) >= 0:
+            name = text[mark + 1 : name_end]
+        if name.isascii() and name.replace("_", "").replace("-", "").replace(".", "").isalnum():
+            return end_of(text, start, _QUERY_VALUE) if hits(name) else -1
+        dashes = text.rfind("--", least, name_end)
+        option = text[dashes + 2 : name_end] if dashes >= 0 else ""
+        if option.replace("-", "").isidentifier() and hits(option):
+            return value_end(text, start, _LINE_VALUE)[0]
+        return self._end_of_setting(text, name_end, start, hits)
+
+    def _end_of_setting(self, text: str, name_end: int, start: int, hits: Hits) -> int:
+        """Where the value of a variable ends: of an environment file or connection string, or one that is a literal."""
+        name_start = _name_start(text, name_end)
+        name = text[name_start:name_end]
+        if not name or not hits(name):
+            return -1
+        if compiled(QUOTE).match(text, start):
+            end, _ = value_end(text, start, _LINE_VALUE)
+            return end if end > start + 1 else -1
+        before = text[name_start - 1] if name_start else "\n"
+        if name.isupper() and (before.isspace() or before in ";\"'`:"):
+            return end_of(text, start, _LINE_VALUE)
+        if not self._run[0] <= start < self._run[1]:
+            self._run = start, end_of(text, start, _SETTING)
+        end = self._run[1]
+        after = text[end : end + 1]
+        if end < 0 or not (not after or after.isspace() or after in ";&\"'"):
+            return -1
+        if before in "\n;" or after == ";":
+            return end
+        return end if before.isspace() and _has_neighbours(text, name_start, end) else -1
 
 
 def _has_neighbours(text: str, start: int, end: int) -> bool:

@@ -17,8 +17,8 @@ __all__ = ["MAY_NAME", "is_a_type", "is_label", "is_of_a_model", "without_named"
 
 Hits = Callable[[str], bool]
 
-_NAMES = ("name", "key", "field", "header", "variable", "param", "parameter", "Name", "Key")
-_VALUES = frozenset({"value", "Value", "head"})
+_NAMES = ("name", "key", "field", "header", "variable", "param", "parameter", "Name", "Key", "ParameterKey")
+_VALUES = frozenset({"value", "Value", "ParameterValue", "head"})
 _TYPE = re.compile(
     r"string|integer|number|boolean|object|array|null|str|int|float|bool|TEXT|INTEGER|INT|BIGINT|REAL|BLOB|BOOLEAN|DATE|TIMESTAMP"
     r"|JSONB?|UUID|N?(?:VAR)?CHAR(?:\(\d+\))?"
@@ -29,6 +29,7 @@ _NETLOCS = frozenset({"netloc", "_netloc"})
 MAY_NAME = _VALUES | _NETLOCS | {"columns"}
 """Fields of which at least one is there where `without_named` has something to do."""
 _TABLES = ("data", "rows")
+_CURL_USER = ("-u", "--user")
 
 
 def is_of_a_model(fields: dict[str, Snapshot]) -> bool:
@@ -121,7 +122,12 @@ def _places(items: list[Snapshot]) -> Iterator[tuple[int, Snapshot]]:
 
 def without_words(words: list[Snapshot] | tuple[Snapshot, ...], hits: Hits) -> list[Snapshot] | tuple[Snapshot, ...]:
     """Hide the words of a command that are the values of secret options: ["--password", …]."""
-    secrets = [at + 1 for at, word in enumerate(words) if type(word) is str and _is_option(word, hits)]
+    is_curl = bool(words) and type(words[0]) is str and words[0].endswith("curl")
+    secrets = [
+        at + 1
+        for at, word in enumerate(words)
+        if type(word) is str and (_is_option(word, hits) or (is_curl and word in _CURL_USER))
+    ]
     if not secrets:
         return words
     shown: list[Any] = list(words)

@@ -28,6 +28,7 @@ _SHAPES = (
     ("/api/webhooks/", r"(?<=/api/webhooks/)\d{5,25}/[\w-]{20,200}"),  # Discord
     ("sig=", r"(?<=[?&]sig=)[\w%+/=-]{16,}"),  # of a signed URL
     ("/bot", r"(?<=/bot)\d{5,15}:[\w-]{10,60}"),  # Telegram
+    (":_authToken=", r"(?<=:_authToken=)[^\s\"']+"),  # npm
     (
         "PRIVATE KEY-----",
         r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?:(?!-----)[\s\S]){0,20000}(?:-----END [A-Z ]{0,40}-----)?",
@@ -116,7 +117,7 @@ _URL_USER = r"://(?=[^\s:/?#@\"'\d]{0,300}\d)[^\s:/?#@\"']{20,300}@"  # a token 
 # in JSON whose slashes are escaped
 _ESCAPED_URL_PASSWORD = r":(\\{1,3}/\\{1,3}/[^\s:/?#@\"']{0,200}):([^\s/?#\"']{1,300})@"  # noqa: S105
 
-_CURL_USER = r"((?:-u|--user)[ =][\"']?[^\s:\"'@/]{1,80}:)[^\s\"']+"
+_CURL_USER = r"((?:-u|--user)(?:[ =]|[\"'], )[\"']?[^\s:\"'@/]{1,80}:)[^\s\"']+"
 _SQL_PASSWORD = r"((?i:identified by|(?:with|set) (?:encrypted )?password) ')[^'\n]+"  # noqa: S105 - it finds them
 _SQL_HINTS = (" by '", " BY '", "assword '", "ASSWORD '")
 
@@ -135,7 +136,7 @@ def scan(text: str) -> str:
             text = compiled(_URL_USER).sub(f"://{REPLACEMENT}@", text)
         if ":\\" in text:
             text = compiled(_ESCAPED_URL_PASSWORD).sub(rf":\1:{REPLACEMENT}@", text)
-    if "curl " in text:
+    if "curl" in text:
         text = compiled(_CURL_USER).sub(rf"\1{REPLACEMENT}", text)
     if any(hint in text for hint in _SQL_HINTS):
         text = compiled(_SQL_PASSWORD).sub(rf"\1{REPLACEMENT}", text)

@@ -37,7 +37,7 @@ def value_end(text: str, start: int, plain: str) -> tuple[int, bool]:
     if quote is not None:
         end = text.find(quote[1], quote.end(), quote.end() + _LONGEST_VALUE)
         return (end if end >= 0 else end_of(text, quote.end() + _LONGEST_VALUE, _REST_OF_WORD)), True
-    if text[start : start + 1] in {"{", "["} and not text.startswith(REPLACEMENT, start):
+    if text[start : start + 1] in {"{", "[", "("} and not text.startswith(REPLACEMENT, start):
         return _closing(text, start), False
     return max(end_of(text, start, plain), start), False
 
@@ -45,8 +45,8 @@ def value_end(text: str, start: int, plain: str) -> tuple[int, bool]:
 def _closing(text: str, start: int) -> int:
     """Where the bracket that opens at `start` is closed, or the most that a value may be long."""
     depth = 0
-    for bracket in compiled(r"[\[\]{}]").finditer(text, start, start + _LONGEST_VALUE):
-        depth += 1 if bracket[0] in "[{" else -1
+    for bracket in compiled(r"[\[\]{}()]").finditer(text, start, start + _LONGEST_VALUE):
+        depth += 1 if bracket[0] in "[{(" else -1
         if not depth:
             return bracket.end()
     return end_of(text, start + _LONGEST_VALUE, _REST_OF_WORD)

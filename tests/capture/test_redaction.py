@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import multiprocessing
+import multiprocessing.managers
 import random
 import sys
 import time
@@ -59,6 +61,8 @@ COMMANDS = [
     (["x", "--api-key=hunter2", "-token", "a b"], ["x", "--api-key=[redacted]", "-token", "[redacted]"]),
     (["x", "--password", "--verbose"], ["x", "--password", "--verbose"]),
     (["x", "--password"], ["x", "--password"]),
+    (["/usr/bin/curl", "-u", "me:hunter2", "-v"], ["/usr/bin/curl", "-u", "[redacted]", "-v"]),
+    (["useradd", "-u", "1000"], ["useradd", "-u", "1000"]),
     (["x", "--max-tokens", "12", "- token", "y"], ["x", "--max-tokens", "12", "- token", "y"]),
     ("mysql --user=me --password=hunter2 shop", "mysql --user=me --password=[redacted] shop"),
     ('curl --api-key="hun ter" -d a=b', 'curl --api-key="[redacted]" -d a=b'),
@@ -102,6 +106,7 @@ class Account:
         {"columns": ["id"] * 150 + ["password"] + ["id"] * 9, "data": [[0] * 150 + ["hunter2"] + [0] * 9] * 40},
         {"name": "sid", "value": "hunter2", "domain": "x.com", "httpOnly": True},
         {"name": "sid", "value": "hunter2", "domain": "x.com", "path": "/"},
+        {"ParameterKey": "DbPassword", "ParameterValue": "hunter2"}, {"authkey": b"hunter2"}, {"X-Auth-Key": "hunter2"},
         {"url": "postgres://user:hunter2@db/x"}, type("SecretStr", (), {"__init__": lambda s: setattr(s, "v", "hunter2")})(),
     ],
 )  # fmt: skip
@@ -171,6 +176,19 @@ SECRET_TEXTS = [
     ("https://api.telegram.org/bot123456:hunter22hunter22/send", "https://api.telegram.org/bot[redacted]/send"),
     ("https://hunter22hunter22hunter22@github.com/a.git", "https://[redacted]@github.com/a.git"),
     ("https://x/c?sv=1&sig=hunter22hunter22%3D", "https://x/c?sv=1&sig=[redacted]"),
+    ("('password', 'hunter2')", "('password', '[redacted]')"),
+    ("headers [(b'x-api-key', b'hunter2'), ('a', 'b')]", "headers [(b'x-api-key', b'[redacted]'), ('a', 'b')]"),
+    ("Command '['mysql', '--password=hunter2', 'x']' failed", "Command '['mysql', '--password=[redacted]', 'x']' failed"),
+    ("Command '['curl', '-u', 'me:hunter2', 'x']' failed", "Command '['curl', '-u', 'me:[redacted]', 'x']' failed"),
+    ("-Dpassword=hunter2 x", "-Dpassword=[redacted] x"),
+    ("password -> hunter2, x", "password -> [redacted], x"),
+    ("password == 'hunter2'", "password == '[redacted]'"),
+    ("password=a,hunter2 x", "password=[redacted] x"),
+    ("password=a&hunter2&b=c", "password=[redacted]&b=c"),
+    ("password=a'hunter2, b=c", "password=[redacted], b=c"),
+    ("U(password=Hidden('hunter2'), a='b')", "U(password=[redacted], a='b')"),
+    ("password=('u', 'hunter2') x", "password=[redacted] x"),
+    ("//npm.x/:_authToken=hunter2", "//npm.x/:_authToken=[redacted]"),
 ]  # fmt: skip
 PLAIN_TEXTS = [
     "max_tokens=30, token_count: 5", "the token is expired", "task-sk-learn", "http://host:80/x@y", "basic idea", "a = b: c",
@@ -261,6 +279,15 @@ DATA_TEXTS = [
     ('$env:API_KEY="hunter2"', '$env:API_KEY="[redacted]"'),
     ("<db><password>hunter2</password><ns:token a='b'>x</ns:token></db>", "<db><password>[redacted]</password><ns:token a='b'>[redacted]</ns:token></db>"),
     ('<add key="password" value="hunter2"/><db password="hunter2"/>', '<add key="password" value="[redacted]"/><db password="[redacted]"/>'),
+    ("<password><![CDATA[hunter2]]></password>", "<password>[redacted]</password>"),
+    ('<entry key="password">hunter2</entry>', '<entry key="password">[redacted]</entry>'),
+    ("<key>password</key>\n<string>hunter2</string>", "<key>password</key>\n<string>[redacted]</string>"),
+    ("db:\n  password: |\n    hunter2\n    x\n  other: y", "db:\n  password: | [redacted]\n  other: y"),
+    ('[{"value": "hunter2", "name": "DB_PASSWORD"}]', '[{"value": "[redacted]", "name": "DB_PASSWORD"}]'),
+    ('[{"name": "sid", "value": "hunter2", "domain": "x.com"}]', '[{"name": "sid", "value": "[redacted]", "domain": "x.com"}]'),
+    ("FROM x\nENV DB_PASSWORD hunter2\nRUN y", "FROM x\nENV DB_PASSWORD [redacted]\nRUN y"),
+    ("setx OPENAI_API_KEY hunter2", "setx OPENAI_API_KEY [redacted]"),
+    ('$env:API_KEY = "hunter2"', '$env:API_KEY = "[redacted]"'),
 ]  # fmt: skip
 PROSE_AND_CODE = [
     *PLAIN_TEXTS, "password: at least 8 characters", "the token: a thing", "token = next(tokens)", "f(password=value, token=t)",
@@ -273,6 +300,7 @@ PROSE_AND_CODE = [
     'post(json={"user": user, "password": password})', "--username and --password options\n", 'the next "token": for instance cat',
     ".sk-toggleable__content-arrow {}", "div.sk-estimator-doc-link", '[{"token": "cat", "logprob": -0.5}]',
     'a "token" is meant: it ends', "https://h/x#section=2&q=token",
+    '[{"value": "red", "name": "color"}]', "text: |\n  hello\nnext: >\n  you\n", '<p class="key">password</p>', "<key>title</key><string>x</string>",
 ]  # fmt: skip
 
 
@@ -538,6 +566,15 @@ def test_secret_classes_are_redacted_without_being_asked():
     if hasattr(pydantic, "Secret"):
         values.append(pydantic.Secret[int](5))
     assert render(snapshot(values), Rules()) == ["[redacted]"] * len(values)
+
+
+def test_the_key_of_multiprocessing_is_redacted():
+    """Pools, processes and managers hold it, and who has it can run code in a manager."""
+    key = multiprocessing.current_process().authkey
+    for value in (key, multiprocessing.Process(target=print), multiprocessing.managers.BaseManager(("127.0.0.1", 0))):
+        shown = repr(render(snapshot(value), Rules(Redactor(defaults=False))))
+        assert "[redacted]" in shown
+        assert "AuthenticationString" not in shown
 
 
 @pytest.mark.parametrize("index", [["user", "password", "token"], [("a", "user"), ("a", "password"), ("token", "b")]])
