@@ -16,7 +16,7 @@ counts as one.
 from __future__ import annotations
 
 from itertools import compress
-from operator import is_, is_not
+from operator import is_, is_not, ne
 from typing import Any
 
 from .records import Json
@@ -37,11 +37,32 @@ Path = tuple[str | int, ...]
 def same(one: Json, other: Json) -> bool:
     """Whether two values are the same in JSON: 1 is neither 1.0 nor true there, and 0.0 is not -0.0.
 
-    Takes snapshots as well, whose marks are tuples.
+    Takes snapshots as well, whose marks are tuples, and in which each NaN of an array is an object of its own.
     """
     if one is other:
         return True
-    return type(one) is type(other) and one == other and _alike((one,), (other,))
+    if type(one) is not type(other):
+        return False
+    return _alike((one,), (other,)) if one == other else _differ_in_nan(one, other)
+
+
+def _differ_in_nan(one: Json, other: Json) -> bool:
+    """Whether values that Python calls different are the same but for NaN, which equals nothing."""
+    kind = type(one)
+    if kind is float:
+        return bool(one != one and other != other)  # noqa: PLR0124 - what tells NaN
+    if kind is dict:
+        if one.keys() != other.keys():
+            return False
+        ones, others = list(one.values()), [other[key] for key in one]
+    elif issubclass(kind, (list, tuple)) and len(one) == len(other):
+        ones, others = one, other
+    else:
+        return False
+    differing = compress(
+        zip(ones, others, strict=True), map(ne, ones, others)
+    )  # most changes are found here, without a walk
+    return all(same(*pair) for pair in differing) and all(map(same, ones, others))
 
 
 _DISTINCT = frozenset({str, int, bool, bytes, type(None)})

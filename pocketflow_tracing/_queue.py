@@ -33,7 +33,7 @@ _MOST_HEAVY = 10_000
 def _without_values(state: dict[str, Any]) -> dict[str, Any]:
     """What a visit did to `shared`, by its keys alone."""
     bare = dict(state)
-    for kind in ("full", "added"):
+    for kind in ("full", "added", "shown"):
         if kind in bare:
             bare[kind] = dict.fromkeys(bare[kind], NOT_KEPT)
     if "changed" in bare:

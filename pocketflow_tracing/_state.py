@@ -36,7 +36,18 @@ class SharedState:
         number: tells the shared objects of one run apart, the first is 0.
     """
 
-    __slots__ = ("_capture", "_each", "_keys", "_long", "_pictures", "_texts", "number", "shared", "weight")
+    __slots__ = (
+        "_capture",
+        "_each",
+        "_is_partial",
+        "_keys",
+        "_long",
+        "_pictures",
+        "_texts",
+        "number",
+        "shared",
+        "weight",
+    )
 
     def __init__(self, shared: Any, capture: Capture, number: int = 0) -> None:
         self.shared = shared
@@ -47,6 +58,7 @@ class SharedState:
         ] = {}  # (key, its text) by id, of keys of which only the type can be said
         self._capture = capture
         self._each = capture.limits.max_elements
+        self._is_partial = False  # whether there were more keys than watched ones when it was looked at last
         self._pictures: dict[str, Any] = {}
         self._long: set[str] = set()  # keys in whose pictures there are long texts
         self.weight = 0  # estimated bytes of what `full` or `changes` found last
@@ -67,6 +79,7 @@ class SharedState:
     def full(self) -> dict[str, Any]:
         """Take the whole picture: {key: snapshot}."""
         rows = self._watched()
+        self._is_partial = dict.__len__(self.shared) > MAX_KEYS
         for (key, _), picture in zip(rows, self._taken(rows), strict=True):
             self._keep(key if type(key) is str else self._text(key), picture)
         shown = self.picture()
@@ -135,8 +148,9 @@ class SharedState:
         """What differs from the last picture, which is brought up to date.
 
         Returns:
-            {"added": {key: new}, "changed": {key: (old, new)}, "removed": [key], "unwatched": [key]}, each left out when empty,
-            or None when nothing differs. Unwatched keys still exist but have moved out of the watched ends.
+            {"added": {key: new}, "changed": {key: (old, new)}, "removed": [key], "unwatched": [key], "shown": {key: value}}, each
+            left out when empty, or None when nothing differs. Unwatched keys still exist but have moved out of the watched
+            ends; what is shown is as it was, and has a new picture: a smaller one, or its first one again.
         """
         pictures = self._pictures
         known = pictures.get
@@ -148,15 +162,23 @@ class SharedState:
             return None
         added: dict[str, Any] = {}
         changed: dict[str, Any] = {}
+        again: dict[str, Any] = {}
+        were_there: set[str] | None = None
         self.weight = 0
+        each = self._each
         for (key, value), new in zip(rows, self._taken(rows), strict=True):
             text = key if type(key) is str else self._text(key)
             old = known(text, _MISSING)
             if old is value or (old is not _MISSING and same(old, new[0])):  # the first is of a key that is no string
                 continue
             if old is _MISSING:
+                were_there = self._come_back(watched) if were_there is None else were_there
                 self._keep(text, new)
-                shown = added[text] = self._shown(text)
+                shown = self._shown(text)
+                (again if text in were_there else added)[text] = shown
+            elif self._each < each and same(old, self._capture.whole(value, each)[0]):
+                self._keep(text, new)
+                shown = again[text] = self._shown(text)
             else:
                 before = self._shown(text)
                 self._keep(text, new)
@@ -169,9 +191,24 @@ class SharedState:
             result["added"] = added
         if changed:
             result["changed"] = changed
+        if again:
+            result["shown"] = again
+        self._is_partial = dict.__len__(self.shared) > len(watched)
         if len(pictures) > len(watched):
             self._forget(watched, result)
         return result or None
+
+    def _come_back(self, rows: list[tuple[Any, Any]]) -> set[str]:
+        """Keys without a picture that were there before: they stand before one with a picture, and what is added comes last."""
+        found: set[str] = set()
+        is_before = False
+        for key, _ in reversed(rows if self._is_partial else []):
+            text = key if type(key) is str else self._text(key)
+            if text in self._pictures:
+                is_before = True
+            elif is_before:
+                found.add(text)
+        return found
 
     def _forget(self, rows: list[tuple[Any, Any]], result: dict[str, Any]) -> None:
         watched = {key if type(key) is str else self._text(key) for key, _ in rows}

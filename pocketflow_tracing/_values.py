@@ -133,7 +133,7 @@ class Values:
 
     def _changes(self, state: dict[str, Any]) -> dict[str, Json]:
         made: dict[str, Json] = {"seq": state["seq"]}
-        for kind in ("full", "added"):
+        for kind in ("full", "added", "shown"):
             if kind in state:
                 made[kind] = self._picture(state[kind], is_written=kind == "added")
         if "changed" in state:

@@ -76,12 +76,13 @@ class SpanRecord:
         input: what went in; None where there is nothing or it is switched off.
         output: what came out.
         state: what the visit did to `shared`: {"seq": order within the run, "full": {…}} for the first picture, else
-            {"seq", "added": {key: value}, "changed": {key: change}, "removed": [key], "unwatched": [key]}, each left out
-            when empty. A change is {"old", "new"}, or {"inside": [step, …]} where it is smaller to say what changed in
-            a dict, list or long text (the forms stand in `_changes`); unwatched keys still exist, but are no longer among
-            those that are watched. "of" (absent: 0) tells the pictures of several shared dicts in one run apart; the
-            visit that took a first picture and changed it by itself at its end has "end": {"seq", "added" …}.
-            `Store.state_at` puts all of it together.
+            {"seq", "added": {key: value}, "changed": {key: change}, "removed": [key], "unwatched": [key], "shown": {key: value}},
+            each left out when empty. A change is {"old", "new"}, or {"inside": [step, …]} where it is smaller to say what
+            changed in a dict, list or long text (the forms stand in `_changes`); unwatched keys still exist, but are no
+            longer among those that are watched; shown values are as they were, and recorded anew: with fewer elements, or
+            watched again. "of" (absent: 0) tells the pictures of several shared dicts in one run apart; the visit that took
+            a first picture and changed it by itself at its end has "end": {"seq", "added" …}. `Store.state_at` puts all of
+            it together.
         error: {"type", "message", "traceback": [{"file", "line", "function", "code"}]} where it happened; ancestors carry
             {"type", "message"} only.
         attributes: facts of the framework, absent where they do not apply: node (id in the run's graph), class, visit (1-based,

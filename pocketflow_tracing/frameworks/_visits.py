@@ -128,7 +128,8 @@ class Visit(Whole, Branch):
             return
         self.weight += state.weight
         if not run.pipeline.values_of_state:
-            self.attributes["changed_keys"] = {kind: list(keys) for kind, keys in changes.items()}
+            if names := {kind: list(keys) for kind, keys in changes.items() if kind != "shown"}:
+                self.attributes["changed_keys"] = names
             return
         run.state_seq += 1
         step = {"seq": run.state_seq, **changes}

@@ -30,6 +30,7 @@ def state_after(states: Iterable[Json], seq: int) -> dict[str, Json]:
         if "full" in step:
             shared = dict(step["full"])
         shared.update(step.get("added") or {})
+        shared.update(step.get("shown") or {})
         for key, change in (step.get("changed") or {}).items():
             shared[key] = _changed(shared.get(key), change)
         for key in (*(step.get("removed") or ()), *(step.get("unwatched") or ())):

@@ -26,8 +26,8 @@ def states_json(states: Iterable[tuple[str, Json]], *, whole: bool = False) -> l
 
     Returns:
         {"span", "seq", "of": which shared dict, "first": whether it is a whole picture, "added": {key: box}, "changed": {key:
-        box}, "removed": [keys], "unwatched": [keys]}. A box is {"v": value}, {"inside": steps}, or {"size": characters}
-        of what is too large to be sent unasked.
+        box}, "removed": [keys], "unwatched": [keys], "shown": {key: box}}. A box is {"v": value}, {"inside": steps}, or
+        {"size": characters} of what is too large to be sent unasked.
     """
     return [
         {
@@ -39,6 +39,7 @@ def states_json(states: Iterable[tuple[str, Json]], *, whole: bool = False) -> l
             "changed": {key: _boxed(_change(change), whole=whole) for key, change in _of(step, "changed").items()},
             "removed": list(step.get("removed") or ()),
             "unwatched": list(step.get("unwatched") or ()),
+            "shown": {key: _boxed({"v": value}, whole=whole) for key, value in _of(step, "shown").items()},
         }
         for span_id, of, step in _steps(states)
     ]
@@ -48,8 +49,8 @@ def value_json(states: Iterable[tuple[str, Json]], seq: int, key: str) -> dict[s
     """Return what a step wrote under a key, as a box with everything; None when it wrote nothing there."""
     for _, _, step in _steps(states):
         if step["seq"] == seq:
-            if key in _put(step):
-                return {"v": _put(step)[key]}
+            if key in (put := {**_put(step), **_of(step, "shown")}):
+                return {"v": put[key]}
             return _change(step["changed"][key]) if key in _of(step, "changed") else None
     return None
 

@@ -15,11 +15,17 @@ from pocketflow_tracing._changes import apply, difference, same
 scalars = (
     st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.0, -0.0, 1.0, 0.5]) | st.text("ab", max_size=3)
 )
-values = st.recursive(
-    scalars,
-    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text("abc", max_size=2), inner, max_size=5),
-    max_leaves=25,
-)
+
+
+def containers(leaves):
+    return st.recursive(
+        leaves,
+        lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text("abc", max_size=2), inner, max_size=5),
+        max_leaves=25,
+    )
+
+
+values = containers(scalars)
 
 
 def canonical(value):
@@ -47,10 +53,12 @@ def test_long_texts(head, tail, middle):
     assert head + middle + tail == apply(head + tail, difference(head + tail, head + middle + tail))
 
 
-@given(values, values)
+@given(containers(scalars | st.builds(float, st.just("nan"))), values)
 def test_same_is_what_json_writes(one, other):
-    """Two values are the same exactly when JSON writes them alike, in any order of keys."""
+    """Two values are the same exactly when JSON writes them alike, in any order of keys; NaN is like any other NaN."""
     assert (canonical(one) == canonical(other)) is same(one, other)
+    assert same(one, json.loads(json.dumps(one)))
+    assert not same([one, 1, float("nan")], [one, True, float("nan")])
 
 
 @pytest.mark.parametrize(("old", "new"), [(0, False), (1, True), (1, 1.0), (0.0, -0.0)])

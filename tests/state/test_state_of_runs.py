@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import json
 import sys
 import threading
@@ -11,6 +12,7 @@ from itertools import islice
 from typing import Any
 
 import kit
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -274,8 +276,45 @@ def test_a_shared_that_grows_past_the_budget_is_pictured_as_it_is_then(tmp_path)
     rebuilt = store.state_at(store.run("last").run_id, every[-1]["seq"])
     assert set(rebuilt) == {"turn", *(f"k{turn}" for turn in range(1, 41))}
     assert all("… dict of 2 items" in rebuilt[f"k{turn}"] for turn in range(1, 41))
-    narrowed = [state for state in every if len(state.get("changed", {})) > 1]
-    assert 1 <= len(narrowed) <= 5
+    assert 1 <= sum("shown" in state for state in every) <= 5
+    assert {"turn"} == {key for state in every for key in state.get("changed", ())}
+
+
+def test_a_change_beside_others_that_are_shown_with_less(tmp_path):
+    """What grows past the budget together is not changed by that, and what is changed just then is."""
+
+    def change(shared: dict[str, Any], turn: int) -> None:
+        shared[f"k{turn}"] = [{"at": at, "text": "x", "more": [at, [at]]} for at in range(95)]
+        if turn > 1:
+            shared["k1"][0]["text"] = f"turn {turn}"
+
+    every = states(tmp_path / "traces.db", {}, loop(9, change))
+    narrowed = [state for state in every if "shown" in state]
+    assert narrowed
+    assert all("k1" in state["changed"] and "k1" not in state["shown"] for state in narrowed)
+    assert {"turn", "k1"} == {key for state in every for key in state.get("changed", ())}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pd.DataFrame({"a": [1.0, float("nan")], "b": ["x", "y"]}),
+        pd.Series([float("nan")]),
+        np.array([1.0, float("nan")]),
+        np.float32("nan"),
+        array.array("d", [float("nan"), 0.0]),
+        {"deep": [np.array([[float("nan")]])]},
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_holds_nan_does_not_change_by_itself(value):
+    """NaN equals nothing, and each picture of an array has new ones."""
+    shared = {"value": value, "other": 1}
+    state = _state.SharedState(shared, Capture())
+    state.full()
+    assert state.changes() is None
+    shared["other"] = float("nan")
+    assert ["other"] == list((state.changes() or {})["changed"])
 
 
 @pytest.mark.parametrize(
@@ -305,6 +344,24 @@ def test_more_keys_than_are_watched(tmp_path):
         [[("many", f"group {number} ", None)] for number in range(8)] + [[("few", "a", None)]],
         tmp_path / "traces.db",
     )
+
+
+@pytest.mark.parametrize("at", ["head", "tail"])
+def test_keys_that_are_watched_again_are_not_added(at):
+    """They were there all the time, between the watched ends."""
+    shared = {f"k{number}": number for number in range(_state.MAX_KEYS)}
+    state = _state.SharedState(shared, Capture())
+    state.full()
+    shared.update({f"n{number}": number for number in range(10)})
+    changes = state.changes() or {}
+    assert ({f"n{number}" for number in range(10)}, 10) == (set(changes["added"]), len(changes["unwatched"]))
+    for number in range(10):
+        del shared[f"k{number}" if at == "head" else f"n{number}"]
+    shared["new"] = 1
+    again = state.changes() or {}
+    assert ["new"] == list(again["added"])
+    assert len(again["shown"]) == 9 + (at == "head")
+    assert shared == {**state.picture(), **{key: shared[key] for key in shared.keys() - state.picture().keys()}}
 
 
 @pytest.mark.parametrize(("old", "new"), [(0, False), (1, 1.0), (True, 1)])

@@ -39,6 +39,21 @@ def test_a_node_leads_to_its_key(demo):
     expect(page.get_by_role("region", name="History of a key")).to_contain_text("SearchWeb")
 
 
+def test_a_value_that_is_shown_anew_was_not_written(opened, serve, tmp_path):
+    """With fewer elements, as others have come, it stands there since who wrote it."""
+    path = tmp_path / "traces.db"
+    run = Run(1, "Grow", start_ns=now_ns())
+    run.span("flow", "Grow", 0, 9, state={"seq": 0, "full": {"log": list(range(50))}})
+    node = {"node": "Add", "visit": 1, "step": 1}
+    run.span("node", "Add", 1, 2, attributes=node, state={"seq": 1, "added": {"more": 1}, "shown": {"log": ["fewer"]}})
+    StoreWriter(path).write([run.record], run.spans)
+    page = opened(f"{serve(path)}/runs/{run.run_id}?view=state&key=log")
+    expect(page.locator(".state-where")).to_contain_text("1 added")
+    expect(page.locator(".state-where")).not_to_contain_text("shown")
+    expect(page.locator(".key-row", has_text="fewer")).to_contain_text("since start of Grow")
+    expect(page.get_by_role("region", name="History of a key")).to_contain_text("1 write")
+
+
 def test_the_history_of_a_key_in_a_long_loop(opened, serve, tmp_path):
     """Of many writes the latest hundred stand there at first, each with what it changed and not with all that it held."""
     path = tmp_path / "traces.db"

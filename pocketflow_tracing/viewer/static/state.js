@@ -227,20 +227,27 @@ function stepOf(span, state, of, last, number) {
   for (const [key, box] of Object.entries(state?.changed ?? {})) write("changed", key, box);
   for (const key of state?.removed ?? []) write("removed", key, {});
   for (const key of state?.unwatched ?? []) write("unwatched", key, {});
+  const shown = new Map(); // not changed, but recorded anew: with fewer elements, or watched again
+  for (const [key, box] of Object.entries(state?.shown ?? {})) {
+    const made = { kind: "shown", key, box, seq: state.seq, step: last.get(key)?.step ?? number, before: null };
+    shown.set(key, made);
+    last.set(key, made);
+  }
   const visit = span?.facts.visit > 1 ? ` visit ${span.facts.visit}` : "";
-  return { span, of, first, written, writes: written.size > 0, title: first ? `start of ${span?.name ?? "the run"}` : `${span?.name ?? "?"}${visit}` };
+  return { span, of, first, written, shown, writes: written.size > 0, title: first ? `start of ${span?.name ?? "the run"}` : `${span?.name ?? "?"}${visit}` };
 }
 
 /** What the shared of a step held after it: [key, write]. */
 function stateAt(steps, until) {
   let shared = new Map();
-  for (const { of, first, written } of steps.slice(0, until + 1)) {
+  for (const { of, first, written, shown } of steps.slice(0, until + 1)) {
     if (of !== steps[until].of) continue;
     if (first) shared = new Map();
     for (const [key, write] of written) {
       if (GONE.has(write.kind)) shared.delete(key);
       else shared.set(key, write);
     }
+    for (const [key, made] of shown) shared.set(key, made);
   }
   return shared;
 }
