@@ -63,7 +63,7 @@ class Visit(Whole, Branch):
             base = _otel.run_context(run.trace_id, run.name, run.attributes)
             _otel.attach(self, base=base)
         try:
-            if run.pipeline.inputs and (params := peek(self.node, "params")):
+            if _shows_params(run, parent) and (params := peek(self.node, "params")):
                 self.attributes["params"] = run.pipeline.capture.snapshot(params)
             known = run.states.get(id(shared))
             if known is not None:
@@ -163,7 +163,7 @@ class Pass(Whole, Branch):
 
     def _begin(self, args: tuple[Any, ...]) -> None:
         try:
-            if self.run.pipeline.inputs:
+            if _shows_params(self.run, self):
                 self.input = self.run.pipeline.capture.snapshot(args[1])
         finally:
             self.announce()
@@ -178,6 +178,15 @@ class Pass(Whole, Branch):
         finally:
             flow.run.graph.closed()
             self.deliver()
+
+
+def _shows_params(run: Run, at: Span | None) -> bool:
+    """Whether parameters may be recorded at a place: in a pass they are an output, of the batch flow's `prep`."""
+    if not run.pipeline.outputs:
+        while at is not None and at.kind != "pass":
+            at = at.parent
+        return at is None and run.pipeline.inputs
+    return run.pipeline.inputs
 
 
 def action_text(result: Any) -> str:

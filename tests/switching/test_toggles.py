@@ -52,13 +52,13 @@ class Fails(Node):
 
 class Passes(BatchFlow):
     def prep(self, shared):
-        return [{"number": 1}]
+        return [{"name": "pass-canary"}]
 
 
 def everything(**settings):
     """A flow that touches each kind of value, run once; it fails at its end."""
     produces, last = Produces(max_retries=2), Fails()
-    produces >> ManyItems() >> Passes(start=Node()) >> last
+    produces >> ManyItems() >> Passes(start=Flow(start=Node())) >> last
     flow = Flow(start=produces)
     flow.set_params({"param": "param-canary"})
     shared = {"given": "shared-canary", "doomed": {"deep": ["shared-canary"]}, "changed": "shared-canary"}
@@ -72,6 +72,7 @@ CANARIES = {
     "prep": "outputs",
     "exec": "outputs",
     "item": "outputs",  # what prep made is its output, wherever it goes from there
+    "pass": "outputs",
     "result": "outputs",
     "written": "inputs outputs",  # in `shared` it is the output of one node and the input of the next
     "error": "errors",
