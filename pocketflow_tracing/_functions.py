@@ -163,6 +163,7 @@ class FunctionRun:
             run.root = span
         if run.pipeline.inputs:
             span.input = run.pipeline.capture.snapshot(self._arguments())
+            span.charge(span.input)
         self._become_current(span)
 
     def _become_current(self, span: Branch) -> None:
@@ -191,6 +192,7 @@ class FunctionRun:
             )
         if error is None and span.run.pipeline.outputs:
             span.output = span.run.pipeline.capture.snapshot(result)
+            span.charge(span.output)
         span.stop(error)
         span.deliver()
 

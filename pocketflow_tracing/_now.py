@@ -41,7 +41,9 @@ def add_metadata(**metadata: Any) -> None:
         snapshot = span.run.pipeline.capture.snapshot
         if span.metadata is None:
             span.metadata = {}
-        span.metadata.update({name: snapshot(value) for name, value in metadata.items()})
+        taken = {name: snapshot(value) for name, value in metadata.items()}
+        span.metadata.update(taken)
+        span.charge(taken)
 
 
 def add_score(name: str, value: float | str, comment: str | None = None) -> None:
@@ -67,7 +69,8 @@ def add_score(name: str, value: float | str, comment: str | None = None) -> None
         score: dict[str, Any] = {"name": name, "value": plain}
         if comment is not None:
             score["comment"] = comment
-        span.scores.append(span.run.pipeline.capture.snapshot(score))
+        span.scores.append(taken := span.run.pipeline.capture.snapshot(score))
+        span.charge(taken)
 
 
 def _plain(value: Any) -> bool | float | str | None:

@@ -48,6 +48,10 @@ def let_values_go(span: Span) -> None:
     span.input = span.output = NOT_KEPT
     if span.state is not None:
         span.state = _without_values(span.state)
+    if span.metadata is not None:
+        span.metadata = dict.fromkeys(span.metadata, NOT_KEPT)
+    if span.scores is not None:
+        span.scores = [{"name": score["name"], "value": score["value"]} for score in span.scores]
     if span.error is not None:
         span.error = type(span.error)(span.error.type_name, NOT_KEPT)
     span.weight = 0

@@ -58,6 +58,8 @@ class Shares:
                 return  # it has ended and will come again, complete
             item.delivered = done
             record, sinks = span_record(item), run.pipeline.sinks
+            if done:
+                item.forget()
         for sink in sinks:
             share = self._of.get(id(sink))
             if share is None:

@@ -181,6 +181,15 @@ class Span:
             milliseconds = (self.end - self.start) / 1e6
             _log.debug_line(f"{self.kind} ended: {self.shown_name()} ({self.status}, {milliseconds:.1f} ms)")
 
+    def charge(self, value: Any) -> None:
+        """Count a snapshot among what waits in memory, which is bounded."""
+        self.weight += weigh(value)
+
+    def forget(self) -> None:
+        """Let go of the values, which a record has now: a context that the host keeps, of a timer say, keeps its span."""
+        self.input = self.output = self.handed = None
+        self.attributes.pop("params", None)
+
     def deliver(self) -> None:
         """Hand the complete span over to delivery."""
         run = self.run
@@ -226,6 +235,11 @@ class Branch(Span):
             Span.deliver(self)
             if self is self.run.root:
                 self.run.pipeline.completed(self.run)
+
+    def forget(self) -> None:
+        """Let go of the values, and of what user code has added."""
+        Span.forget(self)
+        self.state = self.metadata = self.scores = None
 
     def settle(self) -> None:
         """Deliver the visit below that waited for its successor to be known, if there is one."""

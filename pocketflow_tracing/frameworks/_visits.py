@@ -72,6 +72,7 @@ class Visit(Whole, Branch):
                 self._picture(shared)
             elif parent is None and run.pipeline.inputs:
                 self.input = run.pipeline.capture.snapshot(shared)
+                self.charge(self.input)
         finally:
             if run.pipeline.live:
                 if isinstance(parent, Branch) and parent.kind == "function" and parent.next_step == 1:

@@ -17,7 +17,7 @@ from pocketflow_tracing.store import Store, build_tree
 SETUP = """
 import json, sys, threading
 from pocketflow import Flow, Node
-from pocketflow_tracing import flush, trace_flow
+from pocketflow_tracing import add_metadata, add_score, flush, trace_flow
 from pocketflow_tracing.delivery import delivery
 
 class Ask(Node):
@@ -41,6 +41,19 @@ class Completes(Ask):  # an answer of the form that LLM clients give
         text = messages[0]["content"][0]["text"]["value"] + "?"
         return Part(choices=[Part(message=Part(content=[Part(text=text)]))])
     def post(self, shared, messages, answer):
+        pass
+
+class Notes(Ask):  # what is no output
+    def exec(self, question):
+        add_metadata(document=question + "x" * size)
+        add_score("s", 0.5, comment=question + "y" * size)
+    def post(self, shared, question, answer):
+        pass
+
+class Keys(Ask):
+    def exec(self, question):
+        return {question + "x" * size: 1}
+    def post(self, shared, question, answer):
         pass
 
 class Fails(Ask):
@@ -153,8 +166,11 @@ def test_a_queue_in_bytes_holds_too(tmp_path):
         'flow.run({"question": "x" * size, "left": 300})',
         'for number in range(300): trace_flow(Flow(start=Completes())).run({"question": str(number)})',
         'for number in range(300): trace_flow(Flow(start=Fails())).run({"question": str(number)})',
+        'for number in range(300): trace_flow(Flow(start=Notes())).run({"question": str(number)})',
+        'for number in range(300): trace_flow(Flow(start=Keys())).run({"question": str(number)})',
+        'for number in range(300): trace_flow(lambda text: flow.run({"question": ""}))(str(number) + "x" * size)',
     ],
-    ids=["many runs", "one run", "deep", "errors"],
+    ids=["many runs", "one run", "deep", "errors", "notes", "keys", "arguments"],
 )
 @pytest.mark.parametrize("size", [200_000, 2_000_000])
 def test_large_values_do_not_fill_the_memory(runs, size, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import logging
 import warnings
@@ -792,6 +793,31 @@ def test_a_run_does_not_count_the_start_of_the_worker(records, monkeypatch):
     trace_flow(Flow(start=Node())).run({})
     assert len(started) == 1
     assert records.run().start_ns > started[0] + source.offset() - 50_000  # the time of day is read twice here
+
+
+def test_a_context_that_is_kept_keeps_no_values(records):
+    """A timer or task that a node starts has Python's context, and with it the spans around, whose values are in records."""
+    kept = []
+
+    class Keeps(Node):
+        def prep(self, shared):
+            kept.append(contextvars.copy_context())
+            add_metadata(note="text")
+            return "text"
+
+        def post(self, shared, prep_res, exec_res):
+            shared["added"] = ["text"]
+
+    flow = trace_flow(Flow(start=Keeps()))
+    flow.set_params({"text": "text"})
+    flow.run({"question": "text"})
+    assert {"note": "text"} == records.span("Keeps").metadata
+    span = kept[0].run(lambda: recorder.span_of(recorder.current.get()))
+    for name in ("Keeps.prep", "Keeps", "Flow"):
+        assert name == span.shown_name()
+        assert [None] * 5 == [span.input, span.output, span.state, span.metadata, span.scores]
+        assert "params" not in span.attributes
+        span = span.parent
 
 
 @FLAVOURS
