@@ -11,6 +11,7 @@ from opentelemetry import trace
 
 from . import _sdk
 from ._guard import Seam
+from ._queue import Foreign
 from ._sdk_clients import AFTER_MAKING
 from ._sdk_import import imported, when_imported
 from ._sdk_spans import ERROR_KEYS, INPUT_KEYS, OUTPUT_KEYS, is_input, is_output
@@ -68,7 +69,7 @@ def _make_processor() -> Any:
             with _ENDED:
                 run = self._open.pop(span.context.span_id, None) if span.context is not None else None
                 if run is not None:
-                    delivery.queue.put_other(partial(_for_store, run, span))
+                    delivery.queue.put_foreign(run, Foreign(partial(_for_store, run, span), _weight(span)))
 
         def shutdown(self) -> None:
             self._open.clear()
@@ -77,6 +78,16 @@ def _make_processor() -> Any:
             return True
 
     return Processor()
+
+
+def _weight(span: Any) -> int:
+    """Estimate the bytes of a span: a kilobyte, and its texts."""
+    events = getattr(span, "events", ())
+    values = [
+        *(span.attributes or {}).values(),
+        *(value for event in events for value in (event.attributes or {}).values()),
+    ]
+    return 1024 + sum(len(value) for value in values if type(value) is str)
 
 
 def _for_store(run: Run, span: Any) -> tuple[Run, Any, SpanRecord]:

@@ -18,7 +18,7 @@ from .capture_types import Note, large_texts, weigh
 if TYPE_CHECKING:
     from .recorder import Run, Span
 
-__all__ = ["Begun", "Marker", "SpanQueue", "count_spans", "let_values_go"]
+__all__ = ["Begun", "Foreign", "Marker", "SpanQueue", "count_spans", "let_values_go"]
 
 NOT_KEPT = Note("<not kept: more was recorded than can be delivered>")
 """Stands where the values of a span were let go."""
@@ -45,13 +45,9 @@ def _without_values(state: dict[str, Any]) -> dict[str, Any]:
 
 def let_values_go(span: Span) -> None:
     """Keep of a span only what holds the tree together, and say that its values are not there."""
-    span.input = span.output = NOT_KEPT
+    span.withhold(NOT_KEPT)
     if span.state is not None:
         span.state = _without_values(span.state)
-    if span.metadata is not None:
-        span.metadata = dict.fromkeys(span.metadata, NOT_KEPT)
-    if span.scores is not None:
-        span.scores = [{"name": score["name"], "value": score["value"]} for score in span.scores]
     if span.error is not None:
         span.error = type(span.error)(span.error.type_name, NOT_KEPT)
     span.weight = 0
@@ -78,13 +74,32 @@ class Begun(NamedTuple):
     span: Span
 
 
+class Foreign:
+    """A span of another instrumentation: a function that gives (run, its sink, the record).
+
+    Args:
+        make: the function.
+        weight: estimated bytes that it keeps alive.
+    """
+
+    __slots__ = ("make", "weight")
+
+    def __init__(self, make: Callable[[], Any], weight: int) -> None:
+        self.make = make
+        self.weight = weight
+
+    def __call__(self) -> Any:
+        """Make the record."""
+        return self.make()
+
+
 def count_spans(items: list[Any]) -> int:
     """The number of spans among items of the queue that are complete, and that nobody has delivered or dropped."""
     return sum(callable(item) or (item.complete and not (item.delivered or item.run.dropped)) for item in items)
 
 
 class SpanQueue:
-    """Complete spans, spans that have begun, functions that give the record of a foreign span, and markers, as they came.
+    """Complete spans, spans that have begun, spans of other instrumentations, and markers, as they came.
 
     A span that has begun stands here as `Begun`, and is passed over if it is complete by the time it is taken: it comes again.
 
@@ -186,8 +201,19 @@ class SpanQueue:
         self._begun += 1
         self.put_other(Begun(span))
 
-    def put_other(self, item: Begun | Callable[[], Any] | Marker) -> None:
-        """Append what is no complete span of ours; a function gives (run, sink, record)."""
+    def put_foreign(self, run: Run, item: Foreign) -> None:
+        """Append a span of another instrumentation; where there is no room it is counted and left out, and its run says so."""
+        if len(self._items) >= self.most_spans or self._bytes + item.weight > self.most_bytes:
+            self.dropped += 1
+            run.lost += 1
+            self._warn()
+            self._rouse()
+            return
+        self._bytes += item.weight
+        self.put_other(item)
+
+    def put_other(self, item: Begun | Foreign | Marker) -> None:
+        """Append what is no complete span of ours."""
         self._items.append(item)
         if self.idle:
             self._rouse()
@@ -221,7 +247,9 @@ class SpanQueue:
                     if item.complete or item.run.dropped:
                         continue
                     item.run.seen = True
-                elif not callable(item):
+                elif type(item) is Foreign:
+                    self._bytes -= min(self._bytes, item.weight)
+                else:
                     if item.run.dropped:
                         self._pass_over(item)
                         continue
@@ -281,6 +309,9 @@ class SpanQueue:
                 self._remove_newest()
         finally:
             self._taking.release()
+        self._warn()
+
+    def _warn(self) -> None:
         _log.warn_once(
             "pocketflow-tracing: more was recorded than can be delivered; the oldest runs are dropped, or, of a run that is "
             "too large by itself, the newest spans or their values "

@@ -81,6 +81,14 @@ class _Thread(threading.Thread):
             # a context of its own: some tools hand on to every thread what was current where it was started
             contextvars.Context().run(_suppressed, target, *args)
 
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for its end for so many seconds; without a number not at all, for it goes on until the process ends.
+
+        A program that joins whatever `threading.enumerate` says means threads of its own.
+        """
+        if timeout is not None:
+            super().join(timeout)
+
     def was_struck_down(self) -> bool:
         """Whether it has not begun, and never will."""
         return not self._started.is_set() and self._turn.acquire(blocking=False)

@@ -185,6 +185,10 @@ class Span:
         """Count a snapshot among what waits in memory, which is bounded."""
         self.weight += weigh(value)
 
+    def withhold(self, note: Any) -> None:
+        """Put a note in the place of what went in and came out."""
+        self.input = self.output = note
+
     def forget(self) -> None:
         """Let go of the values, which a record has now: a context that the host keeps, of a timer say, keeps its span."""
         self.input = self.output = self.handed = None
@@ -235,6 +239,14 @@ class Branch(Span):
             Span.deliver(self)
             if self is self.run.root:
                 self.run.pipeline.completed(self.run)
+
+    def withhold(self, note: Any) -> None:
+        """Put a note in the place of the values, and of those that user code has added."""
+        Span.withhold(self, note)
+        if self.metadata is not None:
+            self.metadata = dict.fromkeys(self.metadata, note)
+        if self.scores is not None:
+            self.scores = [{"name": score["name"], "value": score["value"]} for score in self.scores]
 
     def forget(self) -> None:
         """Let go of the values, and of what user code has added."""

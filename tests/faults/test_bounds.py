@@ -261,6 +261,43 @@ def test_the_state_of_a_run_that_was_not_kept_is_unknown_and_never_wrong(tmp_pat
     assert final.keys() == report["shared"].keys()
 
 
+def test_spans_of_other_instrumentations_are_bounded_too(tmp_path):
+    """What has no room is counted, by `flush`, by the store and by its run."""
+    report, stderr = _run(
+        """
+        import resource
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        trace.set_tracer_provider(TracerProvider())
+        class Calls(Ask):
+            def exec(self, question):
+                for number in range(2000):
+                    with trace.get_tracer("app").start_as_current_span("llm") as span:
+                        span.set_attribute("gen_ai.prompt", str(number) + "x" * 50_000)
+        flow.run({"question": "first"})
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        trace_flow(Flow(start=Calls())).run({"question": "why"})
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        gate.set()
+        print(json.dumps({"grown": (after - before) / 1024, "flushed": flush(60)}))
+        """,
+        tmp_path,
+        POCKETFLOW_TRACE_QUEUE_MB="8",
+    )
+    assert report["grown"] < 40
+    assert report["flushed"] is False
+    assert "POCKETFLOW_TRACE_QUEUE_MB" in stderr
+    store = Store(tmp_path / ".pocketflow" / "traces.db")
+    spans = store.spans(store.run("last").run_id)
+    kept = sum(span.kind == "external" for span in spans)
+    assert 100 < kept < 200
+    assert (
+        2000 - kept
+        == store.figures()["dropped"]
+        == next(span.attributes["lost_spans"] for span in spans if span.parent_id is None)
+    )
+
+
 def test_nothing_of_ours_grows_over_ten_thousand_runs(tmp_path):
     """After 10,000 runs there are no more threads, files and objects of ours than after 1,000."""
     report, _ = _run(

@@ -407,6 +407,37 @@ print(time.time())
     assert ["success"] * (1 if first else 2) == [run.status for run in Store(tmp_path / "t.db").runs()]
 
 
+@pytest.mark.parametrize("server", ["healthy", "silent"])
+def test_a_program_that_joins_every_thread_that_there_is_ends(server, tmp_path):
+    """It means its own, and ours go on until the process ends."""
+    code = """
+import threading
+from pocketflow import Flow, Node
+from pocketflow_tracing import instrument
+
+instrument()
+for _ in range(4):
+    threading.Thread(target=Flow(start=Node()).run, args=({},)).start()
+for thread in threading.enumerate():
+    if thread is not threading.current_thread():
+        thread.join()
+print("joined")
+"""
+    with Collector(Mode(server)) as collector:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=environment(collector),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert ("joined\n", 0) == (done.stdout, done.returncode)
+        if server == "healthy":
+            assert 20 == len(collector.spans())
+
+
 def test_a_flow_that_begins_when_the_main_thread_has_ended_is_stored(tmp_path):
     """A thread of the program goes on; from Python 3.12 on it can start none of ours, and records by itself."""
     code = """
