@@ -54,8 +54,9 @@ class Sinks(list["Sink"]):
             self._fresh = list(self)
         while self._fresh:
             sink = self._fresh.pop()
-            with DELIVERING:
-                sink.start()
+            if sink in self:  # else it was let go of meanwhile, and nobody would end its thread
+                with DELIVERING:
+                    sink.start()
 
     def expect(self, run: Run | None) -> None:
         """Get those of a run ready that has begun."""
@@ -86,6 +87,7 @@ class Sinks(list["Sink"]):
 
     def hand_on(self, deadline: float) -> bool:
         """Have them send everything on its way; on the worker."""
+        self._let_go()  # before they are asked: where each job flushes, none of those before it would ever be seen at rest
         return self._ask("hand_on", deadline)
 
     def flush(self, deadline: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 
@@ -136,6 +137,25 @@ def test_a_sink_is_let_go_of_without_users_and_done_and_what_it_lost_is_told(mon
     assert made._sinks == [always]
     assert made.flush(1) is False
     assert made.flush(1) is True
+
+
+def test_a_sink_that_is_let_go_of_before_it_is_started_is_not_started(monkeypatch):
+    """Nobody would end its thread."""
+    started = []
+
+    class Idle(Leaving):
+        def start(self):
+            started.append(self)
+
+    monkeypatch.setattr(_uses, "_REST_SECONDS", 0.0)
+    made, sink, user = Delivery(), Idle(), User()
+    made._sinks.append(sink)
+    made.use(sink, user)
+    del user
+    gc.collect()
+    made._sinks.hand_on(monotonic() + 1)
+    made._sinks.start()
+    assert ([], []) == (made._sinks, started)
 
 
 def test_of_many_sinks_that_rest_the_first_go_at_once():
