@@ -26,6 +26,9 @@ NOT_KEPT = Note("<not kept: more was recorded than can be delivered>")
 _HEAVY = 64 * 1024
 """Bytes from which it is looked at whether a span's texts have been charged already."""
 
+_FEW = 1000
+"""Entries of the queue that are walked through in half a millisecond."""
+
 _MOST_HEAVY = 10_000
 """Large texts that are remembered."""
 
@@ -120,7 +123,7 @@ class SpanQueue:
         self._items: deque[Any] = deque()
         self._complete: deque[Run] = deque()  # ended runs of which the worker may not have seen anything yet
         self._taking = threading.Lock()  # held while items are taken or room is made, never while one is appended
-        self._ghosts = 0  # spans in the queue whose run was dropped
+        self._ghosts = self._ghost_bytes = 0  # spans in the queue whose run was dropped
         self._begun = 0  # entries of spans that have begun, about
         self._meant = 0  # entries that were left when those that mean nothing were last taken out
         self._bytes = 0
@@ -303,7 +306,10 @@ class SpanQueue:
                     needed -= run.spans
                     needed_bytes -= run.weight
                     self._ghosts += run.spans
-            if len(self._items) > self.most_items or (is_heavy and self._ghosts):
+                    self._ghost_bytes += run.weight
+            # a walk through a long queue has to be worth it: behind a run that fills it, each small one would take one
+            is_worth_it = self._ghost_bytes > self.most_bytes // 10 or len(self._items) < _FEW
+            if len(self._items) > self.most_items or (is_heavy and self._ghosts and is_worth_it):
                 self._remove_ghosts()
             if self._waiting() > self.most_spans:
                 self._remove_newest()
@@ -348,12 +354,13 @@ class SpanQueue:
             else:
                 self._pass_over(item)
         items.extendleft(reversed(kept))
-        self._ghosts = 0
+        self._ghosts = self._ghost_bytes = 0
         self._begun = sum(type(item) is Begun for item in kept)
         self._meant = len(kept)  # that means something still, such as failed attempts of a loop that goes on
 
     def _pass_over(self, item: Span) -> None:
         self._ghosts -= 1 if self._ghosts else 0
+        self._ghost_bytes -= min(self._ghost_bytes, item.weight)
         if item.complete and not item.delivered:
             item.delivered = True
             item.run.let_go()

@@ -11,10 +11,13 @@ from ._guard import Seam
 from ._ids import source
 from ._options import Options
 from ._pipeline import Pipeline, pipeline_for
+from .capture_types import weigh
 from .delivery import delivery
 from .recorder import Run, Span
 from .render import render
 
+_SMALL = 1000
+"""Bytes, estimated, of metadata that nested spans may have: the SDK takes texts of 200 characters."""
 _OF_A_TRACE = ("session_id", "user_id", "version", "environment")
 _WATCHING = Seam("looking for the spans of other instrumentations")
 
@@ -85,8 +88,11 @@ def _take_metadata(attributes: dict[str, Any], pipeline: Pipeline) -> None:
     metadata = attributes["metadata"] = {
         key: pipeline.capture.snapshot(value) for key, value in attributes["metadata"].items()
     }
-    # nested spans take it over while the run goes on, so these few values cannot wait for the worker
-    shown = render(metadata, pipeline.rules, ("metadata",))
+    if pipeline.rules.mask is not None:
+        return  # it belongs to the worker: it may be slow, or wait for a lock that is held around the run
+    # nested spans take over what is small, while the run goes on: these few values cannot wait for the worker
+    small = {key: value for key, value in metadata.items() if weigh(value) <= _SMALL}
+    shown = render(small, pipeline.rules, ("metadata",))
     if isinstance(shown, dict):
         attributes["metadata_texts"] = {
             key: value if isinstance(value, str) else json.dumps(value) for key, value in shown.items()

@@ -261,6 +261,35 @@ def test_the_state_of_a_run_that_was_not_kept_is_unknown_and_never_wrong(tmp_pat
     assert final.keys() == report["shared"].keys()
 
 
+def test_small_runs_beside_one_that_fills_the_queue_are_not_slowed(tmp_path):
+    """While the worker stands still, each would else have the whole queue walked through to make room."""
+    report, _ = _run(
+        """
+        class Fills(Ask):
+            def post(self, shared, question, answer):
+                shared["left"] -= 1
+                if not shared["left"]:  # in a thread, where they are runs of their own
+                    small = threading.Thread(target=lambda: [flow.run({"question": "small"}) for _ in range(50)])
+                    small.start()
+                    small.join()
+                return "again" if shared["left"] else "done"
+        fills = Fills()
+        fills - "again" >> fills
+        fills - "done" >> Node()
+        walks = []
+        walk = delivery.queue._remove_ghosts
+        delivery.queue._remove_ghosts = lambda: walks.append(len(delivery.queue)) or walk()
+        trace_flow(Flow(start=fills)).run({"question": "x" * 3000, "left": 500})
+        gate.set()
+        print(json.dumps({"walks": walks, "flushed": flush(60)}))
+        """,
+        tmp_path,
+        POCKETFLOW_TRACE_QUEUE_MB="1",
+    )
+    assert report["flushed"] is False
+    assert len(report["walks"]) < 5
+
+
 def test_spans_of_other_instrumentations_are_bounded_too(tmp_path):
     """What has no room is counted, by `flush`, by the store and by its run."""
     report, stderr = _run(

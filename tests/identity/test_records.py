@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import logging
+import threading
 import warnings
 import weakref
 
@@ -13,7 +14,7 @@ import pytest
 from kit import Records, World, use
 from pocketflow import AsyncFlow, AsyncNode, Flow, Node
 
-from pocketflow_tracing import add_metadata, recorder, trace_flow
+from pocketflow_tracing import _runs, add_metadata, recorder, trace_flow
 from pocketflow_tracing._ids import Source, source
 from pocketflow_tracing.capture import Capture
 from pocketflow_tracing.delivery import delivery
@@ -793,6 +794,30 @@ def test_a_run_does_not_count_the_start_of_the_worker(records, monkeypatch):
     trace_flow(Flow(start=Node())).run({})
     assert len(started) == 1
     assert records.run().start_ns > started[0] + source.offset() - 50_000  # the time of day is read twice here
+
+
+def test_a_mask_runs_on_the_worker_alone(records):
+    """It may be slow, or wait for a lock that the program holds around its runs."""
+    threads = set()
+
+    def mask(value, _path):
+        threads.add(threading.current_thread().name)
+        return value
+
+    use(records, mask=mask)
+    trace_flow(Flow(start=Node()), metadata={"team": "care"}, tags=["a"], session_id="s").run({"question": "why"})
+    assert {"team": "care"} == records.run().metadata
+    assert {"pocketflow-tracing"} == threads
+
+
+def test_large_metadata_is_not_rendered_on_the_path_of_the_flow(records, monkeypatch):
+    """Nested spans take over what is small, and that is all that has to be ready at once."""
+    rendered = []
+    render = _runs.render
+    monkeypatch.setattr(_runs, "render", lambda value, *rest: rendered.append(value) or render(value, *rest))
+    trace_flow(Flow(start=Node()), metadata={"small": "a", "large": "b" * 50_000, "rows": [{"a": "b"}] * 100}).run({})
+    assert [{"small": "a"}] == rendered
+    assert {"small", "large", "rows"} == records.run().metadata.keys()
 
 
 def test_a_context_that_is_kept_keeps_no_values(records):
