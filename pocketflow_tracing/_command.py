@@ -25,7 +25,8 @@ def _command() -> str:
         import shlex  # noqa: PLC0415 - not for programs that are told nothing
         import shutil  # noqa: PLC0415
 
-    typed = sys.argv[0] if sys.argv else ""
+    arguments = getattr(sys, "argv", None)  # a program that embeds Python may have none
+    typed = arguments[0] if arguments else ""
     as_module = os.path.dirname(os.path.abspath(typed)) == os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
     installed = shutil.which(_NAME)
     if not as_module:
@@ -35,6 +36,8 @@ def _command() -> str:
         for path in (typed if os.path.basename(typed) == _NAME else "", beside):  # noqa: PTH119
             if path and os.access(path, os.X_OK):
                 return shlex.quote(_from_here(path))
+    if not os.path.basename(sys.executable or "python").startswith(("python", "pypy")):  # noqa: PTH119
+        return _NAME  # the program itself, frozen or with Python in it: it would run again
     python = shutil.which("python")
     same = python is not None and os.path.abspath(python) == os.path.abspath(sys.executable or "")  # noqa: PTH100
     return f"{'python' if same else shlex.quote(_from_here(sys.executable or 'python'))} -m pocketflow_tracing"

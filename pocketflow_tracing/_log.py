@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import signal
 import sys
+from collections.abc import Iterator
 
 from . import _time
 
@@ -53,12 +56,31 @@ def _log(level: int, message: str, *args: object) -> None:
         return
     say_waiting()
     try:
-        logger.log(level, message, *args)
+        with _without_sigpipe() if logger.isEnabledFor(level) else contextlib.nullcontext():
+            logger.log(level, message, *args)
     except Exception as failure:  # stderr is closed, say
         from ._guard import is_hosts  # noqa: PLC0415 - which logs too
 
         if is_hosts(failure, theirs=True):
             raise
+
+
+@contextlib.contextmanager
+def _without_sigpipe() -> Iterator[None]:
+    """Let no line of ours end a program that is to die of writing where nobody reads, as tools of the command line are."""
+    if not hasattr(signal, "sigtimedwait") or signal.getsignal(signal.SIGPIPE) is not signal.SIG_DFL:
+        yield
+        return
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    if signal.SIGPIPE in blocked or signal.SIGPIPE in signal.sigpending():
+        yield
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+    try:
+        yield
+    finally:
+        signal.sigtimedwait({signal.SIGPIPE}, 0)  # what our line has caused; that of a write is its thread's
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _cleaned(record: logging.LogRecord) -> bool:

@@ -20,6 +20,7 @@ from . import (  # noqa: F401 - each registers its readers
     capture_code,
     capture_frames,
     capture_stdlib,
+    capture_web,
 )
 from ._guard import is_hosts
 from .capture_errors import ErrorSnapshot, describe_exception

@@ -49,11 +49,14 @@ DEFAULT_PATTERNS = (
     "*private_key*", "*privatekey*", "*access_key*", "*accesskey*", "*secret_key*", "*secretkey*", "*auth_key*", "*authkey*",
     "*hmac_key*", "*signing_key*", "*encryption_key*", "*ssh_key*", "*account_key*", "*subscription_key*", "*master_key*",
     "credential", "credentials", "*_credential", "*_credentials", "credentials_*", "creds", "*_creds",
+    "sessionid", "jsessionid", "phpsessid", "connect_sid", "*sessiontoken", "*idtoken", "*csrftoken", "*xsrftoken",
+    "csrfmiddlewaretoken", "*sharedaccesssignature", "*shared_access_signature",
     "jwt", "*_jwt", "*connection_string*", "*authorization_header", "userinfo",
     "*openai_key", "*anthropic_key", "*storage_key", "*session_key", "*service_role_key",
     "*functions_key", "*license_key", "*accountkey", "*sas_url",
     "*amz_signature", "*goog_signature",
-    "db_pass", "dbpass", "smtp_pass", "user_pass", "userpass", "github_pat", "gitlab_pat",
+    "otp", "*_otp", "seed_phrase", "*recovery_codes", "*deploy_key", "*fernet_key", "app_key", "*_app_key", "application_key",
+    "connstr", "*_pat", "db_pass", "dbpass", "smtp_pass", "user_pass", "userpass",
 )  # fmt: skip
 """Globs over names in snake case that are secrets."""
 

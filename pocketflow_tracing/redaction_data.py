@@ -42,6 +42,10 @@ _VALUE_NAMED = (
 _CREDENTIAL = r"Bearer [\w.~+/=-]{0,4}(?=[\w.~+/=-]{0,80}\d|[\w.~+/=-]{20})[\w.~+/=-]{6,}"
 _LONGEST_NAME = 80
 _SETTING = r"(?:[^\s;&\"'`,(){}\[\]<>|]|&(?!\w+=))+"
+_SETTING_STARTS = ("export ", "ENV ", "ARG ", " -e ", "--env ", "--env=", "--from-literal=", "config:set ")
+"""What stands before a setting of a shell, a Dockerfile or a command."""
+_ITEM = r"(\[[\"']([\w.-]{1,80})[\"']\]\s{0,3}=\s{0,3}[\"'])([^\"'\n]+)"
+"""Of a dict, in code: os.environ["API_KEY"] = "…"."""
 _LINE = (
     r"(\n[ \t-]{0,80}(?:(?:export|set|ENV|const|let|var) |\$env:)?([\w.-]{1,80})(?: = |:[ \t]{1,4}))"
     r"(\"[^\"\n]+\"|'[^'\n]+'|[^\s\"'`,;(){}\[\]<>]{6,})(?=[ \t]*(?:[,;#]|\r?\n|\Z))"
@@ -75,6 +79,8 @@ def scan_value(text: str, hits: Hits) -> str:
         text = compiled(_CREDENTIAL).sub(f"Bearer {REPLACEMENT}", text)
     if "=" in text:
         text = _without_named(text, _PARAMETER, _Parameters().end_of, hits)
+        if "']" in text or '"]' in text:
+            text = compiled(_ITEM).sub(lambda found: _shown(found, hits), text)
     if "--" in text:
         text = without_options(text, hits)
     if "<" in text:
@@ -204,7 +210,7 @@ class _Parameters:
         after = text[end : end + 1]
         if end < 0 or not (not after or after.isspace() or after in ";&\"'"):
             return -1
-        if before in "\n;" or after == ";":
+        if before in "\n;" or after == ";" or text.endswith(_SETTING_STARTS, max(name_start - 20, 0), name_start):
             return end
         return end if before.isspace() and _has_neighbours(text, name_start, end) else -1
 

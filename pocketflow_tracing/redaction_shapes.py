@@ -44,19 +44,20 @@ _TAILS = {
     # GitHub, Groq, Stripe, Pinecone, LangSmith
     r"\w{20,300}": "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ gsk_ sk_live_ sk_test_ rk_live_ rk_test_ pcsk_ lsv2_pt_ lsv2_sk_",
     # Hugging Face, Perplexity, xAI, Cerebras, Replicate, Jina, E2B, npm, Notion, Linear, DigitalOcean, Shopify, Supabase,
-    # Grafana, RubyGems, Sentry; no name in code goes on for so long without an underscore
+    # Grafana, RubyGems, Sentry, PostHog, Render; no name in code goes on for so long without an underscore
     r"[A-Za-z0-9]{30,300}[\w-]{0,100}": (
         "hf_ pplx- xai- csk- r8_ jina_ e2b_ npm_ ntn_ lin_api_ dop_v1_ doo_v1_ shpat_ shpca_ shppa_ shpss_ sbp_ glsa_ "
-        "rubygems_ sntryu_"
+        "rubygems_ sntryu_ sntrys_ phx_ rnd_"
     ),
     # Tavily, Together, NVIDIA, Cartesia, GitLab, Google's OAuth clients, Vault, Figma, Docker, Supabase, PlanetScale,
-    # Postman; words in lower case, with hyphens, are none
+    # Postman, Square, New Relic, Doppler; words in lower case, with hyphens, are none
     r"(?=[a-z_-]{0,30}[A-Z\d])[\w-]{20,300}": (
-        "tvly- tgp_v1_ nvapi- sk_car_ glpat- glrt- GOCSPX- hvs. hvb. figd_ dckr_pat_ sb_secret_ pscale_tkn_ pscale_pw_ PMAK-"
+        "tvly- tgp_v1_ nvapi- sk_car_ glpat- glrt- GOCSPX- hvs. hvb. figd_ dckr_pat_ sb_secret_ pscale_tkn_ pscale_pw_ PMAK- "
+        "sq0atp- sq0csp- NRAK- dp.pt. dp.st."
     ),
     r"(?:[a-z]\.)?[\w-]{20,300}": "ya29.",  # Google's OAuth
     r"[0-9a-f]{48}(?!\w)": "sk_",  # ElevenLabs
-    r"[0-9a-f]{32}(?![\w-])": "fc-",  # Firecrawl
+    r"[0-9a-f]{32}(?![\w-])": "fc- key-",  # Firecrawl, Mailgun
     r"(?=[A-Za-z]{0,24}\d)[A-Za-z0-9]{22,28}(?![\w-])": "fw_",  # Fireworks
     r"(?=[a-z0-9_-]{0,42}[A-Z])[\w-]{43}(?![\w-])": "pa-",  # Voyage
     r"[A-Za-z0-9]{43}(?!\w)": "secret_",  # Notion, older

@@ -142,10 +142,11 @@ def is_writable(number: int) -> bool:
 
 
 def _has_locks(known: Identity) -> bool:
-    pid, file = str(os.getpid()), f":{known[1]}"
-    with contextlib.suppress(OSError), open("/proc/locks", encoding="ascii", errors="replace") as locks:  # noqa: PTH123 - of the system
+    pid, file = b"%d" % os.getpid(), b":%d" % known[1]
+    # as bytes: a codec may be out of reach for a process that has given up its rights
+    with contextlib.suppress(OSError), open("/proc/locks", "rb") as locks:  # noqa: PTH123 - of the system
         rows = (line.split() for line in locks)
-        return any(len(row) > 5 and row[1] == "POSIX" and row[4] == pid and row[5].endswith(file) for row in rows)
+        return any(len(row) > 5 and row[1] == b"POSIX" and row[4] == pid and row[5].endswith(file) for row in rows)
     return False
 
 

@@ -676,6 +676,25 @@ def test_a_service_objects_graph_is_not_followed_far():
     assert text.count("Client") == 4
 
 
+def test_of_a_request_its_application_is_named_only():
+    """It leads to each route of the program: a picture of it at every visit would make an event loop stand."""
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.routing import Route
+
+    class App(Starlette):
+        pass
+
+    routes = [Route(f"/{number}", lambda request: None) for number in range(50)]
+    app = App(routes=routes)
+    scope = {"type": "http", "path": "/7", "headers": [], "app": app, "router": app.router, "route": routes[7]}
+    read = shown(Request(scope))["scope"]
+    assert {"type": "http", "path": "/7", "headers": []} == {key: read[key] for key in ("type", "path", "headers")}
+    assert [{"__type__": "App"}, {"__type__": "Router"}, {"__type__": "Route"}] == [
+        read[key] for key in ("app", "router", "route")
+    ]
+
+
 def test_reading_imports_nothing():
     before = set(sys.modules)
     for value, _ in GALLERY:

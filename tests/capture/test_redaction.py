@@ -30,6 +30,8 @@ passwd user_passwd pwd db_pwd passphrase secret SECRET client_secret clientSecre
 my_secret_value token access_token accessToken accesstoken refresh_token refreshToken id_token csrf_token HF_TOKEN githubToken
 auth_tokens api_token api_tokens token_secret cookie cookies Set-Cookie session_cookie private_key privateKey ssh_private_key
 credentials credential aws_credentials creds access_key aws_access_key_id AWS_SECRET_ACCESS_KEY jwt encryption_key signing_key
+sessionid JSESSIONID PHPSESSID connect.sid csrftoken X-CSRFToken csrfmiddlewaretoken idtoken sessiontoken authkey X-Auth-Key GH_PAT
+user_otp seed_phrase deploy_key FERNET_KEY app_key dbpass SharedAccessSignature appsecret hmac_key service_role_key
 connection_string openai_key AZURE_OPENAI_KEY DB_PASS authorization_header userinfo secret_id secret_name password_hint password_reset_url
 """.split()
 
@@ -40,7 +42,7 @@ next_page_token page_token max_new_tokens time_to_first_token secretary secretar
 authenticate key keys keyword keyboard primary_key foreign_key key_points monkey passage passenger password_ cookies_accepted
 cookie_policy bearing id name content messages prompt cost_per_token num_tokens tokenized public_key_points compass accessed
 use_auth password_policy passwordPolicy password_min_length password_strength user_password_rules api_key_name OPENAI_API_KEY_ENV_VAR
-api_key_header bearer_format
+api_key_header bearer_format session_id sessionId session csrf pattern path compat option adopt mapper_key
 """.split()
 MISSES.remove("password_")
 
@@ -205,7 +207,7 @@ PREFIXED = [
         "rk_test_", "whsec_", "ntn_", "lsv2_pt_", "lsv2_sk_", "hvs.", "jina_", "lin_api_", "figd_", "dckr_pat_", "sb_secret_", "nvapi-",
         "csk-", "hf_", "gsk_", "sk_live_", "sk-", "github_pat_", "pypi-AgE", "123456789\u5bc6\u94a5sk-",
     )),
-    f"pcsk_{_BODY[:6]}_{_BODY}", f"SG.{_BODY[:22]}.{_BODY}", f"dapi{_HEX[:32]}", f"dapi{_HEX[:32]}-2", f"sk_{_HEX[:48]}", f"fc-{_HEX[:32]}",
+    f"phx_{_BODY}", f"sntrys_{_BODY}", f"key-{_HEX[:32]}", f"NRAK-{_BODY}", f"dp.pt.{_BODY}", f"sq0atp-{_BODY}", f"pcsk_{_BODY[:6]}_{_BODY}", f"SG.{_BODY[:22]}.{_BODY}", f"dapi{_HEX[:32]}", f"dapi{_HEX[:32]}-2", f"sk_{_HEX[:48]}", f"fc-{_HEX[:32]}",
     f"dop_v1_{_HEX}", f"shpat_{_HEX[:32]}", f"fw_{_BODY[:22]}", f"pa-{_BODY}_1234567", f"secret_{_BODY}{_BODY[:8]}", f"e2b_{_HEX[:40]}",
     f"AGE-SECRET-KEY-1{_BODY.upper()}", f"whsec_{_BODY[:10]}/{_BODY}=", f"123456789:AA{_BODY[:33]}",
 ]  # fmt: skip
@@ -288,6 +290,12 @@ DATA_TEXTS = [
     ("FROM x\nENV DB_PASSWORD hunter2\nRUN y", "FROM x\nENV DB_PASSWORD [redacted]\nRUN y"),
     ("setx OPENAI_API_KEY hunter2", "setx OPENAI_API_KEY [redacted]"),
     ('$env:API_KEY = "hunter2"', '$env:API_KEY = "[redacted]"'),
+    ("export client_secret=hunter2", "export client_secret=[redacted]"),
+    ("docker run -e db_password=hunter2 x", "docker run -e db_password=[redacted] x"),
+    ("kubectl create secret generic a --from-literal=password=hunter2", "kubectl create secret generic a --from-literal=password=[redacted]"),
+    ("heroku config:set api_key=hunter2", "heroku config:set api_key=[redacted]"),
+    ("ARG api_token=hunter2\nRUN x", "ARG api_token=[redacted]\nRUN x"),
+    ("os.environ['OPENAI_API_KEY'] = 'hunter2'", "os.environ['OPENAI_API_KEY'] = '[redacted]'"),
 ]  # fmt: skip
 PROSE_AND_CODE = [
     *PLAIN_TEXTS, "password: at least 8 characters", "the token: a thing", "token = next(tokens)", "f(password=value, token=t)",
@@ -301,6 +309,7 @@ PROSE_AND_CODE = [
     ".sk-toggleable__content-arrow {}", "div.sk-estimator-doc-link", '[{"token": "cat", "logprob": -0.5}]',
     'a "token" is meant: it ends', "https://h/x#section=2&q=token",
     '[{"value": "red", "name": "color"}]', "text: |\n  hello\nnext: >\n  you\n", '<p class="key">password</p>', "<key>title</key><string>x</string>",
+    "os.environ['HOME'] = 'x'", "use -e password of course", "rows['token'] = next(tokens)",
 ]  # fmt: skip
 
 

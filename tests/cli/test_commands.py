@@ -791,6 +791,17 @@ class TestCommandToType:
         monkeypatch.setenv("PATH", "/nowhere")
         assert "pocketflow-tracing" == command_to_type()
 
+    @pytest.mark.parametrize("argv", [["program"], None])
+    def test_in_a_program_with_python_in_it(self, argv, tmp_path, monkeypatch):
+        """A frozen one would only run itself again; and it may have no arguments."""
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "program"))
+        monkeypatch.setenv("PATH", "/nowhere")
+        if argv is None:
+            monkeypatch.delattr(sys, "argv")
+        else:
+            monkeypatch.setattr(sys, "argv", argv)
+        assert "pocketflow-tracing" == command_to_type()
+
     def test_as_a_module(self, tmp_path):
         """`python -m pocketflow_tracing` where it was started so, with the path of a Python that PATH does not find."""
         start = [sys.executable, "-m", "pocketflow_tracing"]

@@ -7,10 +7,12 @@ import contextvars
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
 import threading
 
 import pytest
+from drill import environment
 from opentelemetry import context as otel_context
 
 from pocketflow_tracing import _threads
@@ -109,6 +111,36 @@ def test_a_host_that_waits_for_its_signals(python):
         """,
     )
     assert "SIGTERM" in done.stdout
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="no SIGPIPE there")
+@pytest.mark.parametrize("setting", ["POCKETFLOW_TRACE_INPUTS", "OF_NOBODY"])
+def test_a_line_of_ours_ends_no_program_that_dies_of_writing_to_nobody(setting, tmp_path):
+    """Tools of the command line give SIGPIPE its default action; this one writes nothing, and nobody reads its stderr."""
+    code = """
+import signal
+from pocketflow import Flow, Node
+from pocketflow_tracing import trace_flow
+
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+trace_flow(Flow(start=Node())).run({})
+assert not signal.sigpending() and not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+print("done", flush=True)
+"""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env={**environment(None), setting: "maybe"},
+            stdout=subprocess.PIPE,
+            stderr=write,
+            check=False,
+        )
+    finally:
+        os.close(write)
+    assert (0, b"done\n") == (done.returncode, done.stdout)
 
 
 def test_instrumentations_record_nothing_of_our_threads():
