@@ -33,7 +33,9 @@ _RAISE = opcode.opmap["RAISE_VARARGS"]
 _module_of = type.__dict__["__module__"].__get__
 _name_of = type.__dict__["__name__"].__get__
 _args_of = BaseException.__dict__["args"].__get__
-_said: set[tuple[str, type[BaseException], str]] = set()
+_said: set[tuple[str, str, str]] = set()
+_MOST_SAID = 200
+"""Reports in all: a program may make a class for each of its errors."""
 
 on_our_thread: contextvars.ContextVar[bool] = contextvars.ContextVar("pocketflow_tracing_thread", default=False)
 """Whether this is a thread of ours: of the host's, nothing runs on it but what we call."""
@@ -79,8 +81,8 @@ class Seam:
 
     def _report(self, error: BaseException) -> None:
         place = _place(error, theirs=self.theirs)
-        key = (self.doing, type(error), place)
-        if key in _said:
+        key = (self.doing, _name_of(type(error)), place)
+        if key in _said or len(_said) >= _MOST_SAID:
             return
         _said.add(key)
         warn(

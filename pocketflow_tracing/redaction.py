@@ -41,8 +41,8 @@ DEFAULT_PATTERNS = (
     "*api_key*", "*apikey*", "*api_token*",
     "*password*", "*passwd*", "*passphrase*", "*passcode*", "pwd", "*_pwd",
     "secret", "secrets", "secret_*", "secrets_*", "*_secret", "*_secrets", "*_secret_*",
-    "*clientsecret", "*apisecret", "*appsecret",
-    "token", "*_token", "*_token_value", "*accesstoken", "*refreshtoken", "*authtoken",
+    "*clientsecret", "*apisecret", "*appsecret", "*webhooksecret",
+    "token", "*_token", "*_token_value", "*accesstoken", "*refreshtoken", "*authtoken", "*bearertoken", "*bottoken",
     "access_tokens", "refresh_tokens", "api_tokens", "auth_tokens", "*_access_tokens", "*_refresh_tokens",
     "*authorization", "*authorisation", "auth", "*_auth", "auth_header*", "bearer", "bearer_*", "*_bearer",
     "cookie", "cookies", "*_cookie", "*_cookies",
@@ -55,7 +55,8 @@ DEFAULT_PATTERNS = (
     "*openai_key", "*anthropic_key", "*storage_key", "*session_key", "*service_role_key",
     "*functions_key", "*license_key", "*accountkey", "*sas_url",
     "*amz_signature", "*goog_signature",
-    "otp", "*_otp", "seed_phrase", "*recovery_codes", "*deploy_key", "*fernet_key", "app_key", "*_app_key", "application_key",
+    "otp", "*_otp", "seed_phrase", "*recovery_codes", "*deploy_key", "*fernet_key", "*signingkey",
+    "azure_key", "cvv", "app_key", "*_app_key", "application_key",
     "connstr", "*_pat", "db_pass", "dbpass", "smtp_pass", "user_pass", "userpass",
 )  # fmt: skip
 """Globs over names in snake case that are secrets."""

@@ -31,7 +31,7 @@ my_secret_value token access_token accessToken accesstoken refresh_token refresh
 auth_tokens api_token api_tokens token_secret cookie cookies Set-Cookie session_cookie private_key privateKey ssh_private_key
 credentials credential aws_credentials creds access_key aws_access_key_id AWS_SECRET_ACCESS_KEY jwt encryption_key signing_key
 sessionid JSESSIONID PHPSESSID connect.sid csrftoken X-CSRFToken csrfmiddlewaretoken idtoken sessiontoken authkey X-Auth-Key GH_PAT
-user_otp seed_phrase deploy_key FERNET_KEY app_key dbpass SharedAccessSignature appsecret hmac_key service_role_key
+bearerToken bottoken webhooksecret signingkey azure_key cvv user_otp seed_phrase deploy_key FERNET_KEY app_key dbpass SharedAccessSignature appsecret hmac_key service_role_key
 connection_string openai_key AZURE_OPENAI_KEY DB_PASS authorization_header userinfo secret_id secret_name password_hint password_reset_url
 """.split()
 
@@ -182,6 +182,7 @@ SECRET_TEXTS = [
     ("headers [(b'x-api-key', b'hunter2'), ('a', 'b')]", "headers [(b'x-api-key', b'[redacted]'), ('a', 'b')]"),
     ("Command '['mysql', '--password=hunter2', 'x']' failed", "Command '['mysql', '--password=[redacted]', 'x']' failed"),
     ("Command '['curl', '-u', 'me:hunter2', 'x']' failed", "Command '['curl', '-u', 'me:[redacted]', 'x']' failed"),
+    ("curl -ume:hunter2 https://x", "curl -ume:[redacted] https://x"),
     ("-Dpassword=hunter2 x", "-Dpassword=[redacted] x"),
     ("password -> hunter2, x", "password -> [redacted], x"),
     ("password == 'hunter2'", "password == '[redacted]'"),

@@ -240,6 +240,22 @@ def test_one_line_in_words_for_the_user(records, monkeypatch, caplog):
     assert all(line.endswith("Your program runs on as before, with less in its trace.") for line in warned(caplog))
 
 
+@pytest.mark.absorbs
+@pytest.mark.parametrize("name", ["Same", "Other{}"])
+def test_classes_made_for_each_error_fill_neither_the_log_nor_the_memory(name, records, caplog):
+    """A program may make the class of an error where it raises it."""
+    numbers = iter(range(1000))
+
+    def session(_shared):
+        raise type(name.format(next(numbers)), (Exception,), {})("why")
+
+    flow = trace_flow(kit.Flow(start=kit.Node()), session_id=session)
+    for _ in range(300):
+        flow.run({})
+    assert (1 if name == "Same" else _guard._MOST_SAID) == len(warned(caplog))
+    assert len(_guard._said) <= _guard._MOST_SAID
+
+
 def test_a_log_handler_that_raises(records, monkeypatch):
     """A handler of the host's that fails while we report is no reason to break the flow."""
     import logging
