@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -76,9 +76,16 @@ def headers(config: TracingConfig, body: bytes) -> dict[str, str]:
     }
 
 
+_OLDEST_SDK = "4.12.0"
+"""The oldest version that is supported, for a server that asks in vain."""
+
+
 @lru_cache(maxsize=1)
 def _sdk_version() -> str:
-    return version("langfuse")  # without importing it
+    try:
+        return version("langfuse")  # without importing it
+    except PackageNotFoundError:  # a zipped or frozen program has the package without its metadata
+        return _OLDEST_SDK
 
 
 def shown_host(config: TracingConfig) -> str:

@@ -14,6 +14,7 @@ import threading
 import time
 import tracemalloc
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from unittest import mock
 
 import httpcore
@@ -618,3 +619,24 @@ def test_what_unittest_puts_in_the_place_of_http_is_seen():
     with mock.patch("httpx.Client.send", autospec=True):
         assert replaced_by() is not None
     assert replaced_by() is None
+
+
+def test_a_program_without_the_metadata_of_langfuse_sends_all_the_same(monkeypatch):
+    """A zipped or frozen one has its modules only."""
+
+    def version(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(_http, "version", version)
+    _http._sdk_version.cache_clear()
+    try:
+        with Collector() as collector:
+            config = TracingConfig(
+                langfuse_public_key=collector.public_key,
+                langfuse_secret_key=collector.secret_key,
+                langfuse_host=collector.url,
+            )
+            assert probe(config).ok
+            assert "4.12.0" == collector.requests[-1].headers["x-langfuse-sdk-version"]
+    finally:
+        _http._sdk_version.cache_clear()
