@@ -11,6 +11,7 @@ import functools
 import inspect
 import itertools
 import opcode
+import os
 import signal
 import sys
 import traceback
@@ -21,7 +22,7 @@ from typing import Any
 
 from ._log import warn
 
-_PACKAGE = str(Path(__file__).parent)
+_PACKAGE = os.path.dirname((lambda: None).__code__.co_filename) + os.sep  # noqa: PTH120 - as frames have it, frozen ones too
 _WITHOUT_WORDS = (MemoryError, StopAsyncIteration, StopIteration)
 _LIBRARIES = frozenset({"numpy", "pandas", "polars", "pydantic_core", "pyo3_runtime", "torch"})
 """Those that raise errors of their own in compiled code, past any frame, some without a message; panics of Rust are pyo3's."""

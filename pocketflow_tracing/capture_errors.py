@@ -47,6 +47,8 @@ _get_dict = _exception["__dict__"].__get__
 
 _OWN_DIRECTORY = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120 - pathlib is slow to import
 _DEMO = _OWN_DIRECTORY + "demo.py"
+_OURS = frozenset({"pocketflow", "pocketflow_tracing"})
+_DEMO_MODULE = "pocketflow_tracing.demo"
 
 
 class Frame(NamedTuple):
@@ -231,10 +233,12 @@ def _group_of(error: BaseException) -> Any:
     return None
 
 
-def _is_ours(file: str) -> bool:
-    """Tell whether a frame is this package's or PocketFlow's."""
+def _is_ours(file: str, module: object) -> bool:
+    """Tell whether a frame is this package's or PocketFlow's: by its file, or its module, for a frozen one has no such file."""
     if file.startswith(_OWN_DIRECTORY):
         return file != _DEMO  # a program like a user's, its frames are what its trace is about
+    if type(module) is str and module.partition(".")[0] in _OURS:
+        return module != _DEMO_MODULE
     path = module_named("pocketflow").get("__file__")
     if type(path) is not str:
         return False
@@ -259,7 +263,7 @@ def _frames(traceback: TracebackType | None) -> tuple[tuple[Frame, ...], int]:
         file = code.co_filename
         skip = ours.get(file)
         if skip is None:
-            skip = ours[file] = _is_ours(file)
+            skip = ours[file] = _is_ours(file, dict.get(traceback.tb_frame.f_globals, "__name__"))
         if not skip:
             count += 1
             # 3.10 has no co_qualname

@@ -7,7 +7,6 @@ in the place of them. Where that is so nothing is sent, and what is recorded wai
 from __future__ import annotations
 
 import inspect
-from pathlib import Path
 from typing import Any
 
 import httpcore
@@ -23,7 +22,7 @@ _PLACES: tuple[tuple[type, tuple[str, ...]], ...] = (
     (httpcore.HTTPProxy, ("__init__",)),
     (httpcore.HTTP11Connection, ("__init__", "handle_request")),
 )
-_THEIRS = tuple(str(Path(str(module.__file__)).parent) for module in (httpx, httpcore))
+_THEIRS = frozenset({"httpx", "httpcore"})
 _TAPES = frozenset({"vcr"})
 """Tools that wrap functions and do not let requests through."""
 
@@ -43,13 +42,16 @@ def _stranger(function: Any) -> str | None:
         if _package_of(function) in _TAPES:
             return _package_of(function)
         function = inner
-    code = getattr(function, "__code__", None)
-    if code is not None and code.co_filename.startswith(_THEIRS):
+    # by its surroundings: frozen code has no file, and a wrapper may have any name
+    if _top(getattr(function, "__globals__", {}).get("__name__")) in _THEIRS:
         return None
     return _package_of(function) or "something else"
 
 
 def _package_of(function: Any) -> str:
     # a wrapper has the name of what it wraps, and not its surroundings
-    module = getattr(function, "__globals__", {}).get("__name__") or getattr(function, "__module__", None)
+    return _top(getattr(function, "__globals__", {}).get("__name__") or getattr(function, "__module__", None))
+
+
+def _top(module: object) -> str:
     return module.partition(".")[0] if type(module) is str else ""

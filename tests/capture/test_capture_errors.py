@@ -47,6 +47,15 @@ def test_type_message_and_the_users_frames_with_their_code():
     assert result["traceback"][1]["line"] == inner.__code__.co_firstlineno + 1
 
 
+@pytest.mark.parametrize("module", ["pocketflow", "pocketflow_tracing.frameworks._scopes"])
+def test_frames_of_a_frozen_program_are_told_apart_too(module):
+    """Code that is frozen has a relative name of its file."""
+    frozen = {"__name__": module}
+    exec(compile("def run(function):\n    function()\n", f"{module}/__init__.py", "exec"), frozen)
+    error = raised(frozen["run"], inner)
+    assert ["raised", "inner"] == [frame["function"].rpartition(".")[2] for frame in shown(error)["traceback"]]
+
+
 @pytest.mark.parametrize(
     ("error", "type_name", "message"),
     [

@@ -15,6 +15,7 @@ import time
 import tracemalloc
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
+from types import FunctionType
 from unittest import mock
 
 import httpcore
@@ -618,6 +619,16 @@ def test_what_unittest_puts_in_the_place_of_http_is_seen():
         assert "unittest" == replaced_by()
     with mock.patch("httpx.Client.send", autospec=True):
         assert replaced_by() is not None
+    assert replaced_by() is None
+
+
+def test_in_a_frozen_program_nothing_stands_in_the_place_of_http(monkeypatch):
+    """Its code has relative names of files."""
+    send = httpx.Client.send
+    code = send.__code__.replace(co_filename="httpx/_client.py")
+    monkeypatch.setattr(
+        httpx.Client, "send", FunctionType(code, send.__globals__, "send", send.__defaults__, send.__closure__)
+    )
     assert replaced_by() is None
 
 
