@@ -24,7 +24,7 @@ from .render import render
 _STARTED = Seam("noticing a span of another instrumentation")
 _ENDED = Seam("recording a span of another instrumentation")
 _WATCHING = Seam("getting ready for spans of other instrumentations")
-_MAX_OPEN = 10_000
+_MAX_OPEN = 100_000
 """Spans that were begun and not ended; a program that never ends its spans must not fill our memory."""
 
 _watched: list[Any] = []  # the providers our processor was added to
@@ -62,7 +62,7 @@ def _make_processor() -> Any:
                 if above is None or above.run.pipeline.local is None or span.context.trace_id != above.run.trace_id:
                     return
                 if len(self._open) >= _MAX_OPEN:
-                    self._open.popitem(last=False)
+                    delivery.queue.leave_out(self._open.popitem(last=False)[1])
                 self._open[span.context.span_id] = above.run
 
         def on_end(self, span: ReadableSpan) -> None:
@@ -81,13 +81,17 @@ def _make_processor() -> Any:
 
 
 def _weight(span: Any) -> int:
-    """Estimate the bytes of a span: a kilobyte, and its texts."""
-    events = getattr(span, "events", ())
-    values = [
-        *(span.attributes or {}).values(),
-        *(value for event in events for value in (event.attributes or {}).values()),
-    ]
-    return 1024 + sum(len(value) for value in values if type(value) is str)
+    """Estimate the bytes of a span: a kilobyte for itself and each event and link, and the values of its attributes."""
+    parts = [span, *getattr(span, "events", ()), *getattr(span, "links", ())]
+    return sum(1024 + sum(map(_weight_of, (part.attributes or {}).values())) for part in parts)
+
+
+def _weight_of(value: Any) -> int:
+    if type(value) is str:
+        return len(value)
+    if type(value) is tuple and value:
+        return sum(map(len, value)) + 64 * len(value) if type(value[0]) is str else 32 * len(value)
+    return 0
 
 
 def _for_store(run: Run, span: Any) -> tuple[Run, Any, SpanRecord]:

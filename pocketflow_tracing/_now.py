@@ -6,11 +6,14 @@ from typing import Any
 
 from . import _log
 from ._guard import Seam
+from .capture_types import weigh
 from .recorder import Branch, current, span_of
 
 __all__ = ["add_metadata", "add_score", "current_trace_id", "current_trace_url"]
 
 _LARGEST = 1e300  # NaN and the infinities are not below it; an int may be longer than any float
+_MOST = 1000
+"""Scores of one node, and names of metadata: they wait in memory until it ends."""
 _ADDING = Seam("adding metadata or a score to the current node")
 
 
@@ -34,16 +37,20 @@ def add_metadata(**metadata: Any) -> None:
     Args:
         metadata: any values; they are captured like inputs and outputs.
     """
-    span = _current_node()
+    span = _current_node("metadata")
     if span is None:
         return
     with _ADDING:
         snapshot = span.run.pipeline.capture.snapshot
         if span.metadata is None:
             span.metadata = {}
-        taken = {name: snapshot(value) for name, value in metadata.items()}
-        span.metadata.update(taken)
-        span.charge(taken)
+        for name, value in metadata.items():
+            if name not in span.metadata and len(span.metadata) >= _MOST:
+                _say_enough("metadata", span)
+                break
+            taken = snapshot(value)
+            span.weight += weigh(taken) - weigh(span.metadata.get(name))
+            span.metadata[name] = taken
 
 
 def add_score(name: str, value: float | str, comment: str | None = None) -> None:
@@ -54,7 +61,7 @@ def add_score(name: str, value: float | str, comment: str | None = None) -> None
         value: a finite number, of NumPy too, a bool, or a text for a category.
         comment: why.
     """
-    span = _current_node()
+    span = _current_node("a score")
     if span is None:
         return
     with _ADDING:
@@ -66,6 +73,9 @@ def add_score(name: str, value: float | str, comment: str | None = None) -> None
             return
         if span.scores is None:
             span.scores = []
+        if len(span.scores) >= _MOST:
+            _say_enough("scores", span)
+            return
         score: dict[str, Any] = {"name": name, "value": plain}
         if comment is not None:
             score["comment"] = comment
@@ -86,8 +96,17 @@ def _plain(value: Any) -> bool | float | str | None:
     return number if abs(number) <= _LARGEST else None
 
 
-def _current_node() -> Branch | None:
-    span = span_of(current.get())
-    while span is not None and (span.kind == "pass" or not isinstance(span, Branch)):
+def _current_node(what: str) -> Branch | None:
+    """The node that the caller runs in, or what is around it that goes on: a task may outlive its node."""
+    at = span_of(current.get())
+    span = at
+    while span is not None and (span.kind == "pass" or span.complete or not isinstance(span, Branch)):
         span = span.parent
+    if span is None and at is not None:
+        with _ADDING:
+            _log.warn_once(f"What a run has started added {what} after it had ended: that is left out.")
     return span
+
+
+def _say_enough(what: str, span: Branch) -> None:
+    _log.warn_once(f"{span.shown_name()} was given more than {_MOST:,} {what}: the others are left out.")

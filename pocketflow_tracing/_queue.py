@@ -207,13 +207,17 @@ class SpanQueue:
     def put_foreign(self, run: Run, item: Foreign) -> None:
         """Append a span of another instrumentation; where there is no room it is counted and left out, and its run says so."""
         if len(self._items) >= self.most_spans or self._bytes + item.weight > self.most_bytes:
-            self.dropped += 1
-            run.lost += 1
-            self._warn()
+            self.leave_out(run)
             self._rouse()
             return
         self._bytes += item.weight
         self.put_other(item)
+
+    def leave_out(self, run: Run) -> None:
+        """Count a span of another instrumentation that there is no room for."""
+        self.dropped += 1
+        run.lost += 1
+        self._warn()
 
     def put_other(self, item: Begun | Foreign | Marker) -> None:
         """Append what is no complete span of ours."""

@@ -159,18 +159,15 @@ REDACTED = Note("[redacted]")
 
 
 def weigh(value: Snapshot) -> int:
-    """Estimate the bytes that a snapshot keeps alive: its texts and bytes, and 64 for each entry; 0 for a number by itself.
-
-    The keys of a dict count as its first one does.
-    """
+    """Estimate the bytes that a snapshot keeps alive: its texts and bytes, and 64 for each entry; 0 for a number by itself."""
     kind = type(value)
     if kind is str or kind is bytes:
         return len(value) + 64
     if kind is int or value is None or kind is float or kind is bool:
         return 0
     weight = 64
-    if kind is dict and value:
-        weight += len(value) * len(next(iter(value)))
+    if kind is dict:
+        weight += sum(map(len, value))
     for item in value.values() if kind is dict else value:
         t = type(item)
         if t is str or t is bytes:

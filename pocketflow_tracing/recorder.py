@@ -191,7 +191,9 @@ class Span:
 
     def forget(self) -> None:
         """Let go of the values, which a record has now: a context that the host keeps, of a timer say, keeps its span."""
-        self.input = self.output = self.handed = None
+        self.input = self.output = self.handed = self.child_error = None
+        if self.parent is not None:
+            self.error = None  # a run's own goes into its records as long as more of it comes
         self.attributes.pop("params", None)
 
     def deliver(self) -> None:

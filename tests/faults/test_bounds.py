@@ -302,7 +302,8 @@ def test_spans_of_other_instrumentations_are_bounded_too(tmp_path):
             def exec(self, question):
                 for number in range(2000):
                     with trace.get_tracer("app").start_as_current_span("llm") as span:
-                        span.set_attribute("gen_ai.prompt", str(number) + "x" * 50_000)
+                        span.set_attribute("gen_ai.prompt", str(number) + "x" * 25_000)
+                        span.set_attribute("embedding.vector", [0.5] * 800)
         flow.run({"question": "first"})
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         trace_flow(Flow(start=Calls())).run({"question": "why"})

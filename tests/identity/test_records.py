@@ -14,7 +14,7 @@ import pytest
 from kit import Records, World, use
 from pocketflow import AsyncFlow, AsyncNode, Flow, Node
 
-from pocketflow_tracing import _runs, add_metadata, recorder, trace_flow
+from pocketflow_tracing import _runs, add_metadata, add_score, recorder, trace_flow, with_context
 from pocketflow_tracing._ids import Source, source
 from pocketflow_tracing.capture import Capture
 from pocketflow_tracing.delivery import delivery
@@ -818,6 +818,70 @@ def test_large_metadata_is_not_rendered_on_the_path_of_the_flow(records, monkeyp
     trace_flow(Flow(start=Node()), metadata={"small": "a", "large": "b" * 50_000, "rows": [{"a": "b"}] * 100}).run({})
     assert [{"small": "a"}] == rendered
     assert {"small", "large", "rows"} == records.run().metadata.keys()
+
+
+def test_metadata_that_is_written_over_counts_once(records):
+    """A node may keep its answer as far as it has come."""
+    weights = []
+
+    class Streams(Node):
+        def exec(self, prep_res):
+            for number in range(50):
+                add_metadata(so_far="word " * 1000 * number)
+            weights.append(recorder.span_of(recorder.current.get()).parent.weight)
+
+    trace_flow(Flow(start=Streams())).run({})
+    assert 5 * 1000 * 49 <= weights[0] < 5 * 1000 * 51
+    assert records.span("Streams").metadata["so_far"].endswith("word ")
+
+
+def test_what_a_task_adds_after_its_node_stands_with_what_goes_on(records, caplog):
+    """A judge that a node has started may be slower than the node, and slower than the run."""
+    done, judged, over = threading.Event(), threading.Event(), threading.Event()
+
+    def judge():
+        assert done.wait(10)
+        add_score("quality", 0.5)
+        judged.set()
+        assert over.wait(10)
+        add_score("late", 0.5)
+
+    class Starts(Node):
+        def exec(self, prep_res):
+            thread = threading.Thread(target=with_context(judge))
+            thread.start()
+            threads.append(thread)
+
+    class Next(Node):
+        def exec(self, prep_res):
+            done.set()
+            assert judged.wait(10)
+
+    threads = []
+    start = Starts()
+    start >> Node() >> Next()
+    trace_flow(Flow(start=start)).run({})
+    over.set()
+    threads[0].join()
+    assert [{"name": "quality", "value": 0.5}] == records.span("Flow").scores
+    assert [] == records.span("Starts").scores
+    assert "added a score after it had ended" in caplog.text
+
+
+def test_the_scores_of_one_node_have_a_bound(records, caplog):
+    """They wait in memory until it ends."""
+
+    class Judges(Node):
+        def exec(self, prep_res):
+            for number in range(3000):
+                add_score(f"s{number}", 0.5)
+                add_metadata(**{f"m{number}": 1})
+
+    trace_flow(Flow(start=Judges())).run({})
+    span = records.span("Judges")
+    assert (1000, 1000) == (len(span.scores), len(span.metadata))
+    assert "more than 1,000 scores" in caplog.text
+    assert "more than 1,000 metadata" in caplog.text
 
 
 def test_a_context_that_is_kept_keeps_no_values(records):
