@@ -16,7 +16,7 @@ from opentelemetry import context as otel_context
 
 from ._guard import on_our_thread
 
-__all__ = ["OwnLock", "Wake", "start_thread"]
+__all__ = ["OwnLock", "OwnThread", "Wake", "start_thread"]
 
 _SUPPRESSING = (
     otel_context._SUPPRESS_INSTRUMENTATION_KEY,  # noqa: SLF001 - what every OpenTelemetry exporter sets
@@ -26,11 +26,14 @@ _SUPPRESSING = (
 _START_SECONDS = 1.0
 """How long a host waits at most for a thread of ours to begin."""
 
+_STACK_BYTES = 512 * 1024
+"""That a thread of ours has at least: TLS and SQLite want more than the 32 kB that a host may choose for its own."""
+
 _OF_THE_THREAD = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS"}
 """Signals that a thread gets for what it does itself."""
 
 
-def start_thread(target: Callable[..., Any], name: str, *args: Any) -> threading.Thread | None:
+def start_thread(target: Callable[..., Any], name: str, *args: Any) -> OwnThread | None:
     """Start a daemon thread that takes no signals, and of whose requests OpenTelemetry's instrumentations record nothing.
 
     A process that blocks a signal to wait for it (`sigwait`, `signalfd`) would else find it delivered to this thread, by
@@ -46,7 +49,7 @@ def start_thread(target: Callable[..., Any], name: str, *args: Any) -> threading
         what was meant for the thread that starts it has struck it down.
     """
     try:
-        thread = _Thread(target, name, args)
+        thread = OwnThread(target, name, args)
     except RuntimeError:  # an isolated sub-interpreter (Python 3.12)
         return None
     if not hasattr(signal, "pthread_sigmask") or not _has_a_thread_of_its_own():
@@ -64,7 +67,7 @@ def _has_a_thread_of_its_own() -> bool:
     return isinstance(_thread.start_new_thread, BuiltinFunctionType)
 
 
-class _Thread(threading.Thread):
+class OwnThread(threading.Thread):
     """A thread that is not waited for without end.
 
     An exception that another thread sets in the one that starts it (`PyThreadState_SetAsyncExc`, a time limit) may come out
@@ -82,12 +85,11 @@ class _Thread(threading.Thread):
             contextvars.Context().run(_suppressed, target, *args)
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait for its end for so many seconds; without a number not at all, for it goes on until the process ends.
+        """Do not wait: it goes on until the process ends, and who joins all that `threading.enumerate` says means his own."""
 
-        A program that joins whatever `threading.enumerate` says means threads of its own.
-        """
-        if timeout is not None:
-            super().join(timeout)
+    def wait(self, timeout: float) -> None:
+        """Wait for its end for so many seconds."""
+        super().join(timeout)
 
     def was_struck_down(self) -> bool:
         """Whether it has not begun, and never will."""
@@ -110,13 +112,19 @@ def _suppressed(target: Callable[..., Any], *args: Any) -> None:
     target(*args)
 
 
-def _started(thread: _Thread) -> threading.Thread | None:
+def _started(thread: OwnThread) -> OwnThread | None:
     if sys.is_finalizing():  # it would end at once, and before Python 3.12 `start` would wait for it for ever
         return None
+    theirs = threading.stack_size()  # of each new thread: servers with thousands of them may have chosen very little
     try:
+        if 0 < theirs < _STACK_BYTES:
+            threading.stack_size(_STACK_BYTES)
         thread.start()
     except RuntimeError:
         return None
+    finally:
+        if 0 < theirs < _STACK_BYTES:
+            threading.stack_size(theirs)
     return None if thread.was_struck_down() else thread
 
 

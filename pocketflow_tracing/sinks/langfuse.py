@@ -95,8 +95,8 @@ class LangfuseSink:
         if encoded:
             self._submit(encoded)
         for record in done:
-            for score in record.scores:
-                self._submit_score(record, by_id[record.run_id], score)
+            for number, score in enumerate(record.scores):
+                self._submit_score(record, by_id[record.run_id], score, number)
 
     def add_dropped(self, spans: int) -> bool:
         """Keep the number of dropped spans in the figures of the outbox's store."""
@@ -177,10 +177,12 @@ class LangfuseSink:
         body = otlp.request(spans, str(self.config.langfuse_public_key), _resource())
         self._sender.submit(body, len(spans))
 
-    def _submit_score(self, record: SpanRecord, run: RunRecord, score: dict[str, Any]) -> None:
+    def _submit_score(self, record: SpanRecord, run: RunRecord, score: dict[str, Any], number: int) -> None:
         # not through the SDK: a score is as safe from an outage as the span it belongs to. The id is derived, so that a
         # second delivery changes nothing.
         identity = f"{record.trace_id}{record.span_id}{score.get('name')}{score.get('value')}"
+        if number:  # a node may give many alike, one for each of its items
+            identity += f"#{number}"
         body = {
             "id": str(uuid.uuid5(uuid.NAMESPACE_OID, identity)),
             "traceId": record.trace_id,

@@ -20,7 +20,7 @@ import httpx
 from .. import _log
 from .._guard import Seam
 from .._media import Medium
-from .._threads import start_thread
+from .._threads import OwnThread, start_thread
 from .._time import monotonic, sleep
 from ..config import TracingConfig
 from ..records import Json, SpanRecord
@@ -90,7 +90,7 @@ class MediaSender:
         self._blocked_until = 0.0
         self._resting_until = 0.0
         self._known: set[str] = set()  # media that the server has
-        self._thread: threading.Thread | None = None
+        self._thread: OwnThread | None = None
         self._stopping = False
         self._channel = Channel(self._config.timeout)
 
@@ -169,7 +169,7 @@ class MediaSender:
             self._changed.notify_all()
             thread, self._thread = self._thread, None
         if thread is not None and not left:
-            thread.join(max(0.0, deadline - monotonic()))
+            thread.wait(max(0.0, deadline - monotonic()))
         with self._changed:
             self._stopping = False
         if left:

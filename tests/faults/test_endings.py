@@ -407,8 +407,9 @@ print(time.time())
     assert ["success"] * (1 if first else 2) == [run.status for run in Store(tmp_path / "t.db").runs()]
 
 
+@pytest.mark.parametrize("seconds", ["", "60"])
 @pytest.mark.parametrize("server", ["healthy", "silent"])
-def test_a_program_that_joins_every_thread_that_there_is_ends(server, tmp_path):
+def test_a_program_that_joins_every_thread_that_there_is_ends(server, seconds, tmp_path):
     """It means its own, and ours go on until the process ends."""
     code = """
 import threading
@@ -420,9 +421,9 @@ for _ in range(4):
     threading.Thread(target=Flow(start=Node()).run, args=({},)).start()
 for thread in threading.enumerate():
     if thread is not threading.current_thread():
-        thread.join()
+        thread.join(SECONDS)
 print("joined")
-"""
+""".replace("SECONDS", seconds)
     with Collector(Mode(server)) as collector:
         done = subprocess.run(
             [sys.executable, "-c", code],
@@ -436,6 +437,23 @@ print("joined")
         assert ("joined\n", 0) == (done.stdout, done.returncode)
         if server == "healthy":
             assert 20 == len(collector.spans())
+
+
+def test_threads_of_a_host_with_little_stack(tmp_path):
+    """Servers with thousands of threads choose the least that Python allows; ours need more, and the host's stay as they are."""
+    code = """
+import threading
+from pocketflow import Flow, Node
+from pocketflow_tracing import flush, trace_flow
+
+threading.stack_size(32 * 1024)
+trace_flow(Flow(start=Node())).run({})
+assert flush(20)
+assert 32 * 1024 == threading.stack_size()
+"""
+    with Collector() as collector:
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment(collector), check=False)
+        assert (0, 5) == (done.returncode, len(collector.spans()))
 
 
 def test_a_flow_that_begins_when_the_main_thread_has_ended_is_stored(tmp_path):

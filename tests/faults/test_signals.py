@@ -150,7 +150,7 @@ def test_instrumentations_record_nothing_of_our_threads():
         lambda: seen.append([otel_context.get_value(key) for key in SUPPRESSING]),
         "test",
     )
-    thread.join()
+    thread.wait(10)
     assert seen == [[True, True]]
 
 
@@ -165,7 +165,7 @@ def test_the_signals_of_a_host_whose_threads_are_none_stay_as_they_are(monkeypat
     monkeypatch.setattr(_thread, "start_new_thread", as_gevent)
     masks = []
     thread = start_thread(lambda: masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, ())), "ours")
-    thread.join(10)
+    thread.wait(10)
     assert [before] == masks
 
 
@@ -180,7 +180,7 @@ def test_our_threads_take_over_no_context(monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "run", handed_on)
     seen = []
-    start_thread(lambda: seen.append(variable.get()), "test").join()
+    start_thread(lambda: seen.append(variable.get()), "test").wait(10)
     assert seen == [None]
 
 

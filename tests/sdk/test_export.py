@@ -237,6 +237,23 @@ def test_scores_belong_to_the_node(keys, collector):
     assert {(node.trace_id, node.span_id)} == {(score["traceId"], score["observationId"]) for score in scores}
 
 
+def test_scores_that_are_alike_are_told_apart(keys, collector):
+    """A batch node may give one to each of its items."""
+
+    class Judges(BatchNode):
+        def prep(self, shared):
+            return range(4)
+
+        def exec(self, item):
+            add_score("relevant", 1.0, comment=f"document {item}")
+
+    trace_flow(Flow(start=Judges())).run({})
+    assert flush(10)
+    scores = collector.scores()
+    assert {f"document {item}" for item in range(4)} == {score["comment"] for score in scores}
+    assert 4 == len({score["id"] for score in scores})
+
+
 class Grade(enum.IntEnum):
     GOOD = 2
 
