@@ -18,6 +18,7 @@ from .capture import Limits, snapshot
 from .recorder import UNTRACED, current
 from .records import SpanRecord
 from .redaction import Rules, redact_text, rules_of
+from .redaction_shapes import REPLACEMENT
 from .render import render
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from .config import TracingConfig
 
+_NUMBERS = frozenset({"int_value", "double_value"})
 _MANY = 1 << 40
 _WHOLE = Limits(max_items=_MANY, max_elements=_MANY, max_depth=200, max_text=_MANY, max_total_text=_MANY)
 
@@ -153,6 +155,8 @@ def _leave_out(span: trace_pb2.Span, config: TracingConfig) -> None:
     if not config.trace_errors:
         span.status.message = ""
     del span.events[:]  # messages and exceptions, in the older conventions
+    for link in span.links:
+        del link.attributes[:]
 
 
 def _redact(span: trace_pb2.Span, rules: Rules) -> None:
@@ -165,6 +169,9 @@ def _redact(span: trace_pb2.Span, rules: Rules) -> None:
         event.name = _shown_text(event.name, rules)
         for pair in event.attributes:
             _redact_value(pair, rules)
+    for link in span.links:
+        for pair in link.attributes:
+            _redact_value(pair, rules)
 
 
 def _shown_text(text: str, rules: Rules) -> str:
@@ -174,13 +181,12 @@ def _shown_text(text: str, rules: Rules) -> str:
 
 def _redact_value(pair: common_pb2.KeyValue, rules: Rules) -> None:
     value = pair.value
-    kind = value.WhichOneof("value")
-    if kind == "array_value":
-        texts = [item for item in value.array_value.values if item.WhichOneof("value") == "string_value"]
-        for item in texts:
+    for item in value.array_value.values if value.WhichOneof("value") == "array_value" else [value]:
+        kind = item.WhichOneof("value")
+        if kind == "string_value":
             item.string_value = _redacted(pair.key, item.string_value, rules)
-    elif kind == "string_value":
-        value.string_value = _redacted(pair.key, value.string_value, rules)
+        elif kind in _NUMBERS and rules.redact.hits(pair.key):
+            item.string_value = REPLACEMENT
 
 
 def _redacted(key: str, text: str, rules: Rules) -> str:

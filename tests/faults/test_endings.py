@@ -447,7 +447,10 @@ from pocketflow import Flow, Node
 from pocketflow_tracing import flush, trace_flow
 
 threading.stack_size(32 * 1024)
-trace_flow(Flow(start=Node())).run({})
+deep = {"x": 1}
+for _ in range(11):
+    deep = {"k": [deep], "text": "password=hunter2; x: y <a>b</a> " * 100}
+trace_flow(Flow(start=Node())).run({"deep": deep})
 assert flush(20)
 assert 32 * 1024 == threading.stack_size()
 """

@@ -11,13 +11,15 @@ import pytest
 from generating import NODES, Calls, CallsAsync, expected, generate, run, stored
 from langfuse import Langfuse, get_client, observe
 from opentelemetry import trace
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pocketflow import AsyncFlow, Flow, Node
 
-from pocketflow_tracing import TracingConfig, flush, trace_flow
+from pocketflow_tracing import TracingConfig, _sdk_spans, flush, trace_flow
 from pocketflow_tracing.cli.output import as_json
+from pocketflow_tracing.redaction import Rules
 
 GENERATION = {
     "langfuse.observation.type": "generation",
@@ -115,6 +117,34 @@ def test_what_a_generation_says_of_its_failure_is_redacted_in_the_store():
     (fails,) = [span for span in stored() if span.name == "fails"]
     assert "password=[redacted]" in repr(fails)
     assert "hunter2" not in repr(fails)
+
+
+def test_numbers_and_links_are_redacted_by_their_names():
+    """A password may be a number, and what a link says is sent like everything else."""
+    span = Span(name="call")
+    span.attributes.add(key="user.password").value.int_value = 493021
+    span.attributes.add(key="gen_ai.usage.input_tokens").value.int_value = 3
+    pins = span.attributes.add(key="user.otp").value.array_value
+    pins.values.add().int_value = 493021
+    span.links.add().attributes.add(key="authorization").value.string_value = "Bearer hunter2"
+    _sdk_spans._redact(span, Rules())
+    assert ["[redacted]", 3] == [span.attributes[0].value.string_value, span.attributes[1].value.int_value]
+    assert "493021" not in str(span)
+    assert "hunter2" not in str(span)
+
+
+def test_a_generation_with_json_deeper_than_python_reads_is_kept_as_a_text():
+    """Its text is there all the same."""
+    provider = TracerProvider()
+    trace.set_tracer_provider(provider)
+    deep = "[" * 100_000
+
+    class Chats(Node):
+        def exec(self, prep_res):
+            provider.get_tracer("x").start_span("chat", attributes={"gen_ai.prompt": deep, "other": deep}).end()
+
+    run(Chats())
+    assert ["chat"] == [span.name for span in stored() if span.name == "chat"]
 
 
 def test_langfuse_and_the_store_at_once(keys, collector, monkeypatch):
