@@ -26,8 +26,10 @@ _TYPE = re.compile(
 """Of JSON Schema, SQL and Python."""
 _OF_A_MODEL = frozenset({"logprob", "top_logprobs", "token_str", "token_id"})
 _NETLOCS = frozenset({"netloc", "_netloc"})
-MAY_NAME = _VALUES | _NETLOCS | {"columns"}
+MAY_NAME = _VALUES | _NETLOCS | {"columns", "params"}
 """Fields of which at least one is there where `without_named` has something to do."""
+_WORD = re.compile(r"\w+")
+_LONGEST_STATEMENT = 10_000
 _TABLES = ("data", "rows")
 _CURL_USER = ("-u", "--user")
 
@@ -63,6 +65,8 @@ def without_named(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot
     if _names_its_value(fields, hits):
         return {key: _hidden(value) if key in _VALUES else value for key, value in fields.items()}
     shown = fields
+    if "params" in fields and _names_a_secret(fields.get("statement"), hits):  # of SQL that failed
+        shown = {**shown, "params": _hidden(fields["params"])}
     for key in _NETLOCS & fields.keys():  # of a URL in its parts
         if type(netloc := fields[key]) is str and "@" in netloc:
             shown = {**shown, key: scan(f"://{netloc}").removeprefix("://")}
@@ -74,6 +78,11 @@ def without_named(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot
     if tables and (secret := _labelled(fields["columns"], hits)):
         shown = {**shown, **{key: [_without(row, secret) for row in fields[key]] for key in tables}}
     return shown
+
+
+def _names_a_secret(statement: Snapshot, hits: Hits) -> bool:
+    """Whether a statement of SQL names a column that holds secrets."""
+    return type(statement) is str and any(map(hits, set(_WORD.findall(statement[:_LONGEST_STATEMENT]))))
 
 
 def _names_its_value(fields: dict[str, Snapshot], hits: Hits) -> bool:

@@ -118,7 +118,7 @@ _URL_USER = r"://(?=[^\s:/?#@\"'\d]{0,300}\d)[^\s:/?#@\"']{20,300}@"  # a token 
 # in JSON whose slashes are escaped
 _ESCAPED_URL_PASSWORD = r":(\\{1,3}/\\{1,3}/[^\s:/?#@\"']{0,200}):([^\s/?#\"']{1,300})@"  # noqa: S105
 
-_CURL_USER = r"((?:(?:-u|--user)(?:[ =]|[\"'], )|-u)[\"']?[^\s:\"'@/]{1,80}:)[^\s\"']+"
+_CURL_USER = r"((?:(?:-u|--user)(?:[ =]|[\"'], ?)|-u)[\"']?[^\s:\"'@/]{1,80}:)[^\s\"']+"
 _SQL_PASSWORD = r"((?i:identified by|(?:with|set) (?:encrypted )?password) ')[^'\n]+"  # noqa: S105 - it finds them
 _SQL_HINTS = (" by '", " BY '", "assword '", "ASSWORD '")
 

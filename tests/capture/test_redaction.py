@@ -108,6 +108,7 @@ class Account:
         {"columns": ["id"] * 150 + ["password"] + ["id"] * 9, "data": [[0] * 150 + ["hunter2"] + [0] * 9] * 40},
         {"name": "sid", "value": "hunter2", "domain": "x.com", "httpOnly": True},
         {"name": "sid", "value": "hunter2", "domain": "x.com", "path": "/"},
+        {"statement": "insert into users(name, password) values (?, ?)", "params": ("me", "hunter2")},
         {"ParameterKey": "DbPassword", "ParameterValue": "hunter2"}, {"authkey": b"hunter2"}, {"X-Auth-Key": "hunter2"},
         {"url": "postgres://user:hunter2@db/x"}, type("SecretStr", (), {"__init__": lambda s: setattr(s, "v", "hunter2")})(),
     ],
@@ -125,6 +126,7 @@ def test_a_secret_is_found_wherever_it_stands(value):
         {"name": "color", "value": "red"}, {"Key": "color", "Value": "red"}, {"field": "max_tokens", "value": 3},
         {"name": "x.com", "value": "1.2.3.4", "domain": "x.com"}, {"columns": ["user"], "data": [["me"]]},
         {"columns": {"user": "object"}, "data": "x"}, {"columns": ["password"], "data": [], "rows": "x"},
+        {"statement": "select name from users where id = ?", "params": [5]}, {"statement": None, "params": ["password"]},
         {"columns": ["password"], "data": [[None], {"a": 1}]}, {"name": "password", "value": None},
     ],
 )  # fmt: skip
@@ -183,6 +185,7 @@ SECRET_TEXTS = [
     ("Command '['mysql', '--password=hunter2', 'x']' failed", "Command '['mysql', '--password=[redacted]', 'x']' failed"),
     ("Command '['curl', '-u', 'me:hunter2', 'x']' failed", "Command '['curl', '-u', 'me:[redacted]', 'x']' failed"),
     ("curl -ume:hunter2 https://x", "curl -ume:[redacted] https://x"),
+    ('run(["curl","-u","me:hunter2"])', 'run(["curl","-u","me:[redacted]"])'),
     ("-Dpassword=hunter2 x", "-Dpassword=[redacted] x"),
     ("password -> hunter2, x", "password -> [redacted], x"),
     ("password == 'hunter2'", "password == '[redacted]'"),
