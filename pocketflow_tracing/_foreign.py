@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ _STARTED = Seam("noticing a span of another instrumentation")
 _ENDED = Seam("recording a span of another instrumentation")
 _WATCHING = Seam("getting ready for spans of other instrumentations")
 _MAX_OPEN = 100_000
-"""Spans that were begun and not ended; a program that never ends its spans must not fill our memory."""
+"""Spans that were begun and not ended, and that somebody holds."""
 
 _watched: list[Any] = []  # the providers our processor was added to
 
@@ -54,7 +54,7 @@ def _make_processor() -> Any:
 
     class Processor(SpanProcessor):
         def __init__(self) -> None:
-            self._open: OrderedDict[int, Run] = OrderedDict()
+            self._open: dict[int, tuple[Run, weakref.ref[Span]]] = {}
 
         def on_start(self, span: Span, parent_context: Any = None) -> None:  # noqa: ARG002 - the run is in our own context
             with _STARTED:
@@ -62,13 +62,16 @@ def _make_processor() -> Any:
                 if above is None or above.run.pipeline.local is None or span.context.trace_id != above.run.trace_id:
                     return
                 if len(self._open) >= _MAX_OPEN:
-                    delivery.queue.leave_out(self._open.popitem(last=False)[1])
-                self._open[span.context.span_id] = above.run
+                    delivery.queue.leave_out(self._open.pop(next(iter(self._open)))[0])
+                # one that goes without an end, as of a stream that nobody reads to its end, must not keep its run
+                key, forget = span.context.span_id, self._open.pop
+                self._open[key] = above.run, weakref.ref(span, lambda _: forget(key, None))
 
         def on_end(self, span: ReadableSpan) -> None:
             with _ENDED:
-                run = self._open.pop(span.context.span_id, None) if span.context is not None else None
-                if run is not None:
+                known = self._open.pop(span.context.span_id, None) if span.context is not None else None
+                if known is not None:
+                    run = known[0]
                     delivery.queue.put_foreign(run, Foreign(partial(_for_store, run, span), _weight(span)))
 
         def shutdown(self) -> None:

@@ -158,7 +158,7 @@ def evaluate(options: Options, shared: Any, farther: Mapping[str, Any]) -> dict[
     if known is not None and known[0] is farther:
         return {**known[1]}
     values: dict[str, Any] = {"version": options.version, "environment": options.environment}
-    constant = True
+    constant = options.metadata is None  # a dict that is changed between two runs says of each what it said then
     for name in _GIVEN:
         value = getattr(options, name)
         if callable(value):

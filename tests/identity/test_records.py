@@ -820,6 +820,18 @@ def test_large_metadata_is_not_rendered_on_the_path_of_the_flow(records, monkeyp
     assert {"small", "large", "rows"} == records.run().metadata.keys()
 
 
+def test_metadata_is_what_its_dict_holds_when_a_run_begins(records):
+    """A program may change it between two runs."""
+    metadata = {"model": "small", "options": {"t": 1}}
+    flow = trace_flow(Flow(start=Node()), metadata=metadata)
+    flow.run({})
+    assert {"model": "small", "options": {"t": 1}} == records.run().metadata
+    records.clear()
+    metadata.update(model="large", options={"t": 2})
+    flow.run({})
+    assert {"model": "large", "options": {"t": 2}} == records.run().metadata
+
+
 def test_metadata_that_is_written_over_counts_once(records):
     """A node may keep its answer as far as it has come."""
     weights = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
 from pathlib import Path
@@ -17,7 +18,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pocketflow import AsyncFlow, Flow, Node
 
-from pocketflow_tracing import TracingConfig, _sdk_spans, flush, trace_flow
+from pocketflow_tracing import TracingConfig, _sdk_spans, flush, recorder, trace_flow
 from pocketflow_tracing.cli.output import as_json
 from pocketflow_tracing.redaction import Rules
 
@@ -145,6 +146,23 @@ def test_a_generation_with_json_deeper_than_python_reads_is_kept_as_a_text():
 
     run(Chats())
     assert ["chat"] == [span.name for span in stored() if span.name == "chat"]
+
+
+def test_a_span_that_is_never_ended_keeps_no_run():
+    """It is of a stream that nobody reads to its end, say."""
+    provider = TracerProvider()
+    trace.set_tracer_provider(provider)
+    runs = []
+
+    class Streams(Node):
+        def exec(self, prep_res):
+            provider.get_tracer("x").start_span("chat")
+            runs.append(id(recorder.span_of(recorder.current.get()).run))
+
+    run(Streams())
+    assert flush(10)
+    gc.collect()
+    assert {id(thing) for thing in gc.get_objects() if type(thing) is recorder.Run}.isdisjoint(runs)
 
 
 def test_langfuse_and_the_store_at_once(keys, collector, monkeypatch):
