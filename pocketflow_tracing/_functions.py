@@ -182,7 +182,8 @@ class FunctionRun:
             return
         if span.parent is None:
             span.run.states.clear()
-        if returned and span.next_step == 1:
+        is_empty = span.next_step == 1 and not (span.parent is None and (span.run.spans or span.run.foreign))
+        if returned and is_empty:
             span.end = span.start
             return  # a factory: its own call is nobody's run
         if type(result) in {GeneratorType, AsyncGeneratorType}:

@@ -48,8 +48,9 @@ class Run:
     """
 
     __slots__ = (
-        "attributes", "contexts", "dropped", "graph", "ids", "is_app_root", "lost", "name", "offset", "parent_id", "pictured",
-        "pipeline", "recorded", "root", "sampled", "seen", "spans", "state_seq", "states", "trace_id", "visits", "weight",
+        "attributes", "contexts", "dropped", "foreign", "graph", "ids", "is_app_root", "lost", "name", "offset", "parent_id",
+        "pictured", "pipeline", "recorded", "root", "sampled", "seen", "spans", "state_seq", "states", "trace_id", "visits",
+        "weight",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +75,7 @@ class Run:
         self.state_seq = 0
         self.pictured = 0  # shared objects seen
         self.spans = 0  # complete ones
+        self.foreign = False  # whether there are spans of other instrumentations
         self.ids: tuple[str, str] | None = None  # of the run and of the trace in hex, once the worker has made them
         self.recorded = 0  # bytes of values that the worker has rendered, about
         self.seen = False  # whether the worker has begun to deliver it
@@ -238,6 +240,8 @@ class Branch(Span):
             if self.waiting is not None:
                 self.settle()
         finally:
+            if self is self.run.root and "metadata" in self.run.attributes:
+                self.charge(self.run.attributes["metadata"])
             Span.deliver(self)
             if self is self.run.root:
                 self.run.pipeline.completed(self.run)

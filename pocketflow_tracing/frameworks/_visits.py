@@ -65,6 +65,8 @@ class Visit(Whole, Branch):
         try:
             if _shows_params(run, parent) and (params := peek(self.node, "params")):
                 self.attributes["params"] = run.pipeline.capture.snapshot(params)
+                if parent is None:  # those below are its own, or of a pass
+                    self.charge(self.attributes["params"])
             known = run.states.get(id(shared))
             if known is not None:
                 self.watched = known
@@ -85,7 +87,7 @@ class Visit(Whole, Branch):
         run.pictured += 1
         self.pictures = True
         full = state.full()
-        self.weight = state.weight
+        self.weight += state.weight
         if run.pipeline.values_of_state:
             run.state_seq += 1
             self.state = {"seq": run.state_seq, "full": full}
@@ -166,6 +168,7 @@ class Pass(Whole, Branch):
         try:
             if _shows_params(self.run, self):
                 self.input = self.run.pipeline.capture.snapshot(args[1])
+                self.charge(self.input)  # the `prep` that made it may be a generator, which nobody else reads
         finally:
             self.announce()
 

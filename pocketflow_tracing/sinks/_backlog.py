@@ -35,9 +35,13 @@ class Unwritten:
 
     @cached_property
     def size(self) -> int:
-        """About the bytes that the spans take in memory."""
-        values = ((span.input, span.output, span.state, span.attributes, span.metadata) for span in self.spans)
-        return _SPAN_BYTES * len(self.spans) + _bytes_of(values)
+        """About the bytes that the records take in memory."""
+        values = (
+            (span.input, span.output, span.state, span.error, span.attributes, span.metadata, span.scores)
+            for span in self.spans
+        )
+        facts = ((run.metadata, run.error) for run in self.runs)
+        return _SPAN_BYTES * (len(self.spans) + len(self.runs)) + _bytes_of(values) + _bytes_of(facts)
 
     @property
     def lost(self) -> int:

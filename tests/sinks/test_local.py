@@ -129,6 +129,16 @@ def test_a_record_that_cannot_be_stored_costs_itself_alone(bad, of, sink, path, 
     assert 1 == len(absorbed)
 
 
+def test_all_that_waits_is_counted():
+    """Values stand in many places of a record."""
+    text, run = "x" * 100_000, small_run(1)
+    run.spans[0].scores = [{"name": "a", "value": 1.0, "comment": text + "1"}]
+    run.spans[0].error = {"type": "E", "message": text + "2"}
+    run.record.metadata = {"profile": text + "3"}
+    size = _backlog.Unwritten([run.record], run.spans, frozenset()).size
+    assert 300_000 < size < 310_000
+
+
 @pytest.mark.parametrize("bound", ["spans", "bytes"])
 def test_what_waits_is_bounded_and_what_goes_is_counted(bound, sink, locked, path, monkeypatch, caplog):
     """The oldest go; once the store can be written again, flush is False, its figures hold them, and the next is True."""

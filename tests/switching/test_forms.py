@@ -94,6 +94,24 @@ def test_a_factory_may_return_several_flows(collect):
     assert [KINDS["Flow"].tree("Flow"), KINDS["BatchFlow"].tree("AskTwice")] == trees()
 
 
+def test_a_factory_that_does_more_than_make_a_flow_is_a_run():
+    """What a decorated function has done before it returns a flow stands below it."""
+
+    @trace_flow(flow_name="Inner")
+    def inner():
+        Flow(start=Node()).run({})
+
+    @trace_flow(flow_name="Outer")
+    def outer():
+        inner()
+        return Flow(start=Node())
+
+    outer()
+    node = ("Node", "Node.prep", "Node.exec", "Node.post")
+    assert [("Outer", ("Inner", ("Flow", node)))] == trees()
+    assert ["success"] == [run.status for run in runs()]
+
+
 def test_a_flow_that_was_named_in_its_factory_keeps_its_name():
     """What stands nearest to the flow wins over the factory's decorator."""
 
