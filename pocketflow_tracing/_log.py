@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -55,6 +56,8 @@ def _log(level: int, message: str, *args: object) -> None:
             _waiting.append((level, message, args))
         return
     say_waiting()
+    if not (logger.hasHandlers() or _has_room()):
+        return
     try:
         with _without_sigpipe() if logger.isEnabledFor(level) else contextlib.nullcontext():
             logger.log(level, message, *args)
@@ -63,6 +66,16 @@ def _log(level: int, message: str, *args: object) -> None:
 
         if is_hosts(failure, theirs=True):
             raise
+
+
+def _has_room() -> bool:
+    """Whether stderr takes a line: a pipe that is full, and read only once the process has ended, would keep it from that."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stderr.fileno(), select.POLLOUT)
+        return bool(poll.poll(0))
+    except (AttributeError, OSError, ValueError):  # no such system, or a stderr that is no file
+        return True
 
 
 @contextlib.contextmanager

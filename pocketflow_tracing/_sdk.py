@@ -230,6 +230,7 @@ class SdkClient:
             self._made = self.resources
             self._processors = _processors(self._made)
             for processor in self._processors:
+                _sdk_spans.widen(processor)
                 processor.force_flush = partial(self._flushed, processor)
             _asking[str(self._config.langfuse_public_key)] = self  # nobody else knows what we made
             atexit.unregister(self._made.shutdown)  # it would wait for a dead server

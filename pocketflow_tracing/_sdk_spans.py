@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
     from .config import TracingConfig
 
+_MOST_WAITING = 20_000
+"""Spans that may wait to be exported."""
 _NUMBERS = frozenset({"int_value", "double_value"})
 _MANY = 1 << 40
 _WHOLE = Limits(max_items=_MANY, max_elements=_MANY, max_depth=200, max_text=_MANY, max_total_text=_MANY)
@@ -220,6 +224,18 @@ def make_forwarder(processor: Any) -> Any:
             return bool(processor.force_flush(timeout_millis))
 
     return Forwarder()
+
+
+def widen(processor: Any) -> None:
+    """Let more spans wait for a processor than OpenTelemetry does by itself, which drops what is beyond 2,048 of them.
+
+    Ours are redacted on their way, which takes longer than to send them as they are.
+    """
+    batch = getattr(processor, "_batch_processor", None)
+    queue = getattr(batch, "_queue", None)
+    if batch is not None and type(queue) is deque and "OTEL_BSP_MAX_QUEUE_SIZE" not in os.environ:
+        batch._queue = deque(queue, _MOST_WAITING)  # noqa: SLF001 - nothing else reaches it behind the SDK's back
+        batch._max_queue_size = _MOST_WAITING  # noqa: SLF001 - as above
 
 
 def silence(processor: Any) -> None:

@@ -66,7 +66,11 @@ def _message(message: Snapshot, rules: Rules, policy: Policy) -> str:
 
 
 def _code(file: str, line: int) -> str:
+    is_theirs = file in linecache.cache
     try:
         return linecache.getline(file, line).strip()
     except Exception:  # noqa: BLE001 - linecache runs loaders of whatever import hook made the module
         return ""
+    finally:
+        if not is_theirs:  # it would stay for ever, also when the file is another one by then
+            linecache.cache.pop(file, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import linecache
 import sys
 import tracemalloc
 import weakref
@@ -45,6 +46,16 @@ def test_type_message_and_the_users_frames_with_their_code():
     ]
     assert result["traceback"][1]["file"] == __file__
     assert result["traceback"][1]["line"] == inner.__code__.co_firstlineno + 1
+
+
+def test_files_of_tracebacks_are_not_kept(tmp_path):
+    """A program may write a script, run it, and write it anew; nor is `linecache` ours to fill."""
+    script = tmp_path / "script.py"
+    for text in ("first", "second"):
+        script.write_text(f"raise ValueError('{text}')\n")
+        code = compile(script.read_text(), str(script), "exec")
+        assert f"raise ValueError('{text}')" == shown(raised(exec, code))["traceback"][-1]["code"]
+        assert str(script) not in linecache.cache
 
 
 @pytest.mark.parametrize("module", ["pocketflow", "pocketflow_tracing.frameworks._scopes"])

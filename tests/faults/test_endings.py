@@ -439,6 +439,33 @@ print("joined")
             assert 20 == len(collector.spans())
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="pipes of POSIX")
+def test_a_program_whose_stderr_is_full_ends(tmp_path):
+    """Who started it reads that once it has ended."""
+    code = """
+import os
+from pocketflow import Flow, Node
+from pocketflow_tracing import trace_flow
+
+os.set_blocking(2, False)
+try:
+    while os.write(2, b"x" * 512):
+        pass
+except BlockingIOError:
+    os.set_blocking(2, True)
+trace_flow(Flow(start=Node())).run({})
+"""
+    with Collector(Mode.refuse()) as collector:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], cwd=tmp_path, env=environment(collector), stderr=subprocess.PIPE
+        )
+        try:
+            assert 0 == process.wait(20)
+        finally:
+            process.kill()
+            process.communicate()
+
+
 def test_threads_of_a_host_with_little_stack(tmp_path):
     """Servers with thousands of threads choose the least that Python allows; ours need more, and the host's stay as they are."""
     code = """

@@ -120,6 +120,24 @@ def test_what_a_generation_says_of_its_failure_is_redacted_in_the_store():
     assert "hunter2" not in repr(fails)
 
 
+def test_a_burst_of_generations_arrives(keys, collector, monkeypatch):
+    """More of them than OpenTelemetry lets wait by itself, made faster than they are redacted."""
+    made, redact = threading.Event(), _sdk_spans._redact
+    monkeypatch.setattr(_sdk_spans, "_redact", lambda *args: made.wait(30) and redact(*args))
+
+    class Many(Node):
+        def exec(self, prep_res):
+            client = get_client()
+            for number in range(5000):
+                client.start_observation(name="call", as_type="generation", input=str(number)).end()
+            made.set()
+
+    run(Many())
+    get_client().flush()
+    assert flush(60)
+    assert 5000 == sum(span.name == "call" for span in collector.spans())
+
+
 def test_numbers_and_links_are_redacted_by_their_names():
     """A password may be a number, and what a link says is sent like everything else."""
     span = Span(name="call")

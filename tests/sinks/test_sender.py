@@ -272,7 +272,7 @@ def test_a_split_that_is_broken_off_loses_nothing(sender, path):
         thread = made._thread
         made.close(soon(0.3), soon(0.2))
         collector.mode = Mode.healthy()
-        thread.join(10)
+        thread.wait(10)
         counts = Store(path).outbox()
         assert counts.waiting_spans + counts.refused_spans >= 256
         assert 256 == len({span.span_id for span in collector.spans()}) + counts.waiting_spans + counts.refused_spans
@@ -485,7 +485,7 @@ def test_who_is_closed_waits_for_no_answer(store, sender, path):
         made.submit(body(span(1, 0)), 1)
         thread = made._thread
         made.close(soon(0.3), soon(0.1))
-        thread.join(10)
+        thread.wait(10)
         assert not thread.is_alive()
 
 
