@@ -10,8 +10,8 @@ from typing import Any
 from opentelemetry import trace
 
 from . import _sdk
+from ._entries import Foreign
 from ._guard import Seam
-from ._queue import Foreign
 from ._sdk_clients import AFTER_MAKING
 from ._sdk_import import imported, when_imported
 from ._sdk_spans import ERROR_KEYS, INPUT_KEYS, OUTPUT_KEYS, is_input, is_output

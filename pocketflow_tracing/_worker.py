@@ -11,7 +11,8 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
-from ._queue import Marker, SpanQueue, count_spans
+from ._entries import Marker, count_spans
+from ._queue import SpanQueue
 from ._sinks import DELIVERING, Sinks
 from ._threads import Wake, start_thread
 from ._time import breathe, monotonic

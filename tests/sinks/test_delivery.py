@@ -10,7 +10,7 @@ import pytest
 from kit import Raising, Records, use
 from pocketflow import Flow, Node
 
-from pocketflow_tracing import _queue, _uses, _worker, trace_flow
+from pocketflow_tracing import _entries, _uses, _worker, trace_flow
 from pocketflow_tracing._threads import OwnLock, Wake, start_thread
 from pocketflow_tracing._time import monotonic
 from pocketflow_tracing.delivery import Delivery, delivery
@@ -46,7 +46,7 @@ def test_a_worker_that_ends_before_it_is_waited_for_has_delivered(records, monke
         while worker is not None and delivery._worker._thread is worker and monotonic() < ended:
             threading.Event().wait(0.001)
 
-    monkeypatch.setattr(_queue, "Wake", Late)
+    monkeypatch.setattr(_entries, "Wake", Late)
     monkeypatch.setattr(delivery._worker, "rouse", roused)
     assert delivery.shutdown(10)
 

@@ -1,0 +1,85 @@
+"""What stands in the queue beside complete spans, and what is left of a span there that there is no room for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ._threads import Wake
+from .capture_types import Note
+
+if TYPE_CHECKING:
+    from .recorder import Span
+
+__all__ = ["Begun", "Foreign", "Marker", "count_spans", "let_values_go"]
+
+NOT_KEPT = Note("<not kept: more was recorded than can be delivered>")
+"""Stands where the values of a span were let go."""
+
+
+def _without_values(state: dict[str, Any]) -> dict[str, Any]:
+    """What a visit did to `shared`, by its keys alone."""
+    bare = dict(state)
+    for kind in ("full", "added", "shown"):
+        if kind in bare:
+            bare[kind] = dict.fromkeys(bare[kind], NOT_KEPT)
+    if "changed" in bare:
+        bare["changed"] = dict.fromkeys(bare["changed"], (None, NOT_KEPT))
+    if "end" in bare:
+        bare["end"] = _without_values(bare["end"])
+    return bare
+
+
+def let_values_go(span: Span) -> None:
+    """Keep of a span only what holds the tree together, and say that its values are not there."""
+    span.withhold(NOT_KEPT)
+    if span.state is not None:
+        span.state = _without_values(span.state)
+    if span.error is not None:
+        span.error = type(span.error)(span.error.type_name, NOT_KEPT)
+    span.weight = 0
+
+
+class Marker:
+    """Stands in the queue behind everything recorded before a flush.
+
+    Args:
+        deadline: of `time.monotonic`.
+        closing: whether the sinks are to be closed, too.
+    """
+
+    def __init__(self, deadline: float, closing: bool) -> None:
+        self.deadline = deadline
+        self.closing = closing
+        self.reached = Wake()
+        self.delivered = False
+
+
+class Begun(NamedTuple):
+    """A span that has begun, or an attempt that has failed and may be saved yet."""
+
+    span: Span
+
+
+class Foreign:
+    """A span of another instrumentation: a function that gives (run, its sink, the record).
+
+    Args:
+        make: the function.
+        weight: estimated bytes that it keeps alive.
+    """
+
+    __slots__ = ("make", "weight")
+
+    def __init__(self, make: Callable[[], Any], weight: int) -> None:
+        self.make = make
+        self.weight = weight
+
+    def __call__(self) -> Any:
+        """Make the record."""
+        return self.make()
+
+
+def count_spans(items: list[Any]) -> int:
+    """The number of spans among items of the queue that are complete, and that nobody has delivered or dropped."""
+    return sum(callable(item) or (item.complete and not (item.delivered or item.run.dropped)) for item in items)
