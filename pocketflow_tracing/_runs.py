@@ -7,13 +7,13 @@ from typing import Any
 
 from . import _attributes, _log, _options, _otel
 from ._graph import Graph, Looking
-from ._guard import Seam
+from ._guard import Seam, on_our_thread
 from ._ids import source
 from ._options import Options
 from ._pipeline import Pipeline, pipeline_for
 from .capture_types import weigh
 from .delivery import delivery
-from .recorder import Run, Span
+from .recorder import UNTRACED, Run, Span, current
 from .render import render
 
 _SMALL = 1000
@@ -51,7 +51,7 @@ def open_run(options: Options, name: str, shared: Any, looking: Looking, left: S
     pipeline = options.pipeline or pipeline_for(options.config)
     if options.config is not None:
         options.pipeline = pipeline
-    if not pipeline.enabled:
+    if not pipeline.enabled or on_our_thread.get():  # a mask that runs a flow would have it masked by one, and so on
         return Dropped(None)
     for sink in pipeline.sinks:
         with _WATCHING:
@@ -63,7 +63,7 @@ def open_run(options: Options, name: str, shared: Any, looking: Looking, left: S
     if not pipeline.samples(trace_id):
         return Dropped(None if outer else trace_id)  # the trace around goes on as it is
     delivery.ready()
-    attributes = _options.evaluate(options, shared, pipeline.of_a_run())
+    attributes = _evaluated(options, shared, pipeline)
     if left is not None:  # one trace is in one session
         attributes = _attributes.merge(attributes, {name: left.run.attributes.get(name) for name in _OF_A_TRACE})
     propagated = _otel.propagated()
@@ -82,6 +82,16 @@ def open_run(options: Options, name: str, shared: Any, looking: Looking, left: S
     if pipeline.debug:
         _log.debug_line(f"trace started: {run.name} ({trace_id:032x})")
     return run
+
+
+def _evaluated(options: Options, shared: Any, pipeline: Pipeline) -> dict[str, Any]:
+    """What the options say of a run; a flow that one of their functions runs is no run, or it would be asked of that as well."""
+    before = current.get()
+    try:
+        current.set(UNTRACED)
+        return _options.evaluate(options, shared, pipeline.of_a_run())
+    finally:
+        current.set(before)
 
 
 def _take_metadata(attributes: dict[str, Any], pipeline: Pipeline) -> None:

@@ -14,7 +14,16 @@ import pytest
 from kit import Records, World, use
 from pocketflow import AsyncFlow, AsyncNode, Flow, Node
 
-from pocketflow_tracing import _runs, add_metadata, add_score, recorder, trace_flow, with_context
+from pocketflow_tracing import (
+    _runs,
+    add_metadata,
+    add_score,
+    instrument,
+    recorder,
+    trace_flow,
+    uninstrument,
+    with_context,
+)
 from pocketflow_tracing._ids import Source, source
 from pocketflow_tracing.capture import Capture
 from pocketflow_tracing.delivery import delivery
@@ -818,6 +827,38 @@ def test_large_metadata_is_not_rendered_on_the_path_of_the_flow(records, monkeyp
     trace_flow(Flow(start=Node()), metadata={"small": "a", "large": "b" * 50_000, "rows": [{"a": "b"}] * 100}).run({})
     assert [{"small": "a"}] == rendered
     assert {"small", "large", "rows"} == records.run().metadata.keys()
+
+
+@pytest.mark.parametrize("where", ["mask", "session_id"])
+def test_flows_of_functions_that_are_given_to_us_are_no_runs(where, records):
+    """Each would be masked by a flow again, or asked for its session by one, without end."""
+    calls = []
+
+    class Looks(Node):
+        def exec(self, prep_res):
+            calls.append(1)
+            return "ada"
+
+        def post(self, shared, prep_res, exec_res):
+            shared["found"] = exec_res
+
+    def look(value, _path=()):
+        if len(calls) < 500:
+            shared = {}
+            Flow(start=Looks()).run(shared)
+            assert "ada" == shared["found"]
+        return value if where == "mask" else "ada"
+
+    use(records, mask=look if where == "mask" else None)
+    instrument(session_id=look if where == "session_id" else None)
+    try:
+        Flow(start=Node()).run({"question": "why"})
+        records.flushed()
+    finally:
+        uninstrument()
+    assert 1 == len(records.runs)
+    assert 0 < len(calls) < 100
+    assert where == "mask" or ("ada", 1) == (records.run().session_id, len(calls))
 
 
 def test_metadata_is_what_its_dict_holds_when_a_run_begins(records):
