@@ -853,7 +853,8 @@ def test_flows_of_functions_that_are_given_to_us_are_no_runs(where, records):
     instrument(session_id=look if where == "session_id" else None)
     try:
         Flow(start=Node()).run({"question": "why"})
-        records.flushed()
+        for _ in range(5):  # what comes of masking is masked by the next
+            records.flushed()
     finally:
         uninstrument()
     assert 1 == len(records.runs)
