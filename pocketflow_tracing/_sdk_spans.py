@@ -47,13 +47,18 @@ INPUT_KEYS = (
     "gen_ai.input.messages",
     "gen_ai.prompt",
     "traceloop.entity.input",
-)
+    "gen_ai.tool.call.arguments", "tool.parameters", "llm.prompts", "embedding.text", "reranker.query",
+    "pydantic_ai.all_messages", "langfuse.trace.input",
+)  # fmt: skip
 OUTPUT_KEYS = (
     "langfuse.observation.output", "output.value", "gen_ai.output.messages", "gen_ai.completion",
-    "traceloop.entity.output",
+    "traceloop.entity.output", "gen_ai.tool.call.result", "final_result", "pydantic_ai.all_messages", "langfuse.trace.output",
 )  # fmt: skip
-INPUT_PREFIXES = ("gen_ai.prompt.", "llm.input_messages.", "gen_ai.system_instructions")
-OUTPUT_PREFIXES = ("gen_ai.completion.", "llm.output_messages.")
+INPUT_PREFIXES = (
+    "gen_ai.prompt.", "llm.input_messages.", "gen_ai.system_instructions", "llm.prompts.", "embedding.embeddings.",
+    "reranker.input_",
+)  # fmt: skip
+OUTPUT_PREFIXES = ("gen_ai.completion.", "llm.output_messages.", "retrieval.documents.", "reranker.output_")
 """Where the usual conventions keep the inputs and outputs of a span: whole, or flattened under a prefix."""
 ERROR_KEYS = ("langfuse.observation.status_message", "error.message", "exception.message", "exception.stacktrace")
 

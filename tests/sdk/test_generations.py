@@ -196,6 +196,36 @@ def assert_flushed(collector):
     return collector
 
 
+@pytest.mark.parametrize("off", ["inputs", "outputs", None])
+@pytest.mark.parametrize("destination", ["langfuse", "store"])
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        ("gen_ai.tool.call.arguments", "inputs"), ("gen_ai.tool.call.result", "outputs"), ("llm.prompts.0.prompt.text", "inputs"),
+        ("embedding.embeddings.0.embedding.text", "inputs"), ("retrieval.documents.0.document.content", "outputs"),
+        ("tool.parameters", "inputs"), ("langfuse.trace.input", "inputs"), ("langfuse.trace.output", "outputs"),
+        ("final_result", "outputs"),
+    ],
+)  # fmt: skip
+def test_toggles_know_where_conventions_keep_values(key, kind, off, destination, collector, monkeypatch):
+    """Of OpenTelemetry, OpenInference and Langfuse itself."""
+    if destination == "langfuse":
+        for name, value in collector.environ.items():
+            monkeypatch.setenv(name, value)
+    if off:
+        monkeypatch.setenv(f"POCKETFLOW_TRACE_{off.upper()}", "false")
+
+    class Calls(Node):
+        def exec(self, prep_res):
+            with get_client().start_as_current_observation(name="call", as_type="generation") as generation:
+                generation._otel_span.set_attribute(key, "canary")
+
+    run(Calls())
+    shown = repr(assert_flushed(collector).spans() if destination == "langfuse" else stored())
+    assert "call" in shown
+    assert (off != kind) == ("canary" in shown)
+
+
 @pytest.mark.parametrize("off", ["inputs", "outputs", "errors"])
 @pytest.mark.parametrize("destination", ["langfuse", "store"])
 def test_toggles_hold_for_generations(off, destination, collector, monkeypatch):
