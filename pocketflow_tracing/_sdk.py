@@ -28,6 +28,8 @@ from .config import TracingConfig
 
 _CREATING = Seam("preparing the Langfuse client")
 _FLUSHING = Seam("flushing the Langfuse client")
+_LAST_EXPORTS = 0.7
+"""The part of an exit's time in which generations are made ready."""
 
 
 def instances() -> dict[str, Any]:
@@ -234,6 +236,10 @@ class SdkClient:
                 processor.force_flush = partial(self._flushed, processor)
             _asking[str(self._config.langfuse_public_key)] = self  # nobody else knows what we made
             atexit.unregister(self._made.shutdown)  # it would wait for a dead server
+            atexit.register(self._end_exports)  # before the provider's own end, which comes first otherwise
+
+    def _end_exports(self) -> None:
+        self._exporter.until = monotonic() + _LAST_EXPORTS * self._config.shutdown_timeout
 
     def _flushed(self, processor: Any, timeout_millis: int | None = None) -> bool:
         """What the program gets that flushes the client we made, or its provider: it may end the hard way right after it."""

@@ -13,8 +13,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING, Any
 
+from . import _log
+from ._time import monotonic
 from ._version import __version__
 from .capture import Limits, snapshot
 from .recorder import UNTRACED, current
@@ -125,25 +128,48 @@ def make_exporter(config: TracingConfig, submit: Callable[[bytes, int], None]) -
     class Exporter(SpanExporter):
         of_pocketflow_tracing = True
         made_by: Any = None  # the `SdkClient` whose client it exports for
+        until = inf  # of `time.monotonic`: the process ends, and its provider would wait for all that is queued
+        left = 0  # spans that came too late
 
         def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            if monotonic() > self.until:
+                self.left += len(spans)
+                return SpanExportResult.FAILURE
             message = encode_spans(spans)
             entered = is_exporting.set(True)
             try:
-                self._cover(message)
+                covered = self._cover(message)
             finally:
                 is_exporting.reset(entered)
-            submit(gzip.compress(message.SerializeToString(), 1, mtime=0), len(spans))
+            self.left += len(spans) - covered
+            if covered:
+                submit(gzip.compress(message.SerializeToString(), 1, mtime=0), covered)
             return SpanExportResult.SUCCESS
 
-        def _cover(self, message: Any) -> None:
+        def _cover(self, message: Any) -> int:
+            """Redact a request, and take out of it what is too late for that; returns how many spans are left."""
             partly = not (config.trace_inputs and config.trace_outputs and config.trace_errors)
+            covered = 0
             for resource in message.resource_spans:
                 for scope in resource.scope_spans:
-                    for span in scope.spans:
+                    for place, span in enumerate(scope.spans):
+                        if monotonic() > self.until:
+                            del scope.spans[place:]
+                            break
                         if partly:
                             _leave_out(span, config)
                         _redact(span, rules)
+                        covered += 1
+            return covered
+
+        def shutdown(self) -> None:
+            if self.left:
+                _log.warn(
+                    "pocketflow-tracing: %d generations are lost, for they could not be made ready before the process had to end "
+                    "(POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT is %g seconds)",
+                    self.left,
+                    config.shutdown_timeout,
+                )
 
         def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - what it exports is handed over at once
             return True

@@ -466,6 +466,33 @@ trace_flow(Flow(start=Node())).run({})
             process.communicate()
 
 
+def test_generations_that_wait_at_the_end_keep_to_the_deadline_too(tmp_path):
+    """Their provider would wait until all are redacted; what is not made ready in time is counted and said."""
+    code = """
+import time
+from langfuse import get_client
+from pocketflow import Flow, Node
+from pocketflow_tracing import TracingConfig, trace_flow
+
+class Generates(Node):
+    def exec(self, prep_res):
+        for number in range(300):
+            get_client().start_observation(name="call", as_type="generation", input={"q": number}).end()
+
+def slow(value, path):
+    time.sleep(0.01)
+    return value
+
+trace_flow(Flow(start=Generates()), config=TracingConfig(mask=slow)).run({})
+print(time.time(), flush=True)
+"""
+    with Collector() as collector:
+        began, ended, said = _end(tmp_path, code, **collector.environ)
+        arrived = sum(span.name == "call" for span in collector.spans())
+    assert ended - began < 6
+    assert f"{300 - arrived} generations are lost" in said
+
+
 def test_threads_of_a_host_with_little_stack(tmp_path):
     """Servers with thousands of threads choose the least that Python allows; ours need more, and the host's stay as they are."""
     code = """
