@@ -92,8 +92,8 @@ def _weight(span: Any) -> int:
 def _weight_of(value: Any) -> int:
     if type(value) is str:
         return len(value)
-    if type(value) is tuple and value:
-        return sum(map(len, value)) + 64 * len(value) if type(value[0]) is str else 32 * len(value)
+    if type(value) is tuple and value:  # of texts or of numbers, and of None
+        return 64 * len(value) + sum(len(item) for item in value if type(item) is str)
     return 0
 
 

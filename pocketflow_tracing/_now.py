@@ -47,7 +47,7 @@ def add_metadata(**metadata: Any) -> None:
         for name, value in metadata.items():
             if name not in span.metadata and len(span.metadata) >= _MOST:
                 _say_enough("metadata", span)
-                break
+                continue
             taken = snapshot(value)
             span.weight += weigh(taken) - weigh(span.metadata.get(name))
             span.metadata[name] = taken

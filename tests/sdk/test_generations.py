@@ -97,6 +97,7 @@ def test_what_json_has_no_number_for_is_exported_as_json(number):
                 "langfuse.observation.cost_details": f'{{"input": 0.5, "total": {number}}}',
                 "langfuse.observation.input": f'{{"a": {number}}}',
                 "odd": [float("nan")],
+                "some": ["text", None],
             }
             provider.get_tracer("x").start_span("chat", attributes=attributes).end()
 
