@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from ._http import is_score
+from ._scores import are_scores, lines_with, trace_of
 
-__all__ = ["Batch", "halves", "joined", "shed", "traces_of", "without"]
+__all__ = ["Batch", "halves", "joined", "shed", "singles", "traces_of", "without"]
 
 
 @dataclass(eq=False)
@@ -20,8 +19,8 @@ class Batch:
     """An encoded request on its way.
 
     Args:
-        body: gzip of the protobuf.
-        spans: the number of spans in it.
+        body: gzip of the protobuf, or lines of scores.
+        records: the number of spans, or of scores, in it.
         kept: its id in the outbox, 0 while it is in memory only, -1 when the outbox's limits left nothing of it.
         since: `time.monotonic` of when it was handed over.
         attempts: how often it was sent in vain.
@@ -30,7 +29,7 @@ class Batch:
     """
 
     body: bytes
-    spans: int
+    records: int
     kept: int = 0
     since: float = 0.0
     attempts: int = 0
@@ -38,33 +37,44 @@ class Batch:
     traces: dict[str, bool] | None = None
 
     @property
-    def records(self) -> int:
-        """What it counts for where something is lost: its spans, or one score."""
-        return max(self.spans, 1)
+    def of_scores(self) -> bool:
+        """Whether it holds scores, and not spans."""
+        return are_scores(self.body)
 
 
 def halves(batch: Batch) -> list[Batch]:
-    """A batch as two, or [] when it holds one span (or is a score)."""
-    if batch.spans < 2:
+    """A batch as two, or [] when it holds one span or score."""
+    if batch.records < 2:
         return []
-    middle = batch.spans // 2
+    middle = batch.records // 2
     parts = (_only(batch.body, lambda place, _: place < middle), _only(batch.body, lambda place, _: place >= middle))
-    return [Batch(body, spans, since=batch.since, attempts=batch.attempts) for body, spans in parts]
+    return [_part(batch, body, records) for body, records in parts]
+
+
+def singles(batch: Batch) -> list[Batch]:
+    """A batch of scores as one of each, or [] when it holds one."""
+    return [_part(batch, line, 1) for line in lines_with(batch.body)] if batch.records > 1 else []
+
+
+def _part(batch: Batch, body: bytes, records: int) -> Batch:
+    return Batch(body, records, since=batch.since, attempts=batch.attempts)
 
 
 def joined(batches: list[Batch]) -> Batch:
-    """Batches of spans that are in memory only as one request."""
+    """Batches of spans, or of scores, that are in memory only as one request."""
     if len(batches) == 1:
         return batches[0]
-    # a message of protobuf that follows another one adds to it what is repeated
-    body = gzip.compress(b"".join(gzip.decompress(batch.body) for batch in batches), 1, mtime=0)
-    return Batch(body, sum(batch.spans for batch in batches), since=batches[0].since)
+    if batches[0].of_scores:
+        body = b"\n".join(batch.body for batch in batches)
+    else:  # a message of protobuf that follows another one adds to it what is repeated
+        body = gzip.compress(b"".join(gzip.decompress(batch.body) for batch in batches), 1, mtime=0)
+    return Batch(body, sum(batch.records for batch in batches), since=batches[0].since)
 
 
 def traces_of(body: bytes) -> dict[str, bool]:
     """The ids of the traces in a body, each with whether its root is there: then the trace is complete."""
-    if is_score(body):
-        return {str(json.loads(body)["traceId"]): False}
+    if are_scores(body):
+        return dict.fromkeys(map(trace_of, lines_with(body)), False)
     found: dict[str, bool] = {}
     for span in _spans(_read(body)):
         trace_id = span.trace_id.hex()
@@ -73,11 +83,9 @@ def traces_of(body: bytes) -> dict[str, bool]:
 
 
 def without(body: bytes, traces: Collection[str]) -> tuple[bytes, int]:
-    """A body without the spans of some traces (b"" for a score of one), and the number of spans that it has left."""
-    if is_score(body):
-        return (b"" if traces_of(body).keys() & set(traces) else body), 0
-    going = {bytes.fromhex(trace_id) for trace_id in traces}
-    return _only(body, lambda _, span: span.trace_id not in going)
+    """A body without the spans or scores of some traces, and the number of those that it has left."""
+    going = set(traces)
+    return _only(body, lambda _, trace_id: trace_id not in going)
 
 
 def shed(batches: list[Batch], most_bytes: int) -> tuple[list[Batch], set[str]]:
@@ -99,7 +107,7 @@ def shed(batches: list[Batch], most_bytes: int) -> tuple[list[Batch], set[str]]:
         going = going or set(batches[0].traces or ())
         for batch in batches:
             if batch.traces and going & batch.traces.keys():
-                batch.body, batch.spans = without(batch.body, going)
+                batch.body, batch.records = without(batch.body, going)
                 batch.traces = {trace_id: batch.traces[trace_id] for trace_id in batch.traces.keys() - going}
         batches = [batch for batch in batches if batch.traces]
         gone |= going
@@ -116,13 +124,16 @@ def _spans(message: ExportTraceServiceRequest) -> list[Span]:
     return [span for resource in message.resource_spans for scope in resource.scope_spans for span in scope.spans]
 
 
-def _only(body: bytes, wanted: Callable[[int, Span], bool]) -> tuple[bytes, int]:
-    """A body with the spans that are wanted, by their place in it and by themselves, and their number."""
+def _only(body: bytes, wanted: Callable[[int, str], bool]) -> tuple[bytes, int]:
+    """A body with the spans or scores that are wanted, by their place in it and their trace's id, and their number."""
+    if are_scores(body):
+        lines = [line for place, line in enumerate(lines_with(body)) if wanted(place, trace_of(line))]
+        return b"\n".join(lines), len(lines)
     message = _read(body)
     place = kept = 0
     for resource in message.resource_spans:
         for scope in resource.scope_spans:
-            left = [span for number, span in enumerate(scope.spans, place) if wanted(number, span)]
+            left = [span for number, span in enumerate(scope.spans, place) if wanted(number, span.trace_id.hex())]
             place += len(scope.spans)
             kept += len(left)
             if len(left) < len(scope.spans):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .. import _log
 from ..config import TracingConfig
-from ._batch import Batch, halves
+from ._batch import Batch, halves, singles
 from ._channel import Channel
 from ._http import Answer, post, shown_host
 from ._pace import Pace
@@ -42,9 +42,10 @@ class Courier:
         self.pace = Pace()
         self.delivered = 0
         self.refused = 0
+        self._takes_lists = True  # of scores; older servers do not
 
     def send(self, batch: Batch, channel: Channel, is_given_up: Callable[[], bool], *, alone: bool = False) -> int:
-        """Send a batch; returns the spans that were delivered.
+        """Send a batch; returns how many of its spans or scores were delivered.
 
         Args:
             batch: to be sent.
@@ -54,27 +55,35 @@ class Courier:
         """
         if is_given_up():
             return 0
+        if batch.of_scores and batch.records > 1 and not self._takes_lists:
+            return self._send_parts(batch, singles(batch), channel, is_given_up, alone=alone)
         blocked = self.pace.is_blocked
         answer = Answer("later", self.pace.last_reason) if blocked else post(channel, self._config, batch.body)
         if answer.outcome == "accepted":
             self.delivered += batch.records
             self.pace.accepted()
             if self._config.debug:
-                _log.debug_line(f"delivered {batch.spans} spans to {shown_host(self._config)}")
-            self._answered(batch, batch.spans)
-            return batch.spans
+                what = "scores" if batch.of_scores else "spans"
+                _log.debug_line(f"delivered {batch.records} {what} to {shown_host(self._config)}")
+            self._answered(batch, batch.records)
+            return batch.records
         if is_given_up():
             return 0
         # tried before, and others were taken since: it is this batch
         alone = not blocked and answer.outcome == "later" and (alone or (self.pace.is_well and batch.attempts > 0))
+        if answer.outcome == "unwanted":
+            self._set_aside(batch, answer)
+            return 0
         if alone or answer.outcome in {"too large", "refused"}:
             if self.pace.refused():
                 self.block(answer)
             parts = halves(batch)
+            if batch.of_scores and answer.outcome == "refused" and not answer.in_part:
+                parts = singles(batch)
             if parts:
-                delivered = sum(self.send(part, channel, is_given_up, alone=alone) for part in parts)
-                if not is_given_up():
-                    self._answered(batch, delivered)
+                delivered = self._send_parts(batch, parts, channel, is_given_up, alone=alone)
+                if parts[0].of_scores and len(parts) == batch.records == delivered:
+                    self._takes_lists = False  # each of them was good
                 return delivered
             if alone:
                 self._put_off(batch, answer)
@@ -87,6 +96,14 @@ class Courier:
         if not self._keep(batch, answer.reason, 0.0):
             self._hold(batch)
         return 0
+
+    def _send_parts(
+        self, batch: Batch, parts: list[Batch], channel: Channel, is_given_up: Callable[[], bool], *, alone: bool
+    ) -> int:
+        delivered = sum(self.send(part, channel, is_given_up, alone=alone) for part in parts)
+        if not is_given_up():
+            self._answered(batch, delivered)
+        return delivered
 
     def block(self, answer: Answer) -> None:
         """Leave the server alone for a while."""
@@ -104,7 +121,7 @@ class Courier:
 
     def _set_aside(self, batch: Batch, answer: Answer) -> None:
         self.refused += batch.records
-        what = "such spans" if batch.spans else "such scores"
+        what = "such scores" if batch.of_scores else "such spans"
         fate = "are lost, for POCKETFLOW_TRACE_STORE is off" if self._kept is None else "are set aside"
         _log.warn_once(f"pocketflow-tracing: {answer.reason}; {what} {fate} (see `pocketflow-tracing doctor`).")
         if self._kept is not None:

@@ -24,15 +24,16 @@ from ..config import TracingConfig
 from ..redaction import Rules, redact_text, scan
 from ..redaction_shapes import REPLACEMENT
 from ..render_text import one_line
+from . import _scores
 from ._causes import cause
 from ._channel import Channel, ChannelError, Reply
+from ._scores import are_scores
 
-__all__ = ["Answer", "headers", "is_score", "post", "preload", "shown_host"]
+__all__ = ["Answer", "headers", "post", "preload", "shown_host"]
 
 PATH = "/api/public/otel/v1/traces"
-SCORES_PATH = "/api/public/scores"
 _PROXIES = "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
-_NO_SCORES = frozenset({403, 404, 405, 413})
+_NO_SCORES = frozenset({403, 404, 405})
 _TELLING = 12
 """Characters by which a key is known, also where a server has cut it."""
 _MOST_SAID = 300
@@ -45,15 +46,17 @@ class Answer:
 
     Args:
         outcome: "accepted"; "later": the same request may succeed later; "too large": smaller ones may; "refused": never;
-            "unauthorized": not with these keys.
+            "unwanted": nor will any other of its kind; "unauthorized": not with these keys.
         reason: one sentence for the user, without secrets.
         retry_after: seconds the server asked for.
+        in_part: whether it took the others.
         words: the server's own; they may quote what was sent, so they are kept beside it and never logged.
     """
 
-    outcome: Literal["accepted", "later", "too large", "refused", "unauthorized"]
+    outcome: Literal["accepted", "later", "too large", "refused", "unwanted", "unauthorized"]
     reason: str = ""
     retry_after: float | None = None
+    in_part: bool = False
     words: str = ""
 
 
@@ -62,7 +65,7 @@ def headers(config: TracingConfig, body: bytes) -> dict[str, str]:
     pair = f"{config.langfuse_public_key}:{config.langfuse_secret_key}"
     what = (
         {"Content-Type": "application/json"}
-        if is_score(body)
+        if are_scores(body)
         else {"Content-Type": "application/x-protobuf", "Content-Encoding": "gzip"}
     )
     return {
@@ -94,11 +97,6 @@ def shown_host(config: TracingConfig) -> str:
     return address if len(address) <= _MOST_SAID else f"{address[:_MOST_SAID]}…"
 
 
-def is_score(body: bytes) -> bool:
-    """Whether a body is a score, a JSON object, and not a batch of spans, which begins with gzip's magic number."""
-    return body.startswith(b"{")
-
-
 @lru_cache(maxsize=1)
 def preload() -> None:
     """Have httpx import what it imports with its first client, and look up the SDK's version."""
@@ -113,9 +111,10 @@ def preload() -> None:
 
 def post(channel: Channel, config: TracingConfig, body: bytes) -> Answer:
     """Send one request and say what became of it; a network error is an answer too."""
-    url = config.langfuse_host.rstrip("/") + (SCORES_PATH if is_score(body) else PATH)
+    of_scores = are_scores(body)
+    url = config.langfuse_host.rstrip("/") + (_scores.PATH if of_scores else PATH)
     try:
-        reply = channel.request("POST", url, body, headers(config, body))
+        reply = channel.request("POST", url, _scores.request(body) if of_scores else body, headers(config, body))
     except ChannelError as error:
         return Answer("later", str(error))
     except httpx.ProxyError:
@@ -129,17 +128,18 @@ def post(channel: Channel, config: TracingConfig, body: bytes) -> Answer:
         return Answer("later", f"{host} cannot be reached: {cause(error)}{hint}")
     except (OSError, ValueError, RuntimeError, httpx.InvalidURL) as error:
         return Answer("later", f"{shown_host(config)} cannot be used ({type(error).__name__})")
-    answer = _judge(reply, config)
-    if is_score(body) and reply.status in _NO_SCORES:  # what takes spans need not take scores
-        answer = Answer("refused", f"{shown_host(config)} takes no scores ({reply.status})")
+    if of_scores and reply.status in _NO_SCORES:  # what takes spans need not take scores
+        answer = Answer("unwanted", f"{shown_host(config)} takes no scores ({reply.status})")
+    else:
+        answer = _judge(reply, config, "scores" if of_scores else "spans")
     return replace(answer, words=_shown(answer.words, config)) if answer.words else answer
 
 
-def _judge(reply: Reply, config: TracingConfig) -> Answer:
+def _judge(reply: Reply, config: TracingConfig, what: str) -> Answer:
     code = reply.status
     host = shown_host(config)
     if 200 <= code < 300:
-        return _judge_success(reply, host)
+        return _judge_success(reply, host, what)
     if code in {401, 403}:
         return Answer(
             "unauthorized",
@@ -159,7 +159,7 @@ def _judge(reply: Reply, config: TracingConfig) -> Answer:
         return Answer("later", f"{host} answered {code}", _retry_after(reply))
     if code in {404, 405}:
         return Answer("later", f"{host} has no OpenTelemetry endpoint ({code}); check LANGFUSE_BASE_URL")
-    return Answer("refused", f"{host} refused the spans ({code})", words=_words(reply.body))
+    return Answer("refused", f"{host} refused the {what} ({code})", words=_words(reply.body))
 
 
 def _shown_location(location: str) -> str:
@@ -175,7 +175,7 @@ def _shown_location(location: str) -> str:
     return "elsewhere"
 
 
-def _judge_success(reply: Reply, host: str) -> Answer:
+def _judge_success(reply: Reply, host: str, what: str) -> Answer:
     """What an answer that begins well comes to: some server on the way may have given it, or it takes a part only."""
     kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "text/html":
@@ -187,10 +187,15 @@ def _judge_success(reply: Reply, host: str) -> Answer:
             rejected, words = partial.rejected_spans, partial.error_message
     elif kind == "application/json":
         with contextlib.suppress(ArithmeticError, ValueError, RecursionError, AttributeError, TypeError):
-            said = json.loads(reply.body).get("partialSuccess") or {}
-            rejected, words = int(said.get("rejectedSpans") or 0), str(said.get("errorMessage") or "")
+            said = json.loads(reply.body)
+            if what == "scores":  # langfuse 5, `create_score_batch_results.py`
+                rejected = int(said.get("rejected") or 0)
+                words = "; ".join(str(error["message"]) for error in said.get("errors") or ())
+            else:
+                said = said.get("partialSuccess") or {}
+                rejected, words = int(said.get("rejectedSpans") or 0), str(said.get("errorMessage") or "")
     if rejected > 0:
-        return Answer("refused", f"{host} refused {rejected:,} of the spans", words=_flat(words))
+        return Answer("refused", f"{host} refused {rejected:,} of the {what}", in_part=True, words=_flat(words))
     return Answer("accepted")
 
 

@@ -85,7 +85,7 @@ class Kept:
             _say(error)
             return None
         for found in claimed:
-            batch = Batch(found.body, found.spans, found.id, monotonic(), found.attempts)
+            batch = Batch(found.body, max(found.spans, 1), found.id, monotonic(), found.attempts)
             self._file = self._outbox.file()
             return batch
         return None
@@ -136,7 +136,7 @@ class Kept:
             self._outbox.put(
                 OutboxBatch(
                     created_ns=now,
-                    spans=batch.spans,
+                    spans=batch.records,
                     body=batch.body,
                     attempts=batch.attempts,
                     next_try_ns=next_try_ns,

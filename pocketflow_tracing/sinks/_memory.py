@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from .. import _log
 from ._batch import Batch, joined, shed, without
-from ._http import is_score
+from ._scores import MOST_SCORES
 
 __all__ = ["Memory"]
 
@@ -42,10 +42,10 @@ class Memory:
     def put(self, batch: Batch, *, again: bool = False) -> None:
         """Take a batch; `again` after it could not be sent."""
         if self._gone:  # its traces may have been dropped while it was on its way
-            spans = batch.spans
-            batch.body, batch.spans = without(batch.body, self._gone)
-            self.dropped += spans - batch.spans
-            if not batch.spans and not is_score(batch.body):
+            records = batch.records
+            batch.body, batch.records = without(batch.body, self._gone)
+            self.dropped += records - batch.records
+            if not batch.records:
                 return
         (self._batches.appendleft if again else self._batches.append)(batch)
         self._bytes += len(batch.body)
@@ -53,20 +53,26 @@ class Memory:
             self._shed()
 
     def take(self) -> Batch | None:
-        """The next batch, together with small ones that have come after it: each request costs who waits a round trip."""
-        taken: list[Batch] = []
-        spans = size = 0
-        while self._batches:
+        """The next batch, together with small ones of its kind that have come after it: each request costs a round trip."""
+        if not self._batches:
+            return None
+        first = self._batches.popleft()
+        taken, others = [first], []
+        records, size = first.records, len(first.body)
+        most = MOST_SCORES if first.of_scores else _MOST_SPANS
+        while _is_fresh(first) and self._batches:
             batch = self._batches[0]
-            spans += batch.spans
+            if batch.of_scores is not first.of_scores and _is_fresh(batch):
+                others.append(self._batches.popleft())  # spans and scores come in turns, and stand in nobody's way
+                continue
+            records += batch.records
             size += len(batch.body)
-            if taken and (spans > _MOST_SPANS or size > _MOST_TOGETHER or not _is_fresh(batch)):
+            if records > most or size > _MOST_TOGETHER or not _is_fresh(batch):
                 break
             taken.append(self._batches.popleft())
-            self._bytes -= len(batch.body)
-            if not _is_fresh(batch):
-                break
-        return joined(taken) if taken else None
+        self._batches.extendleft(reversed(others))
+        self._bytes -= sum(len(batch.body) for batch in taken)
+        return joined(taken)
 
     def clear(self) -> None:
         """Forget all batches."""
@@ -74,11 +80,11 @@ class Memory:
         self._bytes = 0
 
     def _shed(self) -> None:
-        spans = sum(batch.spans for batch in self._batches)
+        records = sum(batch.records for batch in self._batches)
         left, gone = shed(list(self._batches), _MOST_BYTES)
         self._batches = deque(left)
         self._bytes = sum(len(batch.body) for batch in left)
-        self.dropped += spans - sum(batch.spans for batch in left)
+        self.dropped += records - sum(batch.records for batch in left)
         self._gone.update(dict.fromkeys(gone))
         while len(self._gone) > _MOST_GONE:
             del self._gone[next(iter(self._gone))]
@@ -89,5 +95,5 @@ class Memory:
 
 
 def _is_fresh(batch: Batch) -> bool:
-    """Whether a batch is one of spans that is in memory only, and was not sent yet."""
-    return bool(batch.spans) and not (batch.kept or batch.attempts)
+    """Whether a batch is in memory only, and was not sent yet."""
+    return not (batch.kept or batch.attempts)

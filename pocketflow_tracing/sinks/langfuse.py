@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +19,7 @@ from pocketflow_tracing.records import RunRecord, SpanRecord
 
 from .._threads import OwnLock
 from .._time import monotonic, time_ns
-from . import otlp
+from . import _scores, otlp
 from ._channel import Channel
 from ._http import post, preload, shown_host
 from .media import MediaSender
@@ -32,8 +30,6 @@ __all__ = ["LangfuseSink", "ProbeResult", "SyncReport", "open_sink", "preload", 
 _MASKING = Seam("calling the mask of the Langfuse client", theirs=True)
 _ENCODING = Seam("encoding a span for Langfuse")
 _WITHHELD = "<withheld: the mask failed>"
-_DATA_TYPES: dict[type, str] = {str: "CATEGORICAL", bool: "BOOLEAN"}
-"""Of scores, as Langfuse's API names them."""
 _MAX_SPANS = 1000
 _MAX_BYTES = 3 * 1024 * 1024
 """Of one request before compression; Langfuse's default limit is 4.5 MB."""
@@ -94,9 +90,10 @@ class LangfuseSink:
             size += len(span)
         if encoded:
             self._submit(encoded)
-        for record in done:
-            for number, score in enumerate(record.scores):
-                self._submit_score(record, by_id[record.run_id], score, number)
+        # not through the SDK: a score is as safe from an outage as the span it belongs to
+        lines = [line for record in done for line in _scores.lines_of(record, by_id[record.run_id])]
+        for portion in _scores.most_together(lines):
+            self._sender.submit(b"\n".join(portion), len(portion))
 
     def add_dropped(self, spans: int) -> bool:
         """Keep the number of dropped spans in the figures of the outbox's store."""
@@ -176,25 +173,6 @@ class LangfuseSink:
     def _submit(self, spans: list[bytes]) -> None:
         body = otlp.request(spans, str(self.config.langfuse_public_key), _resource())
         self._sender.submit(body, len(spans))
-
-    def _submit_score(self, record: SpanRecord, run: RunRecord, score: dict[str, Any], number: int) -> None:
-        # not through the SDK: a score is as safe from an outage as the span it belongs to. The id is derived, so that a
-        # second delivery changes nothing.
-        identity = f"{record.trace_id}{record.span_id}{score.get('name')}{score.get('value')}"
-        if number:  # a node may give many alike, one for each of its items
-            identity += f"#{number}"
-        body = {
-            "id": str(uuid.uuid5(uuid.NAMESPACE_OID, identity)),
-            "traceId": record.trace_id,
-            "observationId": record.span_id,
-            "dataType": _DATA_TYPES.get(type(score.get("value")), "NUMERIC"),
-            **score,
-        }
-        if body["dataType"] == "BOOLEAN":
-            body["value"] = int(body["value"])
-        if run.environment:
-            body["environment"] = run.environment
-        self._sender.submit(json.dumps(body).encode(), 0)
 
     def _mask(self) -> Callable[[Any], Any] | None:
         theirs = self._client.mask

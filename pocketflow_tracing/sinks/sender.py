@@ -110,9 +110,9 @@ class Sender:
 
     # --- the worker's side -------------------------------------------------------------------------------------------
 
-    def submit(self, body: bytes, spans: int) -> None:
-        """Take an encoded batch."""
-        batch = Batch(body, spans, since=monotonic())
+    def submit(self, body: bytes, records: int) -> None:
+        """Take an encoded batch of spans, or of scores."""
+        batch = Batch(body, records, since=monotonic())
         with self._changed:
             first = self._in_flight
             stuck = first is not None and batch.since - first.since > _LATE_SECONDS  # it would wait behind a late one
@@ -247,7 +247,7 @@ class Sender:
             self._kept.close()
         if lost:
             why = "for POCKETFLOW_TRACE_STORE is off" if self._kept is None else "for the store cannot be written"
-            what = "spans" if any(batch.spans for batch in lost) else "scores"
+            what = "scores" if all(batch.of_scores for batch in lost) else "spans"
             number = sum(batch.records for batch in lost)
             _log.warn(
                 "pocketflow-tracing: %d %s could not be delivered to Langfuse and are lost, %s", number, what, why

@@ -30,8 +30,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from pocketflow_tracing import TracingConfig
 from pocketflow_tracing.sinks import _http
 from pocketflow_tracing.sinks._channel import _MOST_READ, Channel, Reply
-from pocketflow_tracing.sinks._http import SCORES_PATH, _judge, post, preload
+from pocketflow_tracing.sinks._http import _judge, post, preload
 from pocketflow_tracing.sinks._replaced import replaced_by
+from pocketflow_tracing.sinks._scores import PATH as SCORES_PATH
 from pocketflow_tracing.sinks.langfuse import probe
 
 SCORE = b'{"traceId": "t", "name": "n", "value": 1}'
@@ -500,7 +501,7 @@ def test_a_trickling_server_does_not_hold_the_doctor():
 
 
 def answered(content_type, body):
-    return _judge(Reply(200, httpx.Headers({"content-type": content_type}), body), config_for(9))
+    return _judge(Reply(200, httpx.Headers({"content-type": content_type}), body), config_for(9), "spans")
 
 
 @pytest.mark.parametrize(
@@ -560,7 +561,7 @@ def test_a_login_page_is_no_delivery():
 )  # fmt: skip
 def test_a_redirect_is_shown_by_host_and_path(location, shown):
     """Userinfo, query and fragment of a login's address hold credentials: they are not kept, and nothing steers a terminal."""
-    answer = _judge(Reply(302, httpx.Headers({"location": location.encode("latin-1")}), b""), config_for(9))
+    answer = _judge(Reply(302, httpx.Headers({"location": location.encode("latin-1")}), b""), config_for(9), "spans")
     assert answer.reason.startswith(f"http://127.0.0.1:9 redirects to {shown} (302);")
 
 

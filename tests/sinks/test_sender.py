@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import gzip
+import json
 import sqlite3
 import subprocess
 import sys
@@ -211,7 +212,7 @@ def test_a_server_that_takes_no_scores_takes_spans(code, sender, path, monkeypat
     monkeypatch.setattr(Collector, "_answer", for_scores(Collector._answer, code))
     with Collector() as collector:
         made = sender(collector)
-        made.submit(b'{"traceId": "' + b"0" * 32 + b'"}', 0)
+        made.submit(b'{"traceId": "' + b"0" * 32 + b'"}', 1)
         made.flush(soon())
         for trace in range(1, 5):
             made.submit(body(span(trace, 1)), 1)
@@ -223,6 +224,69 @@ def test_a_server_that_takes_no_scores_takes_spans(code, sender, path, monkeypat
         report = sync(str(path), config_for(collector), refused=True)
         assert (0, code == 500, code != 500) == (report.delivered, report.waiting, report.refused)
         assert report.reason
+
+
+SCORE = b'{"traceId": "' + b"0" * 32 + b'"}'
+
+
+@pytest.mark.parametrize("takes_lists", [True, False])
+def test_scores_go_together_where_the_server_takes_lists(takes_lists, sender, path, monkeypatch):
+    """An older one refuses a list; then each goes by itself, and no list is tried any more."""
+    answer = Collector._answer
+
+    def with_lists(self, request, mode):
+        found = answer(self, request, mode)
+        if type(request.json) is list and not takes_lists:
+            found.status = 400
+        return found
+
+    monkeypatch.setattr(Collector, "_answer", with_lists)
+    with Collector() as collector:
+        made = sender(collector)
+        for portion in range(3):
+            lines = [b'{"id": "%d-%d", "traceId": "%032x"}' % (portion, score, score) for score in range(20)]
+            made.submit(b"\n".join(lines), 20)
+            assert made.flush(soon())
+        assert {f"{portion}-{score}" for portion in range(3) for score in range(20)} == {
+            score["id"] for score in collector.scores()
+        }
+        assert (60, 0) == (made.delivered, made.refused)
+        assert (3 if takes_lists else 1) == sum(type(request.json) is list for request in collector.requests)
+        assert (0 if takes_lists else 60) == sum(type(request.json) is dict for request in collector.requests)
+        assert not path.exists()
+
+
+@pytest.mark.parametrize("says_which", [True, False])
+def test_one_score_that_is_refused_takes_no_other_along(says_which, sender, path, monkeypatch):
+    """Whether the server takes the others of its list (207), or refuses the list (400); what it says is kept."""
+    answer = Collector._answer
+
+    def picky(self, request, mode):
+        found = answer(self, request, mode)
+        if request.path.endswith("/scores"):
+            scores = request.json if type(request.json) is list else [request.json]
+            if bad := sum(score["name"] == "bad" for score in scores):
+                found.status = 207 if says_which and type(request.json) is list else 400
+                errors = {"accepted": len(scores) - bad, "rejected": bad, "errors": [{"message": "no such config"}]}
+                found.body = json.dumps(errors if found.status == 207 else {"message": "no such config"}).encode()
+        return found
+
+    monkeypatch.setattr(Collector, "_answer", picky)
+    with Collector() as collector:
+        made = sender(collector)
+        names = ["good"] * 12 + ["bad"] + ["good"] * 7
+        lines = [
+            json.dumps({"id": str(place), "traceId": "1" * 32, "name": name}).encode()
+            for place, name in enumerate(names)
+        ]
+        made.submit(b"\n".join(lines), 20)
+        made.flush(soon())
+        assert (19, 1) == (made.delivered, made.refused)
+        counts = Store(path).outbox()
+        assert (0, 1) == (counts.waiting_spans, counts.refused_spans)
+        assert "no such config" in counts.refusals[0]
+        good = {str(place) for place, name in enumerate(names) if name == "good"}
+        assert good <= {score["id"] for score in collector.scores()}
 
 
 def for_scores(answer, code):
@@ -494,7 +558,7 @@ def test_a_score_that_is_lost_is_told(monkeypatch, caplog):
     monkeypatch.setattr(Collector, "_answer", for_scores(Collector._answer, 503))
     with Collector() as collector:
         made = Sender(config_for(collector), None)
-        made.submit(b'{"traceId": "' + b"0" * 32 + b'"}', 0)
+        made.submit(b'{"traceId": "' + b"0" * 32 + b'"}', 1)
         assert made.flush(soon()) is False
         assert 1 == made.in_memory
         made.close(soon(), soon(5.0))
@@ -507,26 +571,28 @@ def test_scores_of_other_traces_outlast_those_that_were_dropped():
     waiting = _memory.Memory()
     waiting._gone = {f"{1:032x}": None}
     for trace in (1, 2):
-        waiting.put(Batch(b'{"traceId": "%032x"}' % trace, 0))
+        waiting.put(Batch(b'{"traceId": "%032x"}' % trace, 1))
     assert [b'{"traceId": "%032x"}' % 2] == [batch.body for batch in waiting]
 
 
 def test_what_came_one_by_one_is_sent_together(sender):
-    """Many may flush at once: while one request is under way the others gather, up to a size; scores go by themselves."""
+    """Many may flush at once: while one request is under way the others gather, up to a size; scores with scores."""
     waiting = _memory.Memory()
     bodies = [body(span(trace, 1)) for trace in range(5)]
     for data in bodies[:3]:
         waiting.put(Batch(data, 1))
-    waiting.put(Batch(b'{"traceId": "0"}', 0))
+        waiting.put(Batch(SCORE, 1))
     waiting.put(Batch(bodies[3], 1, attempts=1))
     waiting.put(Batch(bodies[4], 1))
     sent = [waiting.take() for _ in range(4)]
-    assert [3, 0, 1, 1] == [batch.spans for batch in sent]
+    assert [3, 3, 1, 1] == [batch.records for batch in sent]
+    assert [False, True, False, False] == [batch.of_scores for batch in sent]
     assert traces_of(sent[0].body).keys() == {f"{trace:032x}" for trace in range(3)}
+    assert 3 == len(halves(sent[1])[0].body.splitlines()) + len(halves(sent[1])[1].body.splitlines())
     assert not waiting.take()
     for number in range(3):
         waiting.put(Batch(body(*(span(number, place) for place in range(400))), 400))
-    assert [800, 400] == [waiting.take().spans, waiting.take().spans]
+    assert [800, 400] == [waiting.take().records, waiting.take().records]
 
 
 def test_halves_hold_every_span_once():
@@ -534,8 +600,8 @@ def test_halves_hold_every_span_once():
     data = body(*(span(1, number, str(number)) for number in range(5)))
     one, two = halves(Batch(data, 5))
     assert (["0", "1"], ["2", "3", "4"]) == (names(one.body), names(two.body))
-    assert (2, 3) == (one.spans, two.spans)
-    assert halves(Batch(body(span(1, 0)), 1)) == halves(Batch(b"{}", 0)) == []
+    assert (2, 3) == (one.records, two.records)
+    assert halves(Batch(body(span(1, 0)), 1)) == halves(Batch(b"{}", 1)) == []
 
 
 def test_traces_of_a_body():
@@ -552,7 +618,7 @@ def test_traces_of_a_body():
 def test_shedding_takes_scores_along():
     """The scores of a dropped trace go with it; those of others stay."""
     batches = [
-        Batch(b'{"traceId": "' + f"{1:032x}".encode() + b'", "name": "s", "value": 1}', 0),
+        Batch(b'{"traceId": "' + f"{1:032x}".encode() + b'", "name": "s", "value": 1}', 1),
         Batch(body(span(1, 0), span(2, 1)), 2),
         Batch(body(span(2, 0)), 1),
     ]
