@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _log
 from ._entries import Begun, Foreign, Marker, count_spans, let_values_go
+from ._line import Line
 from .capture_types import large_texts, weigh
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ _HEAVY = 64 * 1024
 """Bytes from which it is looked at whether a span's texts have been charged already."""
 
 _FEW = 1000
-"""Entries of the queue that are walked through in half a millisecond."""
+"""Entries of the queue that are looked through in half a millisecond."""
+
+_STEP = 64
+"""Entries that are looked at with one span when there are more."""
 
 _MOST_HEAVY = 10_000
 """Large texts that are remembered."""
@@ -49,12 +53,12 @@ class SpanQueue:
         """Begin anew, empty: what is here belongs to the parent of this forked process."""
         self.idle = True  # whether the worker must be roused by the next item
         self.dropped = 0  # since somebody last asked for it, see `take_dropped`
-        self._items: deque[Any] = deque()
+        self._items = Line()
         self._complete: deque[Run] = deque()  # ended runs of which the worker may not have seen anything yet
         self._taking = threading.Lock()  # held while items are taken or room is made, never while one is appended
         self._ghosts = self._ghost_bytes = 0  # spans in the queue whose run was dropped
         self._begun = 0  # entries of spans that have begun, about
-        self._meant = 0  # entries that were left when those that mean nothing were last taken out
+        self._meant = 0  # entries that were left when those that mean nothing were last looked for
         self._bytes = 0
         self._heavy: dict[int, int] = {}  # large texts by id: the number of the span that was charged with each
         self._came = self._left = 0  # spans that weigh something, so far: those with a number between the two wait
@@ -95,7 +99,7 @@ class SpanQueue:
             span.run.weight += weight
         if self._bytes > self.few_bytes:
             self._press(span)
-        if len(items) > self.most_spans:
+        if len(items.fresh) + len(items.looked) > self.most_spans:
             self._make_room()
         if self.idle:
             self._rouse()
@@ -112,7 +116,8 @@ class SpanQueue:
         self._bytes += weight
         if self._bytes > self.most_bytes:
             self._make_room()
-            if self._bytes > self.most_bytes:
+            # room is made in steps; what it takes meanwhile is little
+            if self._bytes > self.most_bytes * (1.25 if self._items.is_looked_through else 1):
                 self._strip(span)
 
     def _charge(self, value: Any, weight: int) -> int:
@@ -162,7 +167,7 @@ class SpanQueue:
     def first_run(self) -> Run | None:
         """The run of what waits longest, where that is a span that has just begun."""
         with contextlib.suppress(IndexError):  # room may be made meanwhile
-            if type(first := self._items[0]) is Begun:
+            if type(first := self._items.first()) is Begun:
                 return first.span.run
         return None
 
@@ -199,7 +204,7 @@ class SpanQueue:
                 self._complete.popleft()
             if not items:
                 self._left = self._came
-                self._bytes = 0  # an estimate, of several threads without a lock
+                self._bytes = self._begun = self._ghosts = self._ghost_bytes = 0  # estimates, of threads without a lock
         return batch, marker
 
     @property
@@ -231,7 +236,7 @@ class SpanQueue:
             return  # the worker is taking a batch, or a signal handler runs a flow in here: the next span tries again
         try:
             is_heavy = self._bytes > self.most_bytes
-            needed = 0 if is_heavy else self.most_spans // 10
+            needed = 0 if is_heavy or self._waiting() <= self.most_spans else self.most_spans // 10
             needed_bytes = self._bytes - self.most_bytes + self.most_bytes // 10 if is_heavy else 0
             while (needed > 0 or needed_bytes > 0) and self._complete:
                 run = self._complete.popleft()
@@ -241,9 +246,10 @@ class SpanQueue:
                     needed_bytes -= run.weight
                     self._ghosts += run.spans
                     self._ghost_bytes += run.weight
-            # a walk through a long queue has to be worth it: behind a run that fills it, each small one would take one
+            # to look through a long queue has to be worth it: behind a run that fills it, each small one would cause that
             is_worth_it = self._ghost_bytes > self.most_bytes // 10 or len(self._items) < _FEW
-            if len(self._items) > self.most_items or (is_heavy and self._ghosts and is_worth_it):
+            is_due = len(self._items) > self.most_items or (is_heavy and self._ghosts and is_worth_it)
+            if is_due or self._items.is_looked_through:
                 self._remove_ghosts()
             if self._waiting() > self.most_spans:
                 self._remove_newest()
@@ -275,22 +281,27 @@ class SpanQueue:
                 self._heavy.pop(id(text), None)
 
     def _remove_ghosts(self) -> None:
-        # only when the worker stands still: it takes some 30 ms for 100,000 spans
-        kept: list[Any] = []
+        """Take out what means nothing any more, in steps: with 100,000 entries it would take 100 ms at once."""
         items = self._items
-        for _ in range(len(items)):  # other threads go on appending on the right
-            item = items.popleft()
-            if type(item) is Begun:
-                if not (item.span.complete or item.span.run.dropped):
-                    kept.append(item)
-            elif callable(item) or type(item) is Marker or not item.run.dropped:
-                kept.append(item)
-            else:
-                self._pass_over(item)
-        items.extendleft(reversed(kept))
-        self._ghosts = self._ghost_bytes = 0
-        self._begun = sum(type(item) is Begun for item in kept)
-        self._meant = len(kept)  # that means something still, such as failed attempts of a loop that goes on
+        if not items.is_looked_through:
+            items.look_anew()
+        items.look(_FEW if len(items) < _FEW else _STEP, self._stays)
+        if not items.is_looked_through:
+            self._meant = len(
+                items.looked
+            )  # that means something still, such as failed attempts of a loop that goes on
+
+    def _stays(self, item: Any) -> bool:
+        """Whether an entry means something still; one that does not is let go of."""
+        if type(item) is Begun:
+            if not (item.span.complete or item.span.run.dropped):
+                return True
+            self._begun -= 1
+            return False
+        if callable(item) or type(item) is Marker or not item.run.dropped:
+            return True
+        self._pass_over(item)
+        return False
 
     def _pass_over(self, item: Span) -> None:
         self._ghosts -= 1 if self._ghosts else 0

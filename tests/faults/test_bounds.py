@@ -283,9 +283,10 @@ def test_small_runs_beside_one_that_fills_the_queue_are_not_slowed(tmp_path):
         fills = Fills()
         fills - "again" >> fills
         fills - "done" >> Node()
+        from pocketflow_tracing._line import Line
         walks = []
-        walk = delivery.queue._remove_ghosts
-        delivery.queue._remove_ghosts = lambda: walks.append(len(delivery.queue)) or walk()
+        walk = Line.look_anew
+        Line.look_anew = lambda line: walks.append(len(line)) or walk(line)
         trace_flow(Flow(start=fills)).run({"question": "x" * 3000, "left": 500})
         gate.set()
         print(json.dumps({"walks": walks, "flushed": flush(60)}))
@@ -465,17 +466,56 @@ def test_runs_that_are_not_delivered_are_freed_without_the_garbage_collector(tmp
     assert report["left"] < 20  # the worker has the first run in hand
 
 
+def test_room_is_made_in_steps(tmp_path):
+    """To look through a full queue at once took 100 ms of who recorded into it; none of what is left is lost, or out of order."""
+    report, _ = _run(
+        """
+        from pocketflow_tracing._queue import SpanQueue
+        looks = []
+        put, stays = SpanQueue.put, SpanQueue._stays
+        def counted(queue, item):
+            looks[-1] += 1
+            return stays(queue, item)
+        SpanQueue._stays = counted
+        def counting(queue, span):
+            looks.append(0)
+            put(queue, span)
+        delivery.queue.put = lambda span: counting(delivery.queue, span)
+        flow.run({"question": "-1"})
+        assert standing.wait(30)
+        for number in range(5000):
+            flow.run({"question": str(number)})
+        waiting = len(delivery.queue)
+        gate.set()
+        flushed = flush(60)
+        print(json.dumps({"most": max(looks), "all": sum(looks), "waiting": waiting, "flushed": flushed}))
+        """,
+        tmp_path,
+        POCKETFLOW_TRACE_QUEUE_SIZE="2000",
+    )
+    assert report["most"] == 64
+    assert report["all"] > 10_000
+    assert report["waiting"] < 2 * 2000 + 100
+    assert report["flushed"] is False
+    store = Store(tmp_path / ".pocketflow" / "traces.db")
+    runs = [run.run_id for run in store.runs(limit=None)]
+    questions = [next(span.output for span in store.spans(run) if span.name.endswith("prep")) for run in runs]
+    kept = sorted(map(int, questions))[1:]  # the worker had the first in hand
+    assert 300 < len(kept)
+    assert list(range(5000 - len(kept), 5000)) == kept
+
+
 def test_a_loop_of_many_failed_attempts_is_not_searched_with_each(tmp_path):
     """They wait, for they may be saved yet, and take up room: to look for what can go, again and again, would take seconds."""
     report, _ = _run(
         """
-        from pocketflow_tracing._queue import SpanQueue
+        from pocketflow_tracing._line import Line
         searched = []
-        search = SpanQueue._remove_ghosts
-        def count(queue):
-            searched.append(len(queue))
-            search(queue)
-        SpanQueue._remove_ghosts = count
+        search = Line.look_anew
+        def count(line):
+            searched.append(len(line))
+            search(line)
+        Line.look_anew = count
 
         class Polls(Node):
             def exec(self, prep_res):
