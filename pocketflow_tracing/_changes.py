@@ -16,7 +16,7 @@ counts as one.
 from __future__ import annotations
 
 from itertools import compress
-from operator import is_, is_not, ne
+from operator import is_, is_not, ne, not_
 from typing import Any
 
 from .records import Json
@@ -59,10 +59,14 @@ def _differ_in_nan(one: Json, other: Json) -> bool:
         ones, others = one, other
     else:
         return False
-    differing = compress(
-        zip(ones, others, strict=True), map(ne, ones, others)
-    )  # most changes are found here, without a walk
-    return all(same(*pair) for pair in differing) and all(map(same, ones, others))
+    differs = [*map(ne, ones, others)]
+    for value, beside in compress(
+        zip(ones, others, strict=True), differs
+    ):  # most changes are found here, without a walk
+        if type(value) is not type(beside) or not _differ_in_nan(value, beside):
+            return False
+    equal = [*map(not_, differs)]
+    return _alike(tuple(compress(ones, equal)), tuple(compress(others, equal)))
 
 
 _DISTINCT = frozenset({str, int, bool, bytes, type(None)})
