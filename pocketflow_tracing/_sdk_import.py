@@ -30,17 +30,20 @@ def imported() -> bool:
 class _Importing:
     """Stands on `sys.meta_path` from a run's start until the program imports langfuse, to have a client ready at once.
 
-    A node may import langfuse and use it in its next line. It takes itself away first, and leaves nothing on the module.
+    A node may import langfuse and use it in its next line. It leaves nothing on the module; itself it stays where it is, for
+    other threads walk that list without a lock, and would pass over the next finder.
     """
 
     def __init__(self) -> None:
         self.is_over = False  # langfuse is as good as imported: the last thing that its import does is to call us
+        self._is_asked = False  # for langfuse
         self._waiting: list[Callable[[], None]] = []
 
     def then(self, prepare: Callable[[], None]) -> None:
         """Call `prepare` when langfuse has been imported, in the thread that imports it."""
         if prepare not in self._waiting:
             self._waiting.append(prepare)
+        self._is_asked = False
         finders = sys.meta_path
         if self not in finders and PathFinder in finders[1:]:
             # right before the one that finds it, and never first: who has put a finder there for a while takes the first away
@@ -48,11 +51,10 @@ class _Importing:
 
     def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> Any:
         """What Python asks each finder for; ours finds what the others do."""
-        if name != "langfuse":
+        if name != "langfuse" or self._is_asked:
             return None
         with _PREPARING:
-            if self in sys.meta_path:
-                sys.meta_path.remove(self)
+            self._is_asked = True  # the others, next
             spec = importlib.util.find_spec(name)
             loader: Any = spec.loader if spec is not None else None
             execute = loader.exec_module
