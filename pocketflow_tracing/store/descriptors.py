@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .files import Identity, identity
-from .locks import SHARED_MEMORY_BYTES, Guard, close_pending, is_writable
+from .locks import SHARED_MEMORY_BYTES, Guard, close_pending, is_writable, opened
 
 __all__ = ["Held", "leak", "reading"]
 
@@ -50,7 +50,7 @@ class Held:
             if known:
                 after = _open_files()
                 ours = {identity(path), log, memory}
-                others = after.items() - self._numbers.items()
+                others = after.items() - opened.items()
                 self._numbers |= {number: of for number, of in others - before.items() if of in ours}
                 writable = {of: number for number, of in others if is_writable(number)}
                 if log in writable:

@@ -25,7 +25,7 @@ try:
 except ImportError:  # Windows, whose locks are not like that
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["SHARED_MEMORY_BYTES", "Guard", "close_pending", "is_writable"]
+__all__ = ["SHARED_MEMORY_BYTES", "Guard", "close_pending", "is_writable", "opened"]
 
 SHARED_MEMORY_BYTES = 32768
 """Of the file that goes with a log, at least, for as long as somebody uses it."""
@@ -39,6 +39,8 @@ _FLOCK = "hhqqi4x"
 """Of `struct flock` on 64-bit Linux: type, whence, start, length, pid."""
 _SET: int | None = getattr(fcntl, "F_OFD_SETLK", None) if struct.calcsize("P") == 8 else None
 
+opened: dict[int, Identity] = {}
+"""Descriptors of all guards, each with its file: none of them is SQLite's."""
 _pending: dict[int, Identity] = {}
 """Descriptors that are not needed any more: closing one takes SQLite's locks away from connections of the host's own."""
 
@@ -76,7 +78,7 @@ class Guard:
         number = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         found = identity(number)
         assert found is not None  # noqa: S101 - it was just opened
-        self.numbers[number] = found
+        self.numbers[number] = opened[number] = found
         return number
 
     @contextlib.contextmanager
@@ -124,11 +126,15 @@ def close_pending(*, in_child: bool = False) -> None:
     """Close the descriptors whose files this process has no locks on; in a forked child it has none at all."""
     for number in list(_pending):
         known = _pending.pop(number, None)  # who has taken it out closes it, and nobody else
-        if known is None or identity(number) != known:  # closed by the host, and maybe one of its own by now
+        if known is None:
+            continue
+        if identity(number) != known:  # closed by the host, and maybe one of its own by now
+            opened.pop(number, None)
             continue
         if not in_child and _has_locks(known):
             _pending[number] = known
             continue
+        opened.pop(number, None)  # before another one may get it
         with contextlib.suppress(OSError):
             os.close(number)
 

@@ -15,7 +15,7 @@ import sample
 from sample import process_id, small_run
 
 from pocketflow_tracing.store import Outbox, OutboxBatch, Store, StoreWriter
-from pocketflow_tracing.store.locks import SHARED_MEMORY_BYTES
+from pocketflow_tracing.store.locks import SHARED_MEMORY_BYTES, opened
 
 spawn = multiprocessing.get_context("spawn")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the locks of others cannot be seen there")
@@ -185,3 +185,20 @@ def test_a_store_behind_a_link_is_read_with_its_log(path, tmp_path):
         write(writer, 1)
         (tmp_path / "link.db").symlink_to(path)
         assert 1 == len(Store(tmp_path / "link.db").runs())
+
+
+def test_one_connection_does_not_rest_on_a_lock_of_another(tmp_path):
+    """Whose descriptor is closed while the first goes on: its files would be taken for lost, and it would leave the store."""
+    path = tmp_path / "traces.db"
+    first, second = StoreWriter(path), StoreWriter(path)
+    for number, writer in enumerate((first, second)):
+        write(writer, number)
+    held = second._database._held
+    assert held._memory is not None
+    assert held._memory not in opened
+    first.close()
+    write(second, 2)
+    assert not held.are_lost
+    second.close()
+    assert (3, [("ok",)]) == runs_and_health(path)
+    assert not opened
