@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import io
 import os
+from collections import ChainMap
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pocketflow_tracing._guard import is_hosts
 from pocketflow_tracing._kinds import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_OURS = ("LANGFUSE_", "POCKETFLOW_")
+"""What the variables of our settings begin with."""
+_MOST_CHARACTERS = 256 * 1024
+"""Of a `.env` file, and of one value in it: the first run waits for it."""
 
 __all__ = ["Found", "Outside", "find_env_file", "nearest", "read_env_file"]
 
@@ -47,20 +53,51 @@ def read_env_file(path: Path) -> tuple[dict[str, str | None], str]:
     """Read a `.env` file; `os.environ` stays as it is.
 
     Returns:
-        Its values and a sentence that says why it could not be read, "" when it could.
+        Its values, none if there are none of ours among them, and a sentence that says what could not be read, "" when all could.
     """
-    from dotenv import dotenv_values  # noqa: PLC0415 (only needed where there is such a file)
-
+    name = f"The .env file {shown(str(path))}"
     try:
-        if not _is_file(path):  # python-dotenv waits for a pipe and says nothing of a missing file
-            return {}, f"The .env file {shown(str(path))} is not there or is no file; accepted: a file. It is left out."
+        if not _is_file(path):  # a pipe would be waited for
+            return {}, f"{name} is not there or is no file; accepted: a file. It is left out."
         with io.open(path, encoding="utf-8-sig") as stream:  # noqa: UP020 - tests put mocks on `open` and count its calls
-            return dotenv_values(stream=stream), ""
+            text = stream.read(_MOST_CHARACTERS + 1)
     except (OSError, ValueError) as error:
         if is_hosts(error):  # TimeoutError is one of them
             raise
         reason = "is no UTF-8 text" if isinstance(error, ValueError) else f"cannot be read ({type(error).__name__})"
-        return {}, f"The .env file {shown(str(path))} {reason}; accepted: a readable UTF-8 file. It is left out."
+        return {}, f"{name} {reason}; accepted: a readable UTF-8 file. It is left out."
+    if len(text) > _MOST_CHARACTERS:
+        return {}, f"{name} is too long; accepted: up to {_MOST_CHARACTERS:,} characters. It is left out."
+    return _read(text, name) if any(ours in text for ours in _OURS) else ({}, "")
+
+
+def _read(text: str, name: str) -> tuple[dict[str, str | None], str]:
+    # python-dotenv's parser, and not its `dotenv_values`: that one copies the whole environment for each line, and logs each
+    # bad one, of a file that the program itself may never read
+    from dotenv.parser import parse_stream  # noqa: PLC0415 (only needed where there is such a file)
+
+    values: dict[str, str | None] = {}
+    problem = ""
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error:
+            if not problem and any(ours in binding.original.string for ours in _OURS):
+                problem = (
+                    f"{name} has no value in line {binding.original.line}; accepted: NAME=value. That line is left out."
+                )
+        elif binding.key is not None:
+            values[binding.key] = _filled_in(binding.value, values)
+    return values, problem
+
+
+def _filled_in(value: str | None, before: dict[str, str | None]) -> str | None:
+    """A value with the variables that it names: of the lines before it, else of the environment."""
+    from dotenv.variables import parse_variables  # noqa: PLC0415 (as above)
+
+    if value is None or "${" not in value:
+        return value
+    environ: Any = os.environ
+    values: ChainMap[str, str | None] = ChainMap(before, environ)
+    return "".join(atom.resolve(values) for atom in parse_variables(value))[:_MOST_CHARACTERS]
 
 
 class Outside:
