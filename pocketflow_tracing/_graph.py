@@ -92,6 +92,9 @@ MAX_FLOWS = 100
 MAX_NODES = 1000
 """Nodes of one run's graph; a program that makes nodes without end must not make its trace grow without end."""
 
+MAX_EDGES = 1000
+"""Likewise its edges, of which agents that may all hand over to each other have as many as pairs: each run looks at them."""
+
 
 class Graph:
     """The graph of a run; grows when a flow or node turns up that was not there at the start.
@@ -162,8 +165,9 @@ class Graph:
     def _walk(self, picture: FlowPicture, start: Any) -> list[tuple[Any, str, str]]:
         """Add the nodes and edges of one flow; returns (flow, id, name) of those nested in it."""
         nested: list[tuple[Any, str, str]] = []
-        look, ids, edges = self._looking.look, picture.ids, picture.edges
+        look, place_of, ids, edges = self._looking.look, self._looking.place, picture.ids, picture.edges
         room = MAX_NODES - sum([len(flow.nodes) for flow in self.flows.values()])
+        left = MAX_EDGES - sum([len(flow.edges) for flow in self.flows.values() if flow is not picture])
         place, cls, is_flow = look(start)
         picture.start = picture.add(place, cls, is_flow)
         queue = [(start, picture.start, place, cls, is_flow)]
@@ -173,11 +177,14 @@ class Graph:
             for action, successor in list(place.items()) if type(place) is dict else ():
                 if successor is None:
                     continue
-                below, its_class, is_nested = look(successor)
-                known = ids.get(id(below))
+                left -= 1
+                if left < 0:
+                    return nested
+                known = ids.get(id(place_of(successor)))
                 if known is not None:
                     below_id = known[0]
                 elif len(queue) < room:
+                    below, its_class, is_nested = look(successor)
                     below_id = picture.add(below, its_class, is_nested)
                     queue.append((successor, below_id, below, its_class, is_nested))
                 else:

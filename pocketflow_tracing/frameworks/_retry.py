@@ -16,6 +16,8 @@ _MOST_WITH_VALUES = 50
 """Failed attempts of one retry loop that are waiting for its end, with their values."""
 _MOST_BYTES = 8_000_000
 """Of these values, estimated."""
+_MOST = 1000
+"""Failed attempts of one retry loop that are waiting for its end: of a node that polls, one before them stays an error."""
 
 
 class Retry:
@@ -69,6 +71,9 @@ class Retry:
             self.bare += 1
             self.weight -= oldest.weight
             let_values_go(oldest)
+        if len(failures) > _MOST:
+            self.bare -= 1
+            failures.pop(0).deliver()
 
     def done(self, result: Any, error: BaseException | None = None) -> Any:
         """Tell the node and the failed attempts how it ended."""

@@ -27,6 +27,7 @@ from pocketflow_tracing import (
 from pocketflow_tracing._ids import Source, source
 from pocketflow_tracing.capture import Capture
 from pocketflow_tracing.delivery import delivery
+from pocketflow_tracing.frameworks import _look
 
 FLAVOURS = pytest.mark.parametrize("flavour", ["sync", "async", "parallel"])
 
@@ -241,6 +242,21 @@ def test_a_retry_that_goes_on_for_long(attempts, size, whole, records):
     assert kept == [False] * (attempts - whole) + [True] * whole
     assert "not kept" in spans[0].error["message"]
     records.check()
+
+
+def test_a_node_that_polls(records):
+    """Of a thousand failed attempts and more the oldest are delivered before it is known whether one is saved: errors, then."""
+
+    class Polls(Node):
+        def exec(self, prep_res):
+            if self.cur_retry < 2500:
+                raise ConnectionError("not ready")
+
+    trace_flow(Flow(start=Polls(max_retries=2501))).run({})
+    spans = records.spans("Polls.exec")
+    assert [span.attributes["attempt"] for span in spans] == [*range(1, 2502)]
+    assert [span.attributes.get("level") for span in spans] == [None] * 1500 + ["WARNING"] * 1000 + [None]
+    assert records.run().status == "recovered"
 
 
 @FLAVOURS
@@ -653,6 +669,34 @@ def test_a_graph_without_end(records):
     trace_flow(Flow(start=Fresh())).run({"n": 0})
     assert len(records.spans(kind="node")) == 1_100
     assert len(records.run().graph["flows"][0]["nodes"]) == 1_000
+
+
+def test_a_graph_where_everybody_knows_everybody(records, monkeypatch):
+    """Its edges are as many as pairs, and each run would look at all of them; the nodes are told apart all the same."""
+    looked = []
+    real = _look.place
+    monkeypatch.setattr(_look, "place", lambda node: looked.append(node) or real(node))
+
+    class Agent(Node):
+        def post(self, shared, prep_res, exec_res):
+            shared["left"] -= 1
+            return str((shared["left"] * 7) % 100) if shared["left"] else "done"
+
+    agents, last = [Agent() for _ in range(100)], Node()
+    for one in agents:
+        for number, other in enumerate(agents):
+            one.next(other, str(number))
+        one.next(last, "done")
+    flow = trace_flow(Flow(start=agents[0]))
+    for _ in range(2):
+        looked.clear()
+        flow.run({"left": 40})
+        picture = records.run().graph["flows"][0]
+        assert len(picture["edges"]) == 1000
+        names = [span.attributes["node"] for span in records.spans(kind="node")]
+        assert len(set(names)) == 41
+        assert len(looked) < 1500
+        records.clear()
 
 
 @FLAVOURS
