@@ -7,6 +7,7 @@ limit, the first and the last are watched, so that a visit costs the same howeve
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from ._changes import same
@@ -46,6 +47,7 @@ class SharedState:
         "_texts",
         "number",
         "shared",
+        "turn",
         "weight",
     )
 
@@ -62,6 +64,7 @@ class SharedState:
         self._pictures: dict[str, Any] = {}
         self._long: set[str] = set()  # keys in whose pictures there are long texts
         self.weight = 0  # estimated bytes of what `full` or `changes` found last
+        self.turn = threading.Lock()  # for `changes`: nodes may run in several threads
 
     @staticmethod
     def can_picture(shared: Any) -> bool:
@@ -93,8 +96,7 @@ class SharedState:
         else:
             self._long.discard(text)
 
-    def _shown(self, text: str) -> Snapshot:
-        picture = self._pictures[text]
+    def _shown(self, text: str, picture: Snapshot) -> Snapshot:
         return self._capture.shortened(picture) if text in self._long else picture
 
     def _taken(self, rows: list[tuple[Any, Any]]) -> list[tuple[Snapshot, bool]]:
@@ -142,7 +144,8 @@ class SharedState:
 
     def picture(self) -> dict[str, Any]:
         """The last picture taken, {key: snapshot}."""
-        return {text: self._shown(text) for text in self._pictures} if self._long else dict(self._pictures)
+        pictures = dict(self._pictures)  # at once: another thread may be at `changes`
+        return {text: self._shown(text, picture) for text, picture in pictures.items()} if self._long else pictures
 
     def changes(self) -> dict[str, Any] | None:
         """What differs from the last picture, which is brought up to date.
@@ -174,15 +177,15 @@ class SharedState:
             if old is _MISSING:
                 were_there = self._come_back(watched) if were_there is None else were_there
                 self._keep(text, new)
-                shown = self._shown(text)
+                shown = self._shown(text, new[0])
                 (again if text in were_there else added)[text] = shown
             elif self._each < each and same(old, self._capture.whole(value, each)[0]):
                 self._keep(text, new)
-                shown = again[text] = self._shown(text)
+                shown = again[text] = self._shown(text, new[0])
             else:
-                before = self._shown(text)
+                before = self._shown(text, old)
                 self._keep(text, new)
-                shown = self._shown(text)
+                shown = self._shown(text, new[0])
                 changed[text] = (before, shown)
                 self.weight += weigh(before)
             self.weight += weigh(shown)

@@ -126,6 +126,14 @@ class Visit(Whole, Branch):
                 self.deliver()
 
     def _note_changes(self, run: Run, state: SharedState) -> None:
+        if not state.turn.acquire(blocking=False):
+            return  # another thread is at it, for its own visit: what it does not find the next one does
+        try:
+            self._note_state(run, state)
+        finally:
+            state.turn.release()
+
+    def _note_state(self, run: Run, state: SharedState) -> None:
         changes = state.changes()
         if changes is None:
             return

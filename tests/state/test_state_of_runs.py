@@ -23,6 +23,7 @@ from pocketflow import Flow, Node
 from pocketflow_tracing import TracingConfig, _state, flush, trace_flow
 from pocketflow_tracing.capture import Capture
 from pocketflow_tracing.frameworks import _phases
+from pocketflow_tracing.recorder import current, span_of
 from pocketflow_tracing.redaction import Rules
 from pocketflow_tracing.render import render
 from pocketflow_tracing.store import Store
@@ -537,3 +538,30 @@ def test_a_shared_that_another_thread_fills_and_empties():
         stop.set()
         thread.join()
         sys.setswitchinterval(interval)
+
+
+def test_while_another_thread_notes_what_changed(tmp_path):
+    """Nodes in several threads have one picture: a visit neither waits for another's turn nor spoils it; the next one finds it all."""
+
+    class Begins(Node):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+            self.state(shared).turn.acquire()  # as another thread does
+            shared["begun"] = ["x" * 100]
+
+        def state(self, shared: Any) -> Any:
+            return span_of(current.get()).run.states[id(shared)]
+
+    class Ends(Begins):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+            self.state(shared).turn.release()
+            shared["ended"] = 1
+
+    begins = Begins()
+    begins >> Ends()
+    path = tmp_path / "traces.db"
+    trace_flow(Flow(start=begins), config=TracingConfig(store=str(path))).run({})
+    assert flush(10)
+    store = Store(path)
+    spans = {span.name: span.state for span in store.spans(store.run("last").run_id)}
+    assert spans["Begins"] is None
+    assert {"begun", "ended"} == spans["Ends"]["added"].keys()
