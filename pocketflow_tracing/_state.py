@@ -12,7 +12,8 @@ from typing import Any
 
 from ._changes import same
 from .capture import Capture, is_scalar
-from .capture_kinds import key_text, taken
+from .capture_entries import taken
+from .capture_kinds import key_text
 from .capture_types import Snapshot, weigh
 from .render_text import unused
 

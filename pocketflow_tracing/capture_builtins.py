@@ -10,7 +10,8 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any
 
 from .capture_arrays import is_lent_safely
-from .capture_kinds import Shape, attributes_of, kind, mro_of, name_of, taken
+from .capture_entries import is_hollow, taken
+from .capture_kinds import Shape, attributes_of, kind, mro_of, name_of
 from .capture_types import Elided, Ends, Snapshot, Tagged
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _read_set(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     base: Any = shape.base
     count = base.__len__(value)
     keep = walk.window(count, depth)
-    if keep < 0:
+    if keep < 0 or is_hollow(base.__sizeof__(value), count):
         return Elided(shape.name, count)
     head = taken(base.__iter__, value, keep)
     if count <= keep:

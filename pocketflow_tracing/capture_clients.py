@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .capture_kinds import Shape, attributes_of, is_genuine, kind, taken
+from .capture_entries import taken
+from .capture_kinds import Shape, attributes_of, is_genuine, kind
 from .capture_types import Snapshot, Tagged
 
 if TYPE_CHECKING:

@@ -11,11 +11,10 @@ import sys
 import weakref
 from collections.abc import Callable
 from enum import Enum
-from itertools import chain, islice
 from types import GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ._guard import is_hosts
+from .capture_entries import taken
 from .capture_types import CUT_KEY, REDACTED, Cut, Elided, Snapshot, Tagged
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ __all__ = [
     "name_of",
     "qualified_name_of",
     "shape_of",
-    "taken",
 ]
 
 Reader = Callable[[Any, "Shape", "Walk", int], Snapshot]
@@ -136,29 +134,6 @@ class Shape:
                 except (AttributeError, KeyError):  # noqa: PERF203 - a slot that was never set
                     continue
         return fields, max(dict.__len__(own) - limit, 0)
-
-
-def taken(iterate: Callable[[Any], Any], container: Any, count: int) -> list[Any]:
-    """Return the first entries of a container that other threads may be changing.
-
-    Its iterator is made and used up within one call, during which no other thread runs: one that was made before would
-    notice any change. Only a collection of garbage can let another thread in; then it is tried again.
-
-    Args:
-        iterate: makes the iterator, in C: `iter`, `reversed`, or the `__iter__` of a builtin class.
-        container: what it is made of.
-        count: how many entries at most.
-    """
-    for _ in range(_TRIES):
-        try:
-            return list(islice(chain.from_iterable(map(iterate, (container,))), count))
-        except RuntimeError as error:  # noqa: PERF203 - changed during iteration
-            if is_hosts(error):
-                raise
-    return list(islice(iterate(container), count))
-
-
-_TRIES = 5
 
 
 def kind(*names: str, first: bool = False) -> Callable[[Reader], Reader]:

@@ -7,13 +7,15 @@ from itertools import islice
 from typing import Any
 
 from ._guard import is_hosts
-from .capture_kinds import key_text, taken
+from .capture_entries import LARGE_TABLE, is_hollow, taken
+from .capture_kinds import key_text
 from .capture_objects import Serializer, read_other
 from .capture_texts import read_text
 from .capture_types import CUT_KEY, Again, Cut, Elided, Ends, Limits, Note, Pairs, Snapshot, Tagged, Unread
 
 __all__ = ["SHARE_OF_CLOSE", "Walk", "read"]
 
+table_bytes = dict.__sizeof__
 _Entered = tuple[object, Any, Any, int]
 """An object that is or was read: itself, the one around it in the same form, its key or position in that, and the depth."""
 
@@ -209,7 +211,7 @@ class Walk:
         """Read a dict of any class, keys and size."""
         count = dict.__len__(value)
         keep = self.window(count, depth)
-        if keep < 0:
+        if keep < 0 or is_hollow(table_bytes(value), count):
             return Elided(name, count)
         if count <= keep:
             return self.rows(Ends(taken(iter, dict.items(value), keep)), value, name, depth)
@@ -268,7 +270,7 @@ def read(value: Any, walk: Walk, depth: int) -> Snapshot:
 
 def _read_dict(value: dict[Any, Any], walk: Walk, depth: int) -> Snapshot:
     count = len(value)
-    if count > walk.max_items or count > walk.left or depth >= walk.max_depth:
+    if count > walk.max_items or count > walk.left or depth >= walk.max_depth or table_bytes(value) > LARGE_TABLE:
         return walk.mapping(value, "dict", depth)
     # Keys first: copying a dict with other keys could compare two of them.
     try:

@@ -14,7 +14,8 @@ from .._ids import source
 from .._otel_span import become_context, context_now
 from .._state import SharedState
 from ..capture import Capture
-from ..capture_kinds import key_text, taken
+from ..capture_entries import taken
+from ..capture_kinds import key_text
 from ..capture_types import weigh
 from ..recorder import UNTRACED, Branch, Span, current, span_of
 from ._look import is_pocketflows

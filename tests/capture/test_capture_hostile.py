@@ -733,3 +733,13 @@ def test_a_secret_in_a_long_key_shows_in_no_path():
     row = [1]
     shown = render(snapshot({key: row, "again": row}), RULES)
     assert "HUNTER2" not in json.dumps(shown)
+
+
+def test_a_set_or_dict_that_was_emptied_is_not_looked_through():
+    """Its table does not shrink: to find the few entries that are left would take milliseconds at every visit."""
+    popped = set(range(100_000))
+    emptied = dict.fromkeys(map(str, range(100_000)))
+    while len(popped) > 3:
+        popped.pop()
+        del emptied[next(reversed(emptied))]
+    assert ["… set of 3 items", "… dict of 3 items", {"a": 1}] == render(snapshot([popped, emptied, {"a": 1}]), Rules())
