@@ -103,13 +103,16 @@ class Graph:
         looking: at the framework's nodes.
     """
 
-    __slots__ = ("_alone", "_flow_ids", "_looking", "_open", "_roots", "_taken", "flows")
+    __slots__ = ("_alone", "_beyond", "_flow_ids", "_looking", "_open", "_root_of", "_roots", "_taken", "flows")
 
     def __init__(self, looking: Looking) -> None:
         self._looking = looking
         self._flow_ids: dict[int, tuple[str, Callable[[], Any]]] = {}  # by id of the place: flows that run on their own
-        self._open = 0  # flows and passes that are running
-        self._roots = 0  # flows that run on their own
+        self._open: dict[str, int] = {}  # flows and passes that are running, by the flow's id
+        # flows that run on their own, by id, with the ids of those nested in them; and the other way round
+        self._roots: dict[str, dict[str, None]] = {}
+        self._root_of: dict[str, str] = {}
+        self._beyond: dict[str, str] = {}  # ids of those beyond the limit, by name
         self._alone: dict[str, str] = {}  # ids of nodes that run on their own, by name
         self._taken: set[str] = set()  # ids
         self.flows: dict[str, FlowPicture] = {}
@@ -119,12 +122,21 @@ class Graph:
         place = self._looking.place(flow)
         flow_id, known = self._flow_ids.get(id(place), ("", _nobody))
         if known() is None or self._looking.place(known()) is not place:
-            if self._roots >= MAX_FLOWS:
-                return name  # a program that builds a flow for every item: those beyond share one picture
-            self._roots += 1
+            if len(self._roots) >= MAX_FLOWS:
+                return self._one_of_many(name)
             flow_id = _claimed(self._taken, name)
             self._flow_ids[id(place)] = flow_id, _weak(flow)
-        self.add_flow(flow, flow_id, name)
+        self.add_flow(flow, flow_id, name, flow_id)
+        return flow_id
+
+    def _one_of_many(self, name: str) -> str:
+        """A program that builds a flow for every item: those of one name beyond the limit share one picture."""
+        flow_id = self._beyond.get(name)
+        if flow_id is None:
+            flow_id = self._beyond[name] = _claimed(self._taken, name)
+            self._root_of[flow_id] = flow_id
+            self._roots[flow_id] = {flow_id: None}
+            self._picture(flow_id, name)
         return flow_id
 
     def alone(self, name: str) -> str:
@@ -134,22 +146,34 @@ class Graph:
             known = self._alone[name] = _claimed(self._taken, name)
         return known
 
-    def opened(self) -> None:
+    def opened(self, flow_id: str) -> None:
         """Note that a flow, or a pass of one, begins."""
-        self._open += 1
+        self._open[flow_id] = self._open.get(flow_id, 0) + 1
 
-    def closed(self) -> None:
-        """Note that it has ended; with the last one the user's objects are let go, as they would be without us."""
-        self._open -= 1
-        if self._open <= 0:
-            for picture in self.flows.values():
-                picture.let_go()
+    def closed(self, flow_id: str) -> None:
+        """Note that it has ended; with a flow that ran on its own the user's objects are let go, as they would be without us."""
+        left = self._open.pop(flow_id, 0) - 1
+        if left > 0:
+            self._open[flow_id] = left
+            return
+        for over in list(self._roots.get(flow_id, ()) if self._open else self.flows):
+            self.flows[over].let_go()
 
-    def add_flow(self, flow: Any, flow_id: str, name: str) -> None:
-        """Walk a flow and the flows nested in it, breadth first, naming each node by its class and place."""
+    def add_flow(self, flow: Any, flow_id: str, name: str, within: str) -> None:
+        """Walk a flow and the flows nested in it, breadth first, naming each node by its class and place.
+
+        Args:
+            flow: to be walked.
+            flow_id: its id.
+            name: its name.
+            within: the id of the flow that it is a node of, or its own.
+        """
+        root = self._root_of.get(within, within)
         pending = [(flow, flow_id, name)]
         while pending:
             flow, flow_id, name = pending.pop(0)
+            self._root_of[flow_id] = root
+            self._roots.setdefault(root, {})[flow_id] = None
             picture = self._picture(flow_id, name)
             if not picture.ids:  # new, or to be looked at again after its objects were let go
                 start = self._looking.start(flow)

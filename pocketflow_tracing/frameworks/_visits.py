@@ -49,7 +49,7 @@ class Visit(Whole, Branch):
         visit = run.visits[node_id] = run.visits.get(node_id, 0) + 1
         step = counter.next_step if counter is not None else 1
         if is_flow:
-            run.graph.opened()
+            run.graph.opened(node_id)
             self.flow_id = node_id
             self.next_step = step
             self.attributes = {"node": node_id, "class": class_name(type(node)), "visit": visit}
@@ -115,7 +115,7 @@ class Visit(Whole, Branch):
                     self.output["shared"] = watched.picture()
         finally:
             if self.flow_id is not None:
-                run.graph.closed()
+                run.graph.closed(self.flow_id)
             if self.pictures and watched is not None:
                 run.states.pop(id(watched.shared), None)  # its picture ends with the visit that began it
             if error is None and counter is parent and counter is not None and counter.flow_id is not None:
@@ -167,9 +167,9 @@ class Pass(Whole, Branch):
         self.left = False
         self.token = self.attached = None
         Branch.__init__(self, flow.run, flow, "pass", f"{flow.name}[{index}]")
-        flow.run.graph.opened()
+        self.flow_id = flow_id = flow.flow_id or flow.name
+        flow.run.graph.opened(flow_id)
         self.attributes["item"] = index
-        self.flow_id = flow.flow_id
         self.next_step = flow.next_step
 
     def _begin(self, args: tuple[Any, ...]) -> None:
@@ -188,7 +188,7 @@ class Pass(Whole, Branch):
             if error is None:
                 self.attributes["action"] = action_text(result)
         finally:
-            flow.run.graph.closed()
+            flow.run.graph.closed(self.flow_id)
             self.deliver()
 
 
@@ -259,7 +259,7 @@ def open_below(frame: Any, parent: Any, node: Any) -> Visit | Nothing:
                 parent.settle()
             if is_flow:
                 name = _own_name(node) or name
-                run.graph.add_flow(node, node_id, name)
+                run.graph.add_flow(node, node_id, name, parent.flow_id)
         else:
             counter = parent if parent.kind == "function" else None
             name = (_own_name(node) if is_flow else None) or class_name(type(node))

@@ -238,7 +238,7 @@ class Database:
                 raise BusyError("another process is setting the damaged file aside")
         return self._connection
 
-    def _close(self) -> None:
+    def _close(self, *, in_child: bool = False) -> None:
         connection, self._connection = self._connection, None
         held, self._held = self._held, Held()
         try:
@@ -248,6 +248,11 @@ class Database:
                 leak(connection)
                 self._leave()
                 return
+            if not in_child:
+                # The last connection does this when it is closed: on Python 3.10 with the interpreter held, as long as the disk
+                # takes. A statement lets others run.
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             held.unlock()
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
@@ -271,7 +276,7 @@ class Database:
         self._lock = threading.RLock()
         if was_held and self._held.stand(self.path):
             self._pid = os.getpid()  # nothing is going on in it: closing it takes no lock away from the parent
-            self._close()
+            self._close(in_child=True)
             return
         connection, self._connection = self._connection, None
         held, self._held = self._held, Held()

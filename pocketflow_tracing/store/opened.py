@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
 __all__ = ["add", "close_beyond", "give_way"]
 
-_FORK_PATIENCE = 1.0
+_FORK_PATIENCE = 0.5
 """Seconds that a fork waits for transactions to end."""
 
 _databases: weakref.WeakSet[Database] = weakref.WeakSet()
 _registry = threading.RLock()
 _fork_waits = False
+_in_vain: weakref.WeakKeyDictionary[Database, float] = weakref.WeakKeyDictionary()
+"""Databases that a fork has waited for, with the end of the transaction before: as long as that is the last, no other waits."""
 _held_for_fork: dict[Database, bool] = {}
 
 
@@ -59,7 +61,10 @@ def _before_fork() -> None:
     try:
         for database in list(_databases):
             _held_for_fork[database] = False
-            _held_for_fork[database] = database.hold_for_fork(deadline)
+            is_stuck = _in_vain.get(database) == database.used_at  # the disk takes seconds: not from each fork again
+            held = _held_for_fork[database] = database.hold_for_fork(0.0 if is_stuck else deadline)
+            if not held:
+                _in_vain[database] = database.used_at
     finally:
         _fork_waits = False
 

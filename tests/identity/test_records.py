@@ -671,6 +671,55 @@ def test_a_graph_without_end(records):
     assert len(records.run().graph["flows"][0]["nodes"]) == 1_000
 
 
+@pytest.mark.parametrize("number", [3, 120])
+def test_a_flow_that_a_node_runs_keeps_nothing_alive(number, records):
+    """Its nodes die when they die untraced, and not with the run: each may hold a document."""
+    dying = []
+
+    class Work(Node):
+        pass
+
+    class Map(Node):
+        def exec(self, prep_res):
+            for _ in range(number):
+                first, work = Node(), Work()
+                first >> Flow(start=work)
+                dying.append(weakref.ref(work))
+                Flow(start=first).run({})
+                del first, work
+                gc.collect(0)
+                assert dying[-1]() is None
+
+    trace_flow(Flow(start=Map())).run({})
+    assert number == len(records.spans("Work"))
+    assert number == len(records.spans("Node"))
+    flows = records.run().graph["flows"]
+    assert len(flows) <= 1 + 2 * 100 + 2
+    ids = [span.attributes["node"] for span in records.spans("Work")]
+    assert min(number, 99) <= len(set(ids)) <= 100
+
+
+def test_a_flow_that_runs_again_and_again_in_a_run_keeps_its_ids(records):
+    """It is let go of after each time, and looked at anew."""
+
+    class Work(Node):
+        pass
+
+    first = Work()
+    first >> Work()
+    inner = Flow(start=first)
+
+    class Again(Node):
+        def exec(self, prep_res):
+            for _ in range(3):
+                inner.run({})
+
+    trace_flow(Flow(start=Again())).run({})
+    works = [span for span in records.spans(kind="node") if span.name.startswith("Work")]
+    assert ["Work", "Work#2"] * 3 == [span.name for span in works]
+    assert [1, 1, 2, 2, 3, 3] == [span.attributes["visit"] for span in works]
+
+
 def test_a_graph_where_everybody_knows_everybody(records, monkeypatch):
     """Its edges are as many as pairs, and each run would look at all of them; the nodes are told apart all the same."""
     looked = []

@@ -16,7 +16,7 @@ import sample
 from sample import process_id, small_run
 
 from pocketflow_tracing._time import monotonic
-from pocketflow_tracing.store import Outbox, OutboxBatch, Store, StoreBusyError, StoreWriter, database
+from pocketflow_tracing.store import Outbox, OutboxBatch, Store, StoreBusyError, StoreWriter, database, opened
 from pocketflow_tracing.store.database import Database
 
 spawn = multiprocessing.get_context("spawn")
@@ -243,3 +243,45 @@ def test_a_fork_does_not_wait_for_another_process(path):
         thread.join()
         database.close()
     assert done.is_set()
+
+
+def test_only_the_first_fork_waits_for_a_disk_that_is_stuck(path, monkeypatch):
+    """A server that forks would else stand still with each, as long as one transaction takes seconds."""
+    database, waits = Database(path), []
+    hold = Database.hold_for_fork
+    monkeypatch.setattr(
+        Database, "hold_for_fork", lambda self, until: waits.append(until - monotonic()) or hold(self, until)
+    )
+    stuck, going_on = threading.Event(), threading.Event()
+
+    def work(_connection):
+        stuck.set()
+        assert going_on.wait(30)
+
+    thread = threading.Thread(target=lambda: database.transaction(work))
+    thread.start()
+    assert stuck.wait(30)
+    try:
+        for _ in range(3):
+            opened._before_fork()
+            opened._after_fork_in_parent()
+        assert [wait > 0 for wait in waits] == [True, False, False]
+    finally:
+        going_on.set()
+        thread.join()
+    opened._before_fork()
+    opened._after_fork_in_parent()
+    assert waits[-1] > 0
+    database.close()
+
+
+def test_what_the_log_holds_is_in_the_file_before_it_is_closed(path):
+    """Closing has nothing left to do: on Python 3.10 it holds the interpreter, however slow the disk is."""
+    writer, statements = StoreWriter(path), []
+    write(writer, small_run(1))
+    writer._database._connection.set_trace_callback(statements.append)
+    size = path.stat().st_size
+    writer.close()
+    assert ["PRAGMA wal_checkpoint(PASSIVE)"] == statements
+    assert path.stat().st_size > size
+    assert [1, False] == [len(Store(path).runs()), Path(f"{path}-wal").exists()]
