@@ -13,6 +13,7 @@ from . import _sdk
 from ._entries import Foreign
 from ._guard import Seam
 from ._sdk_clients import AFTER_MAKING
+from ._sdk_export import weight_of
 from ._sdk_import import imported, when_imported
 from ._sdk_spans import ERROR_KEYS, INPUT_KEYS, OUTPUT_KEYS, is_input, is_output
 from .delivery import delivery
@@ -72,7 +73,7 @@ def _make_processor() -> Any:
                 known = self._open.pop(span.context.span_id, None) if span.context is not None else None
                 if known is not None:
                     run = known[0]
-                    delivery.queue.put_foreign(run, Foreign(partial(_for_store, run, span), _weight(span)))
+                    delivery.queue.put_foreign(run, Foreign(partial(_for_store, run, span), weight_of(span)))
 
         def shutdown(self) -> None:
             self._open.clear()
@@ -81,20 +82,6 @@ def _make_processor() -> Any:
             return True
 
     return Processor()
-
-
-def _weight(span: Any) -> int:
-    """Estimate the bytes of a span: a kilobyte for itself and each event and link, and the values of its attributes."""
-    parts = [span, *getattr(span, "events", ()), *getattr(span, "links", ())]
-    return sum(1024 + sum(map(_weight_of, (part.attributes or {}).values())) for part in parts)
-
-
-def _weight_of(value: Any) -> int:
-    if type(value) is str:
-        return len(value)
-    if type(value) is tuple and value:  # of texts or of numbers, and of None
-        return 64 * len(value) + sum(len(item) for item in value if type(item) is str)
-    return 0
 
 
 def _for_store(run: Run, span: Any) -> tuple[Run, Any, SpanRecord]:

@@ -14,22 +14,27 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 from . import _sdk_disabled, _sdk_spans
 from ._forks import unforked
 from ._guard import Seam, on_our_thread
-from ._sdk_clients import stand_back
+from ._sdk_clients import forget, stand_back
+from ._sdk_export import TOGETHER, Unready, is_exporting, make_exporter
 from ._sdk_flush import Flushes, exports, has_scores
 from ._sdk_import import imported, when_imported
-from ._time import monotonic
+from ._time import monotonic, sleep
 from .config import TracingConfig
 
 _CREATING = Seam("preparing the Langfuse client")
 _FLUSHING = Seam("flushing the Langfuse client")
-_LAST_EXPORTS = 0.7
-"""The part of an exit's time in which generations are made ready."""
+_ENDING = Seam("ending the Langfuse client of a project that nobody uses")
+_LOOK_SECONDS = 0.01
+"""Between two looks whether the worker has made ready what a client has exported."""
+_MOST_RESTING = 8
+"""Clients of projects that nobody uses any more, and that may be used again: each has threads of its own."""
 
 
 def instances() -> dict[str, Any]:
@@ -51,6 +56,11 @@ def _prepare_all() -> None:
             client.prepare()
     _unprepared.clear()
 
+
+_resting: list[SdkClient] = []
+"""Whose sinks were let go of, and whose clients we made and the program never had; the longest first."""
+
+_known: WeakSet[SdkClient] = WeakSet()
 
 _asking: WeakValueDictionary[str, SdkClient] = WeakValueDictionary()
 """Of several objects for one project, by its public key, the one that asks the SDK's client at every flush."""
@@ -91,15 +101,23 @@ class SdkClient:
     Args:
         config: resolved, with both keys.
         submit: takes (gzip of an OTLP request, number of spans) of what our client exports.
+        drop: takes the number of spans of it that are lost.
         settle: waits until what was submitted is delivered or on disk, or for a time of `time.monotonic`.
     """
 
     def __init__(
-        self, config: TracingConfig, submit: Callable[[bytes, int], None], settle: Callable[[float], bool]
+        self,
+        config: TracingConfig,
+        submit: Callable[[bytes, int], None],
+        drop: Callable[[int], object],
+        settle: Callable[[float], bool],
     ) -> None:
         self._config = config
         self._submit = submit
+        self._drop = drop
         self._settle = settle
+        self._unready = Unready(config, submit, drop)
+        _known.add(self)
         self._lock = threading.RLock()
         self._flushes = Flushes()
         self._exporter: Any = None  # of the client that we made
@@ -153,6 +171,8 @@ class SdkClient:
                 when_imported(_prepare_all)
                 return
             resources = self.resources
+            if _resting:
+                self._wake(resources)
             if resources is None:
                 self._create()
             elif self._exporter is not None:
@@ -189,10 +209,73 @@ class SdkClient:
             _sdk_spans.silence(processor)
 
     def hand_over(self, deadline: float) -> bool:
-        """Have the client that we made hand over to us the spans that it holds."""
+        """Have the client that we made hand over to us the spans that it holds, and make them ready."""
         with _FLUSHING:
-            return all([exports(processor, deadline) for processor in self._processors])  # noqa: C419 - each of them
+            handed_over = all([exports(processor, deadline) for processor in self._processors])  # noqa: C419 - each of them
+            return self._unready.make_ready(deadline) and handed_over
         return False
+
+    @property
+    def unready(self) -> int:
+        """Spans that our client has exported, and that have not been made ready to be sent."""
+        return len(self._unready)
+
+    def tick(self) -> float | None:
+        """Make some spans ready; returns 0.0 where more of them wait."""
+        return None if self._unready.make_ready(inf, TOGETHER) else 0.0
+
+    def give_up(self) -> int:
+        """Let go of what cannot be made ready any more, at the end of the process; returns how many spans that are."""
+        return self._unready.give_up()
+
+    @property
+    def may_rest(self) -> bool:
+        """Whether nothing comes through the client any more, should nobody use its project.
+
+        Neither has the program got it, nor does a provider of the program's lead to it, nor has another object its project.
+        """
+        key = self._config.langfuse_public_key
+        return (
+            self.is_ours
+            and not (self.is_handed_out or self._forwarders or has_scores(self._made))
+            and all(other is self or other.public_key != key for other in _known)
+        )
+
+    @property
+    def public_key(self) -> str | None:
+        """Of its project."""
+        return self._config.langfuse_public_key
+
+    def rest(self) -> None:
+        """Nobody uses the project any more, for now: of many such clients those that rest longest are ended."""
+        if self.may_rest and self not in _resting:
+            _resting.append(self)
+            while len(_resting) > _MOST_RESTING:
+                _resting.pop(0).end()
+
+    def _wake(self, resources: Any) -> None:
+        """Take over the client of a project that has rested, which may be another object's."""
+        for client in list(_resting):
+            if resources is not None and client.resources is resources:
+                _resting.remove(client)
+                self._exporter, self._made, self._processors, self._unready = client.give_away()
+                self._exporter.made_by = self
+                self._unready.lead_to(self._submit, self._drop)
+                self._watch_flushes()
+
+    def give_away(self) -> tuple[Any, Any, list[Any], Unready]:
+        """Give the client that we made to another object of its project."""
+        given = self._exporter, self._made, self._processors, self._unready
+        self._exporter = self._made = None
+        self._processors, self._unready = [], Unready(self._config, self._submit, self._drop)
+        return given
+
+    def end(self) -> None:
+        """End the client that we made, which holds nothing any more."""
+        _, resources, _, _ = self.give_away()
+        with _ENDING:
+            if forget(str(self._config.langfuse_public_key), resources):
+                resources.shutdown()
 
     def begin_flush(self) -> None:
         """Have the client send what it sends by itself: its scores, and the spans of one that is the program's own."""
@@ -210,6 +293,7 @@ class SdkClient:
         """Forget locks that another thread may have held when this process was forked."""
         self._lock = threading.RLock()
         self._flushes.abandon()
+        self._unready.abandon()
 
     def _create(self) -> None:
         from langfuse import Langfuse  # noqa: PLC0415 - imported already
@@ -222,8 +306,7 @@ class SdkClient:
                 if isinstance(process_wide, trace.ProxyTracerProvider) or _sdk_spans.is_ours(process_wide):
                     # the process's global provider stays the program's to set, which the SDK would do, or is another project's
                     arguments["tracer_provider"] = _sdk_spans.make_provider(self._config)
-                self._exporter = _sdk_spans.make_exporter(self._config, self._submit)
-                self._exporter.made_by = self
+                self._exporter = make_exporter(self._unready, self)
                 self.is_handed_out = False
                 _sdk_disabled.take()
                 stand_back()
@@ -233,17 +316,18 @@ class SdkClient:
             self._processors = _processors(self._made)
             for processor in self._processors:
                 _sdk_spans.widen(processor)
-                processor.force_flush = partial(self._flushed, processor)
+                _sdk_spans.pass_over_our_threads(processor)
+            self._watch_flushes()
             _asking[str(self._config.langfuse_public_key)] = self  # nobody else knows what we made
             atexit.unregister(self._made.shutdown)  # it would wait for a dead server
-            atexit.register(self._end_exports)  # before the provider's own end, which comes first otherwise
 
-    def _end_exports(self) -> None:
-        self._exporter.until = monotonic() + _LAST_EXPORTS * self._config.shutdown_timeout
+    def _watch_flushes(self) -> None:
+        for processor in self._processors:
+            processor.force_flush = partial(self._flushed, processor)
 
     def _flushed(self, processor: Any, timeout_millis: int | None = None) -> bool:
         """What the program gets that flushes the client we made, or its provider: it may end the hard way right after it."""
-        if _sdk_spans.is_exporting.get():  # a mask of the program's that flushes would wait for itself
+        if is_exporting.get():  # a mask of the program's that flushes would wait for itself
             return False
         seconds = self._config.timeout  # which the SDK's own exporter would wait, whatever it is told
         if timeout_millis is not None:
@@ -253,7 +337,9 @@ class SdkClient:
         if on_our_thread.get():  # as above
             return exported
         with _FLUSHING:
-            return self._settle(deadline) and exported
+            while self._unready and (left := deadline - monotonic()) > 0:
+                sleep(min(left, _LOOK_SECONDS))  # the worker is at it
+            return not self._unready and self._settle(deadline) and exported
         return False
 
     def _join(self) -> None:

@@ -136,6 +136,18 @@ def stand_back() -> None:
             LangfuseResourceManager._instances = _Clients(clients)  # noqa: SLF001 - as above
 
 
+def forget(public_key: str, resources: Any) -> bool:
+    """Take a client of ours out of the registry, unless another one stands there; True when it was there."""
+    from langfuse._client.resource_manager import LangfuseResourceManager  # noqa: PLC0415 - imported already
+
+    with LangfuseResourceManager._lock:  # noqa: SLF001 - the SDK's lock for it
+        clients = LangfuseResourceManager._instances  # noqa: SLF001 - where `get_client` looks
+        if resources is None or clients.get(public_key) is not resources:
+            return False
+        del clients[public_key]
+        return True
+
+
 def _give_back_lock() -> None:
     """In a forked child: another thread of the parent may have been making a client, of the program's own."""
     module = sys.modules.get("langfuse._client.resource_manager")

@@ -1,35 +1,23 @@
-"""OpenTelemetry SDK objects for the Langfuse client of ours: its provider, its exporter, and masks over spans.
+"""OpenTelemetry SDK objects for the Langfuse client of ours: its provider, what stands around it, and masks over spans.
 
-The only module that imports `opentelemetry.sdk`, and only inside functions: langfuse has imported it by then.
+They are made inside functions, where langfuse has imported `opentelemetry.sdk` already.
 """
 # ruff: noqa: PLC0415
 
 from __future__ import annotations
 
-import gzip
-import json
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
-from dataclasses import replace
-from math import inf
 from typing import TYPE_CHECKING, Any
 
-from . import _log
-from ._time import monotonic
+from ._guard import on_our_thread
 from ._version import __version__
-from .capture import Limits, snapshot
 from .recorder import UNTRACED, current
 from .records import SpanRecord
-from .redaction import Rules, redact_text, rules_of
-from .redaction_shapes import REPLACEMENT
-from .render import render
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
-    from opentelemetry.proto.common.v1 import common_pb2
-    from opentelemetry.proto.trace.v1 import trace_pb2
     from opentelemetry.sdk.trace import ReadableSpan, Span, TracerProvider
     from opentelemetry.sdk.trace.export import SpanExportResult
 
@@ -37,9 +25,6 @@ if TYPE_CHECKING:
 
 _MOST_WAITING = 20_000
 """Spans that may wait to be exported."""
-_NUMBERS = frozenset({"int_value", "double_value"})
-_MANY = 1 << 40
-_WHOLE = Limits(max_items=_MANY, max_elements=_MANY, max_depth=200, max_text=_MANY, max_total_text=_MANY)
 
 SCOPE = "langfuse-sdk"
 """The instrumentation scope of the SDK's spans, and of ours: the server takes their attributes as they are."""
@@ -113,130 +98,6 @@ def is_ours(provider: Any) -> bool:
     return hasattr(getattr(provider, "sampler", None), "of_pocketflow_tracing")
 
 
-def make_exporter(config: TracingConfig, submit: Callable[[bytes, int], None]) -> Any:
-    """A span exporter that encodes and hands over, and never waits.
-
-    Args:
-        config: its toggles hold for generations as well.
-        submit: takes (gzip of an OTLP request, number of spans).
-    """
-    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-
-    rules = replace(rules_of(config), limits=_WHOLE)  # what is cut the SDK decides
-
-    class Exporter(SpanExporter):
-        of_pocketflow_tracing = True
-        made_by: Any = None  # the `SdkClient` whose client it exports for
-        until = inf  # of `time.monotonic`: the process ends, and its provider would wait for all that is queued
-        left = 0  # spans that came too late
-
-        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-            if monotonic() > self.until:
-                self.left += len(spans)
-                return SpanExportResult.FAILURE
-            message = encode_spans(spans)
-            entered = is_exporting.set(True)
-            try:
-                covered = self._cover(message)
-            finally:
-                is_exporting.reset(entered)
-            self.left += len(spans) - covered
-            if covered:
-                submit(gzip.compress(message.SerializeToString(), 1, mtime=0), covered)
-            return SpanExportResult.SUCCESS
-
-        def _cover(self, message: Any) -> int:
-            """Redact a request, and take out of it what is too late for that; returns how many spans are left."""
-            partly = not (config.trace_inputs and config.trace_outputs and config.trace_errors)
-            covered = 0
-            for resource in message.resource_spans:
-                for scope in resource.scope_spans:
-                    for place, span in enumerate(scope.spans):
-                        if monotonic() > self.until:
-                            del scope.spans[place:]
-                            break
-                        if partly:
-                            _leave_out(span, config)
-                        _redact(span, rules)
-                        covered += 1
-            return covered
-
-        def shutdown(self) -> None:
-            if self.left:
-                _log.warn(
-                    "pocketflow-tracing: %d generations are lost, for they could not be made ready before the process had to end "
-                    "(POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT is %g seconds)",
-                    self.left,
-                    config.shutdown_timeout,
-                )
-
-        def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - what it exports is handed over at once
-            return True
-
-    return Exporter()
-
-
-def _leave_out(span: trace_pb2.Span, config: TracingConfig) -> None:
-    kept = [
-        pair
-        for pair in span.attributes
-        if (config.trace_inputs or not is_input(pair.key))
-        and (config.trace_outputs or not is_output(pair.key))
-        and (config.trace_errors or pair.key not in ERROR_KEYS)
-    ]
-    del span.attributes[:]
-    span.attributes.extend(kept)
-    if not config.trace_errors:
-        span.status.message = ""
-    del span.events[:]  # messages and exceptions, in the older conventions
-    for link in span.links:
-        del link.attributes[:]
-
-
-def _redact(span: trace_pb2.Span, rules: Rules) -> None:
-    """Pass everything that user code put into a span through the rules that hold for our own."""
-    span.name = _shown_text(span.name, rules)
-    span.status.message = _shown_text(span.status.message, rules)
-    for pair in span.attributes:
-        _redact_value(pair, rules)
-    for event in span.events:
-        event.name = _shown_text(event.name, rules)
-        for pair in event.attributes:
-            _redact_value(pair, rules)
-    for link in span.links:
-        for pair in link.attributes:
-            _redact_value(pair, rules)
-
-
-def _shown_text(text: str, rules: Rules) -> str:
-    shown = render(redact_text(text, rules), rules) if text else text
-    return shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
-
-
-def _redact_value(pair: common_pb2.KeyValue, rules: Rules) -> None:
-    value = pair.value
-    for item in value.array_value.values if value.WhichOneof("value") == "array_value" else [value]:
-        kind = item.WhichOneof("value")
-        if kind == "string_value":
-            item.string_value = _redacted(pair.key, item.string_value, rules)
-        elif kind in _NUMBERS and rules.redact.hits(pair.key):
-            item.string_value = REPLACEMENT
-
-
-def _redacted(key: str, text: str, rules: Rules) -> str:
-    where = "input" if is_input(key) else "output" if is_output(key) else key
-    try:
-        read = json.loads(text) if text[:1] in '{["' else text
-    except (ValueError, RecursionError):
-        read = text
-    is_message = type(read) is str and (key in ERROR_KEYS or key.startswith("exception."))
-    shown = render(snapshot(redact_text(read, rules) if is_message else read, rules.limits), rules, (where,))
-    if shown == read:
-        return text
-    return shown if isinstance(shown, str) and not text.startswith('"') else json.dumps(shown, ensure_ascii=False)
-
-
 def make_forwarder(processor: Any) -> Any:
     """A span processor that leads to another one, but for its end: that provider's shutdown is not ours."""
     from opentelemetry.sdk.trace import SpanProcessor
@@ -269,6 +130,16 @@ def widen(processor: Any) -> None:
         batch._max_queue_size = _MOST_WAITING  # noqa: SLF001 - as above
 
 
+def pass_over_our_threads(processor: Any) -> None:
+    """Let a processor export nothing that is recorded on threads of ours: a mask may ask a model."""
+
+    def on_end(span: ReadableSpan) -> None:
+        if not on_our_thread.get():
+            type(processor).on_end(processor, span)
+
+    processor.on_end = on_end
+
+
 def silence(processor: Any) -> None:
     """Let a span processor take no more spans: OpenTelemetry has no way to take it from its provider.
 
@@ -279,9 +150,6 @@ def silence(processor: Any) -> None:
 
     processor.on_start = processor.on_end = nothing
 
-
-is_exporting: ContextVar[bool] = ContextVar("pocketflow_tracing_exporting", default=False)
-"""Whether an exporter of ours is at work, which has OpenTelemetry's lock for it and calls the program's mask."""
 
 Described = tuple[SpanRecord, dict[str, Any]]
 

@@ -78,6 +78,15 @@ class Delivery:
         if not self._worker.runs:
             self._worker.start()
 
+    def rouse(self) -> None:
+        """Wake the worker, or start it: a sink has something to do."""
+        self._worker.rouse()
+
+    @property
+    def last_moment(self) -> float:
+        """Of `time.monotonic`, from which on no more records are made: the process ends. Infinite before."""
+        return self._worker.last_moment
+
     def configure(self, interval: float, shutdown_timeout: float, queue_size: int, queue_bytes: int) -> None:
         """Take the settings of a configuration; the process has one delivery, so the last one counts.
 

@@ -7,10 +7,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 from weakref import WeakValueDictionary
 
-from pocketflow_tracing import _sdk, _sdk_spans
+from pocketflow_tracing import _log, _sdk, _sdk_spans
 from pocketflow_tracing._guard import Seam
 from pocketflow_tracing._version import __version__
 from pocketflow_tracing.config import TracingConfig
@@ -47,7 +48,7 @@ class LangfuseSink:
         store = config.store_path()
         self._sender = Sender(config, store)
         self._media = MediaSender(config)
-        self._client = _sdk.SdkClient(config, self._sender.submit, self._sender.settle)
+        self._client = _sdk.SdkClient(config, self._sender.submit, self._sender.add_dropped, self._sender.settle)
         self.project_id: str | None = None
 
     def describe(self) -> str:
@@ -101,7 +102,8 @@ class LangfuseSink:
 
     def tick(self) -> float | None:
         """Do what is due."""
-        due = [seconds for seconds in (self._sender.tick(), self._media.tick()) if seconds is not None]
+        ticks = (self._client.tick(), self._sender.tick(), self._media.tick())
+        due = [seconds for seconds in ticks if seconds is not None]
         return min(due) if due else None
 
     @property
@@ -112,7 +114,7 @@ class LangfuseSink:
     @property
     def in_memory(self) -> int:
         """Spans that are neither delivered nor in the outbox."""
-        return self._sender.in_memory
+        return self._sender.in_memory + self._client.unready
 
     def hand_on(self, deadline: float) -> bool:
         """Take over what the SDK client holds that we made, and have everything sent at once; nobody waits here."""
@@ -124,8 +126,9 @@ class LangfuseSink:
         return handed_over
 
     def is_done(self) -> bool:
-        """Whether everything is delivered, and some other sink asks the SDK's client for what it holds."""
-        return self._sender.is_done() and self._media.is_done() and not self._client.is_the_one
+        """Whether everything is delivered, and nobody need ask the SDK's client for what it holds, or some other sink does."""
+        is_done = self._sender.is_done() and self._media.is_done() and not self._client.unready
+        return is_done and (self._client.may_rest or not self._client.is_the_one)
 
     def flush(self, deadline: float) -> bool:
         """Wait until everything is delivered, what the program's own SDK client holds included."""
@@ -135,9 +138,19 @@ class LangfuseSink:
     def close(self, deadline: float, answers_by: float) -> bool:
         """Deliver what there is time for and keep the rest in the outbox; the user's own client ends by itself."""
         handed_over = self._client.hand_over(answers_by)
+        is_the_end = delivery.last_moment < inf
+        if is_the_end and (lost := self._client.give_up()):
+            _log.warn(
+                "pocketflow-tracing: %d generations are lost, for they could not be made ready before the process had to end "
+                "(POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT is %g seconds)",
+                lost,
+                self.config.shutdown_timeout,
+            )
         self._client.begin_flush()
         sent = self._sender.close(deadline, answers_by)
         done = [self._client.wait(answers_by), self._media.close(answers_by), sent, handed_over]
+        if not is_the_end:
+            self._client.rest()
         return all(done)
 
     def abandon(self) -> None:

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pocketflow import AsyncFlow, Flow, Node
 
-from pocketflow_tracing import TracingConfig, _sdk_spans, flush, recorder, trace_flow
+from pocketflow_tracing import TracingConfig, _sdk_export, flush, recorder, redaction_spans, trace_flow
 from pocketflow_tracing.cli.output import as_json
 from pocketflow_tracing.redaction import Rules
 
@@ -123,8 +123,8 @@ def test_what_a_generation_says_of_its_failure_is_redacted_in_the_store():
 
 def test_a_burst_of_generations_arrives(keys, collector, monkeypatch):
     """More of them than OpenTelemetry lets wait by itself, made faster than they are redacted."""
-    made, redact = threading.Event(), _sdk_spans._redact
-    monkeypatch.setattr(_sdk_spans, "_redact", lambda *args: made.wait(30) and redact(*args))
+    made, redact = threading.Event(), redaction_spans.redact
+    monkeypatch.setattr(_sdk_export, "redact", lambda *args: made.wait(30) and redact(*args))
 
     class Many(Node):
         def exec(self, prep_res):
@@ -147,7 +147,7 @@ def test_numbers_and_links_are_redacted_by_their_names():
     pins = span.attributes.add(key="user.otp").value.array_value
     pins.values.add().int_value = 493021
     span.links.add().attributes.add(key="authorization").value.string_value = "Bearer hunter2"
-    _sdk_spans._redact(span, Rules())
+    redaction_spans.redact(span, Rules())
     assert ["[redacted]", 3] == [span.attributes[0].value.string_value, span.attributes[1].value.int_value]
     assert "493021" not in str(span)
     assert "hunter2" not in str(span)

@@ -1,0 +1,190 @@
+"""The exporter of the Langfuse client that we make: what generations hold waits here until the worker makes it ready to be sent.
+
+The SDK exports on a thread of its own, on that of whoever flushes, and at the end of the process: nowhere there may a mask
+of the user's run, or a text of megabytes be looked through.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from . import _log
+from ._guard import Seam
+from ._time import breathe, monotonic
+from .capture import Limits
+from .delivery import delivery
+from .redaction import rules_of
+from .redaction_spans import leave_out, redact
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.trace.export import SpanExportResult
+
+    from .config import TracingConfig
+
+__all__ = ["TOGETHER", "Unready", "is_exporting", "make_exporter", "weight_of"]
+
+_READYING = Seam("making a generation ready to be sent")
+TOGETHER = 50
+"""Spans that are made ready before the worker looks at what else waits."""
+_MOST_BYTES = 3 * 1024 * 1024
+"""Of one request before compression; Langfuse's default limit is 4.5 MB."""
+_MANY = 1 << 40
+_WHOLE = Limits(max_items=_MANY, max_elements=_MANY, max_depth=200, max_text=_MANY, max_total_text=_MANY)
+
+is_exporting: ContextVar[bool] = ContextVar("pocketflow_tracing_exporting", default=False)
+"""Whether spans are being made ready, for which a mask of the program's is called."""
+
+
+def weight_of(span: Any) -> int:
+    """Estimate the bytes of a span: a kilobyte for itself and each event and link, and the values of its attributes."""
+    parts = [span, *getattr(span, "events", ()), *getattr(span, "links", ())]
+    return sum(1024 + sum(map(_weight_of, (part.attributes or {}).values())) for part in parts)
+
+
+def _weight_of(value: Any) -> int:
+    if type(value) is str:
+        return len(value)
+    if type(value) is tuple and value:  # of texts or of numbers, and of None
+        return 64 * len(value) + sum(len(item) for item in value if type(item) is str)
+    return 0
+
+
+class Unready:
+    """Exported spans that wait to be made ready: redacted, masked and encoded.
+
+    Args:
+        config: its toggles hold for generations as well.
+        submit: takes (gzip of an OTLP request, number of spans).
+        drop: takes the number of spans that are lost.
+    """
+
+    def __init__(
+        self, config: TracingConfig, submit: Callable[[bytes, int], None], drop: Callable[[int], object]
+    ) -> None:
+        self._config = config
+        self.lead_to(submit, drop)
+        self._rules = replace(rules_of(config), limits=_WHOLE)  # what is cut the SDK decides
+        self._most_bytes = int(config.queue_mb * 1024 * 1024)
+        self.abandon()
+
+    def lead_to(self, submit: Callable[[bytes, int], None], drop: Callable[[int], object]) -> None:
+        """Hand over there from now on."""
+        self._submit, self._drop = submit, drop
+
+    def abandon(self) -> None:
+        """Forget what waits: in a forked child it is the parent's."""
+        self._waiting: deque[tuple[ReadableSpan, int]] = deque()
+        self._bytes = 0
+        self._in_hand = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting) + self._in_hand
+
+    def put(self, spans: Sequence[ReadableSpan]) -> bool:
+        """Take what the SDK exports; False where there is no room for all of it."""
+        dropped = 0
+        for span in spans:
+            weight = weight_of(span)
+            if self._waiting and self._bytes + weight > self._most_bytes:
+                dropped += 1
+                continue
+            self._bytes += weight
+            self._waiting.append((span, weight))
+        if dropped:
+            self._drop(dropped)
+            _log.warn_once(
+                "pocketflow-tracing: more generations came than can be delivered; the newest are dropped "
+                f"(POCKETFLOW_TRACE_QUEUE_MB is {self._config.queue_mb:g})."
+            )
+        delivery.rouse()
+        return not dropped
+
+    def make_ready(self, until: float, most: int | None = None) -> bool:
+        """Make spans ready and hand them over, on the worker (or at exit, after it); True if nothing is left.
+
+        Args:
+            until: of `time.monotonic`; the end of the process may come first.
+            most: spans; None for all that wait now.
+        """
+        left = len(self._waiting) if most is None else most
+        while left > 0 and self._waiting and not _is_late(until):
+            left -= self._make_some_ready(until, min(left, TOGETHER))
+        return not self._waiting
+
+    def _make_some_ready(self, until: float, most: int) -> int:
+        """As many as one request may hold; returns how many were taken."""
+        ready: list[bytes] = []
+        size = taken = 0
+        while taken < most and size < _MOST_BYTES and self._waiting and not _is_late(until):
+            self._in_hand += 1
+            span, weight = self._waiting.popleft()
+            self._bytes -= min(self._bytes, weight)
+            taken += 1
+            breathe()
+            entered = is_exporting.set(True)
+            with _READYING:
+                ready.append(self._made_ready(span))
+                size += len(ready[-1])
+            is_exporting.reset(entered)
+        if len(ready) < taken:
+            self._drop(taken - len(ready))
+        if ready:  # a message of protobuf that follows another one adds to it what is repeated
+            self._submit(gzip.compress(b"".join(ready), 1, mtime=0), len(ready))
+        self._in_hand = 0
+        return taken
+
+    def _made_ready(self, span: ReadableSpan) -> bytes:
+        from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans  # noqa: PLC0415 - imported already
+
+        message = encode_spans([span])
+        for resource in message.resource_spans:
+            for scope in resource.scope_spans:
+                for encoded in scope.spans:
+                    leave_out(encoded, self._config)
+                    redact(encoded, self._rules)
+        return bytes(message.SerializeToString())
+
+    def give_up(self) -> int:
+        """Forget what waits, at the end of the process; returns how many spans that are."""
+        lost = len(self)
+        self._waiting.clear()
+        self._drop(lost)
+        return lost
+
+
+def _is_late(until: float) -> bool:
+    return monotonic() > min(until, delivery.last_moment)
+
+
+def make_exporter(unready: Unready, made_by: Any) -> Any:
+    """A span exporter that hands over, and neither encodes nor waits.
+
+    Args:
+        unready: takes the spans.
+        made_by: the `SdkClient` whose client it exports for.
+    """
+    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult  # noqa: PLC0415 - imported already
+
+    class Exporter(SpanExporter):
+        of_pocketflow_tracing = True
+
+        def __init__(self) -> None:
+            self.unready = unready
+            self.made_by = made_by
+
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            return SpanExportResult.SUCCESS if unready.put(spans) else SpanExportResult.FAILURE
+
+        def shutdown(self) -> None:
+            pass
+
+        def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - what it exports is handed over at once
+            return True
+
+    return Exporter()

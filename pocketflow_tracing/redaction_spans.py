@@ -1,0 +1,117 @@
+"""What other instrumentations put into their spans, passed through the rules that hold for our own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ._sdk_spans import ERROR_KEYS, is_input, is_output
+from .capture import snapshot
+from .records import Json
+from .redaction import Rules, redact_text
+from .redaction_shapes import REPLACEMENT
+from .render import render
+
+if TYPE_CHECKING:
+    from opentelemetry.proto.common.v1 import common_pb2
+    from opentelemetry.proto.trace.v1 import trace_pb2
+
+    from .config import TracingConfig
+
+__all__ = ["leave_out", "redact"]
+
+_NUMBERS = frozenset({"int_value", "double_value"})
+
+
+def leave_out(span: trace_pb2.Span, config: TracingConfig) -> None:
+    """Take out of a span what the toggles of a configuration leave out."""
+    if config.trace_inputs and config.trace_outputs and config.trace_errors:
+        return
+    kept = [
+        pair
+        for pair in span.attributes
+        if (config.trace_inputs or not is_input(pair.key))
+        and (config.trace_outputs or not is_output(pair.key))
+        and (config.trace_errors or pair.key not in ERROR_KEYS)
+    ]
+    del span.attributes[:]
+    span.attributes.extend(kept)
+    if not config.trace_errors:
+        span.status.message = ""
+    del span.events[:]  # messages and exceptions, in the older conventions
+    for link in span.links:
+        del link.attributes[:]
+
+
+def redact(span: trace_pb2.Span, rules: Rules) -> None:
+    """Pass everything that user code put into a span through the rules that hold for our own."""
+    span.name = _shown_text(span.name, rules)
+    span.status.message = _shown_text(span.status.message, rules)
+    for pair in span.attributes:
+        _redact_value(pair, rules)
+    for event in span.events:
+        event.name = _shown_text(event.name, rules)
+        for pair in event.attributes:
+            _redact_value(pair, rules)
+    for link in span.links:
+        for pair in link.attributes:
+            _redact_value(pair, rules)
+
+
+def _shown_text(text: str, rules: Rules) -> str:
+    shown = render(redact_text(text, rules), rules) if text else text
+    return shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
+
+
+def _redact_value(pair: common_pb2.KeyValue, rules: Rules) -> None:
+    value = pair.value
+    kind = value.WhichOneof("value")
+    if kind == "array_value":
+        _redact_items(pair.key, value.array_value.values, rules)
+    elif kind == "kvlist_value":
+        for below in value.kvlist_value.values:
+            _redact_value(below, rules)
+    else:
+        _redact_item(pair.key, value, rules)
+
+
+def _redact_items(key: str, items: Sequence[common_pb2.AnyValue], rules: Rules) -> None:
+    if all(item.WhichOneof("value") == "string_value" for item in items):
+        texts = [item.string_value for item in items]
+        shown = _shown(key, texts, rules)  # together: the words of a command say of each other what they are
+        if type(shown) is list and len(shown) == len(texts):
+            for item, text in zip(items, shown, strict=True):
+                item.string_value = text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)
+            return
+    for item in items:
+        _redact_item(key, item, rules)
+
+
+def _redact_item(key: str, item: common_pb2.AnyValue, rules: Rules) -> None:
+    kind = item.WhichOneof("value")
+    if kind == "string_value":
+        item.string_value = _redacted(key, item.string_value, rules)
+    elif kind == "bytes_value":
+        text = item.bytes_value.decode("utf-8", "replace")
+        if (shown := _redacted(key, text, rules)) != text:
+            item.string_value = shown
+    elif kind in _NUMBERS and rules.redact.hits(key):
+        item.string_value = REPLACEMENT
+
+
+def _redacted(key: str, text: str, rules: Rules) -> str:
+    try:
+        read = json.loads(text) if text[:1] in '{["' else text
+    except (ValueError, RecursionError):
+        read = text
+    is_message = type(read) is str and (key in ERROR_KEYS or key.startswith("exception."))
+    shown = _shown(key, redact_text(read, rules) if is_message else read, rules)
+    if shown == read:
+        return text
+    return shown if isinstance(shown, str) and not text.startswith('"') else json.dumps(shown, ensure_ascii=False)
+
+
+def _shown(key: str, value: Any, rules: Rules) -> Json:
+    where = "input" if is_input(key) else "output" if is_output(key) else key
+    return render(snapshot(value, rules.limits), rules, (where,))
