@@ -75,7 +75,9 @@ class Guard:
             # a file system without such locks, or an audit hook of the host's that allows none
 
     def _opened(self, path: Path) -> int:
-        number = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        number = _taken_back(identity(path))
+        if number is None:
+            number = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         found = identity(number)
         assert found is not None  # noqa: S101 - it was just opened
         self.numbers[number] = opened[number] = found
@@ -120,6 +122,16 @@ class Guard:
         _pending.update(self.numbers)
         self.numbers = {}
         close_pending(in_child=os.getpid() != self._pid)
+
+
+def _taken_back(wanted: Identity | None) -> int | None:
+    """A descriptor of a file that waits to be closed: none is while another connection is there, and each guard would open two."""
+    for number, known in list(_pending.items()):
+        if known == wanted and _pending.pop(number, None) == known:  # nobody else closes it any more
+            if identity(number) == known:
+                return number
+            opened.pop(number, None)
+    return None
 
 
 def close_pending(*, in_child: bool = False) -> None:

@@ -203,3 +203,20 @@ def test_one_connection_does_not_rest_on_a_lock_of_another(tmp_path):
     second.close()
     assert (3, [("ok",)]) == runs_and_health(path)
     assert opened.items() <= of_others.items()
+
+
+def test_descriptors_of_connections_that_come_and_go_are_used_again(tmp_path):
+    """While another one is there none may be closed: a store that cannot be written would use up the host's."""
+    path = tmp_path / "traces.db"
+    stays, goes = StoreWriter(path), StoreWriter(path)
+    write(stays, 0)
+    write(goes, 1)
+    goes.close()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for number in range(2, 12):
+        write(goes, number)
+        goes.close()
+    assert before == len(list(Path("/proc/self/fd").iterdir()))
+    assert 0 == in_another_process(write_one, path, 20)
+    stays.close()
+    assert (13, [("ok",)]) == runs_and_health(path)
