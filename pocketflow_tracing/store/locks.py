@@ -125,7 +125,7 @@ class Guard:
 
 
 def _taken_back(wanted: Identity | None) -> int | None:
-    """A descriptor of a file that waits to be closed: none is while another connection is there, and each guard would open two."""
+    """A descriptor of a file that waits to be closed: none is while another connection is there, so each guard would open two."""
     for number, known in list(_pending.items()):
         if known == wanted and _pending.pop(number, None) == known:  # nobody else closes it any more
             if identity(number) == known:
