@@ -15,6 +15,7 @@ from ._forks import unforked
 from ._threads import OwnLock
 from ._time import chance_as_it_was
 from .capture import Capture
+from .capture_allowance import Allowance
 from .config import TracingConfig
 from .delivery import delivery
 from .redaction import rules_of
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from .sinks.local import LocalSink
 
 _FULL_RATE = 1 << 64
+_allowance = Allowance()
+"""Of the process."""
 _OF_A_RUN = ("session_id", "user_id", "tags", "metadata", "version", "environment", "release")
 """What a config says of every run."""
 
@@ -55,6 +58,7 @@ class Pipeline:
             errors=config.trace_errors,
             is_secret=self.rules.redact.hits,
             is_ruled=self.rules.is_ruled if self.rules.has_classes else None,
+            allowance=_allowance,
         )
         # names, ids and facts of our own: cleaned like every text, but not values that a user's mask or policy is about
         self.plain_rules = replace(self.rules, mask=None, policy={})

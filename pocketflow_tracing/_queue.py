@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from . import _log
 from ._entries import Begun, Foreign, Marker, count_spans, let_values_go
 from ._line import Line
-from .capture_types import large_texts, weigh
+from .capture_types import weigh
 
 if TYPE_CHECKING:
     from .recorder import Run, Span
@@ -90,10 +90,8 @@ class SpanQueue:
         items.append(span)
         weight = span.weight
         if weight:
-            if weight > _HEAVY:
-                weight = span.weight = self._charge(
-                    [span.output if span.state is None else span.state, span.error], weight
-                )
+            if weight > _HEAVY and span.large:
+                weight = span.weight = self._charge(span.large, weight)
             self._came += 1
             self._bytes += weight
             span.run.weight += weight
@@ -110,7 +108,11 @@ class SpanQueue:
         Inputs are weighed only now: they are outputs of spans just before, which weigh there as long as they wait.
         """
         self._rouse()
-        weight = self._charge(span.input, weigh(span.input))
+        large: list[str | bytes] = []
+        weight = weigh(span.input, large)
+        if large:
+            weight = self._charge(large, weight)
+            span.large = [*(span.large or ()), *large]
         span.weight += weight
         span.run.weight += weight
         self._bytes += weight
@@ -120,13 +122,13 @@ class SpanQueue:
             if self._bytes > self.most_bytes * (1.25 if self._items.is_looked_through else 1):
                 self._strip(span)
 
-    def _charge(self, value: Any, weight: int) -> int:
-        """The weight of a value, without large texts that a span which still waits was charged with."""
+    def _charge(self, large: list[str | bytes], weight: int) -> int:
+        """The weight of values with large texts, without those that a span which still waits was charged with."""
         heavy = self._heavy
         if len(heavy) > _MOST_HEAVY:
             heavy.clear()
         again = 0
-        for text in large_texts(value):
+        for text in large:
             if heavy.get(id(text), 0) > self._left:
                 again += len(text)
             else:
@@ -276,9 +278,8 @@ class SpanQueue:
     def _discharge(self, span: Span) -> None:
         """Let others be charged with the large texts of a span that goes out of turn."""
         self._left += span.weight > 0
-        if span.weight > _HEAVY:
-            for text in large_texts([span.input, span.output, span.state, span.error]):
-                self._heavy.pop(id(text), None)
+        for text in span.large or ():
+            self._heavy.pop(id(text), None)
 
     def _remove_ghosts(self) -> None:
         """Take out what means nothing any more, in steps: with 100,000 entries it would take 100 ms at once."""

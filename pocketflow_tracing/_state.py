@@ -11,7 +11,9 @@ import threading
 from typing import Any
 
 from ._changes import same
+from ._sharing import Sharing
 from .capture import Capture, is_scalar
+from .capture_allowance import FEW
 from .capture_entries import taken
 from .capture_kinds import key_text
 from .capture_types import Snapshot, weigh
@@ -25,6 +27,9 @@ VALUES = 2
 
 _LEAST = 16
 """Elements that each value has, however many there are."""
+
+_PER_VALUE = 3
+"""Elements that it costs to begin with one."""
 
 _MISSING = object()
 
@@ -41,11 +46,13 @@ class SharedState:
     __slots__ = (
         "_capture",
         "_each",
+        "_is_large",
         "_is_partial",
         "_keys",
         "_long",
         "_pictures",
         "_texts",
+        "large",
         "number",
         "shared",
         "turn",
@@ -61,10 +68,12 @@ class SharedState:
         ] = {}  # (key, its text) by id, of keys of which only the type can be said
         self._capture = capture
         self._each = capture.limits.max_elements
+        self._is_large = False  # whether many elements were read of what has changed, or may have
         self._is_partial = False  # whether there were more keys than watched ones when it was looked at last
         self._pictures: dict[str, Any] = {}
         self._long: set[str] = set()  # keys in whose pictures there are long texts
         self.weight = 0  # estimated bytes of what `full` or `changes` found last
+        self.large: list[str | bytes] = []  # the large texts among them
         self.turn = threading.Lock()  # for `changes`: nodes may run in several threads
 
     @staticmethod
@@ -84,18 +93,21 @@ class SharedState:
         """Take the whole picture: {key: snapshot}."""
         rows = self._watched()
         self._is_partial = dict.__len__(self.shared) > MAX_KEYS
-        for (key, _), picture in zip(rows, self._taken(rows), strict=True):
-            self._keep(key if type(key) is str else self._text(key), picture)
+        for (key, _), (picture, has_long) in zip(rows, self._taken(rows), strict=True):
+            self._keep(key if type(key) is str else self._text(key), picture, has_long)
         shown = self.picture()
-        self.weight = weigh(shown)
+        self.large = []
+        self.weight = weigh(shown, self.large)
         return shown
 
-    def _keep(self, text: str, picture: tuple[Snapshot, bool]) -> None:
-        self._pictures[text], has_long = picture
+    def _keep(self, text: str, picture: Snapshot, has_long: bool) -> Snapshot:
+        """Keep a picture of a key; returns what is shown of it."""
+        self._pictures[text] = picture
         if has_long:
             self._long.add(text)
         else:
             self._long.discard(text)
+        return self._shown(text, picture)
 
     def _shown(self, text: str, picture: Snapshot) -> Snapshot:
         return self._capture.shortened(picture) if text in self._long else picture
@@ -124,7 +136,15 @@ class SharedState:
                     each = max(each // 2, _LEAST)
                 self._each = each
                 return self._taken(rows)
+        taken += _PER_VALUE * len(pictures)
+        self._capture.allowance.take(taken)
+        self._is_large = taken > FEW
         return pictures
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether to look for changes would cost more of the host's time than pictures may take just now."""
+        return self._is_large and self._capture.allowance.is_used_up
 
     def _text(self, key: Any) -> str:
         known = self._texts.get(id(key))
@@ -164,43 +184,54 @@ class SharedState:
         rows = [row for row in watched if type(row[0]) is not str or known(row[0], _MISSING) is not row[1]]
         if not rows and len(pictures) == len(watched):
             return None
+        result: dict[str, Any] = {}
+        self.weight, self.large = 0, []
+        self._compare(rows, watched, result)
+        self._is_partial = dict.__len__(self.shared) > len(watched)
+        if len(pictures) > len(watched):
+            self._forget(watched, result)
+        return result or None
+
+    def _compare(self, rows: list[tuple[Any, Any]], watched: list[tuple[Any, Any]], result: dict[str, Any]) -> None:
+        """Find what came, what changed, and what is only shown otherwise, and bring its pictures up to date."""
         added: dict[str, Any] = {}
         changed: dict[str, Any] = {}
         again: dict[str, Any] = {}
         were_there: set[str] | None = None
-        self.weight = 0
         each = self._each
-        for (key, value), new in zip(rows, self._taken(rows), strict=True):
+        for (key, value), (picture, has_long) in zip(rows, self._taken(rows), strict=True):
             text = key if type(key) is str else self._text(key)
-            old = known(text, _MISSING)
-            if old is value or (old is not _MISSING and same(old, new[0])):  # the first is of a key that is no string
+            old = self._pictures.get(text, _MISSING)
+            if old is value:  # of a key that is no string
                 continue
             if old is _MISSING:
                 were_there = self._come_back(watched) if were_there is None else were_there
-                self._keep(text, new)
-                shown = self._shown(text, new[0])
+                shown = self._keep(text, picture, has_long)
                 (again if text in were_there else added)[text] = shown
-            elif self._each < each and same(old, self._capture.whole(value, each)[0]):
-                self._keep(text, new)
-                shown = again[text] = self._shown(text, new[0])
-            else:
-                before = self._shown(text, old)
-                self._keep(text, new)
-                shown = self._shown(text, new[0])
-                changed[text] = (before, shown)
-                self.weight += weigh(before)
-            self.weight += weigh(shown)
-        result: dict[str, Any] = {}
+                self.weight += weigh(shown, self.large)
+                continue
+            sharing = Sharing()
+            new = sharing.of(old, picture)
+            if new is old:
+                continue
+            before = self._shown(text, old)
+            if self._each < each and same(old, self._capture.whole(value, each)[0]):
+                shown = again[text] = self._keep(text, new, has_long)
+                self.weight += weigh(shown, self.large)
+                continue
+            shown = self._keep(text, new, has_long)
+            changed[text] = (before, shown)
+            if before is old and shown is new:
+                self.weight += sharing.weight
+                self.large += sharing.large
+            else:  # of each the ends of long texts
+                self.weight += weigh(before, self.large) + weigh(shown, self.large)
         if added:
             result["added"] = added
         if changed:
             result["changed"] = changed
         if again:
             result["shown"] = again
-        self._is_partial = dict.__len__(self.shared) > len(watched)
-        if len(pictures) > len(watched):
-            self._forget(watched, result)
-        return result or None
 
     def _come_back(self, rows: list[tuple[Any, Any]]) -> set[str]:
         """Keys without a picture that were there before: they stand before one with a picture, and what is added comes last."""

@@ -23,6 +23,7 @@ from . import (  # noqa: F401 - each registers its readers
     capture_web,
 )
 from ._guard import is_hosts
+from .capture_allowance import FEW, Allowance
 from .capture_errors import ErrorSnapshot, describe_exception
 from .capture_kinds import is_scalar, name_of
 from .capture_objects import Serializer
@@ -63,9 +64,10 @@ class Capture:
         errors: whether errors that stand among values are shown with their messages.
         is_secret: whether what stands under a name is not shown.
         is_ruled: whether a policy says something of objects of a class, by its name; None where none is about classes.
+        allowance: of the host's time; where it is used up, little is kept of large values.
     """
 
-    __slots__ = ("_errors", "_is_secret", "_serializers", "is_ruled", "limits", "longest")
+    __slots__ = ("_errors", "_is_secret", "_serializers", "allowance", "is_ruled", "limits", "longest")
 
     def __init__(
         self,
@@ -75,8 +77,10 @@ class Capture:
         errors: bool = True,
         is_secret: Callable[[str], bool] | None = None,
         is_ruled: Callable[[str], bool] | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
         self.is_ruled = is_ruled
+        self.allowance = allowance or Allowance()
         self.limits = limits
         self.longest = limits.longest_text
         self._errors = errors
@@ -92,7 +96,13 @@ class Capture:
                 return value
         elif t is int or value is None or t is float or t is bool:
             return value
-        return _read_top(value, self._walk())
+        walk = self._walk()
+        most = walk.left
+        if self.allowance.is_used_up:
+            walk.left = most = min(most, FEW)
+        taken = _read_top(value, walk)
+        self.allowance.take(most - walk.left)
+        return taken
 
     def whole(self, value: object, elements: int) -> tuple[Snapshot, int, bool]:
         """Take a picture of a value within so many elements, that refers to long texts as they are.

@@ -28,7 +28,6 @@ __all__ = [
     "Snapshot",
     "Tagged",
     "Unread",
-    "large_texts",
     "weigh",
 ]
 
@@ -158,10 +157,21 @@ class Ends(NamedTuple):
 REDACTED = Note("[redacted]")
 
 
-def weigh(value: Snapshot) -> int:
-    """Estimate the bytes that a snapshot keeps alive: its texts and bytes, and 64 for each entry; 0 for a number by itself."""
+LARGE = 4096
+"""Characters or bytes from which a text is large."""
+
+
+def weigh(value: Snapshot, large: list[str | bytes] | None = None) -> int:
+    """Estimate the bytes that a snapshot keeps alive: its texts and bytes, and 64 for each entry; 0 for a number by itself.
+
+    Args:
+        value: the snapshot.
+        large: gets its large texts and bytes, of which others may hold the same.
+    """
     kind = type(value)
     if kind is str or kind is bytes:
+        if len(value) >= LARGE and large is not None:
+            large.append(value)
         return len(value) + 64
     if kind is int or value is None or kind is float or kind is bool:
         return 0
@@ -171,27 +181,12 @@ def weigh(value: Snapshot) -> int:
     for item in value.values() if kind is dict else value:
         t = type(item)
         if t is str or t is bytes:
-            weight += len(item) + 64
+            size = len(item)
+            weight += size + 64
+            if size >= LARGE and large is not None:
+                large.append(item)
         elif t is int or item is None or t is float or t is bool:
             weight += 64
         else:
-            weight += weigh(item)
+            weight += weigh(item, large)
     return weight
-
-
-LARGE = 4096
-"""Characters or bytes from which a text is large."""
-
-
-def large_texts(value: Snapshot, found: list[str | bytes] | None = None) -> list[str | bytes]:
-    """The large texts and bytes in a snapshot; added to a list, if one is given."""
-    found = [] if found is None else found
-    t = type(value)
-    for part in value.values() if t is dict else value if isinstance(value, (list, tuple)) else (value,):
-        kind = type(part)
-        if kind is str or kind is bytes:
-            if len(part) >= LARGE:
-                found.append(part)
-        elif kind is dict or isinstance(part, (list, tuple)):
-            large_texts(part, found)
-    return found

@@ -121,8 +121,8 @@ class Span:
     """
 
     __slots__ = (
-        "attributes", "child_error", "complete", "delivered", "end", "error", "handed", "input", "items", "kind", "name", "node",
-        "output", "parent", "recovered", "run", "span_id", "start", "status", "weight",
+        "attributes", "child_error", "complete", "delivered", "end", "error", "handed", "input", "items", "kind", "large",
+        "name", "node", "output", "parent", "recovered", "run", "span_id", "start", "status", "weight",
     )  # fmt: skip
     metadata: dict[str, Any] | None = None
     scores: list[dict[str, Any]] | None = None
@@ -146,6 +146,7 @@ class Span:
         self.handed: tuple[str, Any, Any] | None = None
         self.items = 0
         self.weight = 0  # estimated bytes, see `SpanQueue`
+        self.large: list[str | bytes] | None = None  # the large texts among them
         self.complete = False  # nothing of it will change any more
         self.delivered = False  # set by the worker
         if run.pipeline.debug:
@@ -178,22 +179,26 @@ class Span:
             self.end = source.clock()
             if self.run.pipeline.errors:
                 self.error = self._describe(error)
-                self.weight += weigh(self.error)
+                self.charge(self.error)
         if self.run.pipeline.debug:
             milliseconds = (self.end - self.start) / 1e6
             _log.debug_line(f"{self.kind} ended: {self.shown_name()} ({self.status}, {milliseconds:.1f} ms)")
 
     def charge(self, value: Any) -> None:
         """Count a snapshot among what waits in memory, which is bounded."""
-        self.weight += weigh(value)
+        large: list[str | bytes] = []
+        self.weight += weigh(value, large)
+        if large:
+            self.large = large if self.large is None else self.large + large
 
     def withhold(self, note: Any) -> None:
         """Put a note in the place of what went in and came out."""
         self.input = self.output = note
+        self.large = None
 
     def forget(self) -> None:
         """Let go of the values, which a record has now: a context that the host keeps, of a timer say, keeps its span."""
-        self.input = self.output = self.handed = self.child_error = None
+        self.input = self.output = self.large = self.handed = self.child_error = None
         if self.parent is not None:
             self.error = None  # a run's own goes into its records as long as more of it comes
         self.attributes.pop("params", None)

@@ -16,7 +16,6 @@ from .._state import SharedState
 from ..capture import Capture
 from ..capture_entries import taken
 from ..capture_kinds import key_text
-from ..capture_types import weigh
 from ..recorder import UNTRACED, Branch, Span, current, span_of
 from ._look import is_pocketflows
 from ._retry import Retry
@@ -152,7 +151,7 @@ class Phase(Scope, Span):
             pipeline = run.pipeline
             if result is not None and pipeline.outputs:
                 output = self.output = pipeline.capture.snapshot(result)
-                self.weight = weigh(output)
+                self.charge(output)
                 if output is not result:
                     self.parent.handed = (self.name, result, output)  # type: ignore[union-attr]
             self.complete = True
@@ -181,7 +180,7 @@ class Phase(Scope, Span):
                 pipeline = self.run.pipeline
                 if pipeline.outputs:
                     output = self.output = pipeline.capture.snapshot(result)
-                    self.weight = weigh(output)
+                    self.charge(output)
                     if output is not result and self.parent is not None:
                         self.parent.handed = (self.name, result, output)
         finally:

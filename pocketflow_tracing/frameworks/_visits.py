@@ -87,7 +87,7 @@ class Visit(Whole, Branch):
         run.pictured += 1
         self.pictures = True
         full = state.full()
-        self.weight += state.weight
+        self._charge(state)
         if run.pipeline.values_of_state:
             run.state_seq += 1
             self.state = {"seq": run.state_seq, "full": full}
@@ -125,7 +125,16 @@ class Visit(Whole, Branch):
             else:
                 self.deliver()
 
+    def _charge(self, state: SharedState) -> None:
+        """Count what a picture has found among what waits in memory."""
+        self.weight += state.weight
+        if state.large:
+            self.large = state.large if self.large is None else self.large + state.large
+
     def _note_changes(self, run: Run, state: SharedState) -> None:
+        if state.may_wait and not self.pictures:
+            self.attributes["shared_not_compared"] = True
+            return  # what changed stands with the next visit after which there is time for it
         if not state.turn.acquire(blocking=False):
             return  # another thread is at it, for its own visit: what it does not find the next one does
         try:
@@ -137,7 +146,7 @@ class Visit(Whole, Branch):
         changes = state.changes()
         if changes is None:
             return
-        self.weight += state.weight
+        self._charge(state)
         if not run.pipeline.values_of_state:
             if names := {kind: list(keys) for kind, keys in changes.items() if kind != "shown"}:
                 self.attributes["changed_keys"] = names

@@ -51,7 +51,11 @@ ON_THE_PATH = [
         for name in ("open_run", "peek", "class_name", "key_text", "parent_in", "mark_of", "action_text", "_own_name")
     ],
     *[(_routing, name) for name in ("peek", "_is_an_end")],
-    *[(_phases, name) for name in ("is_pocketflows", "key_text", "span_of", "weigh", "_input")],
+    *[(_phases, name) for name in ("is_pocketflows", "key_text", "span_of", "_input")],
+    (recorder, "weigh"),
+    *[(_state, name) for name in ("weigh", "Sharing")],
+    (capture.Allowance, "take"),
+    *[(_graph.Graph, name) for name in ("opened", "closed")],
     *[(_look, name) for name in ("peek", "place", "look", "start")],
     *[
         (scope, name)
