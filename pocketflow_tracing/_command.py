@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from . import _files
 from ._forks import unforked
 
 __all__ = ["command"]
@@ -23,28 +24,29 @@ def command() -> str:
 def _command() -> str:
     with unforked():
         import shlex  # noqa: PLC0415 - not for programs that are told nothing
-        import shutil  # noqa: PLC0415
 
     arguments = getattr(sys, "argv", None)  # a program that embeds Python may have none
     typed = arguments[0] if arguments else ""
-    as_module = os.path.dirname(os.path.abspath(typed)) == os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
-    installed = shutil.which(_NAME)
+    as_module = _folder(typed) == _folder(__file__)
+    installed = _files.on_path(_NAME)
     if not as_module:
         if installed:
             return _NAME
         beside = os.path.join(os.path.dirname(sys.executable or ""), _NAME)  # noqa: PTH118, PTH120
         for path in (typed if os.path.basename(typed) == _NAME else "", beside):  # noqa: PTH119
-            if path and os.access(path, os.X_OK):
+            if path and _files.is_command(path):
                 return shlex.quote(_from_here(path))
     if not os.path.basename(sys.executable or "python").startswith(("python", "pypy")):  # noqa: PTH119
         return _NAME  # the program itself, frozen or with Python in it: it would run again
-    python = shutil.which("python")
-    same = python is not None and os.path.abspath(python) == os.path.abspath(sys.executable or "")  # noqa: PTH100
+    python = _files.on_path("python")
+    same = python is not None and python == sys.executable
     return f"{'python' if same else shlex.quote(_from_here(sys.executable or 'python'))} -m pocketflow_tracing"
 
 
 def _from_here(path: str) -> str:
     """Return a path below the working directory relative to it, another one as it is."""
-    here = os.getcwd() + os.sep  # noqa: PTH109
-    path = os.path.abspath(path)  # noqa: PTH100
-    return path.removeprefix(here)
+    return os.path.normpath(_files.absolute(path)).removeprefix(_files.here() + os.sep)
+
+
+def _folder(path: str) -> str:
+    return os.path.dirname(os.path.normpath(_files.absolute(path)))  # noqa: PTH120 - texts

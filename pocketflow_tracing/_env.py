@@ -8,6 +8,7 @@ from collections import ChainMap
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pocketflow_tracing import _files
 from pocketflow_tracing._guard import is_hosts
 from pocketflow_tracing._kinds import shown
 
@@ -41,7 +42,7 @@ def find_env_file() -> Path | None:
     from pathlib import Path  # noqa: PLC0415 (costs milliseconds at import)
 
     try:
-        folder = Path.cwd()
+        folder = Path(_files.here())
     except OSError as error:  # the working directory was removed
         if is_hosts(error):
             raise
@@ -147,9 +148,4 @@ def nearest(name: str, known: Collection[str]) -> str | None:
 
 
 def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError as error:  # a folder that may not be looked into
-        if is_hosts(error):
-            raise
-        return False
+    return _files.is_file(path)  # not one in a folder that may not be looked into

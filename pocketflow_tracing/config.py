@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pocketflow_tracing import _files
 from pocketflow_tracing import _kinds as kinds
 from pocketflow_tracing._settings import Setting, SettingRow, Settings, resolved_first, setting, settings_of
 
@@ -241,8 +242,8 @@ class TracingConfig(Settings):
 
         path = Path(".pocketflow", "traces.db") if self.store == "auto" else Path(self.store)
         try:
-            path = path.expanduser().absolute()
-            if path.is_dir():
+            path = Path(_files.absolute(str(path.expanduser())))
+            if _files.is_dir(path):
                 path /= "traces.db"
         except (OSError, RuntimeError):  # the working directory was removed, no such home, no right to look
             pass

@@ -10,11 +10,11 @@ import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 
+from .. import _files
 from .._forks import unforked
 from .._time import monotonic
 from ._replaced import replaced_by
@@ -196,7 +196,7 @@ def _new_client(timeout: float) -> httpx.Client:
         certificates = next((path for name in _CERTIFICATES if (path := os.environ.get(name))), None)
         if certificates not in {None, os.environ.get("SSL_CERT_FILE")}:  # reading them takes tens of milliseconds
             verify = httpx.create_ssl_context()
-            is_folder = Path(certificates).is_dir()
+            is_folder = _files.is_dir(certificates)
             verify.load_verify_locations(*(None, certificates) if is_folder else (certificates,))
         return httpx.Client(timeout=httpx.Timeout(timeout), follow_redirects=False, verify=verify)
     # ImportError: a SOCKS proxy without its package; InvalidURL: NO_PROXY

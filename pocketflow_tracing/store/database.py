@@ -11,6 +11,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .. import _files
 from .._log import warn
 from .._time import monotonic
 from . import opened
@@ -87,7 +88,7 @@ class Database:
 
     def exists(self) -> bool:
         """Return whether there is a file; asking never creates one."""
-        return _elsewhere.get(self.path, self.path).exists()
+        return _files.exists(_elsewhere.get(self.path, self.path))
 
     def transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in one write transaction and return its result.
@@ -203,7 +204,7 @@ class Database:
 
     def _log_bytes(self) -> int:
         try:
-            return os.stat(f"{self.path}-wal").st_size  # noqa: PTH116 - once a transaction
+            return _files.status(f"{self.path}-wal").st_size
         except OSError:
             return 0
 
@@ -212,7 +213,7 @@ class Database:
             self._pid != os.getpid() or self._held.are_lost or identity(self.path) != self._identity
         ):
             self._close()
-            if not self.path.exists():
+            if not _files.exists(self.path):
                 self._vanished_at = monotonic()
         elif self._connection is not None and self._held.are_without_log:
             self._held.give_up()
@@ -223,9 +224,9 @@ class Database:
         if is_no_file(self.path):
             raise StoreUnusableError(f"{self.path} is no file, so it cannot be a trace store.")
         if self._connection is None:
-            if not self._standing.is_dir():
+            if not _files.is_dir(self._standing):
                 raise self._gone()
-            if monotonic() < self._vanished_at + _REMOVAL_SECONDS and not self.path.exists():
+            if monotonic() < self._vanished_at + _REMOVAL_SECONDS and not _files.exists(self.path):
                 raise BusyError("it was deleted just now")
             create_privately(self.path, self._standing)
             self._pid = os.getpid()
@@ -306,7 +307,7 @@ class Database:
     def _failed(self, error: Exception) -> StoreError:
         # A connection that failed may hold on to what made it fail; the next transaction starts afresh.
         self._close()
-        if not os.path.isdir(self._standing):  # noqa: PTH112 - never raises
+        if not _files.is_dir(self._standing):
             return self._gone()
         if self._busy_since is not None and monotonic() - self._busy_since < _BUSY_SECONDS:
             return StoreBusyError(f"The trace store {self.path} is being written by other processes.")

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from .. import _files
 from .files import Identity, identity
 from .locks import SHARED_MEMORY_BYTES, Guard, close_pending, is_writable, opened
 
@@ -142,12 +143,12 @@ def _open_files() -> dict[int, Identity]:
     numbers: list[int] = []
     for folder in ("/proc/self/fd", "/dev/fd"):  # Windows has neither, and nobody there who closes numbers by range
         with contextlib.suppress(OSError):
-            numbers = numbers or [int(name) for name in os.listdir(folder)]  # noqa: PTH208 - names, not paths
+            numbers = numbers or [int(name) for name in _files.names_in(folder)]
     return {number: found for number in numbers if (found := identity(number)) is not None}  # one was the folder's own
 
 
 def _status(of: int | Path) -> os.stat_result | None:
     try:
-        return os.stat(of)  # noqa: PTH116 - of a number, too
+        return _files.status(of)
     except OSError:
         return None

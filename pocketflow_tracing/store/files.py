@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from .. import _files
 from .._log import warn
 from .._time import time_ns
 
@@ -45,13 +46,13 @@ def target_of(path: str | os.PathLike[str]) -> Path:
 def standing_above(path: Path) -> Path:
     """Return the nearest directory above a file that is there and not ours."""
     above = (directory for directory in path.parents if directory.name != _OWN)
-    return next((directory for directory in above if os.path.isdir(directory)), Path(path.anchor))  # noqa: PTH112 - never raises
+    return next((directory for directory in above if _files.is_dir(directory)), Path(path.anchor))
 
 
 def is_no_file(path: Path) -> bool:
     """Tell whether something else stands there, such as a directory; another process may remove it at any moment."""
     try:
-        return not stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - one look: between two it may have gone
+        return not stat.S_ISREG(_files.status(path).st_mode)  # one look: between two it may have gone
     except OSError:
         return False
 
@@ -67,9 +68,9 @@ def create_privately(path: Path, standing: Path) -> None:
         OSError: they cannot be made.
     """
     directory = path.parent
-    if not directory.exists():
+    if not _files.exists(directory):
         missing = [
-            above for above in (directory, *directory.parents) if standing in above.parents and not above.exists()
+            above for above in (directory, *directory.parents) if standing in above.parents and not _files.exists(above)
         ]
         for above in reversed(missing):
             with contextlib.suppress(FileExistsError):  # another process was faster
@@ -86,7 +87,7 @@ def create_privately(path: Path, standing: Path) -> None:
 def identity(of: Path | int) -> Identity | None:
     """Return what tells the file at a path or behind a number from one that takes its place later, None when there is none."""
     try:
-        found = os.stat(of)  # noqa: PTH116 - of a number, too
+        found = _files.status(of)
     except OSError:
         return None
     return found.st_dev, found.st_ino
@@ -140,7 +141,7 @@ def set_aside(path: Path, broken: tuple[int, int] | None) -> Path | None:
 def is_being_set_aside(path: Path) -> bool:
     """Return whether a process is renaming the file and its companions just now."""
     try:
-        return time_ns() / 1e9 - _mark(path).stat().st_mtime < _STALE_S
+        return time_ns() / 1e9 - _files.status(_mark(path)).st_mtime < _STALE_S
     except OSError:
         return False
 

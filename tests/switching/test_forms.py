@@ -536,3 +536,39 @@ def test_looking_for_marks_asks_no_class_of_the_users(records):
     Inner(start=Node()).run({})
     trace_flow(Meta("Hostile", (Flow,), {})(start=Node())).run({})
     assert sorted(run.name for run in records.flushed().runs.values()) == ["Hostile", "Inner"]
+
+
+@pytest.mark.parametrize(
+    ("call", "answer"),
+    [
+        ("os.path.exists('/data')", True),
+        ("os.getcwd()", "/srv"),
+        ("os.stat('/data')", "found"),
+        ("os.listdir('/data')", ["a"]),
+        ("os.access('/data', os.R_OK)", True),
+    ],
+)
+def test_mocks_of_a_host_are_not_called(call, answer, python):
+    """A unit test that answers one call and no other keeps its answer, also where its flow is the first that runs."""
+    python(f"""
+import os
+from unittest import mock
+from pocketflow import Flow, Node
+from pocketflow_tracing import flush, trace_flow
+
+class Looks(Node):
+    def prep(self, shared):
+        assert flush(20)
+    def exec(self, prep_res):
+        return {call}
+    def post(self, shared, prep_res, exec_res):
+        shared["found"] = exec_res
+
+shared = {{}}
+flow = trace_flow(Flow(start=Looks()))
+with mock.patch({call.partition("(")[0]!r}, side_effect=[{answer!r}]) as standing_in:
+    flow.run(shared)
+    assert flush(20)
+    standing_in.assert_called_once()
+assert shared == {{"found": {answer!r}}}
+""")

@@ -1,0 +1,75 @@
+"""Looks at files of our own, which a host's tests neither answer nor count: they put mocks in the place of `os`'s functions."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+
+from ._guard import is_hosts
+
+__all__ = ["absolute", "exists", "here", "is_command", "is_dir", "is_file", "names_in", "on_path", "status"]
+
+_REAL = (os.stat, os.getcwd, os.access, os.listdir)
+_AnyPath = str | os.PathLike[str]
+
+
+def status(of: _AnyPath | int) -> os.stat_result:
+    """What the system says of a path or number; raises OSError (ValueError for what can be no path)."""
+    return _REAL[0](of)
+
+
+def here() -> str:
+    """The working directory; raises OSError where it was removed."""
+    return _REAL[1]()
+
+
+def names_in(folder: str) -> list[str]:
+    """The names in a directory; raises OSError."""
+    return _REAL[3](folder)
+
+
+def _mode(path: _AnyPath) -> int:
+    try:
+        return status(path).st_mode
+    except (OSError, ValueError) as error:
+        if is_hosts(error):  # a time limit of the host's is a TimeoutError, and may strike here
+            raise
+        return 0
+
+
+def exists(path: _AnyPath) -> bool:
+    """Whether there is something at a path that may be looked at."""
+    return _mode(path) != 0
+
+
+def is_file(path: _AnyPath) -> bool:
+    """Whether that is a file."""
+    return stat.S_ISREG(_mode(path))
+
+
+def is_dir(path: _AnyPath) -> bool:
+    """Whether that is a directory."""
+    return stat.S_ISDIR(_mode(path))
+
+
+def absolute(path: str) -> str:
+    """A path from the root; raises OSError where it begins in a working directory that was removed."""
+    return path if os.path.isabs(path) else os.path.join(here(), path)  # noqa: PTH117, PTH118 - texts
+
+
+def is_command(path: str) -> bool:
+    """Whether a path is that of a program that may be run."""
+    return is_file(path) and _REAL[2](path, os.X_OK)
+
+
+def on_path(name: str) -> str | None:
+    """The path of the program that a shell would run under a name, None where it knows none."""
+    return next((path for path in _candidates(name) if is_command(path)), None)
+
+
+def _candidates(name: str) -> Iterator[str]:
+    endings = [ending for ending in os.environ.get("PATHEXT", "").split(";") if os.name == "nt"] or [""]
+    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        for ending in endings:
+            yield os.path.join(folder, name + ending)  # noqa: PTH118 - texts
