@@ -58,6 +58,8 @@ DEFAULT_PATTERNS = (
     "otp", "*_otp", "seed_phrase", "*recovery_codes", "*deploy_key", "*fernet_key", "*signingkey",
     "azure_key", "cvv", "app_key", "*_app_key", "application_key",
     "connstr", "*_pat", "db_pass", "dbpass", "smtp_pass", "user_pass", "userpass",
+    "redis_pass", "mongo_pass", "ftp_pass", "mysql_pass", "psk", "mnemonic", "pass_word", "pass_phrase", "*client_key_data",
+    "gemini_key", "groq_key", "mistral_key", "cohere_key", "unseal_key", "priv_key",
 )  # fmt: skip
 """Globs over names in snake case that are secrets."""
 
@@ -72,6 +74,19 @@ DEFAULT_EXCEPTIONS = (
 )  # fmt: skip
 """Globs over names that the patterns hit and that are no secrets: tokens of a language model or of a page, and what is
 said about a secret without being one. Where a name could be either (`secret_id`, `password_hint`) it counts as one."""
+
+_WORDS = (
+    "apikey",
+    "password",
+    "passphrase",
+    "jwttoken",
+    "csrftoken",
+    "githubtoken",
+    "apitoken",
+    "authtoken",
+    "secretkey",
+)
+"""Of names that are written so that no rule tells where a word begins: APIkey, passWord."""
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[\W_]+")
@@ -125,7 +140,8 @@ class Redactor:
         plain = _snake(name)
         if _any_of(self.extra)(plain):
             return True
-        return self.defaults and bool(_any_of(DEFAULT_PATTERNS)(plain)) and not _any_of(self.exceptions)(plain)
+        is_secret = _any_of(DEFAULT_PATTERNS)(plain) or plain.replace("_", "").endswith(_WORDS)
+        return self.defaults and bool(is_secret) and not _any_of(self.exceptions)(plain)
 
 
 def _snake(name: str, keep: str = "") -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from .redaction_reports import without_reported
 from .redaction_shapes import REPLACEMENT, compiled, scan
 from .redaction_values import HEADER_VALUE, LINE_NAMES, QUOTE, end_of, is_credential, value_end
 
@@ -47,7 +48,7 @@ _SETTING_STARTS = ("export ", "ENV ", "ARG ", " -e ", "--env ", "--env=", "--fro
 _ITEM = r"(\[[\"']([\w.-]{1,80})[\"']\]\s{0,3}=\s{0,3}[\"'])([^\"'\n]+)"
 """Of a dict, in code: os.environ["API_KEY"] = "…"."""
 _LINE = (
-    r"(\n[ \t-]{0,80}(?:(?:export|set|ENV|const|let|var) |\$env:)?([\w.-]{1,80})(?: = |:[ \t]{1,4}))"
+    r"(\n[ \t-]{0,80}(?:(?:export|set|ENV|const|let|var) |\$env:)?([\w.-]{1,80})(?:[ \t]{1,40}= |:[ \t]{1,40}))"
     r"(\"[^\"\n]+\"|'[^'\n]+'|[^\s\"'`,;(){}\[\]<>]{6,})(?=[ \t]*(?:[,;#]|\r?\n|\Z))"
 )
 _BLOCK = r"(\n([ \t]{0,80})(?:- )?([\w.-]{1,80}):[ \t]{1,4}[|>][+-]?[ \t]{0,4})(?:\n\2[ \t]{1,80}[^\n]+)+"
@@ -83,6 +84,7 @@ def scan_value(text: str, hits: Hits) -> str:
             text = compiled(_ITEM).sub(lambda found: _shown(found, hits), text)
     if "--" in text:
         text = without_options(text, hits)
+    text = without_reported(text, hits)
     if "<" in text:
         text = _without_elements(text, hits)
     if ":" in text:

@@ -27,11 +27,16 @@ _SHAPES = (
     ("hooks.slack.com/", r"(?<=hooks\.slack\.com/services/)[\w/-]{10,200}"),
     ("/api/webhooks/", r"(?<=/api/webhooks/)\d{5,25}/[\w-]{20,200}"),  # Discord
     ("sig=", r"(?<=[?&]sig=)[\w%+/=-]{16,}"),  # of a signed URL
+    ("Signature=", r"(?<=[?&]Signature=)[\w%+/=~-]{16,}"),
+    (
+        "LS0tLS1CRUdJTiB",
+        r"LS0tLS1CRUdJTiB(?:QUklWQVRF|SU0EgUFJJVkFURS|FQyBQUklWQVRF|PUEVOU1NIIFBSSVZBVE)[\w+/]{8,40000}={0,2}",
+    ),
     ("/bot", r"(?<=/bot)\d{5,15}:[\w-]{10,60}"),  # Telegram
     (":_authToken=", r"(?<=:_authToken=)[^\s\"']+"),  # npm
     (
-        "PRIVATE KEY-----",
-        r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?:(?!-----)[\s\S]){0,20000}(?:-----END [A-Z ]{0,40}-----)?",
+        "PRIVATE KEY",
+        r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:(?!-----)[\s\S]){0,20000}(?:-----END [A-Z ]{0,40}-----)?",
     ),
 )
 _BOT_TOKEN = r":(?<=\d{8}:)AA[\w-]{30,40}"  # noqa: S105 - it finds Telegram's, beside the number of the bot
@@ -119,7 +124,7 @@ _URL_USER = r"://(?=[^\s:/?#@\"'\d]{0,300}\d)[^\s:/?#@\"']{20,300}@"  # a token 
 _ESCAPED_URL_PASSWORD = r":(\\{1,3}/\\{1,3}/[^\s:/?#@\"']{0,200}):([^\s/?#\"']{1,300})@"  # noqa: S105
 
 _CURL_USER = r"((?:(?:-u|--user)(?:[ =]|[\"'], ?)|-u)[\"']?[^\s:\"'@/]{1,80}:)[^\s\"']+"
-_SQL_PASSWORD = r"((?i:identified by|(?:with|set) (?:encrypted )?password) ')[^'\n]+"  # noqa: S105 - it finds them
+_SQL_PASSWORD = r"((?i:identified (?:with \w{1,80} )?by|(?:with|set|login) (?:encrypted )?password) ')[^'\n]+"  # noqa: S105 - it finds them
 _SQL_HINTS = (" by '", " BY '", "assword '", "ASSWORD '")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .redaction_data import without_options
+from .redaction_reports import without_reported
 from .redaction_shapes import REPLACEMENT, compiled, scan
 from .redaction_values import HEADER_VALUE, LINE_NAMES, QUOTE, is_credential, value_end
 
@@ -51,6 +52,7 @@ def redact_text(text: str, rules: Rules) -> str:
     if rules.redact.idle:
         return text
     hits = rules.redact.hits
+    text = without_reported(text, hits)  # first: what follows a separator is taken whole
     text = _without_named(text, hits)
     if "--" in text:
         text = without_options(text, hits, in_prose=False)

@@ -180,6 +180,9 @@ SECRET_TEXTS = [
     ("https://api.telegram.org/bot123456:hunter22hunter22/send", "https://api.telegram.org/bot[redacted]/send"),
     ("https://hunter22hunter22hunter22@github.com/a.git", "https://[redacted]@github.com/a.git"),
     ("https://x/c?sv=1&sig=hunter22hunter22%3D", "https://x/c?sv=1&sig=[redacted]"),
+    ("-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nhunter2\n-----END PGP PRIVATE KEY BLOCK-----", "[redacted]"),
+    ("client-data: LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVktLS0tLQpNSUlF", "client-data: [redacted]"),
+    ("https://x/a?Expires=1&Signature=hunter22hunter22~x__&Key-Pair-Id=K", "https://x/a?Expires=1&Signature=[redacted]&Key-Pair-Id=K"),
     ("('password', 'hunter2')", "('password', '[redacted]')"),
     ("headers [(b'x-api-key', b'hunter2'), ('a', 'b')]", "headers [(b'x-api-key', b'[redacted]'), ('a', 'b')]"),
     ("Command '['mysql', '--password=hunter2', 'x']' failed", "Command '['mysql', '--password=[redacted]', 'x']' failed"),
@@ -300,6 +303,17 @@ DATA_TEXTS = [
     ("heroku config:set api_key=hunter2", "heroku config:set api_key=[redacted]"),
     ("ARG api_token=hunter2\nRUN x", "ARG api_token=[redacted]\nRUN x"),
     ("os.environ['OPENAI_API_KEY'] = 'hunter2'", "os.environ['OPENAI_API_KEY'] = '[redacted]'"),
+    ('["mysqldump", "--password", "hun ter", "db"]', '["mysqldump", "--password", "[redacted]", "db"]'),
+    (r'{"argv": "[\"a\", \"--token\", \"hunter2\"]"}', r'{"argv": "[\"a\", \"--token\", \"[redacted]\"]"}'),
+    ("Command '['x', '--api-key', 'hunter2']' returned 1", "Command '['x', '--api-key', '[redacted]']' returned 1"),
+    ("[('X-Api-Key', 'hunter2'), ('a', 'b')]", "[('X-Api-Key', '[redacted]'), ('a', 'b')]"),
+    ('[["x-api-key", "hunter2"]]', '[["x-api-key", "[redacted]"]]'),
+    ("[(b'x-api-key', b'hunter2')]", "[(b'x-api-key', b'[redacted]')]"),
+    ('x = 1\npassword    = "hunter2"\nhost        = "h"\n', 'x = 1\npassword    = "[redacted]"\nhost        = "h"\n'),
+    ('auth = { user = "u", token = "hunter2" }', 'auth = { user = "u", token = "[redacted]" }'),
+    ("const c = { host: 'x', password: 'hunter2' }", "const c = { host: 'x', password: '[redacted]' }"),
+    ("1 error for S\ndb_password\n  Extra inputs are not permitted [type=x, input_value='hun ter', input_type=str]", "1 error for S\ndb_password\n  Extra inputs are not permitted [type=x, input_value=[redacted], input_type=str]"),
+    ("E\n[SQL: INSERT INTO u (name, password) VALUES (?, ?)]\n[parameters: ('me', 'hunter2')]\n(Background)", "E\n[SQL: INSERT INTO u (name, password) VALUES (?, ?)]\n[parameters: [redacted]]\n(Background)"),
 ]  # fmt: skip
 PROSE_AND_CODE = [
     *PLAIN_TEXTS, "password: at least 8 characters", "the token: a thing", "token = next(tokens)", "f(password=value, token=t)",
@@ -314,6 +328,9 @@ PROSE_AND_CODE = [
     'a "token" is meant: it ends', "https://h/x#section=2&q=token",
     '[{"value": "red", "name": "color"}]', "text: |\n  hello\nnext: >\n  you\n", '<p class="key">password</p>', "<key>title</key><string>x</string>",
     "os.environ['HOME'] = 'x'", "use -e password of course", "rows['token'] = next(tokens)",
+    '["ls", "--color", "auto"]', "CHOICES = [('password', 'Password'), ('token', 'Token')]", "f({ name: 'x' })",
+    "name\n  Input should be valid [type=x, input_value='Ada', input_type=str]", "[SQL: SELECT 1 FROM t WHERE a = ?]\n[parameters: ('me',)]",
+    "-----BEGIN PUBLIC KEY-----\nabc\n-----END PUBLIC KEY-----", "certificate: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t",
 ]  # fmt: skip
 
 
@@ -628,6 +645,14 @@ REPEATED = [
     "12345678:AA",
     "dapi",
     "-----BEGIN PRIVATE KEY-----",
+    "'--a', '",
+    "('a','",
+    "[['a', ",
+    "{a = ",
+    "\na\n  input_value=",
+    "[SQL: ",
+    "[parameters: ",
+    "&Signature=",
 ]
 
 

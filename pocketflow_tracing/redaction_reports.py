@@ -1,0 +1,73 @@
+"""Secrets in texts that Python and its libraries make of data: the words of a command, pairs, and what errors quote.
+
+An error object is shown by its parts; as a text (`str(error)`, in another error's message or in a value) it is this.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from .redaction_shapes import REPLACEMENT, compiled
+from .redaction_values import is_credential
+
+__all__ = ["without_reported"]
+
+Hits = Callable[[str], bool]
+
+_WORDS = r"([\"']--?([A-Za-z][\w-]{0,80})\\{0,3}[\"'],\s{1,20}(\\{0,3}[\"']))((?:(?!\3)[^\n]){1,4000})(?=\3)"
+"""Of a command as a list: '--password', '…'; also in JSON, and in a CalledProcessError's message."""
+_PAIR = (
+    r"(?<=[\[({])(\s{0,4}b?([\"'])([\w.-]{1,80})\2,\s{0,20}b?([\"']))((?:(?!\4)[^\n\\]|\\.){1,4000})(?=\4\s{0,4}[\])])"
+)
+"""A header in a list of them: ('X-Api-Key', '…')."""
+_INLINE = r"([{,]\s{0,4}([\w.-]{1,80})[ \t]{0,4}[=:][ \t]{1,4})(\"[^\"\n]{1,4000}\"|'[^'\n]{1,4000}')"
+"""In a table of TOML, an object of JavaScript or a mapping of YAML, within a line."""
+_INPUT = r"((?:\A|\n)([\w.-]{1,200})\n  [^\n]{0,500}?input_value=)([^\n]{1,8000}?)(?=, input_type=)"
+"""Of pydantic's ValidationError, whose line before names the field."""
+_STATEMENT = r"(\[SQL: ((?:(?!\[parameters: )[\s\S]){1,8000})\[parameters: )((?:(?!\]\n|\]\Z)[\s\S]){1,20000})"
+"""Of SQLAlchemy's errors."""
+
+
+def without_reported(text: str, hits: Hits) -> str:
+    """Replace secrets by the names that stand beside them in such texts.
+
+    Args:
+        text: any text.
+        hits: tells whether a name is one of a secret.
+
+    Returns:
+        The text with "[redacted]" in the place of secrets; in time linear to its length.
+    """
+    if "--" in text and ("'," in text or '",' in text):
+        text = compiled(_WORDS).sub(lambda found: f"{found[1]}{REPLACEMENT}" if hits(found[2]) else found[0], text)
+    if "('" in text or '("' in text or "['" in text or '["' in text or "(b" in text:
+        text = compiled(_PAIR).sub(lambda found: _pair(found, hits), text)
+    if "{" in text and any(start in text for start in (' = "', ": '", ': "')):
+        text = compiled(_INLINE).sub(lambda found: _inline(found, hits), text)
+    if "input_value=" in text:
+        text = compiled(_INPUT).sub(lambda found: _input(found, hits), text)
+    if "[parameters: " in text:
+        text = compiled(_STATEMENT).sub(lambda found: _statement(found, hits), text)
+    return text
+
+
+def _pair(found: re.Match[str], hits: Hits) -> str:
+    """What is shown of two texts: a header's name has a hyphen, others may be a choice of a form ('password', 'Password')."""
+    before, name, value = found[1], found[3], found[5]
+    return f"{before}{REPLACEMENT}" if hits(name) and ("-" in name or is_credential(value)) else found[0]
+
+
+def _inline(found: re.Match[str], hits: Hits) -> str:
+    quote = found[3][0]
+    return f"{found[1]}{quote}{REPLACEMENT}{quote}" if hits(found[2]) else found[0]
+
+
+def _input(found: re.Match[str], hits: Hits) -> str:
+    return f"{found[1]}{REPLACEMENT}" if hits(found[2].rpartition(".")[2]) else found[0]
+
+
+def _statement(found: re.Match[str], hits: Hits) -> str:
+    """What is shown of a statement's parameters, which do not say which is whose."""
+    names = compiled(r"\w{2,80}").findall(found[2])
+    return f"{found[1]}{REPLACEMENT}" if any(map(hits, names)) else found[0]
