@@ -11,7 +11,7 @@ from .capture_types import Note
 if TYPE_CHECKING:
     from .recorder import Span
 
-__all__ = ["Begun", "Foreign", "Marker", "count_spans", "let_values_go"]
+__all__ = ["NOT_KEPT", "Begun", "Foreign", "Marker", "count_spans", "let_values_go"]
 
 NOT_KEPT = Note("<not kept: more was recorded than can be delivered>")
 """Stands where the values of a span were let go."""

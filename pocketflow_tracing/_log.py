@@ -27,12 +27,18 @@ def warn(message: str, *args: object) -> None:
     _log(logging.WARNING, message, *args)
 
 
-def warn_once(message: str) -> None:
-    """Log a warning the first time it is said in this process; it begins with the package's name."""
-    if message not in _said:
+def warn_once(message: str, about: str = "") -> None:
+    """Log a warning the first time it is said in this process; it begins with the package's name.
+
+    Args:
+        message: in a sentence or two.
+        about: what of it counts as said, where the rest may be another each time; all of it without that.
+    """
+    about = about or message
+    if about not in _said:
         if len(_said) >= _MOST_SAID:
             _said.clear()
-        _said.add(message)
+        _said.add(about)
         said = message if message.startswith(_NAME) else f"{_NAME}{message}"
         warn("%s", said)
 
@@ -74,7 +80,11 @@ def _has_room() -> bool:
         poll = select.poll()
         poll.register(sys.stderr.fileno(), select.POLLOUT)
         return bool(poll.poll(0))
-    except (AttributeError, OSError, ValueError):  # no such system, or a stderr that is no file
+    except Exception as failure:
+        from ._guard import is_hosts  # noqa: PLC0415 - which logs too
+
+        if is_hosts(failure):
+            raise
         return True
 
 

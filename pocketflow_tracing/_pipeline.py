@@ -77,7 +77,7 @@ class Pipeline:
         if self.enabled:
             self._open_sinks()
         for problem in problems:
-            _log.warn_once(f"{problem}{self._instead(problem)}")
+            _log.warn_once(f"{problem}{self._instead(problem)}", about=problem)
         self.enabled = bool(self.sinks)
         opened: tuple[LocalSink | LangfuseSink, ...] = self.sinks
         for sink in opened:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import _log
-from ._entries import Begun, Foreign, Marker, count_spans, let_values_go
+from ._entries import NOT_KEPT, Begun, Foreign, Marker, count_spans, let_values_go
 from ._line import Line
 from .capture_types import weigh
 
@@ -312,7 +312,7 @@ class SpanQueue:
             item.run.let_go()
             self._discharge(item)
             self._bytes -= min(self._bytes, item.weight)
-            self.dropped += 1
+            self.dropped += item.input is not NOT_KEPT  # else it is counted already
 
     def _remove_newest(self) -> None:
         item = self._items.pop()

@@ -284,8 +284,13 @@ def _read_dict(value: dict[Any, Any], walk: Walk, depth: int) -> Snapshot:
     stands_for_it = walk.enter(value, "dict", depth)
     if stands_for_it is not None:
         return stands_for_it
+    copy = value.copy()
+    if len(copy) != count:  # another thread is at it: of its new keys nothing is known
+        walk.leave()
+        del walk.seen[id(value)]
+        return walk.mapping(value, "dict", depth)
     walk.left -= count
-    copy = _fill_dict(value.copy(), walk, depth)
+    _fill_dict(copy, walk, depth)
     walk.leave()
     return copy
 

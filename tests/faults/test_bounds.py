@@ -268,6 +268,26 @@ def test_the_state_of_a_run_that_was_not_kept_is_unknown_and_never_wrong(tmp_pat
     assert final.keys() == report["shared"].keys()
 
 
+def test_what_is_dropped_is_counted_once(tmp_path):
+    """Also where a span's values went first, and then its run: with what is stored it is what was recorded."""
+    report, _ = _run(
+        """
+        flow.run({"question": "first"})
+        assert standing.wait(30)
+        for number in range(300):
+            flow.run({"question": str(number) + "x" * 30_000})
+        gate.set()
+        print(json.dumps({"flushed": flush(60)}))
+        """,
+        tmp_path,
+        POCKETFLOW_TRACE_QUEUE_MB="1",
+    )
+    assert report == {"flushed": False}
+    store = Store(tmp_path / ".pocketflow" / "traces.db")
+    stored = sum(len(store.spans(run.run_id)) for run in store.runs(limit=None))
+    assert 301 * 5 == stored + store.outbox().dropped_spans
+
+
 def test_small_runs_beside_one_that_fills_the_queue_are_not_slowed(tmp_path):
     """While the worker stands still, each would else have the whole queue walked through to make room."""
     report, _ = _run(

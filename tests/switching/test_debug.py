@@ -112,3 +112,30 @@ def test_no_name_forges_a_line(caplog):
         == caplog.messages[-1]
     )
     assert "hunter2" not in caplog.text
+
+
+STAND_INS = {
+    "mock": "mock.MagicMock()",
+    "tee": "Tee()",
+}
+
+
+@pytest.mark.parametrize("stand_in", STAND_INS)
+def test_a_stderr_that_is_no_file(stand_in, python, tmp_path):
+    """Whatever it answers when it is asked for its number, the run is recorded, and nothing of ours reaches the host."""
+    python(f"""
+import sys
+from unittest import mock
+from pocketflow import Flow, Node
+from pocketflow_tracing import flush, trace_flow
+
+class Tee:
+    def write(self, text): return len(text)
+    def flush(self): pass
+    def fileno(self): raise NotImplementedError
+
+with mock.patch("sys.stderr", {STAND_INS[stand_in]}):
+    trace_flow(Flow(start=Node())).run({{}})
+    assert flush("soon")
+""")
+    assert (tmp_path / ".pocketflow" / "traces.db").exists()
