@@ -239,7 +239,7 @@ class SpanQueue:
         try:
             is_heavy = self._bytes > self.most_bytes
             needed = 0 if is_heavy or self._waiting() <= self.most_spans else self.most_spans // 10
-            needed_bytes = self._bytes - self.most_bytes + self.most_bytes // 10 if is_heavy else 0
+            needed_bytes = self._needed_bytes() if is_heavy else 0
             while (needed > 0 or needed_bytes > 0) and self._complete:
                 run = self._complete.popleft()
                 if not run.seen:
@@ -249,7 +249,7 @@ class SpanQueue:
                     self._ghosts += run.spans
                     self._ghost_bytes += run.weight
             # to look through a long queue has to be worth it: behind a run that fills it, each small one would cause that
-            is_worth_it = self._ghost_bytes > self.most_bytes // 10 or len(self._items) < _FEW
+            is_worth_it = self._ghost_bytes > self.most_bytes // 10 or self._is_short
             is_due = len(self._items) > self.most_items or (is_heavy and self._ghosts and is_worth_it)
             if is_due or self._items.is_looked_through:
                 self._remove_ghosts()
@@ -258,6 +258,19 @@ class SpanQueue:
         finally:
             self._taking.release()
         self._warn()
+
+    @property
+    def _is_short(self) -> bool:
+        return len(self._items) < _FEW
+
+    def _needed_bytes(self) -> int:
+        """How many bytes of runs have to go: those that went before are taken out only by and by."""
+        tenth = self.most_bytes // 10
+        too_many = self._bytes - self._ghost_bytes - self.most_bytes
+        if too_many > 0:
+            return too_many + tenth
+        is_under_way = self._is_short or self._items.is_looked_through
+        return 0 if is_under_way else tenth + 1 - self._ghost_bytes  # as many as it is worth to look for them
 
     def _warn(self) -> None:
         _log.warn_once(

@@ -52,6 +52,7 @@ class SharedState:
         "_long",
         "_pictures",
         "_texts",
+        "is_behind",
         "large",
         "number",
         "shared",
@@ -68,6 +69,7 @@ class SharedState:
         ] = {}  # (key, its text) by id, of keys of which only the type can be said
         self._capture = capture
         self._each = capture.limits.max_elements
+        self.is_behind = False  # whether a visit was passed over since it was looked at last
         self._is_large = False  # whether many elements were read of what has changed, or may have
         self._is_partial = False  # whether there were more keys than watched ones when it was looked at last
         self._pictures: dict[str, Any] = {}
@@ -90,7 +92,9 @@ class SharedState:
         return head + tail[::-1]
 
     def full(self) -> dict[str, Any]:
-        """Take the whole picture: {key: snapshot}."""
+        """Take the whole picture: {key: snapshot}; a small one where pictures have had their time."""
+        if self._capture.allowance.is_used_up:
+            self._each = _LEAST
         rows = self._watched()
         self._is_partial = dict.__len__(self.shared) > MAX_KEYS
         for (key, _), (picture, has_long) in zip(rows, self._taken(rows), strict=True):
@@ -176,6 +180,7 @@ class SharedState:
             left out when empty, or None when nothing differs. Unwatched keys still exist but have moved out of the watched
             ends; what is shown is as it was, and has a new picture: a smaller one, or its first one again.
         """
+        self.is_behind = False
         pictures = self._pictures
         known = pictures.get
         watched = self._watched()

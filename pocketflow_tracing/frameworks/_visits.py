@@ -132,7 +132,8 @@ class Visit(Whole, Branch):
             self.large = state.large if self.large is None else self.large + state.large
 
     def _note_changes(self, run: Run, state: SharedState) -> None:
-        if state.may_wait and not self.pictures:
+        if state.may_wait and not (self.pictures and state.is_behind):
+            state.is_behind = True
             self.attributes["shared_not_compared"] = True
             return  # what changed stands with the next visit after which there is time for it
         if not state.turn.acquire(blocking=False):

@@ -525,6 +525,31 @@ def test_room_is_made_in_steps(tmp_path):
     assert list(range(5000 - len(kept), 5000)) == kept
 
 
+def test_no_more_goes_than_has_to(tmp_path):
+    """What went before is taken out by and by, and until then it is not missing room: as much waits as there is room for."""
+    report, _ = _run(
+        """
+        flow.run({"question": "-1"})
+        assert standing.wait(30)
+        sizes = []
+        for number in range(2000):
+            flow.run({"question": str(number) + "x" * 4000})
+            sizes.append(delivery.queue._bytes)
+        weights = [run.weight for run in delivery.queue._complete]
+        gate.set()
+        print(json.dumps({"flushed": flush(60), "most": max(sizes), "weight": max(weights)}))
+        """,
+        tmp_path,
+        POCKETFLOW_TRACE_QUEUE_MB="12",
+    )
+    most = 12 * 1024 * 1024
+    assert report["most"] <= 1.25 * most
+    store = Store(tmp_path / ".pocketflow" / "traces.db")
+    names = [{span.name: span.output for span in store.spans(run.run_id)} for run in store.runs(limit=None)]
+    whole = [outputs for outputs in names if "xxx" in str(outputs["Ask.prep"])]
+    assert len(whole) > 0.7 * most / report["weight"]
+
+
 def test_a_loop_of_many_failed_attempts_is_not_searched_with_each(tmp_path):
     """They wait, for they may be saved yet, and take up room: to look for what can go, again and again, would take seconds."""
     report, _ = _run(

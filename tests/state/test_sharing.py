@@ -132,13 +132,23 @@ class CollectsAsync(AsyncNode):
 
 
 @pytest.mark.parametrize("in_a_loop", [False, True])
-def test_a_burst_of_large_values(in_a_loop: bool, used_up: Allowance, records: Records) -> None:
+def test_a_burst_of_large_values(
+    in_a_loop: bool, used_up: Allowance, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Once it has had its time, values are shown in part, and `shared` is compared when there is time again, and at the end."""
     node: Any = CollectsAsync() if in_a_loop else Collects()
     node - "again" >> node
     node - "done" >> (AsyncNode() if in_a_loop else Node())
-    used_up.take(50_000)  # more than an event loop may wait for, and less than others may
-    shared: dict[str, Any] = {"turn": 0, "found": []}
+    shared: dict[str, Any] = {"turn": 0, "found": [[*ROWS]]}
+
+    def use_up(self: Any, shared: Any) -> None:  # once the run has begun
+        if not shared["turn"]:
+            used_up.take(50_000)  # more than an event loop may wait for, and less than others may
+
+    async def use_up_async(self: Any, shared: Any) -> None:
+        use_up(self, shared)
+
+    monkeypatch.setattr(type(node), "prep_async" if in_a_loop else "prep", use_up_async if in_a_loop else use_up)
     if in_a_loop:
         asyncio.run(trace_flow(AsyncFlow(start=node)).run_async(shared))
     else:
@@ -147,6 +157,19 @@ def test_a_burst_of_large_values(in_a_loop: bool, used_up: Allowance, records: R
     outputs = [span.output for span in records.spans(f"{type(node).__name__}.exec")]
     assert [output[-1] for output in outputs] == ["… dict of 2 items" if in_a_loop else ROWS[-1]] * 6
     passed_over = [span.attributes.get("shared_not_compared", False) for span in visits]
-    assert passed_over == [False, *[in_a_loop] * 5]
+    assert passed_over == [in_a_loop] * 6
     end = records.spans(kind="flow")[0].state["end"] if in_a_loop else visits[-1].state
     assert "found" in end["changed"]
+
+
+def test_many_runs_at_once_with_a_large_shared_each(used_up: Allowance, records: Records) -> None:
+    """Those that begin when pictures have had their time get a small one, which each visit can be compared with."""
+    used_up.take(1_000_000)
+    shared: dict[str, Any] = {"turn": 4, "found": [[*ROWS] for _ in range(20)]}
+    node = Collects()
+    node - "again" >> node
+    node - "done" >> Node()
+    trace_flow(Flow(start=node)).run(shared)
+    flow = records.spans(kind="flow")[0]
+    assert "… list of 90 items" in flow.state["full"]["found"]
+    assert ["turn"] == list(records.spans("Collects")[0].state["changed"])[:1]
