@@ -36,14 +36,13 @@ class _Importing:
 
     def __init__(self) -> None:
         self.is_over = False  # langfuse is as good as imported: the last thing that its import does is to call us
-        self._is_asked = False  # for langfuse
+        self._is_looking = False  # for langfuse, and the others are asked
         self._waiting: list[Callable[[], None]] = []
 
     def then(self, prepare: Callable[[], None]) -> None:
         """Call `prepare` when langfuse has been imported, in the thread that imports it."""
         if prepare not in self._waiting:
             self._waiting.append(prepare)
-        self._is_asked = False
         finders = sys.meta_path
         if self not in finders and PathFinder in finders[1:]:
             # right before the one that finds it, and never first: who has put a finder there for a while takes the first away
@@ -51,12 +50,17 @@ class _Importing:
 
     def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> Any:
         """What Python asks each finder for; ours finds what the others do."""
-        if name != "langfuse" or self._is_asked:
+        if name != "langfuse" or self._is_looking or not self._waiting:
             return None
         with _PREPARING:
-            self._is_asked = True  # the others, next
-            spec = importlib.util.find_spec(name)
+            self._is_looking = True
+            try:
+                spec = importlib.util.find_spec(name)
+            finally:
+                self._is_looking = False
             loader: Any = spec.loader if spec is not None else None
+            if loader is None:
+                return spec
             execute = loader.exec_module
 
             def exec_module(module: Any) -> None:

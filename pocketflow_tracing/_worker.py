@@ -129,6 +129,7 @@ class Worker:
         self._sinks.start()
         if not self.queue:
             due = self._sinks.tick()
+            has_more = bool(due) and min(due) <= 0.0  # to do at once
             self.queue.idle = True
             if not self.queue:  # a record that came in between has seen `idle` False and woke nobody
                 self._wake.wait(min(due) if due else None)
@@ -137,7 +138,7 @@ class Worker:
             self._sinks.start()  # a new one may have woken us
             if not self.queue:
                 return False  # something is due, or was done already
-            if not self._urgent:
+            if not self._urgent and not has_more:
                 self._sinks.expect(self.queue.first_run())
                 self._wake.wait(self.interval)  # let a batch gather; a flush wakes us
         if monotonic() > self.last_moment:

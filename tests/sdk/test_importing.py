@@ -75,6 +75,12 @@ sys.meta_path.sort(key=lambda finder: finder in before)
 import langfuse
 assert others() == before
 """,
+    "it is only asked whether there is one": """
+import importlib.util
+flow.run({})
+assert importlib.util.find_spec("langfuse") is not None
+import langfuse
+""",
     "one that is just being asked": """
 flow.run({})
 walk = iter(sys.meta_path)

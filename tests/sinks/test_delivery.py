@@ -268,3 +268,26 @@ def test_a_lock_of_the_parent_is_free_in_a_forked_child():
     if pid == 0:
         os._exit(0)
     assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_a_sink_with_more_to_do_does_not_wait_for_a_batch_to_gather(fresh_delivery, monkeypatch):
+    """Spans that keep coming while it is at it would else cost it the interval each time."""
+
+    class Steady(Records):
+        left = 200
+        done_all = threading.Event()
+
+        def tick(self):
+            self.left -= self.left > 0
+            delivery.queue.put_other(_entries.Foreign(str, 0))  # something comes meanwhile
+            if not self.left:
+                self.done_all.set()
+                return None
+            return 0.0
+
+    sink = use(Steady())
+    monkeypatch.setattr(delivery._worker, "interval", 5.0)
+    monkeypatch.setattr(_worker.Worker, "_deliver", lambda worker, batch: None)
+    delivery.rouse()
+    assert sink.done_all.wait(20)
+    sink.tick = lambda: None
