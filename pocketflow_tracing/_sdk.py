@@ -103,6 +103,7 @@ class SdkClient:
         submit: takes (gzip of an OTLP request, number of spans) of what our client exports.
         drop: takes the number of spans of it that are lost.
         settle: waits until what was submitted is delivered or on disk, or for a time of `time.monotonic`.
+        wake: has the worker call `tick`.
     """
 
     def __init__(
@@ -111,12 +112,12 @@ class SdkClient:
         submit: Callable[[bytes, int], None],
         drop: Callable[[int], object],
         settle: Callable[[float], bool],
+        wake: Callable[[], None],
     ) -> None:
         self._config = config
-        self._submit = submit
-        self._drop = drop
+        self._takers = submit, drop, wake
         self._settle = settle
-        self._unready = Unready(config, submit, drop)
+        self._unready = Unready(config, *self._takers)
         _known.add(self)
         self._lock = threading.RLock()
         self._flushes = Flushes()
@@ -251,7 +252,9 @@ class SdkClient:
         if self.may_rest and self not in _resting:
             _resting.append(self)
             while len(_resting) > _MOST_RESTING:
-                _resting.pop(0).end()
+                client = _resting.pop(0)
+                if client.may_rest and not client.unready:  # else it has woken up
+                    client.end()
 
     def _wake(self, resources: Any) -> None:
         """Take over the client of a project that has rested, which may be another object's."""
@@ -260,14 +263,14 @@ class SdkClient:
                 _resting.remove(client)
                 self._exporter, self._made, self._processors, self._unready = client.give_away()
                 self._exporter.made_by = self
-                self._unready.lead_to(self._submit, self._drop)
+                self._unready.lead_to(*self._takers)
                 self._watch_flushes()
 
     def give_away(self) -> tuple[Any, Any, list[Any], Unready]:
         """Give the client that we made to another object of its project."""
         given = self._exporter, self._made, self._processors, self._unready
         self._exporter = self._made = None
-        self._processors, self._unready = [], Unready(self._config, self._submit, self._drop)
+        self._processors, self._unready = [], Unready(self._config, *self._takers)
         return given
 
     def end(self) -> None:

@@ -62,20 +62,27 @@ class Unready:
         config: its toggles hold for generations as well.
         submit: takes (gzip of an OTLP request, number of spans).
         drop: takes the number of spans that are lost.
+        wake: has the worker call `make_ready`.
     """
 
     def __init__(
-        self, config: TracingConfig, submit: Callable[[bytes, int], None], drop: Callable[[int], object]
+        self,
+        config: TracingConfig,
+        submit: Callable[[bytes, int], None],
+        drop: Callable[[int], object],
+        wake: Callable[[], None],
     ) -> None:
         self._config = config
-        self.lead_to(submit, drop)
+        self.lead_to(submit, drop, wake)
         self._rules = replace(rules_of(config), limits=_WHOLE)  # what is cut the SDK decides
         self._most_bytes = int(config.queue_mb * 1024 * 1024)
         self.abandon()
 
-    def lead_to(self, submit: Callable[[bytes, int], None], drop: Callable[[int], object]) -> None:
+    def lead_to(
+        self, submit: Callable[[bytes, int], None], drop: Callable[[int], object], wake: Callable[[], None]
+    ) -> None:
         """Hand over there from now on."""
-        self._submit, self._drop = submit, drop
+        self._submit, self._drop, self._wake = submit, drop, wake
 
     def abandon(self) -> None:
         """Forget what waits: in a forked child it is the parent's."""
@@ -102,7 +109,7 @@ class Unready:
                 "pocketflow-tracing: more generations came than can be delivered; the newest are dropped "
                 f"(POCKETFLOW_TRACE_QUEUE_MB is {self._config.queue_mb:g})."
             )
-        delivery.rouse()
+        self._wake()
         return not dropped
 
     def make_ready(self, until: float, most: int | None = None) -> bool:

@@ -78,8 +78,10 @@ class Delivery:
         if not self._worker.runs:
             self._worker.start()
 
-    def rouse(self) -> None:
-        """Wake the worker, or start it: a sink has something to do."""
+    def rouse(self, sink: Sink) -> None:
+        """Wake the worker, or start it: a sink has something to do, which may have been let go of."""
+        if sink not in self._sinks:
+            self._sinks.append(sink)
         self._worker.rouse()
 
     @property

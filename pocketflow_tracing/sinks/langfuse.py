@@ -48,7 +48,9 @@ class LangfuseSink:
         store = config.store_path()
         self._sender = Sender(config, store)
         self._media = MediaSender(config)
-        self._client = _sdk.SdkClient(config, self._sender.submit, self._sender.add_dropped, self._sender.settle)
+        self._client = _sdk.SdkClient(
+            config, self._sender.submit, self._sender.add_dropped, self._sender.settle, lambda: delivery.rouse(self)
+        )
         self.project_id: str | None = None
 
     def describe(self) -> str:
@@ -221,7 +223,7 @@ def open_sink(config: TracingConfig) -> LangfuseSink:
     preload()
     key = (config.langfuse_public_key, config.langfuse_host, config.store_path())
     with _lock():
-        sink = _sinks.get(key)
+        sink = _sinks.get(key)  # also one that was let go of: the client that it has made keeps it
         if sink is None:
             sink = _sinks[key] = LangfuseSink(config)
             delivery.add_sink(sink)

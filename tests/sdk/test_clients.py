@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -21,7 +22,9 @@ from opentelemetry.trace import StatusCode
 from pocketflow import Flow, Node
 from sdk_state import client_of, forget
 
-from pocketflow_tracing import TracingConfig, add_metadata, flush, shutdown, trace_flow
+from pocketflow_tracing import TracingConfig, _sdk, _uses, add_metadata, flush, shutdown, trace_flow
+from pocketflow_tracing._sdk import instances
+from pocketflow_tracing.delivery import delivery
 from pocketflow_tracing.sinks.langfuse import LangfuseSink
 from pocketflow_tracing.store import Store
 
@@ -620,3 +623,49 @@ def test_the_rate_of_the_programs_client(keys, collector):
         run(Node(), config=TracingConfig(sample_rate=1.0))
     assert flush(10)
     assert 10 == len(collector.tree())
+
+
+def test_clients_of_projects_that_nobody_uses_any_more_are_ended(collector, monkeypatch):
+    """A program with a project for each customer would else have threads for each, for ever; who comes back gets one again."""
+    monkeypatch.setattr(_uses, "_REST_SECONDS", 0.0)
+    keys = [f"pk-lf-{number}" for number in range(12)]
+
+    def serve(key):
+        config = TracingConfig(
+            langfuse_public_key=key, langfuse_secret_key="sk-lf-x", langfuse_host=collector.url, store="off"
+        )
+        trace_flow(Flow(start=Calls()), config=config).run({})
+
+    def clients():
+        return [key for key in keys if key in instances()]
+
+    for key in keys:
+        serve(key)
+        assert flush(10)
+        gc.collect()
+    deadline = time.monotonic() + 20
+    while len(clients()) > _sdk._MOST_RESTING + 1 and time.monotonic() < deadline:
+        assert flush(10)
+    assert len(clients()) <= _sdk._MOST_RESTING + 1
+    serve(keys[0])
+    assert flush(10)
+    assert 13 == sum(span.name == "generation" for span in collector.spans())
+
+
+def test_a_client_whose_sink_was_let_go_of_still_delivers(collector, monkeypatch):
+    """The program may get it later: what is recorded through it has the worker take its sink up again."""
+    monkeypatch.setattr(_uses, "_REST_SECONDS", 0.0)
+    config = TracingConfig(
+        langfuse_public_key="pk-lf-let-go", langfuse_secret_key="sk-lf-x", langfuse_host=collector.url, store="off"
+    )
+    trace_flow(Flow(start=Calls()), config=config).run({})
+    del config
+    deadline = time.monotonic() + 20
+    while any(isinstance(sink, LangfuseSink) for sink in delivery._sinks) and time.monotonic() < deadline:
+        gc.collect()
+        assert flush(10)
+    assert not any(isinstance(sink, LangfuseSink) for sink in delivery._sinks)
+    generate("outside")
+    get_client().flush()
+    assert flush(10)
+    assert 2 == sum(span.name == "generation" for span in collector.spans())

@@ -288,6 +288,6 @@ def test_a_sink_with_more_to_do_does_not_wait_for_a_batch_to_gather(fresh_delive
     sink = use(Steady())
     monkeypatch.setattr(delivery._worker, "interval", 5.0)
     monkeypatch.setattr(_worker.Worker, "_deliver", lambda worker, batch: None)
-    delivery.rouse()
+    delivery.rouse(sink)
     assert sink.done_all.wait(20)
     sink.tick = lambda: None
