@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 import httpx
 
@@ -192,19 +193,31 @@ def _new_client(timeout: float) -> httpx.Client:
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_not_ours)
     try:
-        verify: ssl.SSLContext | bool = True
-        certificates = next((path for name in _CERTIFICATES if (path := os.environ.get(name))), None)
-        if certificates not in {None, os.environ.get("SSL_CERT_FILE")}:  # reading them takes tens of milliseconds
-            verify = httpx.create_ssl_context()
-            is_folder = _files.is_dir(certificates)
-            verify.load_verify_locations(*(None, certificates) if is_folder else (certificates,))
-        return httpx.Client(timeout=httpx.Timeout(timeout), follow_redirects=False, verify=verify)
+        return httpx.Client(timeout=httpx.Timeout(timeout), follow_redirects=False, verify=_trusted())
     # ImportError: a SOCKS proxy without its package; InvalidURL: NO_PROXY
     except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
         raise ChannelError(
             f"the proxy or certificate settings cannot be used ({type(error).__name__}); check HTTPS_PROXY, HTTP_PROXY,"
             f" ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR, {_CERTIFICATES[0]} and REQUESTS_CA_BUNDLE"
         ) from None
+
+
+_contexts: WeakValueDictionary[tuple[str | None, ...], ssl.SSLContext] = WeakValueDictionary()
+"""Those in use, by the settings that they were made from: to read certificates takes tens of milliseconds, and forks wait."""
+
+
+def _trusted() -> ssl.SSLContext:
+    """The authorities that are trusted, shared by all clients that are there at a time."""
+    settings = tuple(map(os.environ.get, (*_CERTIFICATES, "SSL_CERT_FILE", "SSL_CERT_DIR")))
+    known = _contexts.get(settings)
+    if known is None:
+        known = httpx.create_ssl_context()
+        certificates = next((path for path in settings[: len(_CERTIFICATES)] if path), None)
+        if certificates not in {None, os.environ.get("SSL_CERT_FILE")}:
+            is_folder = _files.is_dir(certificates)
+            known.load_verify_locations(*(None, certificates) if is_folder else (certificates,))
+        _contexts[settings] = known
+    return known
 
 
 def _beginning(response: httpx.Response) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import logging
 import os
 import shutil
@@ -28,7 +29,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from pocketflow_tracing import TracingConfig
-from pocketflow_tracing.sinks import _http
+from pocketflow_tracing.sinks import _channel, _http
 from pocketflow_tracing.sinks._channel import _MOST_READ, Channel, Reply
 from pocketflow_tracing.sinks._http import _judge, post, preload
 from pocketflow_tracing.sinks._replaced import replaced_by
@@ -652,3 +653,18 @@ def test_a_program_without_the_metadata_of_langfuse_sends_all_the_same(monkeypat
             assert "4.12.0" == collector.requests[-1].headers["x-langfuse-sdk-version"]
     finally:
         _http._sdk_version.cache_clear()
+
+
+def test_clients_share_what_is_trusted_while_they_are_there(monkeypatch):
+    """To read certificates takes tens of milliseconds: a program with a project for each customer would do nothing else."""
+    made, make = [], httpx.create_ssl_context
+    monkeypatch.setattr(httpx, "create_ssl_context", lambda: made.append(1) or make())
+    monkeypatch.setenv("SSL_CERT_DIR", "/nonexistent-but-set")
+    clients = [_channel._new_client(1.0) for _ in range(5)]
+    assert 1 == len(made)
+    for client in clients:
+        client.close()
+    del clients, client
+    gc.collect()
+    _channel._new_client(1.0).close()
+    assert 2 == len(made)
