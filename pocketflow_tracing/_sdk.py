@@ -12,7 +12,6 @@ import json
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from math import inf
 from typing import Any
@@ -25,6 +24,7 @@ from ._sdk_clients import forget, stand_back
 from ._sdk_export import TOGETHER, Unready, is_exporting, make_exporter
 from ._sdk_flush import Flushes, exports, has_scores
 from ._sdk_import import imported, when_imported
+from ._sdk_said import SAYS_NOTHING, said_by
 from ._time import monotonic, sleep
 from .config import TracingConfig
 
@@ -66,35 +66,6 @@ _asking: WeakValueDictionary[str, SdkClient] = WeakValueDictionary()
 """Of several objects for one project, by its public key, the one that asks the SDK's client at every flush."""
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What the program's own client says of its project.
-
-    Args:
-        places: "environment" and "release", those that it names.
-        rate: of the traces that it sends, which it tells by their ids.
-        is_on: whether it sends anything at all.
-    """
-
-    places: dict[str, str]
-    rate: float = 1.0
-    is_on: bool = True
-
-
-_SAYS_NOTHING = Said({})
-
-
-def _said(resources: Any) -> Said:
-    if resources is None or getattr(resources.span_exporter, "of_pocketflow_tracing", False):
-        return _SAYS_NOTHING
-    if not resources.tracing_enabled:
-        return Said({}, is_on=False)
-    places = {name: value for name in ("environment", "release") if (value := getattr(resources, name))}
-    # a provider of the program's that was there before it has a sampler of its own, which is about its own spans
-    rate, sampler = resources.sample_rate, getattr(resources.tracer_provider, "sampler", None)
-    return Said(places, rate if rate is not None and getattr(sampler, "rate", None) == rate else 1.0)
-
-
 class SdkClient:
     """The SDK client of one project: the user's, or one of ours.
 
@@ -128,7 +99,7 @@ class SdkClient:
         self._forwarders: list[Any] = []  # and at the one that the program has set since
         self.is_handed_out = False  # the program has it
         self._heard: Any = None  # the resources of the client whose words these are:
-        self.says = _SAYS_NOTHING  # what the program's own client says of the project
+        self.says = SAYS_NOTHING  # what the program's own client says of the project
 
     @property
     def resources(self) -> Any:
@@ -179,7 +150,7 @@ class SdkClient:
             elif self._exporter is not None:
                 self._join()
             if resources is not self._heard:
-                self._heard, self.says = resources, _said(resources)
+                self._heard, self.says = resources, said_by(resources)
 
     def hand_out(self) -> None:
         """The program asks for a client and gets ours: where the SDK would now set the process's tracer provider, ours is set.

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 from pocketflow_tracing import _log, _sdk, _sdk_spans
 from pocketflow_tracing._guard import Seam
+from pocketflow_tracing._sdk_said import Said
 from pocketflow_tracing._version import __version__
 from pocketflow_tracing.config import TracingConfig
 from pocketflow_tracing.delivery import delivery
@@ -66,7 +67,7 @@ class LangfuseSink:
         self._client.prepare()
 
     @property
-    def says(self) -> _sdk.Said:
+    def says(self) -> Said:
         """What the program's own client says of the project."""
         return self._client.says
 
