@@ -19,7 +19,16 @@ import pandas as pd
 import pytest
 from pocketflow import Flow, Node
 
-from pocketflow_tracing import TracingConfig, _env, capture, capture_errors, capture_kinds, recorder, trace_flow
+from pocketflow_tracing import (
+    TracingConfig,
+    _env,
+    _files,
+    capture,
+    capture_entries,
+    capture_errors,
+    recorder,
+    trace_flow,
+)
 from pocketflow_tracing._guard import is_hosts
 from pocketflow_tracing._threads import start_thread
 from pocketflow_tracing.frameworks import _phases, _retry, _visits
@@ -175,7 +184,7 @@ class Once:
 @pytest.mark.parametrize(
     "handler", [once_plain, once_starred, Once(), Once().__call__, functools.partial(once_starred)]
 )
-@pytest.mark.parametrize("place", [(recorder.Span, "stop"), (_phases.Phase, "__init__"), (capture_kinds, "islice")])
+@pytest.mark.parametrize("place", [(recorder.Span, "stop"), (_phases.Phase, "__init__"), (capture_entries, "islice")])
 def test_a_handler_that_is_gone_when_what_it_raised_arrives(handler, place, monkeypatch):
     """One that takes itself away before it raises is told by what it was called with."""
     holder, name = place
@@ -315,7 +324,7 @@ def test_a_time_limit_while_the_environment_is_read(monkeypatch):
         signal.raise_signal(signal.SIGALRM)
 
     before = signal.signal(signal.SIGALRM, limit)
-    monkeypatch.setattr(Path, "cwd", strikes)
+    monkeypatch.setattr(_files, "here", strikes)
     try:
         with pytest.raises(TimeoutError):
             _env.find_env_file()
