@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["Courier"]
 
 
+_HALVINGS = 8
+"""That it takes to find one score among those of a list: with more bad ones than that it is dearer than each by itself."""
+
+
 class Courier:
     """Sends on one thread.
 
@@ -77,12 +81,12 @@ class Courier:
         if alone or answer.outcome in {"too large", "refused"}:
             if self.pace.refused():
                 self.block(answer)
-            parts = halves(batch)
-            if batch.of_scores and answer.outcome == "refused" and not answer.in_part:
-                parts = singles(batch)
+            is_refused = batch.of_scores and answer.outcome == "refused"
+            one_by_one = is_refused and not 0 < answer.rejected * _HALVINGS < batch.records
+            parts = singles(batch) if one_by_one else halves(batch)
             if parts:
                 delivered = self._send_parts(batch, parts, channel, is_given_up, alone=alone)
-                if parts[0].of_scores and len(parts) == batch.records == delivered:
+                if one_by_one and not answer.rejected and delivered == batch.records:
                     self._takes_lists = False  # each of them was good
                 return delivered
             if alone:

@@ -49,14 +49,14 @@ class Answer:
             "unwanted": nor will any other of its kind; "unauthorized": not with these keys.
         reason: one sentence for the user, without secrets.
         retry_after: seconds the server asked for.
-        in_part: whether it took the others.
+        rejected: how many it did not take, where it took the others; 0: none of them.
         words: the server's own; they may quote what was sent, so they are kept beside it and never logged.
     """
 
     outcome: Literal["accepted", "later", "too large", "refused", "unwanted", "unauthorized"]
     reason: str = ""
     retry_after: float | None = None
-    in_part: bool = False
+    rejected: int = 0
     words: str = ""
 
 
@@ -195,7 +195,7 @@ def _judge_success(reply: Reply, host: str, what: str) -> Answer:
                 said = said.get("partialSuccess") or {}
                 rejected, words = int(said.get("rejectedSpans") or 0), str(said.get("errorMessage") or "")
     if rejected > 0:
-        return Answer("refused", f"{host} refused {rejected:,} of the {what}", in_part=True, words=_flat(words))
+        return Answer("refused", f"{host} refused {rejected:,} of the {what}", rejected=rejected, words=_flat(words))
     return Answer("accepted")
 
 

@@ -289,6 +289,34 @@ def test_one_score_that_is_refused_takes_no_other_along(says_which, sender, path
         assert good <= {score["id"] for score in collector.scores()}
 
 
+def test_a_list_with_many_scores_that_are_refused_is_not_halved(sender, path, monkeypatch):
+    """Each would be sent again and again, and spans wait behind them."""
+    answer = Collector._answer
+
+    def picky(self, request, mode):
+        found = answer(self, request, mode)
+        if request.path.endswith("/scores"):
+            scores = request.json if type(request.json) is list else [request.json]
+            if bad := sum(score["name"] == "bad" for score in scores):
+                found.status = 207 if type(request.json) is list else 400
+                found.body = json.dumps({"accepted": len(scores) - bad, "rejected": bad, "errors": []}).encode()
+        return found
+
+    monkeypatch.setattr(Collector, "_answer", picky)
+    with Collector() as collector:
+        made = sender(collector)
+        lines = [
+            b'{"id": "%d", "traceId": "%032x", "name": "%s"}' % (n, n, b"good" if n % 3 else b"bad") for n in range(60)
+        ]
+        made.submit(b"\n".join(lines), 60)
+        made.flush(soon())
+        assert (40, 20) == (made.delivered, made.refused)
+        assert 61 == len(collector.requests)
+        made.submit(b"\n".join(lines[1:3]), 2)
+        made.flush(soon())
+        assert 62 == len(collector.requests)  # lists are taken
+
+
 def for_scores(answer, code):
     def with_code(self, request, mode):
         found = answer(self, request, mode)
