@@ -190,8 +190,8 @@ class Graph:
         """Add the nodes and edges of one flow; returns (flow, id, name) of those nested in it."""
         nested: list[tuple[Any, str, str]] = []
         look, place_of, ids, edges = self._looking.look, self._looking.place, picture.ids, picture.edges
-        room = MAX_NODES - sum([len(flow.nodes) for flow in self.flows.values()])
-        left = MAX_EDGES - sum([len(flow.edges) for flow in self.flows.values() if flow is not picture])
+        room = MAX_NODES - sum([len(flow.nodes) for flow in list(self.flows.values())])
+        left = MAX_EDGES - sum([len(flow.edges) for flow in list(self.flows.values()) if flow is not picture])
         place, cls, is_flow = look(start)
         picture.start = picture.add(place, cls, is_flow)
         queue = [(start, picture.start, place, cls, is_flow)]
@@ -226,7 +226,7 @@ class Graph:
         known = picture.ids.get(id(place))
         if known is None:
             _, cls, is_flow = self._looking.look(node)
-            if sum([len(flow.nodes) for flow in self.flows.values()]) >= MAX_NODES:
+            if sum([len(flow.nodes) for flow in list(self.flows.values())]) >= MAX_NODES:
                 return f"{flow_id}/{cls}", cls
             picture.add(place, cls, is_flow)
             known = picture.ids[id(place)]

@@ -234,7 +234,8 @@ class SpanQueue:
             and len(self._items) <= self.most_items
         ):
             return  # what is too much has been dropped, and is passed over when its turn comes
-        if not self._taking.acquire(blocking=False):
+        taking = self._taking  # at the end of the process another one takes its place
+        if not taking.acquire(blocking=False):
             return  # the worker is taking a batch, or a signal handler runs a flow in here: the next span tries again
         try:
             is_heavy = self._bytes > self.most_bytes
@@ -256,7 +257,7 @@ class SpanQueue:
             if self._waiting() > self.most_spans:
                 self._remove_newest()
         finally:
-            self._taking.release()
+            taking.release()
         self._warn()
 
     @property

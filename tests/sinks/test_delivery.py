@@ -11,6 +11,7 @@ from kit import Raising, Records, use
 from pocketflow import Flow, Node
 
 from pocketflow_tracing import _entries, _uses, _worker, trace_flow
+from pocketflow_tracing._line import Line
 from pocketflow_tracing._threads import OwnLock, Wake, start_thread
 from pocketflow_tracing._time import monotonic
 from pocketflow_tracing.delivery import Delivery, delivery
@@ -291,3 +292,15 @@ def test_a_sink_with_more_to_do_does_not_wait_for_a_batch_to_gather(fresh_delive
     delivery.rouse(sink)
     assert sink.done_all.wait(20)
     sink.tick = lambda: None
+
+
+def test_a_line_is_read_while_others_append():
+    """At the end of the process threads of the host's may still record."""
+    line = Line()
+    line.append(1)
+    line.look_anew()
+    line.look(1, lambda _: True)
+    line.append(2)
+    for item in line:
+        line.append(item)
+    assert [1, 2, 1, 2] == list(line)
