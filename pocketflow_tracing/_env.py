@@ -20,6 +20,9 @@ _OURS = ("LANGFUSE_", "POCKETFLOW_")
 _MOST_CHARACTERS = 256 * 1024
 """Of a `.env` file, and of one value in it: the first run waits for it."""
 
+_LONGEST_FILLED_IN = 2000
+"""Characters of a value in which variables are looked for: python-dotenv looks for the end of each in all that follows."""
+
 __all__ = ["Found", "Outside", "find_env_file", "nearest", "read_env_file"]
 
 
@@ -94,7 +97,7 @@ def _filled_in(value: str | None, before: dict[str, str | None]) -> str | None:
     """A value with the variables that it names: of the lines before it, else of the environment."""
     from dotenv.variables import parse_variables  # noqa: PLC0415 (as above)
 
-    if value is None or "${" not in value:
+    if value is None or "${" not in value or len(value) > _LONGEST_FILLED_IN:
         return value
     environ: Any = os.environ
     values: ChainMap[str, str | None] = ChainMap(before, environ)

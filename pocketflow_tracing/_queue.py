@@ -143,7 +143,7 @@ class SpanQueue:
     def put_foreign(self, run: Run, item: Foreign) -> None:
         """Append a span of another instrumentation; where there is no room it is counted and left out, and its run says so."""
         run.foreign = True
-        if len(self._items) >= self.most_spans or self._bytes + item.weight > self.most_bytes:
+        if len(self._items) >= self.most_spans or self._bytes - self._ghost_bytes + item.weight > self.most_bytes:
             self.leave_out(run)
             self._rouse()
             return

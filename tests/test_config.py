@@ -293,6 +293,7 @@ def test_unusable_env_file_is_one_problem(monkeypatch, bare, env_file):
         ('{"a": "b",\n"POCKETFLOW_USER": 1}\nPOCKETFLOW_USER_ID=u\n', "u", "has no value in line 2"),
         ('{"a": "b"}\n"c\nPOCKETFLOW_USER_ID=u\n', "u", None),
         ('KEY="two\nPOCKETFLOW_USER_ID=lines"\n', None, None),
+        ("A=" + "${" * 100_000 + "\nPOCKETFLOW_USER_ID=u\n", "u", None),
         ("#\n" * 140_000 + "POCKETFLOW_USER_ID=u\n", None, "is too long; accepted: up to 262,144"),
     ],
 )
@@ -307,7 +308,7 @@ def test_what_an_env_file_says(text, user, problem, bare, monkeypatch, caplog, c
     assert bool(problem) == len(config.problems())
     assert not caplog.records
     assert ("", "") == capfd.readouterr()
-    if not problem:
+    if not problem and len(text) < 1000:
         known = dotenv.dotenv_values(bare / ".env")
         assert known.get("POCKETFLOW_USER_ID") == read_env_file(bare / ".env")[0].get("POCKETFLOW_USER_ID")
 
