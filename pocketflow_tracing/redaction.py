@@ -59,7 +59,11 @@ DEFAULT_PATTERNS = (
     "azure_key", "cvv", "app_key", "*_app_key", "application_key",
     "connstr", "*_pat", "db_pass", "dbpass", "smtp_pass", "user_pass", "userpass",
     "redis_pass", "mongo_pass", "ftp_pass", "mysql_pass", "psk", "mnemonic", "pass_word", "pass_phrase", "*client_key_data",
-    "gemini_key", "groq_key", "mistral_key", "cohere_key", "unseal_key", "priv_key",
+    "gemini_key", "groq_key", "mistral_key", "cohere_key", "unseal_key", "priv_key", "google_key", "stripe_key", "supabase_key",
+    "pinecone_key", "tavily_key", "deepseek_key", "serper_key", "aes_key", "enc_key", "kms_key",
+    "pw", "*_pw", "admin_pass", "root_pass", "login_pass", "keystore_pass", "email_pass", "mail_pass", "pg_pass", "postgres_pass",
+    "cvc", "hmac", "passkey", "totp", "*_totp", "otp_code", "totp_code", "*recovery_code", "*backup_codes",
+    "client_assertion", "service_account_json", "*credential_json", "*credentials_json",
 )  # fmt: skip
 """Globs over names in snake case that are secrets."""
 
@@ -85,11 +89,14 @@ _WORDS = (
     "apitoken",
     "authtoken",
     "secretkey",
+    "openaikey",
 )
 """Of names that are written so that no rule tells where a word begins: APIkey, passWord."""
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[\W_]+")
+_WHICH = re.compile(r"(?<!auth)_?\d+$|_(?:old|new|prod|production|staging|dev|test|live|primary|secondary|backup)$")
+"""Which of several it is, at the end of a name: they are rotated, and there is one of each environment. Auth0 is a service."""
 _LONGEST_NAME = 200
 _MOST_NAMES = 10_000
 
@@ -140,8 +147,11 @@ class Redactor:
         plain = _snake(name)
         if _any_of(self.extra)(plain):
             return True
-        is_secret = _any_of(DEFAULT_PATTERNS)(plain) or plain.replace("_", "").endswith(_WORDS)
-        return self.defaults and bool(is_secret) and not _any_of(self.exceptions)(plain)
+        return self.defaults and (self._is_secret(plain) or self._is_secret(_WHICH.sub("", plain)))
+
+    def _is_secret(self, plain: str) -> bool:
+        hit = _any_of(DEFAULT_PATTERNS)(plain) or plain.replace("_", "").endswith(_WORDS)
+        return bool(hit) and not _any_of(self.exceptions)(plain)
 
 
 def _snake(name: str, keep: str = "") -> str:

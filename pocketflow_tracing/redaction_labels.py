@@ -24,27 +24,65 @@ _TYPE = re.compile(
     r"|JSONB?|UUID|N?(?:VAR)?CHAR(?:\(\d+\))?"
 )
 """Of JSON Schema, SQL and Python."""
-_OF_A_MODEL = frozenset({"logprob", "top_logprobs", "token_str", "token_id"})
+_SAYS_WHAT_BELONGS = frozenset(
+    {
+        "type",
+        "title",
+        "description",
+        "format",
+        "pattern",
+        "items",
+        "properties",
+        "required",
+        "nullable",
+        "readOnly",
+        "writeOnly",
+    }
+    | {
+        "minLength",
+        "maxLength",
+        "minItems",
+        "maxItems",
+        "uniqueItems",
+        "minimum",
+        "maximum",
+        "deprecated",
+        "primary_key",
+    }
+)
+"""Words of a schema beside which stands no value: of "default", "value", "examples" and what else there may be, nobody knows."""
+_PROBABILITIES = frozenset({"logprob", "top_logprobs"})
 _NETLOCS = frozenset({"netloc", "_netloc"})
-MAY_NAME = _VALUES | _NETLOCS | {"columns", "params"}
+_COLUMNS = ("columns", "headers", "fields", "column_names")
+_TABLES = ("data", "rows", "values", "records")
+MAY_NAME = _VALUES | _NETLOCS | {*_COLUMNS, "params"}
 """Fields of which at least one is there where `without_named` has something to do."""
 _WORD = re.compile(r"\w+")
 _LONGEST_STATEMENT = 10_000
-_TABLES = ("data", "rows")
 _CURL_USER = ("-u", "--user")
 
 
 def is_of_a_model(fields: dict[str, Snapshot]) -> bool:
-    """Tell whether "token" in a dict is one of a language model's: with its probability, its text or its bytes beside it."""
-    return "token" in fields and not _OF_A_MODEL.isdisjoint(fields)
+    """Tell whether "token" in a dict is one of a language model's: with its probability, or as a number with its text."""
+    token = fields.get("token")
+    return token is not None and (
+        not _PROBABILITIES.isdisjoint(fields) or (type(token) is int and "token_str" in fields)
+    )
 
 
 def is_a_type(value: Snapshot) -> bool:
     """Tell whether what stands under a secret's name says what kind of value belongs there: of a schema, or an empty text."""
     if type(value) is str:
         return not value or (len(value) < LONGEST_KEY and _TYPE.fullmatch(value) is not None)
-    kind = value.get("type") if type(value) is dict else None
-    return type(kind) is str and _TYPE.fullmatch(kind) is not None
+    if type(value) is not dict:
+        return False
+    kind = value.get("type")
+    return (
+        type(kind) is str
+        and _TYPE.fullmatch(kind) is not None
+        and all(key in _SAYS_WHAT_BELONGS or item is None or type(item) is bool for key, item in value.items())
+        and ("items" not in value or is_a_type(value["items"]))
+    )
 
 
 def is_label(value: Snapshot, hits: Hits) -> bool:
@@ -74,9 +112,10 @@ def without_named(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot
         shown = {**shown, "index": [_without_part(label, secret) for label in _items(fields["index"])]}
     if "head" in fields and "index" in fields:
         shown = {**shown, "head": _without(fields["head"], _labelled(fields["index"], hits))}
-    tables = [key for key in _TABLES if type(fields.get(key)) is list] if "columns" in fields else []
-    if tables and (secret := _labelled(fields["columns"], hits)):
-        shown = {**shown, **{key: [_without(row, secret) for row in fields[key]] for key in tables}}
+    tables = [key for key in _TABLES if type(fields.get(key)) is list]
+    for labels in _COLUMNS if tables else ():
+        if secret := _labelled(fields.get(labels), hits):
+            shown = {**shown, **{key: [_without(row, secret) for row in shown[key]] for key in tables}}
     return shown
 
 
@@ -108,11 +147,14 @@ def _labelled(labels: Snapshot, hits: Hits) -> set[int]:
     """The places of the labels that are the name of a secret, or have it as a part: of a frame's rows or columns."""
     if type(labels) is not list:
         return set()
-    return {
-        place
-        for place, label in _places(labels)
-        if any(is_label(part, hits) for part in (label if type(label) is list else [label]))
-    }
+    return {place for place, label in _places(labels) if any(is_label(part, hits) for part in _parts(label))}
+
+
+def _parts(label: Snapshot) -> list[Snapshot]:
+    """What a label is called: a column may be a dict that describes it, or have several levels."""
+    if type(label) is dict:
+        return [label[key] for key in _NAMES if key in label]
+    return label if type(label) is list else [label]
 
 
 def _without(items: Snapshot, secret: set[int]) -> Snapshot:

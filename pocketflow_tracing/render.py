@@ -219,7 +219,9 @@ class _Rendering:
                 name = shown_as = self.key(key)
                 if self.classes and (policy := self.policy_of_key(key)) != "record":
                     shown_as = HIDDEN if policy == "hide" else json.dumps(summary(key))
-            is_secret = is_label(key if type(key) is bytes else name, self.hits)
+            is_secret = is_label(key if type(key) is bytes else name, self.hits) or (
+                type(key) is Tagged and is_label(key.fields.get("value"), self.hits)  # of an enumeration
+            )
             result = REPLACEMENT if is_secret and item is not None else self.part(item, (*path, name))
             shown[unused(self.named(shown_as), shown)] = result
         return shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import enum
 import json
 import multiprocessing
 import multiprocessing.managers
@@ -33,6 +34,8 @@ credentials credential aws_credentials creds access_key aws_access_key_id AWS_SE
 sessionid JSESSIONID PHPSESSID connect.sid csrftoken X-CSRFToken csrfmiddlewaretoken idtoken sessiontoken authkey X-Auth-Key GH_PAT
 bearerToken bottoken webhooksecret signingkey azure_key cvv user_otp seed_phrase deploy_key FERNET_KEY app_key dbpass SharedAccessSignature appsecret hmac_key service_role_key
 connection_string openai_key AZURE_OPENAI_KEY DB_PASS authorization_header userinfo secret_id secret_name password_hint password_reset_url
+secret1 secret2 token2 TOKEN_2 github_token_old TOKEN_PROD secret_key_v API_KEY_LIVE admin_pass db_pw pw openAiKey googleKey stripe_key kms_key
+client_assertion totp otp_code recovery_code service_account_json
 """.split()
 
 MISSES = """
@@ -43,6 +46,7 @@ authenticate key keys keyword keyboard primary_key foreign_key key_points monkey
 cookie_policy bearing id name content messages prompt cost_per_token num_tokens tokenized public_key_points compass accessed
 use_auth password_policy passwordPolicy password_min_length password_strength user_password_rules api_key_name OPENAI_API_KEY_ENV_VAR
 api_key_header bearer_format session_id sessionId session csrf pattern path compat option adopt mapper_key
+auth0 oauth2 max_tokens_2 tokens_old author_1 kms_key_id first_pass proxy_pass
 """.split()
 MISSES.remove("password_")
 
@@ -88,6 +92,16 @@ def test_the_list_is_extendable_and_replaceable():
     assert not Redactor(exceptions=("csrf_token",)).hits("csrf_token")
 
 
+class Header(str, enum.Enum):
+    KEY = "X-API-Key"
+    ACCEPT = "Accept"
+
+
+class Plain(enum.Enum):
+    LOGIN = "password"
+    ACCEPT = "accept"
+
+
 @dataclasses.dataclass
 class Account:
     user: str
@@ -109,6 +123,12 @@ class Account:
         {"name": "sid", "value": "hunter2", "domain": "x.com", "httpOnly": True},
         {"name": "sid", "value": "hunter2", "domain": "x.com", "path": "/"},
         {"statement": "insert into users(name, password) values (?, ?)", "params": ("me", "hunter2")},
+        {"columns": [{"name": "user", "type": "varchar"}, {"name": "password", "type": "varchar"}], "data": [["me", "hunter2"]]},
+        {"columns": ["time", "password"], "values": [[1, "hunter2"]]}, {"headers": ["user", "password"], "rows": [["me", "hunter2"]]},
+        {"db_password": {"sensitive": True, "type": "string", "value": "hunter2"}}, {"token_id": 8123, "token": "hunter2"},
+        {"openai_api_key": {"type": "str", "value": "hunter2", "password": True, "show": True}},
+        {"password": {"type": "string", "default": "hunter2"}}, {"password": {"type": "array", "items": {"type": "string", "const": "hunter2"}}},
+        {Header.KEY: "hunter2", Header.ACCEPT: "json"}, {Plain.LOGIN: "hunter2", Plain.ACCEPT: "json"}, {"token": "hunter2", "token_str": "a"},
         {"ParameterKey": "DbPassword", "ParameterValue": "hunter2"}, {"authkey": b"hunter2"}, {"X-Auth-Key": "hunter2"},
         {"url": "postgres://user:hunter2@db/x"}, type("SecretStr", (), {"__init__": lambda s: setattr(s, "v", "hunter2")})(),
     ],
