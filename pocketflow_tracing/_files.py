@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from ._guard import is_hosts
 
-__all__ = ["absolute", "exists", "here", "is_command", "is_dir", "is_file", "names_in", "on_path", "status"]
+__all__ = ["absolute", "exists", "here", "is_command", "is_dir", "is_file", "is_link", "names_in", "on_path", "status"]
 
-_REAL = (os.stat, os.getcwd, os.access, os.listdir)
+_REAL = (os.stat, os.getcwd, os.access, os.listdir, os.lstat)
 _AnyPath = str | os.PathLike[str]
 
 
@@ -51,6 +51,16 @@ def is_file(path: _AnyPath) -> bool:
 def is_dir(path: _AnyPath) -> bool:
     """Whether that is a directory."""
     return stat.S_ISDIR(_mode(path))
+
+
+def is_link(path: _AnyPath) -> bool:
+    """Whether that leads to another path."""
+    try:
+        return stat.S_ISLNK(_REAL[4](path).st_mode)
+    except (OSError, ValueError) as error:
+        if is_hosts(error):
+            raise
+        return False
 
 
 def absolute(path: str) -> str:

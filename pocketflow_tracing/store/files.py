@@ -40,7 +40,7 @@ _STALE_S = 10.0
 
 def target_of(path: str | os.PathLike[str]) -> Path:
     """Return the file that SQLite opens: of a link what it leads to, for the log stands beside that."""
-    return Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)  # noqa: PTH114 - never raises
+    return Path(os.path.realpath(path)) if _files.is_link(path) else Path(path)
 
 
 def standing_above(path: Path) -> Path:
@@ -81,7 +81,7 @@ def create_privately(path: Path, standing: Path) -> None:
     # Only ever opened when it is new: closing a plain handle would drop the locks that this process holds on the file.
     # Of a link that leads to no file yet, the file: SQLite would make it readable for all.
     with contextlib.suppress(FileExistsError):
-        os.close(os.open(os.path.realpath(path), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        os.close(os.open(target_of(path), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def identity(of: Path | int) -> Identity | None:

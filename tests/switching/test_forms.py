@@ -544,6 +544,8 @@ def test_looking_for_marks_asks_no_class_of_the_users(records):
         ("os.path.exists('/data')", True),
         ("os.getcwd()", "/srv"),
         ("os.stat('/data')", "found"),
+        ("os.lstat('/data')", "found"),
+        ("os.path.islink('/data')", True),
         ("os.listdir('/data')", ["a"]),
         ("os.access('/data', os.R_OK)", True),
     ],
