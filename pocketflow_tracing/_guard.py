@@ -30,6 +30,9 @@ _LIBRARIES = frozenset({"numpy", "pandas", "polars", "pydantic_core", "pyo3_runt
 _OF_LIMITS = ("abort", "cancel", "deadline", "exit", "interrupt", "kill", "limit", "shutdown", "stop", "time")
 """Words in the names of exceptions that another thread sets."""
 
+_OF_OTHERS = ("CancelledError", "Cancelled")
+"""Names of exceptions that say of something else that it was cancelled, or strike where somebody awaits: never here."""
+
 _RAISE = opcode.opmap["RAISE_VARARGS"]
 _module_of = type.__dict__["__module__"].__get__
 _name_of = type.__dict__["__name__"].__get__
@@ -112,7 +115,10 @@ def is_hosts(error: BaseException, *, theirs: bool = False) -> bool:
     if _is_of(_LIBRARIES, error):
         return False
     if not isinstance(error, Exception):  # Ctrl-C and its kin
-        return True
+        if not theirs or isinstance(error, KeyboardInterrupt):
+            return True
+        if isinstance(error, GeneratorExit) or _name_of(type(error)) in _OF_OTHERS:
+            return False
     steps: list[TracebackType] = []
     step = error.__traceback__
     while step is not None:

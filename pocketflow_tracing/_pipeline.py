@@ -18,6 +18,7 @@ from .capture import Capture
 from .capture_allowance import Allowance
 from .config import TracingConfig
 from .delivery import delivery
+from .recorder import unrecorded
 from .redaction import rules_of
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Pipeline:
         self.rules = rules_of(config)
         self.capture = Capture(
             self.rules.limits,
-            config.serializers,
+            {kind: unrecorded(serialize) for kind, serialize in config.serializers.items()},
             errors=config.trace_errors,
             is_secret=self.rules.redact.hits,
             is_ruled=self.rules.is_ruled if self.rules.has_classes else None,

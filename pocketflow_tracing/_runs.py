@@ -13,7 +13,7 @@ from ._options import Options
 from ._pipeline import Pipeline, pipeline_for
 from .capture_types import weigh
 from .delivery import delivery
-from .recorder import UNTRACED, Run, Span, current
+from .recorder import Run, Span, unrecorded
 from .render import render
 
 _SMALL = 1000
@@ -63,7 +63,7 @@ def open_run(options: Options, name: str, shared: Any, looking: Looking, left: S
     if not pipeline.samples(trace_id):
         return Dropped(None if outer else trace_id)  # the trace around goes on as it is
     delivery.ready()
-    attributes = _evaluated(options, shared, pipeline)
+    attributes = unrecorded(_options.evaluate)(options, shared, pipeline.of_a_run())
     if left is not None:  # one trace is in one session
         attributes = _attributes.merge(attributes, {name: left.run.attributes.get(name) for name in _OF_A_TRACE})
     propagated = _otel.propagated()
@@ -82,16 +82,6 @@ def open_run(options: Options, name: str, shared: Any, looking: Looking, left: S
     if pipeline.debug:
         _log.debug_line(f"trace started: {run.name} ({trace_id:032x})")
     return run
-
-
-def _evaluated(options: Options, shared: Any, pipeline: Pipeline) -> dict[str, Any]:
-    """What the options say of a run; a flow that one of their functions runs is no run, or it would be asked of that as well."""
-    before = current.get()
-    try:
-        current.set(UNTRACED)
-        return _options.evaluate(options, shared, pipeline.of_a_run())
-    finally:
-        current.set(before)
 
 
 def _take_metadata(attributes: dict[str, Any], pipeline: Pipeline) -> None:

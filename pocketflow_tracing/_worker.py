@@ -185,7 +185,9 @@ class Worker:
         self.in_hand = count_spans(batch)
         for number, item in enumerate(batch):
             if monotonic() > self.last_moment:
-                self._count_lost(count_spans(batch[number:]))
+                lost = count_spans(batch[number:])
+                self.in_hand -= lost
+                self._count_lost(lost)
                 break
             breathe()
             with DELIVERING:

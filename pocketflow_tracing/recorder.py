@@ -7,6 +7,7 @@ records of it (`pocketflow_tracing._finish`). Nothing in this module knows Pocke
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ._state import SharedState
     from .records import Kind, Status
 
-__all__ = ["UNTRACED", "Branch", "Run", "Span", "current", "parent_in", "span_of"]
+__all__ = ["UNTRACED", "Branch", "Run", "Span", "current", "parent_in", "span_of", "unrecorded"]
 
 
 class RootFacts(NamedTuple):
@@ -291,6 +292,20 @@ UNTRACED = _Untraced()
 
 current: ContextVar[Any] = ContextVar("pocketflow_tracing_current", default=None)
 """What user code runs in now: None, UNTRACED, a Span, or a framework's frame that has a `span`."""
+
+
+def unrecorded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of the user's that we call, as one in which a flow is no run: it would have us call it again, and so on."""
+
+    def call(*arguments: Any) -> Any:
+        before = current.get()
+        current.set(UNTRACED)
+        try:
+            return function(*arguments)
+        finally:
+            current.set(before)
+
+    return call
 
 
 def span_of(frame: Any) -> Span | None:

@@ -922,10 +922,11 @@ def test_large_metadata_is_not_rendered_on_the_path_of_the_flow(records, monkeyp
     assert {"small", "large", "rows"} == records.run().metadata.keys()
 
 
-@pytest.mark.parametrize("where", ["mask", "session_id"])
+@pytest.mark.parametrize("where", ["mask", "session_id", "serializers"])
 def test_flows_of_functions_that_are_given_to_us_are_no_runs(where, records):
-    """Each would be masked by a flow again, or asked for its session by one, without end."""
+    """Each would be masked by a flow again, or asked for its session by one, or pictured, without end."""
     calls = []
+    question = type("Question", (), {})()
 
     class Looks(Node):
         def exec(self, prep_res):
@@ -937,22 +938,50 @@ def test_flows_of_functions_that_are_given_to_us_are_no_runs(where, records):
 
     def look(value, _path=()):
         if len(calls) < 500:
-            shared = {}
+            shared = {"question": question}
             Flow(start=Looks()).run(shared)
             assert "ada" == shared["found"]
         return value if where == "mask" else "ada"
 
-    use(records, mask=look if where == "mask" else None)
+    use(
+        records,
+        mask=look if where == "mask" else None,
+        serializers={type(question): look} if where == "serializers" else {},
+    )
     instrument(session_id=look if where == "session_id" else None)
     try:
-        Flow(start=Node()).run({"question": "why"})
+        Flow(start=Node()).run({"question": question})
         for _ in range(5):  # what comes of masking is masked by the next
             records.flushed()
     finally:
         uninstrument()
     assert 1 == len(records.runs)
     assert 0 < len(calls) < 100
-    assert where == "mask" or ("ada", 1) == (records.run().session_id, len(calls))
+    assert where != "session_id" or ("ada", 1) == (records.run().session_id, len(calls))
+
+
+@pytest.mark.parametrize("where", ["session_id", "user_id", "tags", "metadata", "serializers"])
+@pytest.mark.parametrize("error", [asyncio.CancelledError, asyncio.CancelledError("so"), GeneratorExit, SystemExit(3)])
+@pytest.mark.absorbs
+def test_what_a_function_that_is_given_to_us_says_of_others_is_not_of_the_run(where, error, records):
+    """It may look at a task that was cancelled; with no handler of a signal in there, nobody has meant the flow."""
+
+    class Job:
+        future = asyncio.Future(loop=asyncio.new_event_loop())
+
+        def result(self, _=None):
+            if error is asyncio.CancelledError:
+                return self.future.result()  # which is raised in C
+            raise error
+
+    job = Job()
+    job.future.cancel()
+    job.future.get_loop().close()
+    use(records, serializers={Job: Job.result} if where == "serializers" else {})
+    options = {} if where == "serializers" else {where: job.result}
+    shared = {"job": job}
+    assert trace_flow(Flow(start=Node()), **options).run(shared) is None
+    assert "success" == records.run().status
 
 
 def test_metadata_is_what_its_dict_holds_when_a_run_begins(records):
