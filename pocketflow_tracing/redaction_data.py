@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from .redaction_pairs import without_paired
 from .redaction_reports import without_reported
 from .redaction_shapes import REPLACEMENT, compiled, scan
 from .redaction_values import HEADER_VALUE, LINE_NAMES, QUOTE, end_of, is_credential, value_end
@@ -30,16 +31,6 @@ _LINE_VALUE = r"[^\s\"']+"
 _NEAR = 200
 _NO_NAME = "\n()[]{}=,;"
 _NUMBER = r"[-+]?\d[\w.+-]*"
-_NAMED_VALUE = (
-    r"((?:name|key)[\"']?\s{0,3}:\s{0,3}[\"']?([\w.-]{1,80})[\"']?\s{0,3},?\s{1,40}[\"']?value[\"']?\s{0,3}:\s{0,3}[\"']?)"
-    r"([^\s\"',{}\[\]]+)"
-)
-"""Of a parameter or variable in JSON or YAML: {"name": "DB_PASSWORD", "value": "…"}."""
-_VALUE_NAMED = (
-    r"(\"value\"\s{0,3}:\s{0,3}\")([^\"\\]{1,4000})"
-    r"(?=\"\s{0,3},\s{0,40}\"(?:(?:name|key)\"\s{0,3}:\s{0,3}\"([\w.-]{1,80})\"|domain\"))"
-)
-"""The other way round; or of a browser's cookie, any of which may be a session's."""
 _CREDENTIAL = r"Bearer [\w.~+/=-]{0,4}(?=[\w.~+/=-]{0,80}\d|[\w.~+/=-]{20})[\w.~+/=-]{6,}"
 _LONGEST_NAME = 80
 _SETTING = r"(?:[^\s;&\"'`,(){}\[\]<>|]|&(?!\w+=))+"
@@ -94,11 +85,7 @@ def scan_value(text: str, hits: Hits) -> str:
         ):
             text = _without_named(text, _MEMBER, _end_of_member, hits)
         text = _without_named(text, _HEADER, _end_of_header, hits)
-        if "value" in text:
-            text = compiled(_NAMED_VALUE).sub(lambda found: _shown(found, hits), text)
-            text = compiled(_VALUE_NAMED).sub(
-                lambda found: f"{found[1]}{REPLACEMENT}" if hits(found[3] or "cookie") else found[0], text
-            )
+        text = without_paired(text, hits)
     if any(setter in text for setter in _SETTERS):
         text = compiled(_COMMAND).sub(lambda found: _shown(found, hits), f"\n{text}")[1:]
     return _without_lines(text, hits) if ": " in text or " = " in text or ":\t" in text else text

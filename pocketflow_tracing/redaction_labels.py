@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .capture_types import Cut, Note, Snapshot
+from .capture_types import Cut, Elided, Long, Note, Snapshot
 from .redaction_shapes import REPLACEMENT, scan
 from .render_text import LONGEST_KEY
 
@@ -55,7 +55,7 @@ _PROBABILITIES = frozenset({"logprob", "top_logprobs"})
 _NETLOCS = frozenset({"netloc", "_netloc"})
 _COLUMNS = ("columns", "headers", "fields", "column_names")
 _TABLES = ("data", "rows", "values", "records")
-MAY_NAME = _VALUES | _NETLOCS | {*_COLUMNS, "params"}
+MAY_NAME = _VALUES | _NETLOCS | {*_COLUMNS, "params", "loc"}
 """Fields of which at least one is there where `without_named` has something to do."""
 _WORD = re.compile(r"\w+")
 _LONGEST_STATEMENT = 10_000
@@ -102,19 +102,23 @@ def without_named(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot
     """
     if _names_its_value(fields, hits):
         return {key: _hidden(value) if key in _VALUES else value for key, value in fields.items()}
+    if "input" in fields and _labelled(fields.get("loc"), hits):  # one of pydantic's errors
+        return {**fields, "input": _hidden(fields["input"])}
     shown = fields
     if "params" in fields and _names_a_secret(fields.get("statement"), hits):  # of SQL that failed
         shown = {**shown, "params": _hidden(fields["params"])}
     for key in _NETLOCS & fields.keys():  # of a URL in its parts
         if type(netloc := fields[key]) is str and "@" in netloc:
             shown = {**shown, key: scan(f"://{netloc}").removeprefix("://")}
-    if "index_names" in fields and (secret := _labelled(fields["index_names"], hits)):
-        shown = {**shown, "index": [_without_part(label, secret) for label in _items(fields["index"])]}
+    if type(fields.get("index")) is list and (secret := _labelled(fields.get("index_names"), hits)):
+        shown = {**shown, "index": [_without_part(label, secret) for label in fields["index"]]}
     if "head" in fields and "index" in fields:
         shown = {**shown, "head": _without(fields["head"], _labelled(fields["index"], hits))}
     tables = [key for key in _TABLES if type(fields.get(key)) is list]
     for labels in _COLUMNS if tables else ():
-        if secret := _labelled(fields.get(labels), hits):
+        if type(fields.get(labels)) is Elided and fields[labels].type_name in {"list", "tuple"}:  # nobody knows
+            shown = {**shown, **{key: [_without_texts(row) for row in shown[key]] for key in tables}}
+        elif secret := _labelled(fields.get(labels), hits):
             shown = {**shown, **{key: [_without(row, secret) for row in shown[key]] for key in tables}}
     return shown
 
@@ -135,19 +139,19 @@ def _without_part(label: Snapshot, secret: set[int]) -> Snapshot:
     return _without(label, secret) if type(label) is list else _hidden(label)
 
 
-def _items(value: Snapshot) -> list[Snapshot]:
-    return value if type(value) is list else []
-
-
 def _hidden(value: Snapshot) -> Snapshot:
     return value if value is None or type(value) is bool else Note(REPLACEMENT)
 
 
 def _labelled(labels: Snapshot, hits: Hits) -> set[int]:
-    """The places of the labels that are the name of a secret, or have it as a part: of a frame's rows or columns."""
+    """The places of the labels that are, or may be, the name of a secret, or have it as a part: of a frame's rows or columns."""
     if type(labels) is not list:
         return set()
-    return {place for place, label in _places(labels) if any(is_label(part, hits) for part in _parts(label))}
+    return {
+        place
+        for place, label in _places(labels)
+        if type(label) is Elided or any(is_label(part, hits) for part in _parts(label))
+    }
 
 
 def _parts(label: Snapshot) -> list[Snapshot]:
@@ -161,6 +165,10 @@ def _without(items: Snapshot, secret: set[int]) -> Snapshot:
     if type(items) is not list:
         return items
     return [Note(REPLACEMENT) if place in secret and item is not None else item for place, item in _places(items)]
+
+
+def _without_texts(row: Snapshot) -> Snapshot:
+    return [_hidden(cell) if type(cell) in {str, bytes, Long} else cell for cell in row] if type(row) is list else row
 
 
 def _places(items: list[Snapshot]) -> Iterator[tuple[int, Snapshot]]:

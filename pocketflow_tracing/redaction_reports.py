@@ -15,13 +15,15 @@ __all__ = ["without_reported"]
 
 Hits = Callable[[str], bool]
 
-_WORDS = r"([\"']--?([A-Za-z][\w-]{0,80})\\{0,3}[\"'],\s{1,20}(\\{0,3}[\"']))((?:(?!\3)[^\n]){1,4000})(?=\3)"
+_WORDS = r"([\"']--?([A-Za-z][\w-]{0,80})\\{0,3}[\"'],\s{1,20}(\\{0,3}[\"']))((?:(?!\3)(?:[^\n\\]|\\.)){1,4000})(?=\3)"
 """Of a command as a list: '--password', '…'; also in JSON, and in a CalledProcessError's message."""
 _PAIR = (
     r"(?<=[\[({])(\s{0,4}b?([\"'])([\w.-]{1,80})\2,\s{0,20}b?([\"']))((?:(?!\4)[^\n\\]|\\.){1,4000})(?=\4\s{0,4}[\])])"
 )
 """A header in a list of them: ('X-Api-Key', '…')."""
-_INLINE = r"([{,]\s{0,4}([\w.-]{1,80})[ \t]{0,4}[=:][ \t]{1,4})(\"[^\"\n]{1,4000}\"|'[^'\n]{1,4000}')"
+_INLINE = (
+    r"([{,]\s{0,4}([\w.-]{1,80})[ \t]{0,4}[=:][ \t]{1,4})(\"(?:[^\"\\\n]|\\.){1,4000}\"|'(?:[^'\\\n]|\\.){1,4000}')"
+)
 """In a table of TOML, an object of JavaScript or a mapping of YAML, within a line."""
 _INPUT = r"((?:\A|\n)([\w.-]{1,200})\n  [^\n]{0,500}?input_value=)([^\n]{1,8000}?)(?=, input_type=)"
 """Of pydantic's ValidationError, whose line before names the field."""

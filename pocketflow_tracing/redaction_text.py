@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .redaction_data import without_options
 from .redaction_reports import without_reported
 from .redaction_shapes import REPLACEMENT, compiled, scan
-from .redaction_values import HEADER_VALUE, LINE_NAMES, QUOTE, is_credential, value_end
+from .redaction_values import HEADER_VALUE, LINE_NAMES, QUOTE, end_of, is_credential, value_end
 
 if TYPE_CHECKING:
     from .redaction import Rules
@@ -23,7 +23,7 @@ __all__ = ["redact_text"]
 # at each word would hold the interpreter for 11 ms in 64 kB, and with it the host's threads.
 _BEARER = r"\b(Bearer|Basic)(\s{1,8})(?=[\w.~+/=-]{0,80}[\d=]|[\w.~+/=-]{16})[\w.~+/=-]{6,}"
 _SEPARATOR = r"(?:={1,3}>?|:{1,2}=?(?!//)|->)\s{0,4}"
-_NAME_BACKWARDS = r"\s{0,4}[\"']?\\{0,3}([\w.-]{1,80}(?: (?i:ipa|ssecca|terces|etavirp|htua)(?![\w.-]))?)"
+_NAME_BACKWARDS = r"\s{0,4}\]?[\"']?\\{0,3}([\w.-]{1,80}(?: (?i:ipa|ssecca|terces|etavirp|htua)(?![\w.-]))?)"
 _LONGEST_NAME = 100
 """With what may stand between a name and its separator."""
 _SPOKEN = (
@@ -32,6 +32,8 @@ _SPOKEN = (
 )
 _PAIR = r"(\(b?([\"'])([\w.-]{1,80})\2,[ ]?b?([\"']))((?:(?!\4)[^\\\n]|\\.){1,8000})(?=\4\))"
 """The arguments of an error, ('password', '…'), or a header."""
+_ANNOTATION = r"(?:\[[^\]\n]{0,80}\]|[ ]?\|[ ]?[\w.]{1,80}){0,8}[ ]{0,4}=[ ]{0,4}(?!=)"
+"""What stands in code between the type of a variable and its value."""
 _PLAIN_VALUE = (
     r"(?!\[redacted\])(?:[^\s,;&\"'()\[\]{}]|&(?!\w+=)|'(?=\w)|,(?=[^\s,;&\"'()\[\]{}])(?![\w.-]{1,80}[=:]))+"
 )
@@ -75,6 +77,10 @@ def _without_named(text: str, hits: Callable[[str], bool]) -> str:
         start = separator.end()
         is_line = name.lower().endswith(LINE_NAMES)
         end, closing = value_end(text, start, HEADER_VALUE if is_line else _PLAIN_VALUE)
+        annotated = end_of(text, end, _ANNOTATION) if separator[0][0] == ":" and not closing else -1
+        if annotated > 0:
+            start = annotated
+            end, closing = value_end(text, start, _PLAIN_VALUE)
         if end > start:
             quote = compiled(QUOTE).match(text, start)
             opening = quote[0] if quote is not None and closing else ""

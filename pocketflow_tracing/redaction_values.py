@@ -11,8 +11,12 @@ HEADER_VALUE = r"[^\n\"']{1,8000}[^\s\"']*"
 LINE_NAMES = ("authorization", "authorisation", "cookie")
 """Headers whose values take the rest of the line."""
 _LONGEST_VALUE = 8000
-"""Characters of a secret in quotes or brackets that are never closed, beside the word that stands there."""
+"""Characters of a secret in quotes that are never closed, beside the word that stands there."""
+_LONGEST_CLOSED = 100_000
+"""Characters in which the end of quotes and brackets is looked for."""
 _REST_OF_WORD = r"[^\s\"']*"
+_IN_BRACKETS = r"[\[\]{}()]|\\{0,3}\"|(?<=[\s\[{(,:=])\\{0,3}'"
+"""Brackets, and texts in which there may be others; an apostrophe within a word begins none."""
 
 
 def end_of(text: str, start: int, pattern: str) -> int:
@@ -35,18 +39,53 @@ def value_end(text: str, start: int, plain: str) -> tuple[int, bool]:
     """Find where a value ends that begins at `start`, before its closing quote, and whether it is quoted."""
     quote = compiled(QUOTE).match(text, start)
     if quote is not None:
-        end = text.find(quote[1], quote.end(), quote.end() + _LONGEST_VALUE)
+        end = _closing_quote(text, quote.end(), quote[1])
         return (end if end >= 0 else end_of(text, quote.end() + _LONGEST_VALUE, _REST_OF_WORD)), True
     if text[start : start + 1] in {"{", "[", "("} and not text.startswith(REPLACEMENT, start):
-        return _closing(text, start), False
+        return _closing_bracket(text, start), False
     return max(end_of(text, start, plain), start), False
 
 
-def _closing(text: str, start: int) -> int:
-    """Where the bracket that opens at `start` is closed, or the most that a value may be long."""
+def _closing_quote(text: str, start: int, quote: str) -> int:
+    """Where the quote stands that closes one before `start`; -1 where there is none.
+
+    Args:
+        text: any text.
+        start: behind the quote that opens.
+        quote: with the backslashes before it, in JSON that is a text in JSON. One of as many that is a character of the
+            value has a backslash more there, and each of those one more.
+    """
+    mark, backslashes = quote[-1], len(quote) - 1
+    if not backslashes and text.startswith(2 * mark, start) and (end := text.find(3 * mark, start + 2)) >= 0:
+        return end  # three of Python's
+    period = 2 * (backslashes + 1)
+    limit = start + _LONGEST_CLOSED
+    at = text.find(mark, start, limit)
+    while at >= 0:
+        before = at
+        while before > start and text[before - 1] == "\\" and at - before <= _LONGEST_VALUE:
+            before -= 1
+        if (at - before) % period == backslashes:
+            return at - backslashes
+        at = text.find(mark, at + 1, limit)
+    return text.find(quote, start, start + _LONGEST_VALUE)  # backslashes that mean themselves, as in a path
+
+
+def _closing_bracket(text: str, start: int) -> int:
+    """Where the bracket that opens at `start` is closed, or how far that was looked for: what is looked at goes, once."""
     depth = 0
-    for bracket in compiled(r"[\[\]{}()]").finditer(text, start, start + _LONGEST_VALUE):
-        depth += 1 if bracket[0] in "[{(" else -1
-        if not depth:
-            return bracket.end()
-    return end_of(text, start + _LONGEST_VALUE, _REST_OF_WORD)
+    at, limit = start, start + _LONGEST_CLOSED
+    has_texts = True
+    while found := compiled(_IN_BRACKETS).search(text, at, limit):
+        at = found.end()
+        if found[0] in "[{(":
+            depth += 1
+        elif found[0] in ")}]":
+            depth -= 1
+            if not depth:
+                return at
+        elif has_texts:
+            end = _closing_quote(text, at, found[0])
+            has_texts = end >= 0
+            at = end + len(found[0]) if has_texts else at
+    return end_of(text, limit, _REST_OF_WORD)

@@ -11,6 +11,7 @@ import json
 from math import isfinite
 
 from . import _media
+from ._guard import Seam
 from ._time import breathe
 from .capture import snapshot
 from .capture_builtins import preview
@@ -29,7 +30,9 @@ __all__ = ["HIDDEN", "MARGIN", "SHORT_KEY", "TYPE_KEY", "Asides", "apply_mask", 
 
 HIDDEN = "<hidden>"
 WITHHELD = "<withheld: mask failed>"
+WITHOUT = "<not shown: an error in pocketflow-tracing>"
 
+_RENDERING = Seam("showing a value")
 _LEAST_TEXT = 200
 _PREVIEW = 64
 _ENTRY_WEIGHT = 16
@@ -71,9 +74,9 @@ def render(value: Snapshot, rules: Rules, path: Path = (), asides: Asides | None
         return ruled
     rendering = _Rendering(rules, asides)
     try:
-        return rendering.value(value, path)
-    except RecursionError:
-        return "<too deep>"
+        with _RENDERING:
+            return rendering.whole(value, path)
+        return WITHOUT  # an error of ours costs the value, not the span that it belongs to
     finally:
         if asides is not None:
             asides.size += rules.limits.max_total_text - rendering.text_left + _ENTRY_WEIGHT * rendering.entries_seen
@@ -130,6 +133,12 @@ class _Rendering:
         self.text_left = rules.limits.max_total_text
         # Paths are built only for those who ask.
         self.pathless = rules.mask is None and not rules.policy
+
+    def whole(self, value: Snapshot, path: Path) -> Json:
+        try:
+            return self.value(value, path)
+        except RecursionError:
+            return "<too deep>"
 
     def value(self, value: Snapshot, path: Path) -> Json:
         t = type(value)

@@ -9,6 +9,7 @@ from .capture_errors import ErrorSnapshot
 from .capture_types import CUT_KEY, Snapshot
 from .records import Json
 from .redaction import Policy, Rules
+from .redaction_data import scan_value
 from .redaction_text import redact_text
 from .render import HIDDEN, MARGIN, render
 from .render_marks import shown_name, summary
@@ -34,7 +35,7 @@ def render_exception(error: ErrorSnapshot, rules: Rules) -> dict[str, Json]:
             "file": clean(frame.file),
             "line": frame.line,
             "function": clean(frame.function),
-            "code": clean(redact_text(short(_code(frame.file, frame.line), 500), rules)),
+            "code": clean(_redacted(short(_code(frame.file, frame.line), 500), rules)),
         }
         for frame in error.frames
     ]
@@ -63,6 +64,11 @@ def _message(message: Snapshot, rules: Rules, policy: Policy) -> str:
     shown = render(message, rules, path)
     # the texts among an exception's arguments are messages too
     return shown if type(shown) is str else redact_text(json.dumps(shown, ensure_ascii=False), rules)
+
+
+def _redacted(code: str, rules: Rules) -> str:
+    code = redact_text(code, rules)
+    return scan_value(code, rules.redact.hits) if rules.scan_text else code
 
 
 def _code(file: str, line: int) -> str:

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from kit import examples
 
+from pocketflow_tracing import render as render_module
 from pocketflow_tracing.capture import Limits, snapshot
 from pocketflow_tracing.capture_types import Again, Cut, Elided, Failure, Long, Note, Pairs, Tagged, Unread
 from pocketflow_tracing.redaction import Rules, redact_text
@@ -162,6 +163,34 @@ def test_any_mask_gives_valid_json(value, does):
     json.dumps(render(snapshot(value), Rules(mask=mask)), allow_nan=False)
 
 
+LABELS = [
+    group.split()
+    for group in (
+        "index_names index head value",
+        "columns headers data rows values",
+        "statement params netloc",
+        "name key Value value domain path",
+        "token logprob token_str",
+        "loc input type items password value",
+    )
+]
+BESIDE = st.sampled_from(
+    [None, 3, "password", "x", ["password"], ("password", 1), [["a", "password"]], [{"name": "password"}], {"type": "str"}, {}, []]
+)  # fmt: skip
+LABELLED = (
+    st.sampled_from(LABELS)
+    .flatmap(lambda group: st.lists(st.sampled_from(group), min_size=2))
+    .flatmap(lambda keys: st.fixed_dictionaries(dict.fromkeys(keys, BESIDE)))
+)
+
+
+@PROFILE
+@given(LABELLED)
+def test_words_that_may_say_what_others_are_are_the_users_too(value):
+    """Nothing in a value of a user's may be taken for what we make of a frame or header; an error here would be absorbed."""
+    json.dumps(render_module._Rendering(Rules()).value(snapshot(value), ()))
+
+
 @PROFILE
 @given(st.text(st.sampled_from("sk-_ghpAKIA:=\"' \\abc@/eyJ.tokenBearer \n"), max_size=400))
 def test_free_text_of_any_form_is_redacted_without_failing(text):
@@ -203,6 +232,14 @@ def test_free_text_of_any_form_is_redacted_without_failing(text):
         "<key>token</key><string>",
         '"value":"a","name":',
         "('token', '",
+        '"token": ["',
+        '"token": "\\"',
+        '"token": "\\\\',
+        '"value":"\\"token":',
+        '{"name":"token","value":[',
+        "name: token, value: ",
+        'token: a[b] = "',
+        '"token": """',
     ],
 )
 @pytest.mark.parametrize("end", ["", "|"])

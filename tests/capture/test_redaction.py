@@ -15,7 +15,10 @@ import timeit
 
 import pandas as pd
 import pytest
+from pocketflow import Flow, Node
 
+from pocketflow_tracing import render as render_module
+from pocketflow_tracing import trace_flow
 from pocketflow_tracing._state import SharedState
 from pocketflow_tracing.capture import Capture, describe_exception, snapshot
 from pocketflow_tracing.capture_types import Limits
@@ -35,7 +38,7 @@ sessionid JSESSIONID PHPSESSID connect.sid csrftoken X-CSRFToken csrfmiddlewaret
 bearerToken bottoken webhooksecret signingkey azure_key cvv user_otp seed_phrase deploy_key FERNET_KEY app_key dbpass SharedAccessSignature appsecret hmac_key service_role_key
 connection_string openai_key AZURE_OPENAI_KEY DB_PASS authorization_header userinfo secret_id secret_name password_hint password_reset_url
 secret1 secret2 token2 TOKEN_2 github_token_old TOKEN_PROD secret_key_v API_KEY_LIVE admin_pass db_pw pw openAiKey googleKey stripe_key kms_key
-client_assertion totp otp_code recovery_code service_account_json
+RABBITMQ_DEFAULT_PASS ansible_ssh_pass DD-APPLICATION-KEY pre_shared_key wpa_psk SUPABASE_SERVICE_KEY SENDGRID_KEY OpenAIKey client_assertion totp otp_code recovery_code service_account_json
 """.split()
 
 MISSES = """
@@ -46,7 +49,7 @@ authenticate key keys keyword keyboard primary_key foreign_key key_points monkey
 cookie_policy bearing id name content messages prompt cost_per_token num_tokens tokenized public_key_points compass accessed
 use_auth password_policy passwordPolicy password_min_length password_strength user_password_rules api_key_name OPENAI_API_KEY_ENV_VAR
 api_key_header bearer_format session_id sessionId session csrf pattern path compat option adopt mapper_key
-auth0 oauth2 max_tokens_2 tokens_old author_1 kms_key_id first_pass proxy_pass
+auth0 oauth2 max_tokens_2 tokens_old author_1 kms_key_id first_pass proxy_pass tests_pass forward_pass passes bypass compass search_key
 """.split()
 MISSES.remove("password_")
 
@@ -128,6 +131,8 @@ class Account:
         {"db_password": {"sensitive": True, "type": "string", "value": "hunter2"}}, {"token_id": 8123, "token": "hunter2"},
         {"openai_api_key": {"type": "str", "value": "hunter2", "password": True, "show": True}},
         {"password": {"type": "string", "default": "hunter2"}}, {"password": {"type": "array", "items": {"type": "string", "const": "hunter2"}}},
+        {"rows": [["x"] * 24 + ["hunter2"]] * 100, "columns": [f"c{number}" for number in range(24)] + ["password"]},
+        {"errors": [{"loc": ["body", "password"], "type": "too_short", "input": "hunter2"}]},
         {Header.KEY: "hunter2", Header.ACCEPT: "json"}, {Plain.LOGIN: "hunter2", Plain.ACCEPT: "json"}, {"token": "hunter2", "token_str": "a"},
         {"ParameterKey": "DbPassword", "ParameterValue": "hunter2"}, {"authkey": b"hunter2"}, {"X-Auth-Key": "hunter2"},
         {"url": "postgres://user:hunter2@db/x"}, type("SecretStr", (), {"__init__": lambda s: setattr(s, "v", "hunter2")})(),
@@ -147,11 +152,28 @@ def test_a_secret_is_found_wherever_it_stands(value):
         {"name": "x.com", "value": "1.2.3.4", "domain": "x.com"}, {"columns": ["user"], "data": [["me"]]},
         {"columns": {"user": "object"}, "data": "x"}, {"columns": ["password"], "data": [], "rows": "x"},
         {"statement": "select name from users where id = ?", "params": [5]}, {"statement": None, "params": ["password"]},
+        {"index_names": ["password"], "params": {}}, {"index_names": ["password"], "index": 3, "value": 1}, {"head": 1, "index": {}},
         {"columns": ["password"], "data": [[None], {"a": 1}]}, {"name": "password", "value": None},
     ],
 )  # fmt: skip
 def test_what_stands_beside_a_label_that_names_no_secret_is_left(value):
     assert render(snapshot(value), Rules()) == value
+
+
+@pytest.mark.absorbs
+def test_a_value_that_cannot_be_shown_costs_itself(records, monkeypatch):
+    """An error of ours while it is rendered, not the span, and with it a run's root."""
+    cleaned = render_module.cleaned_once
+
+    def fails(text, *rest, **more):
+        if text == "bad":
+            raise KeyError("index")
+        return cleaned(text, *rest, **more)
+
+    monkeypatch.setattr(render_module, "cleaned_once", fails)
+    trace_flow(Flow(start=Node())).run({"a": "bad"})
+    assert records.span("Flow").input == "<not shown: an error in pocketflow-tracing>"
+    assert records.span("Node").status == "success"
 
 
 def test_the_path_counts_as_a_name_too():
@@ -333,6 +355,22 @@ DATA_TEXTS = [
     ('auth = { user = "u", token = "hunter2" }', 'auth = { user = "u", token = "[redacted]" }'),
     ("const c = { host: 'x', password: 'hunter2' }", "const c = { host: 'x', password: '[redacted]' }"),
     ("1 error for S\ndb_password\n  Extra inputs are not permitted [type=x, input_value='hun ter', input_type=str]", "1 error for S\ndb_password\n  Extra inputs are not permitted [type=x, input_value=[redacted], input_type=str]"),
+    (r'{"user": "u", "password": "aa\"hunter2"}', '{"user": "u", "password": "[redacted]"}'),
+    (r'{"password": "hunter2\\"}', '{"password": "[redacted]"}'),
+    (r"""{'password': 'a\'b"hunter2', 'user': 'u'}""", "{'password': '[redacted]', 'user': 'u'}"),
+    (r'{"body": "{\"password\": \"aa\\\"hunter2\", \"a\": 1}"}', r'{"body": "{\"password\": \"[redacted]\", \"a\": 1}"}'),
+    ('{"credentials": {"user": "u", "pass": "a}hunter2"}, "n": 1}', '{"credentials": [redacted], "n": 1}'),
+    ('{"credentials": {"greeting": ":)", "key": "hunter2"}, "n": 1}', '{"credentials": [redacted], "n": 1}'),
+    ("{'credentials': {'greeting': 'it\\'s (', 'key': 'hunter2'}, 'n': 1}", "{'credentials': [redacted], 'n': 1}"),
+    ('{"secrets": {' + '"a": "hunter2", ' * 2000 + '"b": 1}, "n": 1}', '{"secrets": [redacted], "n": 1}'),
+    ('{"env":[{"name":"DB_PASSWORD","value":"hunter2"},{"name":"HOME","value":"x"}]}', '{"env":[{"name":"DB_PASSWORD","value":"[redacted]"},{"name":"HOME","value":"x"}]}'),
+    ('{"name": "DB_PASSWORD", "value": "correct hunter2, battery"}', '{"name": "DB_PASSWORD", "value": "[redacted]"}'),
+    ('{"Name": "DB_PASSWORD", "Value": "hunter2"}', '{"Name": "DB_PASSWORD", "Value": "[redacted]"}'),
+    ('{"key": "API_KEY", "type": "text", "enabled": true,\n' + 60 * " " + '"value": "hunter2"}', '{"key": "API_KEY", "type": "text", "enabled": true,\n' + 60 * " " + '"value": "[redacted]"}'),
+    (r'{"body": "{\"name\": \"DB_PASSWORD\", \"value\": \"hunter2\"}"}', r'{"body": "{\"name\": \"DB_PASSWORD\", \"value\": \"[redacted]\"}"}'),
+    ("- name: DB_PASSWORD\n  value: hunter2\n- name: HOME\n  value: x", "- name: DB_PASSWORD\n  value: [redacted]\n- name: HOME\n  value: x"),
+    (r"""[tool] x = 1 {token: "aa\"hunter2"}""", '[tool] x = 1 {token: "[redacted]"}'),
+    ('password="""hunter2 "x" y"""\n', 'password="[redacted]"""\n'),
     ("E\n[SQL: INSERT INTO u (name, password) VALUES (?, ?)]\n[parameters: ('me', 'hunter2')]\n(Background)", "E\n[SQL: INSERT INTO u (name, password) VALUES (?, ?)]\n[parameters: [redacted]]\n(Background)"),
 ]  # fmt: skip
 PROSE_AND_CODE = [
@@ -346,7 +384,7 @@ PROSE_AND_CODE = [
     'post(json={"user": user, "password": password})', "--username and --password options\n", 'the next "token": for instance cat',
     ".sk-toggleable__content-arrow {}", "div.sk-estimator-doc-link", '[{"token": "cat", "logprob": -0.5}]',
     'a "token" is meant: it ends', "https://h/x#section=2&q=token",
-    '[{"value": "red", "name": "color"}]', "text: |\n  hello\nnext: >\n  you\n", '<p class="key">password</p>', "<key>title</key><string>x</string>",
+    '[{"value": "red", "name": "color"}]', '{"name": "DB_PASSWORD", "value": null}', '{"name": "password"}, {"value": "x"}', "value: 5\n- name: TOKEN", "text: |\n  hello\nnext: >\n  you\n", '<p class="key">password</p>', "<key>title</key><string>x</string>",
     "os.environ['HOME'] = 'x'", "use -e password of course", "rows['token'] = next(tokens)",
     '["ls", "--color", "auto"]', "CHOICES = [('password', 'Password'), ('token', 'Token')]", "f({ name: 'x' })",
     "name\n  Input should be valid [type=x, input_value='Ada', input_type=str]", "[SQL: SELECT 1 FROM t WHERE a = ?]\n[parameters: ('me',)]",
@@ -550,6 +588,20 @@ def test_the_mask_gets_both_ends_of_a_text_that_is_cut():
     rules = Rules(mask=lambda value, path: value.replace("secret", "******") if isinstance(value, str) else value)
     text = "secret" + "x" * 200_000 + "secret"
     assert "secret" not in render(text, rules)
+
+
+@pytest.mark.parametrize(
+    "line", ["c['db']['password'] = 'hunter2'", "password: str = 'hunter2'", "password: dict[str, int] | None = 'hunter2' or x", 'c = [1, "--password", "hunter2"]']
+)  # fmt: skip
+def test_a_secret_in_the_line_of_an_error_is_hidden(line, tmp_path):
+    """What is shown of the code is the line as it stands in the file."""
+    file = tmp_path / "line.py"
+    file.write_text(f"c = {{}}; x = 1; {line}; 1 / 0\n")
+    with pytest.raises((KeyError, ZeroDivisionError)) as caught:
+        exec(compile(file.read_text(), file, "exec"), {})
+    shown = render_exception(describe_exception(caught.value), Rules())
+    assert "c = {}" in shown["traceback"][-1]["code"]
+    assert "hunter2" not in json.dumps(shown)
 
 
 def test_errors_are_redacted_in_message_arguments_notes_causes_and_code():
