@@ -53,7 +53,7 @@ _ENTRY = (
     r"([^<>\s][^<>]*)(?=</)"
 )
 """Of Java's properties, and of Apple's."""
-_ATTRIBUTES = r"((?:key|name)=[\"']([^\"'<>]{1,80})[\"'][^<>\"']{0,40}value=[\"'])([^\"'<>]+)"
+_ATTRIBUTES = r"((?:key|name)=[\"']([^\"'<>]{1,80})[\"'][^<>]{0,120}?(?<=\s)value=[\"'])([^\"'<>]+)"
 
 
 def scan_value(text: str, hits: Hits) -> str:

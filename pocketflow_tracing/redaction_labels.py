@@ -52,10 +52,11 @@ _SAYS_WHAT_BELONGS = frozenset(
 )
 """Words of a schema beside which stands no value: of "default", "value", "examples" and what else there may be, nobody knows."""
 _PROBABILITIES = frozenset({"logprob", "top_logprobs"})
+_USERS = frozenset({"user", "username", "login", "email", "User", "Username"})
 _NETLOCS = frozenset({"netloc", "_netloc"})
 _COLUMNS = ("columns", "headers", "fields", "column_names")
 _TABLES = ("data", "rows", "values", "records")
-MAY_NAME = _VALUES | _NETLOCS | {*_COLUMNS, "params", "loc"}
+MAY_NAME = _VALUES | _NETLOCS | {*_COLUMNS, "params", "loc", "pass"}
 """Fields of which at least one is there where `without_named` has something to do."""
 _WORD = re.compile(r"\w+")
 _LONGEST_STATEMENT = 10_000
@@ -102,6 +103,8 @@ def without_named(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot
     """
     if _names_its_value(fields, hits):
         return {key: _hidden(value) if key in _VALUES else value for key, value in fields.items()}
+    if type(fields.get("pass")) is str and not _USERS.isdisjoint(fields) and hits("password"):  # "3 pass" has no user
+        fields = {**fields, "pass": _hidden(fields["pass"])}
     if "input" in fields and _labelled(fields.get("loc"), hits):  # one of pydantic's errors
         return {**fields, "input": _hidden(fields["input"])}
     shown = fields

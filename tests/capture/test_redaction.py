@@ -132,6 +132,7 @@ class Account:
         {"openai_api_key": {"type": "str", "value": "hunter2", "password": True, "show": True}},
         {"password": {"type": "string", "default": "hunter2"}}, {"password": {"type": "array", "items": {"type": "string", "const": "hunter2"}}},
         {"rows": [["x"] * 24 + ["hunter2"]] * 100, "columns": [f"c{number}" for number in range(24)] + ["password"]},
+        {"host": "smtp.x", "user": "me", "pass": "hunter2"},
         {"errors": [{"loc": ["body", "password"], "type": "too_short", "input": "hunter2"}]},
         {Header.KEY: "hunter2", Header.ACCEPT: "json"}, {Plain.LOGIN: "hunter2", Plain.ACCEPT: "json"}, {"token": "hunter2", "token_str": "a"},
         {"ParameterKey": "DbPassword", "ParameterValue": "hunter2"}, {"authkey": b"hunter2"}, {"X-Auth-Key": "hunter2"},
@@ -152,6 +153,7 @@ def test_a_secret_is_found_wherever_it_stands(value):
         {"name": "x.com", "value": "1.2.3.4", "domain": "x.com"}, {"columns": ["user"], "data": [["me"]]},
         {"columns": {"user": "object"}, "data": "x"}, {"columns": ["password"], "data": [], "rows": "x"},
         {"statement": "select name from users where id = ?", "params": [5]}, {"statement": None, "params": ["password"]},
+        {"pass": 3, "fail": 1}, {"pass": "first", "n": 1}, {"user": "me", "pass": 7},
         {"index_names": ["password"], "params": {}}, {"index_names": ["password"], "index": 3, "value": 1}, {"head": 1, "index": {}},
         {"columns": ["password"], "data": [[None], {"a": 1}]}, {"name": "password", "value": None},
     ],
@@ -370,6 +372,7 @@ DATA_TEXTS = [
     (r'{"body": "{\"name\": \"DB_PASSWORD\", \"value\": \"hunter2\"}"}', r'{"body": "{\"name\": \"DB_PASSWORD\", \"value\": \"[redacted]\"}"}'),
     ("- name: DB_PASSWORD\n  value: hunter2\n- name: HOME\n  value: x", "- name: DB_PASSWORD\n  value: [redacted]\n- name: HOME\n  value: x"),
     (r"""[tool] x = 1 {token: "aa\"hunter2"}""", '[tool] x = 1 {token: "[redacted]"}'),
+    ('<input name="password" type="password" value="hunter2">', '<input name="password" type="password" value="[redacted]">'),
     ('password="""hunter2 "x" y"""\n', 'password="[redacted]"""\n'),
     ("E\n[SQL: INSERT INTO u (name, password) VALUES (?, ?)]\n[parameters: ('me', 'hunter2')]\n(Background)", "E\n[SQL: INSERT INTO u (name, password) VALUES (?, ?)]\n[parameters: [redacted]]\n(Background)"),
 ]  # fmt: skip
