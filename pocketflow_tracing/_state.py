@@ -93,9 +93,9 @@ class SharedState:
 
     def full(self) -> dict[str, Any]:
         """Take the whole picture: {key: snapshot}; a small one where pictures have had their time."""
-        if self._capture.allowance.is_used_up:
-            self._each = _LEAST
         rows = self._watched()
+        if self._capture.allowance.is_used_up:  # many runs may begin at once
+            self._each = max(FEW // max(len(rows), 1), 1)
         self._is_partial = dict.__len__(self.shared) > MAX_KEYS
         for (key, _), (picture, has_long) in zip(rows, self._taken(rows), strict=True):
             self._keep(key if type(key) is str else self._text(key), picture, has_long)

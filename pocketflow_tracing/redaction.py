@@ -220,6 +220,8 @@ class Rules:
                     for value in [rest] if rest else _NODE_VALUES:
                         policy.setdefault(value, action)
                 policy.setdefault(pattern, action)
+            if len(self._of_nodes) >= _MOST_NAMES:  # a program may make classes as it goes
+                self._of_nodes.clear()
             known = self._of_nodes[name] = replace(self, policy=policy)
         return known
 

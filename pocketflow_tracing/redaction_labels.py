@@ -1,4 +1,4 @@
-"""Secrets that a label beside them names, not their own key: headers, parameters, options, rows and columns.
+"""Secrets that a label beside them names, not their own key: headers, parameters, options; tables are `redaction_tables`'.
 
 Everything here looks at snapshots; `hits` tells whether a name is a secret's (`Redactor.hits`).
 """
@@ -6,18 +6,18 @@ Everything here looks at snapshots; `hits` tells whether a name is a secret's (`
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from .capture_types import Cut, Elided, Long, Note, Snapshot
+from .capture_types import Note, Snapshot
 from .redaction_shapes import REPLACEMENT, scan
+from .redaction_tables import COLUMNS, NAMES, hidden, is_label, labelled, without_columns, without_places
 from .render_text import LONGEST_KEY
 
-__all__ = ["MAY_NAME", "is_a_type", "is_label", "is_of_a_model", "without_named", "without_words"]
+__all__ = ["MAY_NAME", "is_a_type", "is_of_a_model", "without_named", "without_words"]
 
 Hits = Callable[[str], bool]
 
-_NAMES = ("name", "key", "field", "header", "variable", "param", "parameter", "Name", "Key", "ParameterKey")
 _VALUES = frozenset({"value", "Value", "ParameterValue", "head"})
 _TYPE = re.compile(
     r"string|integer|number|boolean|object|array|null|str|int|float|bool|TEXT|INTEGER|INT|BIGINT|REAL|BLOB|BOOLEAN|DATE|TIMESTAMP"
@@ -54,9 +54,7 @@ _SAYS_WHAT_BELONGS = frozenset(
 _PROBABILITIES = frozenset({"logprob", "top_logprobs"})
 _USERS = frozenset({"user", "username", "login", "email", "User", "Username"})
 _NETLOCS = frozenset({"netloc", "_netloc"})
-_COLUMNS = ("columns", "headers", "fields", "column_names")
-_TABLES = ("data", "rows", "values", "records")
-MAY_NAME = _VALUES | _NETLOCS | {*_COLUMNS, "params", "loc", "pass"}
+MAY_NAME = _VALUES | _NETLOCS | {*COLUMNS, "params", "loc", "pass"}
 """Fields of which at least one is there where `without_named` has something to do."""
 _WORD = re.compile(r"\w+")
 _LONGEST_STATEMENT = 10_000
@@ -86,14 +84,6 @@ def is_a_type(value: Snapshot) -> bool:
     )
 
 
-def is_label(value: Snapshot, hits: Hits) -> bool:
-    """Tell whether a value is the name of a secret: a text, or the bytes of a header as ASGI has it."""
-    t = type(value)
-    if t is bytes:
-        return len(value) < LONGEST_KEY and hits(value.decode("latin-1"))
-    return t is str and hits(value)
-
-
 def without_named(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot]:
     """Hide what a dict's other fields say is a secret: headers, variables, cookies, series, rows and columns of frames.
 
@@ -102,28 +92,22 @@ def without_named(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot
         hits: tells whether a name is one of a secret.
     """
     if _names_its_value(fields, hits):
-        return {key: _hidden(value) if key in _VALUES else value for key, value in fields.items()}
+        return {key: hidden(value) if key in _VALUES else value for key, value in fields.items()}
     if type(fields.get("pass")) is str and not _USERS.isdisjoint(fields) and hits("password"):  # "3 pass" has no user
-        fields = {**fields, "pass": _hidden(fields["pass"])}
-    if "input" in fields and _labelled(fields.get("loc"), hits):  # one of pydantic's errors
-        return {**fields, "input": _hidden(fields["input"])}
+        fields = {**fields, "pass": hidden(fields["pass"])}
+    if "input" in fields and labelled(fields.get("loc"), hits):  # one of pydantic's errors
+        return {**fields, "input": hidden(fields["input"])}
     shown = fields
     if "params" in fields and _names_a_secret(fields.get("statement"), hits):  # of SQL that failed
-        shown = {**shown, "params": _hidden(fields["params"])}
+        shown = {**shown, "params": hidden(fields["params"])}
     for key in _NETLOCS & fields.keys():  # of a URL in its parts
         if type(netloc := fields[key]) is str and "@" in netloc:
             shown = {**shown, key: scan(f"://{netloc}").removeprefix("://")}
-    if type(fields.get("index")) is list and (secret := _labelled(fields.get("index_names"), hits)):
+    if type(fields.get("index")) is list and (secret := labelled(fields.get("index_names"), hits)):
         shown = {**shown, "index": [_without_part(label, secret) for label in fields["index"]]}
     if "head" in fields and "index" in fields:
-        shown = {**shown, "head": _without(fields["head"], _labelled(fields["index"], hits))}
-    tables = [key for key in _TABLES if type(fields.get(key)) is list]
-    for labels in _COLUMNS if tables else ():
-        if type(fields.get(labels)) is Elided and fields[labels].type_name in {"list", "tuple"}:  # nobody knows
-            shown = {**shown, **{key: [_without_texts(row) for row in shown[key]] for key in tables}}
-        elif secret := _labelled(fields.get(labels), hits):
-            shown = {**shown, **{key: [_without(row, secret) for row in shown[key]] for key in tables}}
-    return shown
+        shown = {**shown, "head": without_places(fields["head"], labelled(fields["index"], hits))}
+    return without_columns(shown, hits)
 
 
 def _names_a_secret(statement: Snapshot, hits: Hits) -> bool:
@@ -134,52 +118,12 @@ def _names_a_secret(statement: Snapshot, hits: Hits) -> bool:
 def _names_its_value(fields: dict[str, Snapshot], hits: Hits) -> bool:
     if "domain" in fields and "name" in fields and ("path" in fields or "httpOnly" in fields):
         return True  # a cookie of a browser: any may be a session's
-    return any(type(name := fields.get(key)) is str and hits(name) for key in _NAMES)
+    return any(is_label(fields[key], hits) for key in NAMES if key in fields)
 
 
 def _without_part(label: Snapshot, secret: set[int]) -> Snapshot:
     """Hide the secret levels of a row's label; one of a single level is secret as a whole."""
-    return _without(label, secret) if type(label) is list else _hidden(label)
-
-
-def _hidden(value: Snapshot) -> Snapshot:
-    return value if value is None or type(value) is bool else Note(REPLACEMENT)
-
-
-def _labelled(labels: Snapshot, hits: Hits) -> set[int]:
-    """The places of the labels that are, or may be, the name of a secret, or have it as a part: of a frame's rows or columns."""
-    if type(labels) is not list:
-        return set()
-    return {
-        place
-        for place, label in _places(labels)
-        if type(label) is Elided or any(is_label(part, hits) for part in _parts(label))
-    }
-
-
-def _parts(label: Snapshot) -> list[Snapshot]:
-    """What a label is called: a column may be a dict that describes it, or have several levels."""
-    if type(label) is dict:
-        return [label[key] for key in _NAMES if key in label]
-    return label if type(label) is list else [label]
-
-
-def _without(items: Snapshot, secret: set[int]) -> Snapshot:
-    if type(items) is not list:
-        return items
-    return [Note(REPLACEMENT) if place in secret and item is not None else item for place, item in _places(items)]
-
-
-def _without_texts(row: Snapshot) -> Snapshot:
-    return [_hidden(cell) if type(cell) in {str, bytes, Long} else cell for cell in row] if type(row) is list else row
-
-
-def _places(items: list[Snapshot]) -> Iterator[tuple[int, Snapshot]]:
-    """Items with the place that they had before the list was cut."""
-    place = 0
-    for item in items:
-        yield place, item
-        place += item.entries if type(item) is Cut else 1
+    return without_places(label, secret) if type(label) is list else hidden(label)
 
 
 def without_words(words: list[Snapshot] | tuple[Snapshot, ...], hits: Hits) -> list[Snapshot] | tuple[Snapshot, ...]:

@@ -19,8 +19,9 @@ from .capture_types import CUT_KEY, MARGIN, Cut, Failure, Long, Pairs, Snapshot,
 from .records import Json
 from .redaction import Policy, Rules
 from .redaction_data import scan_value
-from .redaction_labels import MAY_NAME, is_a_type, is_label, is_of_a_model, without_named, without_words
+from .redaction_labels import MAY_NAME, is_a_type, is_of_a_model, without_named, without_words
 from .redaction_shapes import REPLACEMENT, scan
+from .redaction_tables import is_label
 from .redaction_text import redact_text
 from .render_cleaned import cleaned, cleaned_once
 from .render_marks import SHORT_KEY, TYPE_KEY, is_short_scalar, mark, shown_name, summary
@@ -217,6 +218,9 @@ class _Rendering:
 
     def pairs(self, value: Pairs, path: Path) -> Json:
         shown: dict[str, Json] = {} if value.type_name == "dict" else {TYPE_KEY: shown_name(value.type_name)}
+        fields = {row[0]: row[1] for row in value.rows if type(row) is not Cut and type(row[0]) is str}
+        if not MAY_NAME.isdisjoint(fields):
+            fields = without_named(fields, self.hits)
         for row in value.rows:
             if type(row) is Cut:
                 shown[CUT_KEY] = mark(row)
@@ -224,13 +228,12 @@ class _Rendering:
             key, item = row
             if type(key) is str:
                 name = shown_as = key
+                item = fields[key]
             else:
                 name = shown_as = self.key(key)
                 if self.classes and (policy := self.policy_of_key(key)) != "record":
                     shown_as = HIDDEN if policy == "hide" else json.dumps(summary(key))
-            is_secret = is_label(key if type(key) is bytes else name, self.hits) or (
-                type(key) is Tagged and is_label(key.fields.get("value"), self.hits)  # of an enumeration
-            )
+            is_secret = self.hits(name) or is_label(key, self.hits)
             result = REPLACEMENT if is_secret and item is not None else self.part(item, (*path, name))
             shown[unused(self.named(shown_as), shown)] = result
         return shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import dataclasses
 import enum
 import json
@@ -13,6 +14,7 @@ import sys
 import time
 import timeit
 
+import numpy as np
 import pandas as pd
 import pytest
 from pocketflow import Flow, Node
@@ -132,6 +134,11 @@ class Account:
         {"openai_api_key": {"type": "str", "value": "hunter2", "password": True, "show": True}},
         {"password": {"type": "string", "default": "hunter2"}}, {"password": {"type": "array", "items": {"type": "string", "const": "hunter2"}}},
         {"rows": [["x"] * 24 + ["hunter2"]] * 100, "columns": [f"c{number}" for number in range(24)] + ["password"]},
+        {"columns": pd.Index(["user", "password"]), "rows": [["me", "hunter2"]]}, {"columns": {"a": 1, "token": 2}.keys(), "rows": [(1, "hunter2")]},
+        {"columns": ["user", "password"], "data": np.array([["me", "hunter2"], ["you", "hunter2"]])}, [(Header.KEY, "hunter2")],
+        {"columns": ["user", "password"], "rows": collections.deque([collections.deque(["me", "hunter2"])])}, [(np.str_("x-api-key"), "hunter2")],
+        {"name": Header.KEY, "value": "hunter2"}, {"name": b"DB_PASSWORD", "value": "hunter2"}, {"name": "DB_PASSWORD", "value": "hunter2", 0: 1},
+        {"columns": ["password"], "rows": [["hunter2"]], 0: 1},
         {"host": "smtp.x", "user": "me", "pass": "hunter2"},
         {"errors": [{"loc": ["body", "password"], "type": "too_short", "input": "hunter2"}]},
         {Header.KEY: "hunter2", Header.ACCEPT: "json"}, {Plain.LOGIN: "hunter2", Plain.ACCEPT: "json"}, {"token": "hunter2", "token_str": "a"},

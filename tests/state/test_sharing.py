@@ -173,3 +173,16 @@ def test_many_runs_at_once_with_a_large_shared_each(used_up: Allowance, records:
     flow = records.spans(kind="flow")[0]
     assert "… list of 90 items" in flow.state["full"]["found"]
     assert ["turn"] == list(records.spans("Collects")[0].state["changed"])[:1]
+
+
+@pytest.mark.parametrize("keys", [1, 20, 300])
+def test_a_run_that_begins_then_reads_little_however_many_keys_there_are(
+    keys: int, used_up: Allowance, records: Records
+) -> None:
+    """Of hundreds of requests that come at once each may be a run with the whole of a service's state."""
+    used_up.take(1_000_000)
+    taken: list[int] = []
+    used_up.__class__ = type("Counts", (Allowance,), {"__slots__": (), "take": lambda _, count: taken.append(count)})
+    trace_flow(Flow(start=Node())).run({f"key {number}": [*ROWS] for number in range(keys)})
+    assert taken[0] <= FEW + 4 * min(keys, 128)
+    assert "Flow" in {span.name for span in records.spans()}

@@ -1,0 +1,133 @@
+"""Secrets in rows and columns: what stands under a label that is the name of a secret.
+
+A table comes as data of a database's answer, {"columns": ["password"], "data": [[…]]}, or as what we show of a frame or series.
+Labels and rows are lists, or objects that hold one (an index, the keys of a dict, an array), as snapshots have them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from .capture_types import Cut, Elided, Long, Note, Snapshot, Tagged
+from .redaction_shapes import REPLACEMENT
+from .render_text import LONGEST_KEY
+
+__all__ = ["COLUMNS", "NAMES", "hidden", "is_label", "labelled", "without_columns", "without_places"]
+
+Hits = Callable[[str], bool]
+
+NAMES = ("name", "key", "field", "header", "variable", "param", "parameter", "Name", "Key", "ParameterKey")
+"""Fields that say what something is called."""
+COLUMNS = ("columns", "headers", "fields", "column_names")
+"""Fields that say what the columns are called, of …"""
+_TABLES = ("data", "rows", "values", "records")
+"""… the tables in these."""
+_ENTRIES = ("head", "items", "values")
+"""Fields in which what we show of an index, a collection and an array has its entries."""
+
+
+def hidden(value: Snapshot) -> Snapshot:
+    """What is shown in the place of a secret; that there is none may be seen."""
+    return value if value is None or type(value) is bool else Note(REPLACEMENT)
+
+
+def is_label(value: Snapshot, hits: Hits) -> bool:
+    """Tell whether a value is the name of a secret: a text, the bytes of a header, or an object that is one text."""
+    t = type(value)
+    if t is str:
+        return hits(value)
+    if t is bytes:
+        return len(value) < LONGEST_KEY and hits(value.decode("latin-1"))
+    return t is Tagged and is_label(value.fields.get("value"), hits)  # a member of an enumeration, a text of NumPy's
+
+
+def labelled(labels: Snapshot, hits: Hits) -> set[int]:
+    """The places of the labels that are, or may be, the name of a secret, or have it as a part."""
+    return {
+        place
+        for place, label in _places(_entries(labels) or [])
+        if type(label) is Elided or any(is_label(part, hits) for part in _parts(label))
+    }
+
+
+def without_places(row: Snapshot, secret: set[int]) -> Snapshot:
+    """Hide the entries at these places of a row, or of a column."""
+    entries = _entries(row)
+    return row if entries is None else _with_entries(row, _hide(entries, lambda place: place in secret))
+
+
+def without_columns(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot]:
+    """Hide the cells of tables in columns that have the name of a secret.
+
+    Args:
+        fields: of a dict or an object.
+        hits: tells whether a name is one of a secret.
+    """
+    shown = fields
+    tables = [key for key in _TABLES if _entries(fields.get(key)) is not None]
+    for labels in COLUMNS if tables else ():
+        found = fields.get(labels)
+        secret = labelled(found, hits)
+        is_unknown = type(found) is Elided and found.type_name in {"list", "tuple"}  # rows came first, and were large
+        if secret or is_unknown:
+            shown = {**shown, **{key: _without_cells(shown[key], None if is_unknown else secret) for key in tables}}
+    return shown
+
+
+def _without_cells(table: Snapshot, secret: set[int] | None) -> Snapshot:
+    """Hide the secret cells of each row; of columns that nobody knows, all texts."""
+    entries = _entries(table) or []
+    width = _width(table)
+    if width and secret is not None:
+        return _with_entries(table, _hide(entries, lambda place: place % width in secret))
+    if secret is not None:
+        return _with_entries(table, [without_places(row, secret) for row in entries])
+    return _with_entries(table, [_without_texts(row) for row in entries])
+
+
+def _width(table: Snapshot) -> int:
+    """The columns of an array, whose cells are shown one row behind the other; 0 for other tables."""
+    shape = table.fields.get("shape") if type(table) is Tagged else None
+    return shape[1] if type(shape) is list and len(shape) == 2 and type(shape[1]) is int else 0
+
+
+def _without_texts(row: Snapshot) -> Snapshot:
+    entries = _entries(row)
+    if entries is None:
+        return row
+    return _with_entries(row, [hidden(cell) if type(cell) in {str, bytes, Long} else cell for cell in entries])
+
+
+def _hide(entries: list[Snapshot], is_secret: Callable[[int], bool]) -> list[Snapshot]:
+    return [hidden(item) if is_secret(place) else item for place, item in _places(entries)]
+
+
+def _entries(value: Snapshot) -> list[Snapshot] | None:
+    """The entries of a list, or of what we show of an object that holds several; None for everything else."""
+    if type(value) is list:
+        return value
+    if type(value) is Tagged:
+        return next((found for key in _ENTRIES if type(found := value.fields.get(key)) is list), None)
+    return None
+
+
+def _with_entries(value: Snapshot, entries: list[Snapshot]) -> Snapshot:
+    if type(value) is not Tagged:
+        return entries
+    key = next(key for key in _ENTRIES if type(value.fields.get(key)) is list)
+    return value._replace(fields={**value.fields, key: entries})
+
+
+def _parts(label: Snapshot) -> list[Snapshot]:
+    """What a label is called: a column may be a dict that describes it, or have several levels."""
+    if type(label) is dict:
+        return [label[key] for key in NAMES if key in label]
+    return label if type(label) is list else [label]
+
+
+def _places(items: list[Snapshot]) -> Iterator[tuple[int, Snapshot]]:
+    """Items with the place that they had before the list was cut."""
+    place = 0
+    for item in items:
+        yield place, item
+        place += item.entries if type(item) is Cut else 1
