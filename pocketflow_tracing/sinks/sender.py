@@ -63,6 +63,7 @@ class Sender:
         self._changed = threading.Condition()
         self._waiting = Memory()
         self._in_flight: Batch | None = None
+        self._leaving: list[Batch] = []  # of which it is not known yet whether the disk takes them
         self._channel = Channel(self._config.timeout)
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -101,7 +102,7 @@ class Sender:
     @property
     def in_memory(self) -> int:
         """Spans and scores that are neither delivered nor on disk."""
-        return sum(batch.records for batch in self._unanswered() if not batch.kept)
+        return sum(batch.records for batch in [*self._unanswered(), *self._leaving] if not batch.kept)
 
     def start(self) -> None:
         """Start the thread, before there is anything to send."""
@@ -226,7 +227,8 @@ class Sender:
         with self._changed:
             self._stopping = True
             self._generation += 1
-            left = self._unanswered()
+            left = self._leaving = self._unanswered()
+            self._in_flight = None
             self._waiting.clear()
             self._changed.notify_all()
         reason = self.last_reason or "the process ended"
@@ -240,7 +242,7 @@ class Sender:
         self._channel.end()  # what is under way is kept or counted as lost: nobody waits for its answer
         with self._changed:
             self._thread = None
-            self._in_flight = None
+            self._leaving = []
             self._stopping = False
             self._note()
         if self._kept is not None:

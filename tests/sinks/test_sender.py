@@ -581,6 +581,22 @@ def test_who_is_closed_waits_for_no_answer(store, sender, path):
         assert not thread.is_alive()
 
 
+def test_what_is_being_put_on_disk_at_the_end_is_in_memory_until_it_is_there(sender, monkeypatch):
+    """Who waits for the end no longer counts it as lost."""
+    keep, seen = _kept.Kept.keep, []
+    monkeypatch.setattr("pocketflow_tracing.sinks.sender._LATE_SECONDS", 60.0)
+    with Collector(Mode.silent()) as collector:
+        made = sender(collector, timeout=30.0)
+        for number in range(3):
+            made.submit(body(span(number + 1, 0)), 1)
+        monkeypatch.setattr(
+            _kept.Kept, "keep", lambda *given, **more: seen.append(made.in_memory) or keep(*given, **more)
+        )
+        made.close(soon(), soon(0.01))
+    assert [3, 2, 1] == seen
+    assert 0 == made.in_memory
+
+
 def test_a_score_that_is_lost_is_told(monkeypatch, caplog):
     """It counts as one."""
     monkeypatch.setattr(Collector, "_answer", for_scores(Collector._answer, 503))
