@@ -593,7 +593,8 @@ def test_what_is_being_put_on_disk_at_the_end_is_in_memory_until_it_is_there(sen
             _kept.Kept, "keep", lambda *given, **more: seen.append(made.in_memory) or keep(*given, **more)
         )
         made.close(soon(), soon(0.01))
-    assert [3, 2, 1] == seen
+    assert 3 == seen[0]  # in three batches, or in one that the sender has made of them
+    assert seen == sorted(seen, reverse=True)
     assert 0 == made.in_memory
 
 
