@@ -93,8 +93,7 @@ def pictures(tmp_path_factory):
     return tmp_path_factory.mktemp("screenshots")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 768, 1440])
+@pytest.mark.parametrize(("width", "theme"), [(360, "light"), (768, "dark"), (1440, "light"), (1440, "dark")])
 def test_every_page_can_be_read(opened, serve, made, pictures, theme, width):
     """AA contrast, a name for every control, no sideways scrolling; the pictures are kept in a temporary folder."""
     found = {}
