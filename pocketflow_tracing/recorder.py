@@ -299,8 +299,8 @@ def unrecorded(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def call(*arguments: Any) -> Any:
         before = current.get()
-        current.set(UNTRACED)
         try:
+            current.set(UNTRACED)  # in here: a signal handler strikes right after it
             return function(*arguments)
         finally:
             current.set(before)
