@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import inf
 from types import MemberDescriptorType, TracebackType, WrapperDescriptorType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,7 +29,7 @@ from .capture_types import CUT_KEY, Cut, Failure, Note, Snapshot, Tagged
 if TYPE_CHECKING:
     from .capture_walk import Walk
 
-__all__ = ["ErrorSnapshot", "Frame", "describe_exception"]
+__all__ = ["ErrorSnapshot", "Frame", "describe_again", "describe_exception", "place_of"]
 
 _MAX_FRAMES = 50
 _MAX_CHAIN = 5
@@ -100,6 +100,48 @@ def describe_exception(error: BaseException, snapshot: Callable[[Any], Snapshot]
         return ErrorSnapshot(name_of(type(error)), Note(f"<unreadable: {name_of(type(failure))}>"))
 
 
+def place_of(error: BaseException) -> int:
+    """What tells how far an exception has come: it gets on with each level that it leaves."""
+    return id(_get_traceback(error))
+
+
+def describe_again(
+    error: BaseException, known: ErrorSnapshot, place: int, snapshot: Callable[[Any], Snapshot]
+) -> ErrorSnapshot | None:
+    """Take the picture of an exception that leaves one more level: without what stands with the first.
+
+    Args:
+        error: the exception.
+        known: the picture of one with its id, which an exception that has gone leaves to the next one.
+        place: where that was seen, of `place_of`: a traceback grows at its beginning, and is not walked to its end at each
+            of a thousand levels.
+        snapshot: takes the picture of arguments that are no plain values.
+
+    Returns:
+        The picture, None where it is another exception.
+    """
+    try:
+        t = type(error)
+        step = _get_traceback(error)
+        for _ in range(_MAX_STEPS):
+            if id(step) == place or step is None:
+                break
+            step = step.tb_next
+        name = qualified_name_of(t).removeprefix("builtins.")
+        if id(step) != place or name != known.type_name:
+            return None
+        message = _message_of(error, snapshot)
+        if message is not known.message and message != known.message:
+            return None
+        return ErrorSnapshot(
+            name, message, notes=_notes_of(error), explicit=known.explicit, class_name=known.class_name
+        )
+    except BaseException as failure:  # as above
+        if is_hosts(failure):
+            raise
+        return None
+
+
 def _snapshot(value: object) -> Snapshot:
     from .capture import snapshot  # noqa: PLC0415 - the two call each other
 
@@ -117,13 +159,12 @@ def _describe(error: BaseException, snapshot: Callable[[Any], Snapshot], chain: 
     explicit = cause is not None
     if cause is None and not _get_suppress(error):
         cause = _get_context(error)
-    notes = dict.get(_get_dict(error), "__notes__")
     return ErrorSnapshot(
         type_name=name,
         message=_message_of(error, snapshot),
         frames=frames,
         cut_frames=cut,
-        notes=tuple([note for note in notes[:_MAX_MEMBERS] if type(note) is str]) if type(notes) is list else (),
+        notes=_notes_of(error),
         cause=None if cause is None or not chain or id(cause) in seen else _describe(cause, snapshot, chain - 1, seen),
         explicit=explicit,
         members=tuple([_describe(e, snapshot, chain - 1, seen) for e in _members(error)[:_MAX_MEMBERS]])
@@ -131,6 +172,11 @@ def _describe(error: BaseException, snapshot: Callable[[Any], Snapshot], chain: 
         else (),
         class_name=shape_of(t).name,
     )
+
+
+def _notes_of(error: BaseException) -> tuple[str, ...]:
+    notes = dict.get(_get_dict(error), "__notes__")
+    return tuple([note for note in notes[:_MAX_MEMBERS] if type(note) is str]) if type(notes) is list else ()
 
 
 def _message_of(error: BaseException, snapshot: Callable[[Any], Snapshot]) -> Snapshot:
@@ -247,33 +293,45 @@ def _is_ours(file: str, module: object) -> bool:
 
 
 _MAX_WALKED = 2_000
+_MAX_STEPS = 100
+"""From the place where an exception is to where it was seen last."""
 """Lines of a traceback that are looked at: one exception object that is raised again and again grows a line each time."""
 
 
 def _frames(traceback: TracebackType | None) -> tuple[tuple[Frame, ...], int]:
     """List the user's frames, at most 50: the first 25 and the last 25, and how many lie between."""
-    head: list[Frame] = []
-    tail: deque[Frame] = deque(maxlen=_MAX_FRAMES // 2)
+    head: list[TracebackType] = []
+    tail: deque[TracebackType] = deque(maxlen=_MAX_FRAMES // 2)
     count = 0
+    for step in _users(traceback):
+        count += 1
+        if len(head) < _MAX_FRAMES // 2:
+            head.append(step)
+        else:
+            tail.append(step)
+    return tuple(map(_frame, (*head, *tail))), count - len(head) - len(tail)
+
+
+def _users(traceback: TracebackType | None) -> Iterator[TracebackType]:
+    """The steps of a traceback in the user's code."""
     ours: dict[str, bool] = {}
     walked = 0
     while traceback is not None and walked < _MAX_WALKED:
         walked += 1
-        code = traceback.tb_frame.f_code
-        file = code.co_filename
+        file = traceback.tb_frame.f_code.co_filename
         skip = ours.get(file)
         if skip is None:
             skip = ours[file] = _is_ours(file, dict.get(traceback.tb_frame.f_globals, "__name__"))
         if not skip:
-            count += 1
-            # 3.10 has no co_qualname
-            frame = Frame(file, traceback.tb_lineno or 0, getattr(code, "co_qualname", code.co_name))
-            if len(head) < _MAX_FRAMES // 2:
-                head.append(frame)
-            else:
-                tail.append(frame)
+            yield traceback
         traceback = traceback.tb_next
-    return (*head, *tail), count - len(head) - len(tail)
+
+
+def _frame(traceback: TracebackType) -> Frame:
+    """Name a place; to find the line takes longer than the rest, so it is asked for what is shown only."""
+    code = traceback.tb_frame.f_code
+    # 3.10 has no co_qualname
+    return Frame(code.co_filename, traceback.tb_lineno or 0, getattr(code, "co_qualname", code.co_name))
 
 
 @kind("builtins.BaseException", first=True)

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import _log
 from ._ids import source
 from .capture import describe_exception
+from .capture_errors import describe_again, place_of
 from .capture_types import weigh
 
 if TYPE_CHECKING:
     from ._graph import Graph
     from ._pipeline import Pipeline
     from ._state import SharedState
+    from .capture_errors import ErrorSnapshot
     from .records import Kind, Status
 
 __all__ = ["UNTRACED", "Branch", "Run", "Span", "current", "parent_in", "span_of", "unrecorded"]
@@ -116,9 +118,9 @@ class Span:
     """One open or ended span.
 
     `input`, `output` and the values of `attributes` are snapshots. `node` is the user's object while the span is open, None
-    afterwards. `child_error` is (id of the exception, its description) of the last error seen below, so that an error on its
-    way up is described once. `handed` is (phase, result, its picture) of the phase below that has just ended, for the next one,
-    which is given that. What only a `Branch` has reads as None on the others.
+    afterwards. `child_error` is (id of the exception, its place, its description) of the last error seen below, so that an
+    error on its way up is described once. `handed` is (phase, result, its picture) of the phase below that has just ended,
+    for the next one, which is given that. What only a `Branch` has reads as None on the others.
     """
 
     __slots__ = (
@@ -143,7 +145,7 @@ class Span:
         self.error: Any = None
         self.attributes: dict[str, Any] = {}
         self.recovered = False
-        self.child_error: tuple[int, Any] | None = None
+        self.child_error: tuple[int, int, ErrorSnapshot] | None = None
         self.handed: tuple[str, Any, Any] | None = None
         self.items = 0
         self.weight = 0  # estimated bytes, see `SpanQueue`
@@ -211,14 +213,20 @@ class Span:
         run.spans += 1
         run.pipeline.enqueue(self)
 
-    def _describe(self, error: BaseException) -> Any:
-        described = describe_exception(error, self.run.pipeline.capture.snapshot)
+    def _describe(self, error: BaseException) -> ErrorSnapshot:
+        snapshot = self.run.pipeline.capture.snapshot
         known = self.child_error
+        if (
+            known is not None
+            and known[0] == id(error)
+            and (again := describe_again(error, known[2], known[1], snapshot)) is not None
+        ):
+            described = known[2]
+        else:
+            described = again = describe_exception(error, snapshot)
         if self.parent is not None:
-            self.parent.child_error = (id(error), described)
-        if known is None or known[0] != id(error) or not _same(known[1], described):
-            return described
-        return described._replace(frames=(), cause=None, members=())
+            self.parent.child_error = id(error), place_of(error), described
+        return again
 
 
 class Branch(Span):
@@ -271,15 +279,6 @@ class Branch(Span):
         if waiting is not None:
             self.waiting = None
             waiting.deliver()
-
-
-def _same(known: Any, described: Any) -> bool:
-    # an exception that has gone leaves its id to the next one: only what looks the same as well is the same
-    return bool(
-        known.type_name == described.type_name
-        and known.frames[-1:] == described.frames[-1:]
-        and (known.message is described.message or known.message == described.message)
-    )
 
 
 class _Untraced:

@@ -236,10 +236,7 @@ def _metadata(record: SpanRecord, apply: Mask) -> list[tuple[str, str]]:
             found[key] = value if type(value) is str else _text(value)
     theirs: dict[str, Json] = {key: facts[key] for key in _THEIRS if key in facts}
     if record.error is not None and record.error.get("traceback"):
-        theirs["traceback"] = "\n".join(
-            f"{frame['file']}:{frame['line']} in {frame['function']}: {frame.get('code') or ''}".rstrip(": ")
-            for frame in record.error["traceback"]
-        )
+        theirs["traceback"] = "\n".join(map(_place, record.error["traceback"]))
     if record.metadata:
         theirs.update(record.metadata)
     if theirs:
@@ -254,6 +251,12 @@ def _metadata(record: SpanRecord, apply: Mask) -> list[tuple[str, str]]:
         more = _text({key: found[key] for key in names[room:]})
         found = {**{key: found[key] for key in names[:room]}, **graph, "more": more}
     return [(_METADATA_KEY.get(key) or f"langfuse.observation.metadata.{key}", text) for key, text in found.items()]
+
+
+def _place(frame: dict[str, Json]) -> str:
+    if "line" not in frame:  # says how many there are between
+        return str(frame["file"])
+    return f"{frame['file']}:{frame['line']} in {frame['function']}: {frame.get('code') or ''}".rstrip(": ")
 
 
 def _text(value: Json) -> str:

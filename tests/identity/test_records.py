@@ -18,6 +18,7 @@ from pocketflow_tracing import (
     _runs,
     add_metadata,
     add_score,
+    capture_errors,
     instrument,
     recorder,
     trace_flow,
@@ -28,6 +29,7 @@ from pocketflow_tracing._ids import Source, source
 from pocketflow_tracing.capture import Capture
 from pocketflow_tracing.delivery import delivery
 from pocketflow_tracing.frameworks import _look
+from pocketflow_tracing.sinks import otlp
 
 FLAVOURS = pytest.mark.parametrize("flavour", ["sync", "async", "parallel"])
 
@@ -299,6 +301,34 @@ def test_a_fallback_that_recovers(flavour, records):
     )
     assert records.span("Weak.exec_fallback").output == "plan b"
     records.check()
+
+
+@pytest.mark.parametrize("levels", [3, 60, 5000])
+def test_an_error_out_of_many_levels(levels, records, monkeypatch):
+    """Its traceback says how much of it is left out, in Langfuse too, and it is walked through once, not for each span."""
+    walked = []
+    frames = capture_errors._frames
+    monkeypatch.setattr(capture_errors, "_frames", lambda traceback: walked.append(1) or frames(traceback))
+
+    class Deep(Node):
+        def exec(self, prep_res):
+            self.down(levels)
+
+        def down(self, level):
+            if not level:
+                raise ValueError("broken")
+            self.down(level - 1)
+
+    error = ValueError if levels < 1000 else RecursionError
+    with pytest.raises(error):
+        trace_flow(Flow(start=Flow(start=Flow(start=Deep())))).run({})
+    frames = records.span("Deep.exec").error["traceback"]
+    assert ("… " in frames[min(25, levels)]["file"]) is (levels > 50)
+    assert ["Deep.exec"] == [span.name for span in records.spans() if "traceback" in (span.error or ())]
+    assert [1] == walked
+    for span in records.by_id.values():
+        shown = otlp.span_attributes(span, records.run())["langfuse.observation.metadata.status"]
+        assert span.status == shown
 
 
 @FLAVOURS
