@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from .. import _log
+from .._command import command
 from .._span_records import process_id
 from .._time import monotonic, time_ns
 from ..config import TracingConfig
@@ -31,6 +32,8 @@ _FIGURE_PATIENCE = 0.05
 _ASK_AGAIN = 10.0
 """Seconds until it is looked again what is due, where that could not be read."""
 _MOST_BATCHES = 100_000
+_MOST_KNOWN = 10_000
+"""Batches of its own that a process remembers."""
 _NOWHERE = -1
 """The id of a batch of which the outbox's limits have left nothing."""
 
@@ -52,7 +55,9 @@ class Kept:
         self._path = path
         self._lock = threading.RLock()  # between keeping a late batch and taking it out again
         self._said = False
-        self._here = 0  # spans that this process has put here, and that are not answered, about
+        self._here: dict[int, int] = {}  # spans that this process has put here, by batch, and not answered for
+        self._lost_before = 0  # by other processes, when the first of them was put here
+        self._lost_here = 0  # dropped or refused, and counted in the store, by this process
         self._in_memory = in_memory
         self._has_adopted = False
         self._file: tuple[int, int] | None = None  # in which they are
@@ -71,7 +76,7 @@ class Kept:
 
     @property
     def dropped(self) -> int:
-        """Spans that the outbox's limits have pushed out, or that went with its file."""
+        """Spans that the outbox's limits or another process's refusal have cost, or that went with its file."""
         return self._outbox.dropped + self._vanished
 
     def claim(self) -> Batch | None:
@@ -132,6 +137,8 @@ class Kept:
         if batch.kept:
             self._outbox.retry([batch.kept], next_try_ns, reason)
             return
+        if not self._here:
+            self._lost_before = self._lost_elsewhere()
         batch.kept = (
             self._outbox.put(
                 OutboxBatch(
@@ -151,7 +158,9 @@ class Kept:
             or _NOWHERE
         )
         if batch.kept != _NOWHERE:
-            self._here += batch.records
+            self._here[batch.kept] = batch.records
+            if len(self._here) > _MOST_KNOWN:  # others have sent them, for all that can be known
+                del self._here[next(iter(self._here))]
             self._file = self._outbox.file()
 
     def answered(self, batch: Batch, delivered: int) -> None:
@@ -162,7 +171,7 @@ class Kept:
         if batch.kept:
             try:
                 self._outbox.done([batch.kept], delivered)
-                self._here = max(0, self._here - batch.records)
+                self._here.pop(batch.kept, None)
             except StoreError as error:
                 _say(error)
 
@@ -174,7 +183,8 @@ class Kept:
             batch.answered = True
         try:
             self._outbox.refuse(batch.kept, reason)
-            self._here = max(0, self._here - batch.records)
+            self._lost_here += batch.records
+            self._here.pop(batch.kept, None)
         except StoreError as error:
             _say(error)
 
@@ -185,16 +195,39 @@ class Kept:
         try:
             waiting = self._outbox.counts(endpoint=self._endpoint, public_key=self._key).waiting
         except StoreError as error:  # nothing can be known of it but what this process has put there
-            return isinstance(error, StoreBusyError) or self._here > 0
-        if not waiting:
-            self._here = 0  # another process has sent it
+            return isinstance(error, StoreBusyError) or bool(self._here)
+        if not waiting and self._here:
+            self._note_others()
         return waiting > 0
+
+    def _note_others(self) -> None:
+        """Count what others did not send of what this process has put here; it may have been their own that they lost."""
+        with self._lock:
+            try:
+                lost = min(sum(self._here.values()), self._lost_elsewhere() - self._lost_before)
+            except StoreError as error:
+                _say(error)
+                return
+            self._here.clear()
+        if lost > 0:
+            self._vanished += lost
+            _log.warn(
+                "pocketflow-tracing: up to %d spans that waited for Langfuse in %s were refused or dropped when another process "
+                "sent them; `%s doctor` says why",
+                lost,
+                self._path,
+                command(),
+            )
+
+    def _lost_elsewhere(self) -> int:
+        return self._outbox.lost() - self._outbox.dropped - self._lost_here
 
     def _see_to_file(self) -> None:
         """Count what waited in a file that is not there any more, or that another one has taken the place of."""
         if self._file is None or self._outbox.file() == self._file:
             return
-        spans, self._here, self._file = self._here, 0, None
+        spans, self._file = sum(self._here.values()), None
+        self._here.clear()
         for batch in self._in_memory():
             if batch.kept > 0:
                 spans -= batch.records
@@ -235,6 +268,7 @@ class Kept:
         if uncounted:
             try:
                 self._figures.add_figures({"dropped": uncounted})
+                self._lost_here += uncounted
                 self.uncounted -= uncounted
             except (StoreGoneError, StoreUnusableError) as error:  # no figures there, and none to come
                 self.uncounted = 0

@@ -293,6 +293,18 @@ class Outbox:
             return OutboxCounts()
         return self._database.transaction(lambda connection: count(connection, endpoint, public_key))
 
+    def lost(self) -> int:
+        """Return how many spans were ever dropped or refused in this store, by whichever process."""
+        if not self._database.exists():
+            return 0
+        return self._database.transaction(
+            lambda connection: int(
+                connection.execute(
+                    "SELECT coalesce(sum(value), 0) FROM figures WHERE name IN ('dropped', 'refused')"
+                ).fetchone()[0]
+            )
+        )
+
     def close(self) -> None:
         """Close the file; the next call opens it again."""
         self._database.close()

@@ -598,6 +598,29 @@ def test_what_is_being_put_on_disk_at_the_end_is_in_memory_until_it_is_there(sen
     assert 0 == made.in_memory
 
 
+@pytest.mark.parametrize(("becomes", "lost"), [("delivered", 0), ("refused", 2), ("pushed out", 2)])
+def test_what_others_make_of_what_waits_is_known(becomes, lost, sender, path, caplog):
+    """Processes share an outbox, and each sends what is due: one that flushes hears of what another one has lost."""
+    with Collector(Mode.status(503)) as collector:
+        ours = sender(collector)
+        ours.submit(body(span(1, 0), span(1, 1)), 2)
+        assert ours.flush(soon(5.0)) is False
+        others = sender(collector, outbox_spans=1 if becomes == "pushed out" else 1000)
+        if becomes == "pushed out":
+            others.submit(body(span(2, 0)), 1)
+            others.flush(soon(5.0))
+        collector.mode = Mode.status(400) if becomes == "refused" else Mode.healthy()
+        deadline = soon()
+        while not others.flush(soon(1.0)) and time.monotonic() < deadline:
+            pass
+        assert ours.flush(soon())
+        assert lost == ours.dropped
+        assert bool(lost) is any("when another process sent them" in record.getMessage() for record in caplog.records)
+        ours.submit(body(span(3, 0)), 1)
+        ours.flush(soon())
+        assert lost == ours.dropped
+
+
 def test_a_score_that_is_lost_is_told(monkeypatch, caplog):
     """It counts as one."""
     monkeypatch.setattr(Collector, "_answer", for_scores(Collector._answer, 503))
