@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -9,6 +10,7 @@ from playwright.sync_api import expect
 from store.sample import agent_run, now_ns, small_run
 
 from pocketflow_tracing.store import Store, StoreWriter
+from pocketflow_tracing.viewer.export import export_html
 
 
 def row(page, name, number=0):
@@ -286,3 +288,34 @@ def test_a_page_of_a_run_never_grows_beyond_the_window(opened, serve, tmp_path, 
     page = opened(f"{serve(path)}/runs/{run.run_id}{query.format(run.spans[1].span_id)}", width=1280, height=700)
     expect(page.locator(".panel .long-text, .writes li.current").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollHeight") <= 700
+
+
+@pytest.mark.parametrize("exported", [False, True])
+def test_whole_numbers_keep_their_digits(opened, serve, tmp_path, exported):
+    """Ids of messages and times in nanoseconds are larger than what JavaScript's numbers hold."""
+    path = tmp_path / "traces.db"
+    before, now, huge = 1790000000000000001, 1790000000000000002, 2**70
+    run = small_run(1, start_ns=now_ns())
+    node = run.spans[1]
+    node.output = {"tweet": now, "rows": [huge, -before], "near": 1.5, "small": 7}
+    node.state = {"seq": 1, "full": {"since": now}}
+    node.scores = [{"name": "at", "value": before}]
+    node.usage = {"input": before, "output": 2, "total": before}
+    StoreWriter(path).write([run.record], run.spans)
+    if exported:
+        (tmp_path / "run.html").write_text(
+            export_html(Store(path).run("last"), Store(path).spans(run.run_id)), encoding="utf-8"
+        )
+        page = opened((tmp_path / "run.html").as_uri())
+        page.locator(".tree-row").nth(1).click()
+    else:
+        page = opened(f"{serve(path)}/runs/{run.run_id}?span={node.span_id}")
+    panel = page.locator(".panel")
+    for number in (str(now), str(huge), f"-{before}", "1.5", "7", str(before)):
+        expect(panel).to_contain_text(number)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    if not exported:
+        page.get_by_role("button", name="Copy output").click()
+        assert node.output == json.loads(page.evaluate("navigator.clipboard.readText()"))
+    page.keyboard.press("3")
+    expect(page.locator("main")).to_contain_text(str(now))

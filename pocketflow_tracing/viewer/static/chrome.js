@@ -1,12 +1,13 @@
 // The frame around every page: heading, navigation, theme, and whether the store is being followed.
 
 import { h, icon, fill } from "./dom.js";
+import { parse } from "./exact.js";
 
 const THEMES = ["auto", "light", "dark"];
 const THEME_KEY = "pocketflow-tracing-theme";
 
 /** The small facts that came with the page. */
-export const facts = JSON.parse(document.getElementById("data").textContent);
+export const facts = parse(document.getElementById("data").textContent);
 
 /** Draws the frame and returns its parts: {main, tell(state, sentence)}; an empty state says nothing. */
 export function frame(active, { offline = false } = {}) {

@@ -1,5 +1,7 @@
 // Asking the server, and following it.
 
+import { parse } from "./exact.js";
+
 /** What the server says is wrong; `missing` when there is no store yet. */
 export class ServerError extends Error {
   constructor(message, status, missing = false) {
@@ -23,7 +25,7 @@ export async function ask(path, parameters = {}) {
     throw new ServerError("The server does not answer: is “pocketflow-tracing ui” still running?", 0);
   }
   if (response.status === 204) return null;
-  const answer = await response.json().catch(() => ({}));
+  const answer = await response.text().then(parse).catch(() => ({}));
   if (!response.ok || answer.missing) throw new ServerError(answer.error ?? `The server answered ${response.status}.`, response.status, answer.missing);
   return answer;
 }

@@ -1,6 +1,7 @@
 // Any value as a tree that opens and closes, with search and copy. Children are made when they are opened.
 
 import { copyText, fill, h, icon, iconButton } from "./dom.js";
+import { isLeaf, textOf } from "./exact.js";
 import { brief, counted, grouped, sizeWords } from "./words.js";
 import { LONG, longText, looksLikeMarkdown, marked, piecesOf } from "./texts.js";
 
@@ -22,7 +23,7 @@ export function valueView(value, label) {
     clearTimeout(typing);
     typing = setTimeout(() => { needle = search.value.trim().toLowerCase(); draw(); }, 120);
   });
-  const big = isText ? value.length > LONG : value !== null && typeof value === "object" && JSON.stringify(value).length > LONG;
+  const big = isText ? value.length > LONG : !isLeaf(value) && JSON.stringify(value).length > LONG;
   const asProse = isText && looksLikeMarkdown(value)
     ? h("button", { type: "button", class: "button small", "aria-pressed": "false", onclick: () => { prose = !prose; asProse.setAttribute("aria-pressed", String(prose)); asProse.textContent = prose ? "As text" : "As Markdown"; draw(); } }, "As Markdown")
     : null;
@@ -32,7 +33,7 @@ export function valueView(value, label) {
 
 function item(key, value, depth, needle) {
   const name = key === null ? [] : [h("span", { class: "key" }, ...marked(String(key), needle)), ": "];
-  if (value === null || typeof value !== "object") return h("span", { class: "leaf" }, name, leaf(value, needle));
+  if (isLeaf(value)) return h("span", { class: "leaf" }, name, leaf(value, needle));
   const isList = Array.isArray(value);
   let entries = isList ? value.map((one, index) => [index, one]) : Object.entries(value);
   const size = h("span", { class: "size" }, !entries.length ? (isList ? "[ ] empty" : "{ } empty") : counted(entries.length, isList ? "item" : "key"));
@@ -64,7 +65,7 @@ function more(list, entries, from, depth, needle) {
 }
 
 function leaf(value, needle) {
-  if (typeof value !== "string") return h("span", { class: "plain" }, ...marked(String(value), needle));
+  if (typeof value !== "string") return h("span", { class: "plain" }, ...marked(textOf(value), needle));
   if (/^… [\d,]+ more/.test(value) || /^<[^<>\n]{1,200}>$/.test(value)) return h("span", { class: "cut" }, ...marked(value, needle));
   if (value.length <= SHORT) return h("span", { class: "text" }, marked(value, needle));
   const made = h("span", { class: "text" });
@@ -75,6 +76,6 @@ function leaf(value, needle) {
 }
 
 function holdsText(value, needle) {
-  if (value === null || typeof value !== "object") return String(value).toLowerCase().includes(needle);
+  if (isLeaf(value)) return textOf(value).toLowerCase().includes(needle);
   return Object.entries(value).some(([key, one]) => key.toLowerCase().includes(needle) || holdsText(one, needle));
 }

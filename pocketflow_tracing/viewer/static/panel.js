@@ -1,6 +1,7 @@
 // The selected span: what went in, what came out, what went wrong, what it changed.
 
 import { fill, h, icon, iconButton, statusMark, copyText } from "./dom.js";
+import { textOf } from "./exact.js";
 import { brief, counted, duration, grouped, moment, money } from "./words.js";
 import { decision, nodeNames, shortName, visitOf, wasSaved } from "./tree.js";
 import { valueView } from "./json_tree.js";
@@ -91,7 +92,7 @@ export class Panel {
       this.#io("Input", detail.input, detail),
       this.#io("Output", detail.output, detail),
       visit === span ? this.#childIo(span) : null,
-      detail.scores?.length ? section("Scores", h("dl", { class: "facts" }, detail.scores.map((score) => [h("dt", {}, score.name), h("dd", {}, String(score.value), score.comment ? h("span", { class: "quiet" }, ` ${score.comment}`) : null)]))) : null,
+      detail.scores?.length ? section("Scores", h("dl", { class: "facts" }, detail.scores.map((score) => [h("dt", {}, score.name), h("dd", {}, textOf(score.value), score.comment ? h("span", { class: "quiet" }, ` ${score.comment}`) : null)]))) : null,
       Object.keys(detail.metadata ?? {}).length ? valueSection("Metadata", detail.metadata) : null,
       this.#facts(span, detail),
     ];

@@ -3,7 +3,7 @@
 const NUMBER = new Intl.NumberFormat("en");
 const MOMENT = new Intl.DateTimeFormat("en-CA", { dateStyle: "short", timeStyle: "medium", hourCycle: "h23" });
 
-export const grouped = (number) => NUMBER.format(number);
+export const grouped = (number) => NUMBER.format(number?.rawJSON ?? number);
 export const counted = (number, one, many = `${one}s`) => `${grouped(number)} ${number === 1 ? one : many}`;
 
 /** A duration in µs: "<0.1 ms", "0.4 ms", "310 ms", "1.24 s", "2 m 03 s", "1 h 02 m"; "" for none. */
