@@ -17,7 +17,9 @@ from .recorder import Run, Span, unrecorded
 from .render import render
 
 _SMALL = 1000
-"""Bytes, estimated, of metadata that nested spans may have: the SDK takes texts of 200 characters."""
+"""Bytes, estimated, of an entry of the metadata that nested spans may have: the SDK takes texts of 200 characters …"""
+_MOST_IN_ALL = 4000
+"""… and of all entries together: redaction of long texts takes its time, and it is the host's."""
 _OF_A_TRACE = ("session_id", "user_id", "version", "environment")
 _WATCHING = Seam("looking for the spans of other instrumentations")
 
@@ -91,7 +93,13 @@ def _take_metadata(attributes: dict[str, Any], pipeline: Pipeline) -> None:
     if pipeline.rules.mask is not None:
         return  # it belongs to the worker: it may be slow, or wait for a lock that is held around the run
     # nested spans take over what is small, while the run goes on: these few values cannot wait for the worker
-    small = {key: value for key, value in metadata.items() if weigh(value) <= _SMALL}
+    small: dict[str, Any] = {}
+    room = _MOST_IN_ALL
+    for key, value in metadata.items():
+        weight = weigh(value)
+        if weight <= min(_SMALL, room):
+            small[key] = value
+            room -= weight
     shown = render(small, pipeline.rules, ("metadata",))
     if isinstance(shown, dict):
         attributes["metadata_texts"] = {

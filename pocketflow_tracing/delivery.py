@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from . import _log
 from ._ends import end_with_multiprocessing, is_ending
 from ._guard import on_our_thread
+from ._kinds import shown
 from ._sinks import DELIVERING, Sinks
 from ._time import monotonic
 from ._worker import Worker
@@ -227,7 +228,9 @@ def _seconds(timeout: Any, default: float) -> float:
     try:
         return default if timeout is None else min(float(timeout), _LONGEST_WAIT)
     except (TypeError, ValueError, OverflowError):
-        _log.warn_once(f"pocketflow-tracing: a timeout is a number of seconds, not {timeout!r}; {default:g} is taken.")
+        _log.warn_once(
+            f"pocketflow-tracing: a timeout is a number of seconds, not {shown(timeout)}; {default:g} is taken."
+        )
         return default
 
 

@@ -17,7 +17,7 @@ from .labels import one_line
 from .output import JsonOption, StoreOption, as_json, console, print_json, store_path, whole_number
 from .render_tree import TreeOptions, render_run
 from .symbols import symbols_for
-from .words import ago, clean, count, duration, moment, money, parse_age
+from .words import ago, clean, count, duration, flat, moment, money, parse_age
 
 __all__ = ["runs", "show"]
 
@@ -132,7 +132,7 @@ def _listing(found: list[RunRow], out: Console, now_ns: int) -> Iterator[Text]:
     symbols = symbols_for(out)
     columns = [
         _column("run", [Text(run.run_id[:8], "dim") for run in found]),
-        _column("flow", [Text(clean(run.name), "bold") for run in found], most=32),
+        _column("flow", [Text(flat(run.name), "bold") for run in found], most=32),
         _column("status", [symbols.of(run.status).append(f" {run.status}") for run in found]),
         _column("started", [Text(ago(run.start_ns, now_ns), "dim") for run in found]),
         _column("took", [Text(duration(run.duration_ns)) for run in found], right=True),
@@ -142,8 +142,8 @@ def _listing(found: list[RunRow], out: Console, now_ns: int) -> Iterator[Text]:
     optional = [
         _column("tokens", [Text(f"{run.tokens:,}" if run.tokens else "") for run in found], right=True),
         _column("cost", [Text("" if run.cost is None else money(run.cost)) for run in found], right=True),
-        _column("session", [Text(clean(run.session_id or "")) for run in found], most=16),
-        _column("user", [Text(clean(run.user_id or "")) for run in found], most=16),
+        _column("session", [Text(flat(run.session_id or "")) for run in found], most=16),
+        _column("user", [Text(flat(run.user_id or "")) for run in found], most=16),
     ]
     room = out.width - sum(column[0].cell_len + 2 for column in columns)
     errors = [Text(one_line(run.error) if run.error else "", "red") for run in found]

@@ -13,7 +13,7 @@ from pocketflow_tracing.store import SpanRow
 
 from .symbols import Symbols
 from .values import value_lines
-from .words import clean, compact, count
+from .words import clean, compact, count, flat
 
 __all__ = ["io_lines", "state_lines"]
 
@@ -43,14 +43,14 @@ def state_lines(span: SpanRow, symbols: Symbols, width: int, *, everything: bool
     state = span.state or {}
     for sign, style, values in (("=", "dim", state.get("full")), ("+", "green", state.get("added"))):
         for key, value in (values or {}).items():
-            yield from value_lines(_title(sign, style, clean(key)), value, symbols, width, everything=everything)
+            yield from value_lines(_title(sign, style, flat(key)), value, symbols, width, everything=everything)
     for key, change in (state.get("changed") or {}).items():
         for step in change.get("inside") or [{"path": [], **change}]:
-            yield from _step_lines(clean(key), step, symbols, width, everything=everything)
+            yield from _step_lines(flat(key), step, symbols, width, everything=everything)
     for key in state.get("removed") or ():
-        yield _title("-", "red", clean(key))
+        yield _title("-", "red", flat(key))
     for key in state.get("unwatched") or ():
-        yield _title(symbols.more, "dim", clean(key)) + Text("no longer watched", "dim italic")
+        yield _title(symbols.more, "dim", flat(key)) + Text("no longer watched", "dim italic")
     if "end" in state:  # the visit that took the first picture, when it ended
         ended = replace(span, state=state["end"])
         yield from state_lines(ended, symbols, width, everything=everything)
@@ -58,7 +58,7 @@ def state_lines(span: SpanRow, symbols: Symbols, width: int, *, everything: bool
 
 def _step_lines(key: str, step: dict[str, Json], symbols: Symbols, width: int, *, everything: bool) -> Iterator[Text]:
     """Yield one change: of a whole value, or of a place inside of it."""
-    name = key + "".join(f"[{part}]" if isinstance(part, int) else f".{clean(str(part))}" for part in step["path"])
+    name = key + "".join(f"[{part}]" if isinstance(part, int) else f".{flat(str(part))}" for part in step["path"])
     if "at" in step:
         name += f"[{step['at']}:]"
         if step.get("removed"):

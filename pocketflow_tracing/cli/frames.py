@@ -10,7 +10,7 @@ from rich.text import Text
 
 from pocketflow_tracing.records import Json
 
-from .words import clean
+from .words import clean, flat
 
 __all__ = ["frame_lines"]
 
@@ -35,7 +35,7 @@ def frame_lines(error: Json, *, everything: bool) -> Iterator[Text]:
         return
     yield from (Text(f"  {clean(line)}", "red") for line in str(error.get("message") or "").strip().splitlines()[1:])
     yield from map(_line, frames)
-    yield from (Text(f"  {clean(str(note))}", "red") for note in error.get("notes") or ())
+    yield from (Text(f"  {clean(line)}", "red") for note in error.get("notes") or () for line in str(note).splitlines())
     for _ in range(_MOST_CAUSES):
         said = "caused by" if "cause" in error else "while handling"
         error = error.get("cause") or error.get("context")
@@ -47,10 +47,10 @@ def frame_lines(error: Json, *, everything: bool) -> Iterator[Text]:
 
 def _line(frame: dict[str, Json], *, short: bool = False) -> Text:
     if "line" not in frame:
-        return Text(f"  {clean(str(frame.get('file', '')))}", "dim italic")
+        return Text(f"  {flat(str(frame.get('file', '')))}", "dim italic")
     code = f": {frame['code']}" if frame.get("code") else ""
     return Text(
-        f"  {clean(_place(str(frame['file']), short=short))}:{frame['line']} in {clean(str(frame.get('function')))}{clean(code)}",
+        f"  {flat(_place(str(frame['file']), short=short))}:{frame['line']} in {flat(str(frame.get('function')))}{flat(code)}",
         "dim",
     )
 

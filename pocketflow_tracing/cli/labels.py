@@ -12,7 +12,7 @@ from pocketflow_tracing.records import Json
 from pocketflow_tracing.store import RunRow, SpanNode, SpanRow
 
 from .symbols import Symbols, style_of
-from .words import clean, compact, count, money
+from .words import compact, count, flat, money
 
 __all__ = ["error_text", "label", "node_names", "one_line", "params_of"]
 
@@ -40,13 +40,13 @@ def label(node: SpanNode, names: Mapping[str, str], symbols: Symbols) -> Text:
     text = Text(no_wrap=True)
     if span.kind == "external":
         text.append(f"{symbols.generation} ", style_of(span.status) if span.status != "success" else "cyan")
-        text.append(clean(span.name), "cyan")
+        text.append(flat(span.name), "cyan")
         text.append(_generation(span, symbols), "dim")
     else:
         sign = symbols.of(span.status)
         saved = span.status == "error" and span.attributes.get("level") == "WARNING"
         text.append(f"{sign.plain} ", "yellow" if saved else style_of(span.status))
-        _STYLED[span.kind](text, span) if span.kind in _STYLED else text.append(clean(span.name))
+        _STYLED[span.kind](text, span) if span.kind in _STYLED else text.append(flat(span.name))
         if span.kind in {"flow", "function", "pass"}:
             _append_params(text, params_of(node), symbols)
         if span.kind in {"node", "flow", "pass"}:
@@ -54,7 +54,7 @@ def label(node: SpanNode, names: Mapping[str, str], symbols: Symbols) -> Text:
     for score in span.scores:
         value = score.get("value")
         shown = f"{value:g}" if isinstance(value, float) else compact(value)
-        text.append(f"  {symbols.score} ", "cyan").append(clean(f"{score.get('name')} {shown}"))
+        text.append(f"  {symbols.score} ", "cyan").append(flat(f"{score.get('name')} {shown}"))
     if (error := error_text(node)) is not None:
         text.append(
             f"  {error}", "red" if span.status == "error" and span.attributes.get("level") != "WARNING" else "yellow"
@@ -74,7 +74,7 @@ def one_line(error: Json) -> str:
     """Return an error as "Type: first line of the message"."""
     message = str(error.get("message") or "").strip()
     first = message.splitlines()[0] if message else ""
-    return clean(f"{error.get('type', 'Error')}: {first}" if first else str(error.get("type", "Error")))
+    return flat(f"{error.get('type', 'Error')}: {first}" if first else str(error.get("type", "Error")))
 
 
 def params_of(node: SpanNode) -> Mapping[str, Json]:
@@ -87,10 +87,10 @@ def params_of(node: SpanNode) -> Mapping[str, Json]:
 def _append_params(text: Text, params: Mapping[str, Json], symbols: Symbols) -> None:
     said = Text()
     for key, value in params.items():
-        shown = Text(clean(json.dumps(value, ensure_ascii=False)))
+        shown = Text(flat(json.dumps(value, ensure_ascii=False)))
         shown.truncate(_PARAM_CELLS, overflow="crop")
         end = symbols.more if cell_len(json.dumps(value, ensure_ascii=False)) > _PARAM_CELLS else ""
-        said.append(f" {clean(str(key))}={shown.plain}{end}")
+        said.append(f" {flat(str(key))}={shown.plain}{end}")
         if said.cell_len > _PARAMS_CELLS:
             said.truncate(_PARAMS_CELLS, overflow="crop")
             said.append(symbols.more)
@@ -99,11 +99,11 @@ def _append_params(text: Text, params: Mapping[str, Json], symbols: Symbols) -> 
 
 
 def _flow(text: Text, span: SpanRow) -> None:
-    text.append(clean(span.name), "bold")
+    text.append(flat(span.name), "bold")
 
 
 def _node(text: Text, span: SpanRow) -> None:
-    text.append(clean(span.name), "bold")
+    text.append(flat(span.name), "bold")
     if (visit := span.attributes.get("visit", 1)) != 1:
         text.append(f" visit {visit}", "dim")
 
@@ -126,7 +126,7 @@ _STYLED = {"flow": _flow, "function": _flow, "pass": _flow, "node": _node, "phas
 
 def _short(span: SpanRow) -> str:
     # The node stands on the line above: "DecideAction.exec" says nothing that "exec" does not.
-    return clean(span.name.rpartition(".")[2])
+    return flat(span.name.rpartition(".")[2])
 
 
 def _append_decision(text: Text, facts: Mapping[str, Json], names: Mapping[str, str], symbols: Symbols) -> None:
@@ -138,13 +138,13 @@ def _append_decision(text: Text, facts: Mapping[str, Json], names: Mapping[str, 
         text.append(f" {compact(facts['action'])}", "cyan")
     if successor is not None:
         text.append(f" {symbols.arrow} ", "dim")
-        text.append(clean(names.get(successor, str(successor))))
+        text.append(flat(names.get(successor, str(successor))))
     elif facts.get("no_successor"):
         text.append(f" {symbols.arrow} no successor", "yellow")
 
 
 def _generation(span: SpanRow, symbols: Symbols) -> str:
-    parts = [clean(span.model)] if span.model else []
+    parts = [flat(span.model)] if span.model else []
     if span.usage:
         parts.append(_tokens(span.usage))
     if span.cost is not None:

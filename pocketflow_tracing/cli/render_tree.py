@@ -14,7 +14,7 @@ from .details import io_lines, state_lines
 from .frames import frame_lines
 from .labels import error_text, label, node_names, one_line
 from .symbols import Symbols, style_of, symbols_for
-from .words import clean, count, duration, moment, money
+from .words import count, duration, flat, moment, money
 
 __all__ = ["TreeOptions", "render_run"]
 
@@ -64,7 +64,7 @@ def render_run(run: RunRow, spans: Sequence[SpanRow], console: Console, options:
 
 def _heading(run: RunRow, spans: Sequence[SpanRow], symbols: Symbols) -> Iterator[Text]:
     first = Text.assemble(
-        symbols.of(run.status), " ", (clean(run.name), "bold"), "  ", (run.status, style_of(run.status))
+        symbols.of(run.status), " ", (flat(run.name), "bold"), "  ", (run.status, style_of(run.status))
     )
     if run.duration_ns is not None:
         first.append(f"{symbols.dot}{duration(run.duration_ns)}")
@@ -77,7 +77,7 @@ def _heading(run: RunRow, spans: Sequence[SpanRow], symbols: Symbols) -> Iterato
     facts += [f"user {run.user_id}"] if run.user_id else []
     facts += [f"version {run.version}"] if run.version else []
     facts += [f"#{tag}" for tag in run.tags]
-    yield Text(f"  {clean(symbols.dot.join(facts))}", "dim")
+    yield Text(f"  {flat(symbols.dot.join(facts))}", "dim")
     yield Text(f"  run {run.run_id}{symbols.dot}trace {run.trace_id}", "dim")
     if run.error:
         yield Text(f"  {one_line(run.error)}", "red")
@@ -87,7 +87,7 @@ def _heading(run: RunRow, spans: Sequence[SpanRow], symbols: Symbols) -> Iterato
 
 def _was_running(spans: Sequence[SpanRow]) -> str:
     open_spans = [span for span in spans if span.status == "interrupted" and span.kind != "flow"]
-    return f" while {clean(max(open_spans, key=lambda span: span.start_ns).name)} was running" if open_spans else ""
+    return f" while {flat(max(open_spans, key=lambda span: span.start_ns).name)} was running" if open_spans else ""
 
 
 def _lines(

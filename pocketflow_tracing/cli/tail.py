@@ -17,7 +17,7 @@ from pocketflow_tracing.store import Changes, RunRow, SpanNode, SpanRow, Store, 
 from .labels import label, node_names, one_line
 from .output import StoreOption, as_json, console, print_json, store_path, whole_number
 from .symbols import Symbols, style_of, symbols_for
-from .words import clean, count, duration
+from .words import count, duration, flat
 
 __all__ = ["Follower", "tail"]
 
@@ -150,7 +150,7 @@ class Follower:
 
     def _run_line(self, run: RunRow) -> Text:
         line = _clock(run.end_ns or run.start_ns, run.run_id)
-        line.append_text(self._symbols.of(run.status)).append(f" {clean(run.name)}", "bold")
+        line.append_text(self._symbols.of(run.status)).append(f" {flat(run.name)}", "bold")
         if run.end_ns is None:
             return line.append(f"  {'started' if run.status == 'running' else run.status}", "dim")
         line.append(f"  {run.status}", style_of(run.status))
@@ -161,7 +161,7 @@ class Follower:
     def _span_line(self, span: SpanRow) -> Text:
         line = _clock(span.end_ns or span.start_ns, span.run_id).append("  ")
         if span.kind in {"phase", "attempt"}:
-            line.append(f"{clean(span.name.rpartition('.')[0])} ", "dim")
+            line.append(f"{flat(span.name.rpartition('.')[0])} ", "dim")
         if span.kind == "pass":
             params = self._params.pop((span.run_id, span.span_id), {})
             span = replace(span, attributes={**span.attributes, "params": params})

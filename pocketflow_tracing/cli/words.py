@@ -12,7 +12,7 @@ from pocketflow_tracing.records import Json
 if TYPE_CHECKING:
     from pocketflow_tracing.config import TracingConfig
 
-__all__ = ["ago", "clean", "compact", "count", "duration", "lacking", "moment", "money", "parse_age", "size"]
+__all__ = ["ago", "clean", "compact", "count", "duration", "flat", "lacking", "moment", "money", "parse_age", "size"]
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
@@ -83,12 +83,17 @@ def size(number: float) -> str:
 
 def compact(value: Json) -> str:
     """Return a value on one line; a text stands without quotes."""
-    return clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)).replace("\n", "⏎")
+    return flat(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def clean(text: str) -> str:
     """Return text that cannot steer the terminal: control characters stand as escapes, line breaks and tabs stay."""
     return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def flat(text: str) -> str:
+    """Return the same on one line: a name with a line break in it forges no line."""
+    return clean(text).replace("\n", "⏎")
 
 
 def parse_age(text: str, now_ns: int) -> int:

@@ -176,6 +176,11 @@ class LangfuseSink:
         let_out: list[_sdk_spans.Described] = []
         with _MASKING:
             let_out = _sdk_spans.masked(hook, str(self.config.langfuse_public_key), described)
+        if kept_back := len(described) - len(let_out):
+            self._sender.add_dropped(kept_back)
+            _log.warn_once(
+                "pocketflow-tracing: spans are not sent to Langfuse, for mask_otel_spans of the program's client fails for them."
+            )
         for record, attributes in let_out:
             yield from self._alone(otlp.encode_span, record, attributes)
 

@@ -31,13 +31,18 @@ GRAPH = {
 
 def picture(path, reference="last", *, width=100, terminal=False, encoding="utf-8", options=None) -> list[str]:
     """The lines below the heading."""
+    lines = whole(path, reference, width=width, terminal=terminal, encoding=encoding, options=options)
+    return lines[lines.index("") + 1 :]
+
+
+def whole(path, reference="last", *, width=100, terminal=False, encoding="utf-8", options=None) -> list[str]:
+    """All lines."""
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     console = Console(file=file, width=width, force_terminal=terminal, soft_wrap=True, color_system=None, _environ={})
     run = Store(path).run(reference)
     console.print(render_run(run, Store(path).spans(run.run_id), console, options))
     file.seek(0)
-    lines = file.read().splitlines()
-    return lines[lines.index("") + 1 :]
+    return file.read().splitlines()
 
 
 def test_a_run_in_a_pipe(write, path):
@@ -349,3 +354,22 @@ class TestValues:
         value = {f"key{n}": n for n in range(100)}
         assert "… 80 more keys (--all shows them)" in self.shown(write, path, value)[-1]
         assert value == json.loads("".join(self.shown(write, path, value, everything=True)))
+
+
+def test_no_name_forges_a_line(write, path):
+    """Sessions, users and names may come from a web request; a line break in one is shown as a sign."""
+    forged = "x\nFAKE LINE ✓ all good"
+    run = small_run(1, forged, session_id=forged, user_id=forged, version=forged, tags=[forged])
+    run.spans[0].scores = [{"name": forged, "value": 1.0}]
+    run.spans[1].name = forged
+    run.spans[1].state = {"seq": 1, "full": {forged: 1}}
+    run.spans[1].error = {
+        "type": forged,
+        "message": forged,
+        "notes": [forged],
+        "traceback": [{"file": forged, "line": 1, "function": forged}],
+    }
+    write(run)
+    lines = whole(path, options=TreeOptions(io=True, state=True, everything=True))
+    assert any("x⏎FAKE LINE" in line for line in lines)
+    assert not [line for line in lines if line.startswith("FAKE")]

@@ -950,6 +950,11 @@ def test_large_metadata_is_not_rendered_on_the_path_of_the_flow(records, monkeyp
     trace_flow(Flow(start=Node()), metadata={"small": "a", "large": "b" * 50_000, "rows": [{"a": "b"}] * 100}).run({})
     assert [{"small": "a"}] == rendered
     assert {"small", "large", "rows"} == records.run().metadata.keys()
+    records.clear()
+    many = {f"key {number}": "b" * 800 for number in range(40)}
+    trace_flow(Flow(start=Node()), metadata=many).run({})
+    assert dict(list(many.items())[:4]) == rendered[1]
+    assert many == records.run().metadata
 
 
 @pytest.mark.parametrize("where", ["mask", "session_id", "serializers"])

@@ -204,15 +204,19 @@ def test_the_span_mask_of_the_programs_client_holds_for_us(keys, collector):
         assert ("langfuse-sdk", span.parent_id, span.span_id) == seen[span.name]
 
 
-def test_a_span_mask_that_fails_lets_nothing_out(keys, collector):
-    """As in the SDK: when `mask_otel_spans` raises, the batch is dropped."""
+def test_a_span_mask_that_fails_lets_nothing_out(keys, collector, caplog):
+    """As in the SDK: when `mask_otel_spans` raises, the batch is dropped; that is said, and a flush is not True."""
 
     def broken(*, params):
         raise LookupError("no")
 
     Langfuse(mask_otel_spans=broken)
-    run_tells()
+    trace_flow(Flow(start=Tells())).run({"given": "canary"})
+    assert flush(10) is False
     assert [] == collector.spans()
+    assert 1 == sum(
+        "mask_otel_spans" in record.getMessage() and record.name == "pocketflow_tracing" for record in caplog.records
+    )
 
 
 def test_the_programs_client_stays_as_it_is(keys, collector):

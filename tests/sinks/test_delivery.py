@@ -34,6 +34,12 @@ class Late:
         return self._wake.wait(timeout)
 
 
+def test_a_timeout_that_is_no_number(records):
+    """It is said, and another one is taken, whatever it is."""
+    trace_flow(Flow(start=Node())).run({})
+    assert delivery.flush(timeout=type("Bad", (), {"__repr__": lambda self: 1 / 0})()) is True
+
+
 def test_a_worker_that_ends_before_it_is_waited_for_has_delivered(records, monkeypatch):
     """It has let go of its thread by then, which does not mean that there never was one."""
     use(records)
