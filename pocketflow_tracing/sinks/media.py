@@ -127,13 +127,18 @@ class MediaSender:
                 return True  # twice in one field
             if job.medium.id in self._known:
                 job.medium, size = job.medium._replace(content=b""), 0
-            if self._bytes + size > _MAX_WAITING or len(self._waiting) >= _MOST_WAITING or not self._start():
-                return False
-            self._waiting.append(job)
-            self._places.add(place)
-            self._bytes += size
-            self._changed.notify_all()
-        return True
+            has_room = self._bytes + size <= _MAX_WAITING and len(self._waiting) < _MOST_WAITING
+            if has_room and self._start():
+                self._waiting.append(job)
+                self._places.add(place)
+                self._bytes += size
+                self._changed.notify_all()
+                return True
+            self.failed += 1
+        _log.warn_once(
+            "pocketflow-tracing: more media come than can be sent to Langfuse meanwhile; some are shown by type and size only."
+        )
+        return False
 
     def tick(self) -> float | None:
         """Cut an upload that takes too long; seconds until the next look, None when nothing is on its way."""

@@ -255,9 +255,10 @@ def test_a_broken_data_uri_is_a_summary(server: MediaCollector):
     assert "image" == attribute(server, "Look.exec", "input")["__type__"]
 
 
-def test_only_so_much_waits(server: MediaCollector, monkeypatch):
-    """Beyond the bytes that may wait, media stay summaries."""
+def test_only_so_much_waits(server: MediaCollector, monkeypatch, caplog):
+    """Beyond the bytes that may wait, media stay summaries; that is said, and a flush is not True."""
     monkeypatch.setattr(media_sink, "_MAX_WAITING", 10)
-    assert run({"image": PNG})
+    assert run({"image": PNG}) is False
+    assert 1 == sum("more media come" in record.getMessage() for record in caplog.records)
     assert {} == server.stored
     assert "image" == attribute(server, "Look.exec", "input")["__type__"]
