@@ -33,7 +33,7 @@ _FLUSHING = Seam("flushing the Langfuse client")
 _ENDING = Seam("ending the Langfuse client of a project that nobody uses")
 _LOOK_SECONDS = 0.01
 """Between two looks whether the worker has made ready what a client has exported."""
-_MOST_RESTING = 8
+_MOST_RESTING = 16
 """Clients of projects that nobody uses any more, and that may be used again: each has threads of its own."""
 
 
@@ -246,10 +246,11 @@ class SdkClient:
 
     def end(self) -> None:
         """End the client that we made, which holds nothing any more."""
-        _, resources, _, _ = self.give_away()
+        _, resources, processors, _ = self.give_away()
         with _ENDING:
             if forget(str(self._config.langfuse_public_key), resources):
                 resources.shutdown()
+                _sdk_spans.end(resources, processors)
 
     def begin_flush(self) -> None:
         """Have the client send what it sends by itself: its scores, and the spans of one that is the program's own."""

@@ -2,7 +2,7 @@
 
 They are made inside functions, where langfuse has imported `opentelemetry.sdk` already.
 """
-# ruff: noqa: PLC0415
+# ruff: noqa: PLC0415, SLF001 - imported already, and OpenTelemetry has no other way to these
 
 from __future__ import annotations
 
@@ -126,8 +126,8 @@ def widen(processor: Any) -> None:
     batch = getattr(processor, "_batch_processor", None)
     queue = getattr(batch, "_queue", None)
     if batch is not None and type(queue) is deque and "OTEL_BSP_MAX_QUEUE_SIZE" not in os.environ:
-        batch._queue = deque(queue, _MOST_WAITING)  # noqa: SLF001 - nothing else reaches it behind the SDK's back
-        batch._max_queue_size = _MOST_WAITING  # noqa: SLF001 - as above
+        batch._queue = deque(queue, _MOST_WAITING)
+        batch._max_queue_size = _MOST_WAITING
 
 
 def pass_over_our_threads(processor: Any) -> None:
@@ -149,6 +149,34 @@ def silence(processor: Any) -> None:
     def nothing(*_args: Any, **_kwargs: Any) -> None: ...
 
     processor.on_start = processor.on_end = nothing
+
+
+def end(resources: Any, processors: Sequence[Any]) -> None:
+    """End what `shutdown` of the SDK's client leaves running: the threads of its processors and of its cache of prompts.
+
+    Args:
+        resources: of the client.
+        processors: of its spans, which no other client has.
+    """
+    provider = resources.tracer_provider
+    if is_ours(provider):
+        provider.shutdown()  # its processors as well, and it is to be called at exit no more
+    else:
+        several = getattr(provider, "_active_span_processor", None)
+        if several is not None:
+            with several._lock:
+                several._span_processors = tuple(
+                    one for one in several._span_processors if not any(one is gone for gone in processors)
+                )
+        for processor in processors:
+            processor.shutdown()
+    manager = getattr(getattr(resources, "prompt_cache", None), "_task_manager", None)
+    if manager is not None:
+        manager.shutdown()
+    vars(
+        resources
+    ).clear()  # circles of connections and models, a megabyte each, that the collector would take its time for
+    resources._shutdown = True  # what the SDK asks it in a forked child
 
 
 Described = tuple[SpanRecord, dict[str, Any]]

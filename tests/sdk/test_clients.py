@@ -6,6 +6,7 @@ import gc
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -629,10 +630,26 @@ def test_the_rate_of_the_programs_client(keys, collector):
     assert 10 == len(collector.tree())
 
 
-def test_clients_of_projects_that_nobody_uses_any_more_are_ended(collector, monkeypatch):
+@pytest.mark.parametrize("provider", ["ours", "the program's"])
+def test_clients_of_projects_that_nobody_uses_any_more_are_ended(provider, collector, monkeypatch, request):
     """A program with a project for each customer would else have threads for each, for ever; who comes back gets one again."""
     monkeypatch.setattr(_uses, "_REST_SECONDS", 0.0)
-    keys = [f"pk-lf-{number}" for number in range(12)]
+    monkeypatch.setattr(_sdk, "_MOST_RESTING", 8)
+    processors = lambda: ()
+    if provider == "the program's":
+        theirs = TracerProvider()
+        trace.set_tracer_provider(theirs)
+        request.addfinalizer(theirs.shutdown)
+        processors = lambda: theirs._active_span_processor._span_processors
+
+    def threads():
+        names = ("OtelBatchSpanRecordProcessor", "PromptCacheRefreshConsumer", "ScoreConsumer", "MediaUploadConsumer")
+        return sum(
+            f"{type(one).__name__} {one.name}".startswith(names) or one.name in names for one in threading.enumerate()
+        )
+
+    others = threads()
+    keys = [f"pk-lf-{provider}-{number}" for number in range(12)]
 
     def serve(key):
         config = TracingConfig(
@@ -651,6 +668,8 @@ def test_clients_of_projects_that_nobody_uses_any_more_are_ended(collector, monk
     while len(clients()) > _sdk._MOST_RESTING + 1 and time.monotonic() < deadline:
         assert flush(10)
     assert len(clients()) <= _sdk._MOST_RESTING + 1
+    assert threads() - others <= 4 * len(clients())
+    assert len(processors()) <= len(clients())
     serve(keys[0])
     assert flush(10)
     assert 13 == sum(span.name == "generation" for span in collector.spans())
