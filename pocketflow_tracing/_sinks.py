@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
+from weakref import WeakKeyDictionary
 
 from ._guard import Seam
 from ._time import monotonic
@@ -32,6 +33,7 @@ class Sinks(list["Sink"]):
         self.uses = Uses()
         self._fresh: list[Sink] = []
         self._lost = 0  # spans, by sinks that were let go of
+        self._lost_by: WeakKeyDictionary[Sink, int] = WeakKeyDictionary()  # each of them
 
     @property
     def lost(self) -> int:
@@ -44,7 +46,8 @@ class Sinks(list["Sink"]):
         return self._sum("in_memory")
 
     def append(self, sink: Sink) -> None:
-        """Add one."""
+        """Add one, which may have been here before."""
+        self._lost -= self._lost_by.pop(sink, 0)  # it says so itself
         super().append(sink)
         self._fresh.append(sink)
 
@@ -134,5 +137,6 @@ class Sinks(list["Sink"]):
             with DELIVERING:
                 now = monotonic()
                 is_clean = sink.close(now + _CLOSING_SECONDS, now + _CLOSING_SECONDS)
-                self._lost += sink.lost
+                self._lost_by[sink] = sink.lost
+                self._lost += self._lost_by[sink]
             self._lost += not is_clean

@@ -86,7 +86,7 @@ class SharedState:
     def _watched(self) -> list[tuple[Any, Any]]:
         shared = self.shared
         if dict.__len__(shared) <= MAX_KEYS:
-            return list(dict.items(shared))
+            return taken(iter, dict.items(shared), MAX_KEYS)
         head = taken(iter, dict.items(shared), MAX_KEYS // 2)
         tail = taken(reversed, dict.items(shared), MAX_KEYS // 2)
         return head + tail[::-1]

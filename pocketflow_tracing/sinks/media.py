@@ -234,8 +234,8 @@ class MediaSender:
                 self.failed += 1
                 self._blocked_until = monotonic() + _BLOCKED
             _log.warn_once(
-                f"pocketflow-tracing: {failure.reason}. Media are shown by type and size; "
-                "POCKETFLOW_TRACE_MEDIA=false stops trying."
+                f"pocketflow-tracing: {failure.reason}. What could not be sent is shown without its content, and for a minute "
+                "other media by type and size; POCKETFLOW_TRACE_MEDIA=false stops trying."
             )
         else:
             with self._changed:

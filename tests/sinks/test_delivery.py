@@ -165,6 +165,25 @@ def test_a_sink_that_is_let_go_of_before_it_is_started_is_not_started(monkeypatc
     assert ([], []) == (made._sinks, started)
 
 
+def test_what_a_sink_has_lost_is_told_once_however_often_it_comes_and_goes(monkeypatch):
+    """A service may make the flow of a tenant anew for each request."""
+    monkeypatch.setattr(_uses, "_REST_SECONDS", 0.0)
+    made, sink = Delivery(), Leaving()
+    sink.close = lambda deadline, answers_by: True
+    made.add_sink(sink)
+    made.use(sink, User())
+    sink.lost = 5
+    assert made.flush(5) is False
+    for _ in range(3):
+        made._sinks.tick()
+        assert [] == made._sinks
+        assert 5 == made._sinks.lost
+        assert made.flush(5) is True
+        made.add_sink(sink)
+        made.use(sink, User())
+        assert 5 == made._sinks.lost
+
+
 def test_of_many_sinks_that_rest_the_first_go_at_once():
     """However long the last have rested."""
     made, sinks = Delivery(), [Leaving() for _ in range(_uses._MOST_RESTING + 5)]
