@@ -15,6 +15,7 @@ from pocketflow_tracing._kinds import shown
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 _OURS = ("LANGFUSE_", "POCKETFLOW_")
 """What the variables of our settings begin with."""
 _MOST_CHARACTERS = 256 * 1024
@@ -127,7 +128,7 @@ class Outside:
     def find(self, names: tuple[str, ...]) -> Found | None:
         """Answer the first value under `names` that is not empty; the environment wins over the file."""
         for name in names:
-            text = os.environ.get(name, "").strip()
+            text = _files.variable(name).strip()
             if text:
                 return Found(text, name, "environment")
         for name in names:

@@ -1,4 +1,4 @@
-"""Looks at files of our own, which a host's tests neither answer nor count: they put mocks in the place of `os`'s functions."""
+"""Looks of our own at files and variables, which a host's tests neither answer nor count: they put mocks on `os`'s functions."""
 
 from __future__ import annotations
 
@@ -8,10 +8,30 @@ from collections.abc import Iterator
 
 from ._guard import is_hosts
 
-__all__ = ["absolute", "exists", "here", "is_command", "is_dir", "is_file", "is_link", "names_in", "on_path", "status"]
+__all__ = [
+    "absolute",
+    "exists",
+    "here",
+    "is_command",
+    "is_dir",
+    "is_file",
+    "is_link",
+    "make_dir",
+    "names_in",
+    "on_path",
+    "status",
+]
 
-_REAL = (os.stat, os.getcwd, os.access, os.listdir, os.lstat)
+_REAL = (os.stat, os.getcwd, os.access, os.listdir, os.lstat, os.mkdir)
 _AnyPath = str | os.PathLike[str]
+
+
+def variable(name: str, default: str = "") -> str:
+    """A variable of the environment."""
+    try:
+        return os.environ[name]
+    except KeyError:
+        return default
 
 
 def status(of: _AnyPath | int) -> os.stat_result:
@@ -63,6 +83,11 @@ def is_link(path: _AnyPath) -> bool:
         return False
 
 
+def make_dir(path: _AnyPath, mode: int) -> None:
+    """Make a directory; raises OSError."""
+    _REAL[5](path, mode)
+
+
 def absolute(path: str) -> str:
     """A path from the root; raises OSError where it begins in a working directory that was removed."""
     return path if os.path.isabs(path) else os.path.join(here(), path)  # noqa: PTH117, PTH118 - texts
@@ -79,7 +104,7 @@ def on_path(name: str) -> str | None:
 
 
 def _candidates(name: str) -> Iterator[str]:
-    endings = [ending for ending in os.environ.get("PATHEXT", "").split(";") if os.name == "nt"] or [""]
-    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
+    endings = [ending for ending in variable("PATHEXT").split(";") if os.name == "nt"] or [""]
+    for folder in variable("PATH", os.defpath).split(os.pathsep):
         for ending in endings:
             yield os.path.join(folder, name + ending)  # noqa: PTH118 - texts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from dataclasses import replace
 from types import ModuleType
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _log
 from ._command import command
+from ._files import variable
 from ._forks import unforked
 from ._threads import OwnLock
 from ._time import chance_as_it_was
@@ -165,11 +165,11 @@ def langfuse_switch() -> str | None:
 
 
 def _switched_off(name: str) -> bool:
-    return os.environ.get(name, "").strip().lower() in {"false", "0", "no", "off"}
+    return variable(name).strip().lower() in {"false", "0", "no", "off"}
 
 
 def _switched_on(name: str) -> bool:
-    return os.environ.get(name, "").strip().lower() in {"true", "1", "yes", "on"}
+    return variable(name).strip().lower() in {"true", "1", "yes", "on"}
 
 
 def preload() -> None:
@@ -182,7 +182,7 @@ def preload() -> None:
     if _switched_off("POCKETFLOW_TRACING_ENABLED"):
         return
     with unforked():
-        if os.environ.get("LANGFUSE_PUBLIC_KEY"):
+        if variable("LANGFUSE_PUBLIC_KEY"):
             _langfuse_sink().preload()
             if has_sqlite():
                 from .sinks import _kept  # noqa: F401, PLC0415 - as below

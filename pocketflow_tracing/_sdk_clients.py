@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ._files import variable
 from ._guard import Seam
 from .recorder import current, span_of
 
@@ -88,13 +89,12 @@ def _is_another(given: Mapping[str, Any], known: Any) -> bool:
         return True
     if known.span_exporter.made_by.is_handed_out:
         return False  # nor would the SDK look at the settings of a second client
-    environ = os.environ.get
     unsaid = {  # what the SDK has filled in where the program said nothing; ours may know better, from `.env` or a config
-        "secret_key": environ("LANGFUSE_SECRET_KEY"),
-        "base_url": environ("LANGFUSE_BASE_URL") or environ("LANGFUSE_HOST", "https://cloud.langfuse.com"),
-        "environment": environ("LANGFUSE_TRACING_ENVIRONMENT"),
-        "timeout": int(environ("LANGFUSE_TIMEOUT", "5")),
-        "sample_rate": float(environ("LANGFUSE_SAMPLE_RATE", "1.0")),
+        "secret_key": variable("LANGFUSE_SECRET_KEY") or None,
+        "base_url": variable("LANGFUSE_BASE_URL") or variable("LANGFUSE_HOST", "https://cloud.langfuse.com"),
+        "environment": variable("LANGFUSE_TRACING_ENVIRONMENT") or None,
+        "timeout": int(variable("LANGFUSE_TIMEOUT", "5")),
+        "sample_rate": float(variable("LANGFUSE_SAMPLE_RATE", "1.0")),
     }
     return any(
         value is not None and _bare(value) not in (_bare(getattr(known, name, None)), _bare(unsaid.get(name)))
@@ -118,8 +118,8 @@ def _is_theirs(resources: Any) -> bool:
 
 def _environment() -> str | None:
     """The project that the SDK would make a client for by itself, None where it has no keys."""
-    public, secret = (os.environ.get(f"LANGFUSE_{name}_KEY") for name in ("PUBLIC", "SECRET"))
-    return public if secret is not None else None
+    names = ("LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY")
+    return variable(names[0]) if all(name in os.environ for name in names) else None
 
 
 def _is_of_the_environment(resources: Any) -> bool:

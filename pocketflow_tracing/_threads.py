@@ -23,6 +23,7 @@ _SUPPRESSING = (
     otel_context._SUPPRESS_HTTP_INSTRUMENTATION_KEY,  # noqa: SLF001 - as above
 )
 
+_start = threading.Thread.start  # tests of a host's put a mock in its place
 _START_SECONDS = 1.0
 """How long a host waits at most for a thread of ours to begin."""
 
@@ -119,7 +120,7 @@ def _started(thread: OwnThread) -> OwnThread | None:
     try:
         if 0 < theirs < _STACK_BYTES:
             threading.stack_size(_STACK_BYTES)
-        thread.start()
+        _start(thread)
     except RuntimeError:
         return None
     finally:

@@ -19,10 +19,15 @@ from ._time import breathe, monotonic
 
 __all__ = ["Worker"]
 
+_OF_THE_SYSTEM = threading._MainThread  # type: ignore[attr-defined]  # noqa: SLF001 - no other way to tell it
 _BATCH = 1000
 """Spans taken from the queue at a time: few enough that one transaction or request stays short."""
 _STARTING_SECONDS = 1.0
 """How long who starts the worker waits for its sinks: none of their threads can be started when the interpreter shuts down."""
+_ALONE_SECONDS = 0.2
+"""Between two looks whether the program has ended, in a child that a thread of its parent's forked."""
+_CLOSING_SECONDS = 2.0
+"""For the sinks, in such a child."""
 _STARTING_WAIT = 0.2
 """Seconds that a signal handler waits for a worker which the code that it interrupts is just starting."""
 
@@ -121,7 +126,7 @@ class Worker:
         sinks_are_ready.set()
         while True:
             with DELIVERING:
-                if self._round():
+                if self._round() or self._ends_alone():
                     return
 
     def _round(self) -> bool:
@@ -132,7 +137,7 @@ class Worker:
             has_more = bool(due) and min(due) <= 0.0  # to do at once
             self.queue.idle = True
             if not self.queue:  # a record that came in between has seen `idle` False and woke nobody
-                self._wake.wait(min(due) if due else None)
+                self._wake.wait(self._until(min(due) if due else None))
             self._wake.clear()
             self.queue.idle = False
             self._sinks.start()  # a new one may have woken us
@@ -155,6 +160,31 @@ class Worker:
         if not stop:
             self._sinks.tick()
         return stop
+
+    def _until(self, seconds: float | None) -> float | None:
+        """How long it may sleep."""
+        if self._is_of_the_system(threading.main_thread()):
+            return seconds
+        return _ALONE_SECONDS if seconds is None else min(seconds, _ALONE_SECONDS)
+
+    def _ends_alone(self) -> bool:
+        """Close the sinks and stop where the program has ended; True then.
+
+        A child that a thread forked ends when that one does and no other is left, and runs no exit handlers: daemon threads
+        would keep it for ever, ours too.
+        """
+        main = threading.main_thread()
+        if self._is_of_the_system(main) or main.is_alive() or self.queue:
+            return False
+        if any(not thread.daemon and thread.is_alive() for thread in threading.enumerate()):
+            return False
+        self._sinks.close(monotonic() + _CLOSING_SECONDS)
+        return self._stops()
+
+    @staticmethod
+    def _is_of_the_system(main: threading.Thread) -> bool:
+        """Whether the main thread is the one with which the process began, and not one that was forked."""
+        return type(main) is _OF_THE_SYSTEM
 
     def _answer(self, marker: Marker) -> bool:
         """Flush or close the sinks for who waits; True when the worker is to stop."""

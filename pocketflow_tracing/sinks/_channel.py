@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 import httpx
 
 from .. import _files
+from .._files import variable
 from .._forks import unforked
 from .._time import monotonic
 from ._replaced import replaced_by
@@ -202,18 +203,18 @@ def _new_client(timeout: float) -> httpx.Client:
         ) from None
 
 
-_contexts: WeakValueDictionary[tuple[str | None, ...], ssl.SSLContext] = WeakValueDictionary()
+_contexts: WeakValueDictionary[tuple[str, ...], ssl.SSLContext] = WeakValueDictionary()
 """Those in use, by the settings that they were made from: to read certificates takes tens of milliseconds, and forks wait."""
 
 
 def _trusted() -> ssl.SSLContext:
     """The authorities that are trusted, shared by all clients that are there at a time."""
-    settings = tuple(map(os.environ.get, (*_CERTIFICATES, "SSL_CERT_FILE", "SSL_CERT_DIR")))
+    settings = tuple(map(variable, (*_CERTIFICATES, "SSL_CERT_FILE", "SSL_CERT_DIR")))
     known = _contexts.get(settings)
     if known is None:
         known = httpx.create_ssl_context()
         certificates = next((path for path in settings[: len(_CERTIFICATES)] if path), None)
-        if certificates not in {None, os.environ.get("SSL_CERT_FILE")}:
+        if certificates not in {None, variable("SSL_CERT_FILE")}:
             is_folder = _files.is_dir(certificates)
             known.load_verify_locations(*(None, certificates) if is_folder else (certificates,))
         _contexts[settings] = known

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from pocketflow_tracing import _log, _sdk, _sdk_spans
+from pocketflow_tracing._files import variable
 from pocketflow_tracing._guard import Seam
 from pocketflow_tracing._sdk_said import Said
 from pocketflow_tracing._version import __version__
@@ -211,7 +211,7 @@ class LangfuseSink:
 def _resource() -> dict[str, str]:
     # environment and release stand on the spans: decorators that share this project may differ in them
     return {
-        "service.name": os.environ.get("OTEL_SERVICE_NAME", "unknown_service"),
+        "service.name": variable("OTEL_SERVICE_NAME", "unknown_service"),
         "telemetry.sdk.language": "python",
         "telemetry.sdk.name": "opentelemetry",
         "telemetry.distro.name": "pocketflow-tracing",

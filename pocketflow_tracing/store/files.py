@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import io
 import os
 import stat
 import time
@@ -74,7 +75,7 @@ def create_privately(path: Path, standing: Path) -> None:
         ]
         for above in reversed(missing):
             with contextlib.suppress(FileExistsError):  # another process was faster
-                above.mkdir(mode=0o700 if above == directory else 0o777)
+                _files.make_dir(above, 0o700 if above == directory else 0o777)
         _ignore_in_git(directory)
     elif directory.name == _OWN:
         _ignore_in_git(directory)
@@ -98,7 +99,7 @@ def is_text(path: Path) -> bool:
     if path.suffix in _DATABASES:
         return False
     try:
-        with path.open("rb") as file:
+        with io.open(path, "rb") as file:  # noqa: UP020 - as below
             begin = file.read(4096)
     except OSError:
         return False
@@ -151,7 +152,8 @@ def _mark(path: Path) -> Path:
 
 
 def _ignore_in_git(directory: Path) -> None:
-    with contextlib.suppress(OSError), (directory / ".gitignore").open("x", encoding="utf-8") as file:
+    ignored = directory / ".gitignore"
+    with contextlib.suppress(OSError), io.open(ignored, "x", encoding="utf-8") as file:  # noqa: UP020 - tests put mocks on the others
         file.write("*\n")
 
 

@@ -13,7 +13,7 @@ import pytest
 from collector import Collector, Mode
 from drill import FLOW, environment
 
-from pocketflow_tracing.store import Store, StoreError, build_tree
+from pocketflow_tracing.store import Outbox, Store, StoreError, build_tree
 
 SPANS = 5  # of one run: the flow, the node, prep, exec, post
 PATIENT = {"POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT": "20"}  # where it is not the deadline that is tried
@@ -68,6 +68,38 @@ def test_children_that_outlive_their_parent_keep_the_store_whole(python, tmp_pat
         assert [run.status for run in Store(path).runs()] == ["success"] * 2 * round_
     assert not list(tmp_path.glob("*.corrupt*"))
     assert not list(tmp_path.glob("traces-*"))
+
+
+@pytest.mark.parametrize("server", ["store", "langfuse", "down"])
+@pytest.mark.parametrize("end", ["sys.exit(3)", "return", "1 / 0"])
+def test_a_child_that_a_thread_forked_ends_with_that_thread(end, server, python, tmp_path):
+    """No exit handler runs there, and the system waits for the last thread: it is not one of ours."""
+    code = f"""
+    import threading
+    flow = make_flow()
+    def job():
+        if pid := os.fork():
+            assert os.waitpid(pid, 0)[1] == 0
+            done.append(pid)
+        else:
+            flow.run({{"question": "child"}})
+            {end}
+    done = []
+    thread = threading.Thread(target=job)
+    thread.start()
+    thread.join(30)
+    assert done, "the child is still there"
+    """
+    with Collector() as collector:
+        if server == "down":
+            collector.mode = "refuse"
+        done = python(code, collector if server != "store" else None)
+        assert server != "langfuse" or len(collector.spans()) == SPANS
+    if server == "store":
+        assert [run.status for run in Store(tmp_path / ".pocketflow" / "traces.db").runs()] == ["success"]
+    elif server == "down":
+        assert Outbox(tmp_path / ".pocketflow" / "traces.db").counts().waiting_spans == SPANS
+    assert "lost" not in done.stderr
 
 
 def test_forks_in_the_middle_of_writing(python, tmp_path):

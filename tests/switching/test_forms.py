@@ -548,12 +548,16 @@ def test_looking_for_marks_asks_no_class_of_the_users(records):
         ("os.path.islink('/data')", True),
         ("os.listdir('/data')", ["a"]),
         ("os.access('/data', os.R_OK)", True),
+        ("os.environ.get('DATA')", "found"),
+        ("os.mkdir('/data')", None),
+        ("pathlib.Path.mkdir('/data')", None),
+        ("threading.Thread.start('thread')", None),
     ],
 )
 def test_mocks_of_a_host_are_not_called(call, answer, python):
     """A unit test that answers one call and no other keeps its answer, also where its flow is the first that runs."""
     python(f"""
-import os
+import os, pathlib, threading
 from unittest import mock
 from pocketflow import Flow, Node
 from pocketflow_tracing import flush, trace_flow
