@@ -16,7 +16,7 @@ from opentelemetry import context as otel_context
 
 from ._guard import on_our_thread
 
-__all__ = ["OwnLock", "OwnThread", "Wake", "start_thread"]
+__all__ = ["OwnLock", "OwnThread", "Wake", "start_thread", "wait_unseen"]
 
 _SUPPRESSING = (
     otel_context._SUPPRESS_INSTRUMENTATION_KEY,  # noqa: SLF001 - what every OpenTelemetry exporter sets
@@ -95,6 +95,29 @@ class OwnThread(threading.Thread):
     def was_struck_down(self) -> bool:
         """Whether it has not begun, and never will."""
         return not self._started.is_set() and self._turn.acquire(blocking=False)
+
+
+def wait_unseen(wait: Callable[[float | None], bool], seconds: float | None) -> bool:
+    """Wait, as a thread of ours that does nothing meanwhile, and that a script which waits until it is alone is not to wait for.
+
+    `threading.active_count` and `enumerate` do not tell of it then.
+
+    Args:
+        wait: takes the seconds, None for any time, and returns whether it was woken.
+        seconds: how long.
+    """
+    ident = threading.get_ident()
+    counted, lock = threading._active, threading._active_limbo_lock  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
+    thread = counted.get(ident)
+    if type(thread) is not OwnThread or not _has_a_thread_of_its_own():
+        return wait(seconds)
+    with lock:
+        counted.pop(ident, None)
+    try:
+        return wait(seconds)
+    finally:
+        with lock:
+            counted[ident] = thread
 
 
 class _Bounded(threading.Event):

@@ -14,7 +14,7 @@ from typing import Any
 from ._entries import Marker, count_spans
 from ._queue import SpanQueue
 from ._sinks import DELIVERING, Sinks
-from ._threads import Wake, start_thread
+from ._threads import Wake, start_thread, wait_unseen
 from ._time import breathe, monotonic
 
 __all__ = ["Worker"]
@@ -137,7 +137,7 @@ class Worker:
             has_more = bool(due) and min(due) <= 0.0  # to do at once
             self.queue.idle = True
             if not self.queue:  # a record that came in between has seen `idle` False and woke nobody
-                self._wake.wait(self._until(min(due) if due else None))
+                wait_unseen(self._wake.wait, self._until(min(due) if due else None))
             self._wake.clear()
             self.queue.idle = False
             self._sinks.start()  # a new one may have woken us

@@ -20,7 +20,7 @@ import httpx
 from .. import _log
 from .._guard import Seam
 from .._media import Medium
-from .._threads import OwnThread, start_thread
+from .._threads import OwnThread, start_thread, wait_unseen
 from .._time import monotonic, sleep
 from ..config import TracingConfig
 from ..records import Json, SpanRecord
@@ -201,7 +201,7 @@ class MediaSender:
             with self._changed:
                 while not self._stopping and self._thread is own and not self._is_due():
                     resting = self._resting_until - monotonic() if self._waiting else 30.0
-                    if not self._changed.wait(max(0.01, resting)) and not self._waiting:
+                    if not wait_unseen(self._changed.wait, max(0.01, resting)) and not self._waiting:
                         channel.close()  # an idle process holds no connection
                 if self._stopping or self._thread is not own:
                     break

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from .. import _log
 from .._forks import unforked
 from .._guard import Seam
-from .._threads import start_thread
+from .._threads import start_thread, wait_unseen
 from .._time import monotonic, sleep
 from ..config import TracingConfig
 from ._batch import Batch
@@ -297,7 +297,8 @@ class Sender:
             while not self._has_work() and generation == self._generation and not self._stopping:
                 pause = self._pace.blocked_until - monotonic() if self._waiting else 0.0
                 is_safe = self._more and not self._waiting  # on disk: the worker starts a thread when it is time to try
-                if not self._changed.wait(pause if pause > 0 else _SAFE_SECONDS if is_safe else _IDLE_SECONDS):
+                seconds = pause if pause > 0 else _SAFE_SECONDS if is_safe else _IDLE_SECONDS
+                if not wait_unseen(self._changed.wait, seconds):
                     channel.close()  # an idle process holds no connection
                     if is_safe and not self._has_work():
                         self._thread = None

@@ -778,3 +778,28 @@ print(time.time(), flush=True)
     assert 60 * 5 == arrived + waiting
     assert "lost" not in said
     assert ended - began < 5
+
+
+@pytest.mark.parametrize("server", ["store", "healthy", "refuse", "silent"])
+@pytest.mark.parametrize(
+    "alone", ["threading.active_count() == 1", "not any(t.is_alive() for t in threading.enumerate() if t is not main)"]
+)
+def test_a_program_that_waits_until_no_other_thread_is_left_ends(alone, server, python):
+    """Ours do nothing by then, and are not counted; afterwards they record as before."""
+    code = f"""
+    import threading, time
+    flow = make_flow()
+    main = threading.current_thread()
+    threading.Thread(target=lambda: flow.run({{"question": "why"}})).start()
+    deadline = time.monotonic() + 20
+    while not ({alone}):
+        assert time.monotonic() < deadline, threading.enumerate()
+        time.sleep(0.01)
+    flow.run({{"question": "again"}})
+    assert flush(1) is {server in {"store", "healthy"}}
+    """
+    with Collector() as collector:
+        if server != "store":
+            collector.mode = Mode.silent() if server == "silent" else server
+        python(code, collector if server != "store" else None)
+        assert server != "healthy" or 10 == len(collector.spans())
