@@ -293,7 +293,7 @@ def _is_ours(file: str, module: object) -> bool:
 
 
 _MAX_WALKED = 2_000
-_MAX_STEPS = 100
+_MAX_STEPS = 1_000
 """From the place where an exception is to where it was seen last."""
 """Lines of a traceback that are looked at: one exception object that is raised again and again grows a line each time."""
 
