@@ -117,9 +117,13 @@ def _read_numbers(array: Any, walk: Walk, depth: int) -> Snapshot:
     """Read what most arrays are, and come by the hundred: numbers in memory of their own, a third of the time for all."""
     shape, size = array.shape, array.size
     shown: dict[str, Any] = {"dtype": dtype_name(array.dtype), "shape": [*shape]}
+    # in one call, or one for each: what has been lent points to nothing once another thread lets the array grow in its place
     if 0 < size <= _SMALL:
-        shown["min"], shown["max"] = array.min().item(), array.max().item()
-    first = array[:_FIRST].tolist() if len(shape) == 1 else _plain(_first(array))
+        data = array.tobytes()
+        own = type(array)((len(data) // array.itemsize,), array.dtype, data)
+        shown["min"], shown["max"], first = own.min().item(), own.max().item(), own[:_FIRST].tolist()
+    else:
+        first = [array.item(place) for place in range(min(size, _FIRST))]
     shown["values" if size <= _FIRST else "first"] = first
     return walk.plain_fields(shown, len(shape) + len(first), array, "numpy.ndarray", depth)
 

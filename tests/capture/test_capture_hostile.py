@@ -18,6 +18,7 @@ import pathlib
 import queue
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 import types
@@ -743,3 +744,31 @@ def test_a_set_or_dict_that_was_emptied_is_not_looked_through():
         popped.pop()
         del emptied[next(reversed(emptied))]
     assert ["… set of 3 items", "… dict of 3 items", {"a": 1}] == render(snapshot([popped, emptied, {"a": 1}]), Rules())
+
+
+@pytest.mark.parametrize("shape", [(800,), (200, 4)])
+def test_an_array_that_another_thread_resizes_in_its_place_is_read_without_harm(shape, tmp_path):
+    """Its memory goes while it is looked at: that ends a process, so this is one of its own."""
+    code = textwrap.dedent(f"""
+        import threading, time
+        import numpy as np
+        from pocketflow_tracing.capture import snapshot
+        array = np.zeros({shape})
+        stop = threading.Event()
+        def resize():
+            size = {shape[0]}
+            while not stop.is_set():
+                size = {shape[0]} if size > {shape[0]} else 3_000_000
+                array.resize((size, *{shape[1:]}), refcheck=False)
+                time.sleep(0)
+        threads = [threading.Thread(target=resize) for _ in range(1)]
+        [thread.start() for thread in threads]
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline:
+            snapshot({{"audio": array}})
+        stop.set()
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert 0 == done.returncode, done.stderr
