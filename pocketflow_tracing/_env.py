@@ -15,7 +15,6 @@ from pocketflow_tracing._kinds import shown
 if TYPE_CHECKING:
     from pathlib import Path
 
-
 _OURS = ("LANGFUSE_", "POCKETFLOW_")
 """What the variables of our settings begin with."""
 _MOST_CHARACTERS = 256 * 1024

@@ -9,20 +9,11 @@ from collections.abc import Iterator
 from ._guard import is_hosts
 
 __all__ = [
-    "absolute",
-    "exists",
-    "here",
-    "is_command",
-    "is_dir",
-    "is_file",
-    "is_link",
-    "make_dir",
-    "names_in",
-    "on_path",
-    "status",
-]
+    "absolute", "exists", "here", "is_command", "is_dir", "is_file", "is_link", "make_dir", "names_in", "on_path", "status",
+    "variable",
+]  # fmt: skip
 
-_REAL = (os.stat, os.getcwd, os.access, os.listdir, os.lstat, os.mkdir)
+_stat, _getcwd, _access, _listdir, _lstat, _mkdir = os.stat, os.getcwd, os.access, os.listdir, os.lstat, os.mkdir
 _AnyPath = str | os.PathLike[str]
 
 
@@ -36,17 +27,17 @@ def variable(name: str, default: str = "") -> str:
 
 def status(of: _AnyPath | int) -> os.stat_result:
     """What the system says of a path or number; raises OSError (ValueError for what can be no path)."""
-    return _REAL[0](of)
+    return _stat(of)
 
 
 def here() -> str:
     """The working directory; raises OSError where it was removed."""
-    return _REAL[1]()
+    return _getcwd()
 
 
 def names_in(folder: str) -> list[str]:
     """The names in a directory; raises OSError."""
-    return _REAL[3](folder)
+    return _listdir(folder)
 
 
 def _mode(path: _AnyPath) -> int:
@@ -76,7 +67,7 @@ def is_dir(path: _AnyPath) -> bool:
 def is_link(path: _AnyPath) -> bool:
     """Whether that leads to another path."""
     try:
-        return stat.S_ISLNK(_REAL[4](path).st_mode)
+        return stat.S_ISLNK(_lstat(path).st_mode)
     except (OSError, ValueError) as error:
         if is_hosts(error):
             raise
@@ -85,7 +76,7 @@ def is_link(path: _AnyPath) -> bool:
 
 def make_dir(path: _AnyPath, mode: int) -> None:
     """Make a directory; raises OSError."""
-    _REAL[5](path, mode)
+    _mkdir(path, mode)
 
 
 def absolute(path: str) -> str:
@@ -95,7 +86,7 @@ def absolute(path: str) -> str:
 
 def is_command(path: str) -> bool:
     """Whether a path is that of a program that may be run."""
-    return is_file(path) and _REAL[2](path, os.X_OK)
+    return is_file(path) and _access(path, os.X_OK)
 
 
 def on_path(name: str) -> str | None:

@@ -104,7 +104,8 @@ def is_hosts(error: BaseException, *, theirs: bool = False) -> bool:
     was interrupted; so is a trace function. What another thread has set (`PyThreadState_SetAsyncExc`) comes out of nowhere, in
     our code or in a library's that we called: no `raise` stands there, and it has nothing to say, which errors of functions in
     C have, or is of a class of somebody else's. Out of a function of the user's such errors come as well, of whatever library it
-    uses (`_queue.Empty` has no message); there the class has to be named as a limit is. On our own threads nothing strikes.
+    uses (`_queue.Empty` has no message); there the class has to be named as a limit is, and what was cancelled is
+    something else. On our own threads nothing strikes.
 
     Args:
         error: the exception.

@@ -173,10 +173,6 @@ def end(resources: Any, processors: Sequence[Any]) -> None:
     manager = getattr(getattr(resources, "prompt_cache", None), "_task_manager", None)
     if manager is not None:
         manager.shutdown()
-    vars(
-        resources
-    ).clear()  # circles of connections and models, a megabyte each, that the collector would take its time for
-    resources._shutdown = True  # what the SDK asks it in a forked child
 
 
 Described = tuple[SpanRecord, dict[str, Any]]

@@ -107,17 +107,16 @@ def wait_unseen(wait: Callable[[float | None], bool], seconds: float | None) -> 
         seconds: how long.
     """
     ident = threading.get_ident()
-    counted, lock = threading._active, threading._active_limbo_lock  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
+    # without its lock, which a frame may hold that a signal handler has interrupted, and who flushes there waits for us
+    counted: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
     thread = counted.get(ident)
     if type(thread) is not OwnThread or not _has_a_thread_of_its_own():
         return wait(seconds)
-    with lock:
-        counted.pop(ident, None)
+    counted.pop(ident, None)
     try:
         return wait(seconds)
     finally:
-        with lock:
-            counted[ident] = thread
+        counted[ident] = thread
 
 
 class _Bounded(threading.Event):

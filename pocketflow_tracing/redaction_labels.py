@@ -24,32 +24,10 @@ _TYPE = re.compile(
     r"|JSONB?|UUID|N?(?:VAR)?CHAR(?:\(\d+\))?"
 )
 """Of JSON Schema, SQL and Python."""
-_SAYS_WHAT_BELONGS = frozenset(
-    {
-        "type",
-        "title",
-        "description",
-        "format",
-        "pattern",
-        "items",
-        "properties",
-        "required",
-        "nullable",
-        "readOnly",
-        "writeOnly",
-    }
-    | {
-        "minLength",
-        "maxLength",
-        "minItems",
-        "maxItems",
-        "uniqueItems",
-        "minimum",
-        "maximum",
-        "deprecated",
-        "primary_key",
-    }
-)
+_SAYS_WHAT_BELONGS = frozenset({
+    "type", "title", "description", "format", "pattern", "items", "properties", "required", "nullable", "readOnly", "writeOnly",
+    "minLength", "maxLength", "minItems", "maxItems", "uniqueItems", "minimum", "maximum", "deprecated", "primary_key",
+})  # fmt: skip
 """Words of a schema beside which stands no value: of "default", "value", "examples" and what else there may be, nobody knows."""
 _PROBABILITIES = frozenset({"logprob", "top_logprobs"})
 _USERS = frozenset({"user", "username", "login", "email", "User", "Username"})

@@ -135,9 +135,10 @@ class MediaSender:
                 self._changed.notify_all()
                 return True
             self.failed += 1
-        _log.warn_once(
-            "pocketflow-tracing: more media come than can be sent to Langfuse meanwhile; some are shown by type and size only."
-        )
+        if not has_room:
+            _log.warn_once(
+                "pocketflow-tracing: more media come than can be sent to Langfuse meanwhile; some are shown by type and size."
+            )
         return False
 
     def tick(self) -> float | None:

@@ -761,8 +761,7 @@ def test_an_array_that_another_thread_resizes_in_its_place_is_read_without_harm(
                 size = {shape[0]} if size > {shape[0]} else 3_000_000
                 array.resize((size, *{shape[1:]}), refcheck=False)
                 time.sleep(0)
-        threads = [threading.Thread(target=resize) for _ in range(1)]
-        [thread.start() for thread in threads]
+        threading.Thread(target=resize).start()
         deadline = time.monotonic() + 3
         while time.monotonic() < deadline:
             snapshot({{"audio": array}})
