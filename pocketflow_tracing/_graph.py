@@ -21,8 +21,8 @@ class Looking(Protocol):
         A dict holds the actions and successors of the node.
         """
 
-    def look(self, node: Any) -> tuple[Any, str, bool]:
-        """A node's place, the name of its class, and whether it is a flow."""
+    def look(self, node: Any) -> tuple[str, bool]:
+        """The name of a node's class, and whether it is a flow."""
         ...
 
     def start(self, flow: Any) -> Any:
@@ -192,7 +192,8 @@ class Graph:
         look, place_of, ids, edges = self._looking.look, self._looking.place, picture.ids, picture.edges
         room = MAX_NODES - sum([len(flow.nodes) for flow in list(self.flows.values())])
         left = MAX_EDGES - sum([len(flow.edges) for flow in list(self.flows.values()) if flow is not picture])
-        place, cls, is_flow = look(start)
+        place = place_of(start)
+        cls, is_flow = look(start)
         picture.start = picture.add(place, cls, is_flow)
         queue = [(start, picture.start, place, cls, is_flow)]
         for node, node_id, place, cls, is_flow in queue:  # it grows while it is walked
@@ -204,11 +205,12 @@ class Graph:
                 left -= 1
                 if left < 0:
                     return nested
-                known = ids.get(id(place_of(successor)))
+                below = place_of(successor)
+                known = ids.get(id(below))
                 if known is not None:
                     below_id = known[0]
                 elif len(queue) < room:
-                    below, its_class, is_nested = look(successor)
+                    its_class, is_nested = look(successor)
                     below_id = picture.add(below, its_class, is_nested)
                     queue.append((successor, below_id, below, its_class, is_nested))
                 else:
@@ -225,7 +227,7 @@ class Graph:
         picture = self._picture(flow_id, flow_id)
         known = picture.ids.get(id(place))
         if known is None:
-            _, cls, is_flow = self._looking.look(node)
+            cls, is_flow = self._looking.look(node)
             if sum([len(flow.nodes) for flow in list(self.flows.values())]) >= MAX_NODES:
                 return f"{flow_id}/{cls}", cls
             picture.add(place, cls, is_flow)
@@ -239,13 +241,15 @@ class Graph:
 
 def _claimed(taken: set[str], *wanted: str) -> str:
     """The first of these ids that nothing in the run has yet, else the last one with a number."""
-    found = next((one for one in wanted if one not in taken), "")
-    number = 1
-    while not found:
+    for one in wanted:
+        if one not in taken:
+            taken.add(one)
+            return one
+    number = 2
+    while (numbered := f"{wanted[-1]}#{number}") in taken:
         number += 1
-        found = one if (one := f"{wanted[-1]}#{number}") not in taken else ""
-    taken.add(found)
-    return found
+    taken.add(numbered)
+    return numbered
 
 
 def _weak(flow: Any) -> Callable[[], Any]:

@@ -10,10 +10,11 @@ from typing import Any
 from ._changes import same
 from .capture_types import Cut, Pairs, Snapshot, Tagged, weigh
 
-__all__ = ["Sharing"]
+__all__ = ["ENTRY_BYTES", "Sharing"]
 
 _MISSING = object()
-_ENTRY_BYTES = 64
+ENTRY_BYTES = 64
+"""That an entry costs beside what it holds."""
 
 
 class Sharing:
@@ -54,7 +55,7 @@ class Sharing:
         return new
 
     def _count(self, part: Snapshot) -> None:
-        self.weight += _ENTRY_BYTES + weigh(part, self.large)
+        self.weight += ENTRY_BYTES + weigh(part, self.large)
 
     def _dict(self, old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         is_same = len(old) == len(new)
@@ -77,7 +78,7 @@ class Sharing:
             for key, gone in old.items():
                 if key not in new:
                     self._count(gone)
-        self.weight += _ENTRY_BYTES * len(new)
+        self.weight += ENTRY_BYTES * len(new)
         return new
 
     def _list(self, old: list[Any], new: list[Any]) -> list[Any]:
@@ -107,5 +108,5 @@ class Sharing:
             return old
         for gone in old[len(new) + shift :]:
             self._count(gone)
-        self.weight += _ENTRY_BYTES * len(new)
+        self.weight += ENTRY_BYTES * len(new)
         return new

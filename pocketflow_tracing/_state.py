@@ -11,7 +11,7 @@ import threading
 from typing import Any
 
 from ._changes import same
-from ._sharing import Sharing
+from ._sharing import ENTRY_BYTES, Sharing
 from .capture import Capture, is_scalar
 from .capture_allowance import FEW
 from .capture_entries import taken
@@ -30,6 +30,9 @@ _LEAST = 16
 
 _PER_VALUE = 3
 """Elements that it costs to begin with one."""
+
+_NUMBERS = frozenset({int, float, bool, type(None)})
+"""Types of values whose picture they are, and which weigh nothing by themselves."""
 
 _MISSING = object()
 
@@ -141,8 +144,9 @@ class SharedState:
                 self._each = each
                 return self._taken(rows)
         taken += _PER_VALUE * len(pictures)
-        self._capture.allowance.take(taken)
         self._is_large = taken > FEW
+        if self._is_large:
+            self._capture.allowance.take(taken)
         return pictures
 
     @property
@@ -214,6 +218,12 @@ class SharedState:
                 shown = self._keep(text, picture, has_long)
                 (again if text in were_there else added)[text] = shown
                 self.weight += weigh(shown, self.large)
+                continue
+            if type(old) in _NUMBERS and type(picture) in _NUMBERS:  # a counter, a flag, what was None before
+                if not same(old, picture):
+                    self._pictures[text] = picture
+                    changed[text] = (old, picture)
+                    self.weight += 2 * ENTRY_BYTES
                 continue
             sharing = Sharing()
             new = sharing.of(old, picture)

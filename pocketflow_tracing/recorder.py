@@ -246,7 +246,7 @@ class Branch(Span):
         self.metadata = None
         self.scores = None
         self.state = None
-        super().__init__(run, parent, kind, name, node)
+        Span.__init__(self, run, parent, kind, name, node)
 
     def deliver(self) -> None:
         """Hand the complete span over to delivery, after the visit below that waits."""

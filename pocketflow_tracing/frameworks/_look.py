@@ -64,10 +64,10 @@ def place(node: Any) -> Any:
     return node if successors is None else successors
 
 
-def look(node: Any) -> tuple[Any, str, bool]:
-    """What the graph shows of a node: its place, the name of its class, and whether it is a flow."""
+def look(node: Any) -> tuple[str, bool]:
+    """What the graph shows of a node: the name of its class, and whether it is a flow."""
     cls = type(node)
-    return place(node), class_name(cls), issubclass(cls, Flow)
+    return class_name(cls), issubclass(cls, Flow)
 
 
 def start(flow: Any) -> Any:
