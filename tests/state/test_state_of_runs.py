@@ -246,6 +246,16 @@ def test_a_change_in_the_middle_of_a_long_text_is_seen(wrap):
     assert state.weight < 200_000
 
 
+@pytest.mark.parametrize(("old", "new"), [(1, 2), (None, 0.5), (True, 1)])
+def test_a_number_that_changes_weighs_two_entries(old, new):
+    """A loop that counts is held to the bounds of memory like any other."""
+    state = _state.SharedState({"turn": old}, Capture())
+    state.full()
+    state.shared["turn"] = new
+    assert {"changed": {"turn": (old, new)}} == state.changes()
+    assert 2 * 64 == state.weight
+
+
 @pytest.mark.parametrize("wrap", [lambda text: text, lambda text: [{"page": text}], str.encode])
 def test_the_largest_texts_go_when_the_flow_lets_them_go(wrap):
     """A picture that referred to them would double what the program holds; a sample tells whether they have changed."""
