@@ -176,7 +176,7 @@ _MASKED = frozenset({"numpy.ma.MaskedArray", "numpy.ma.core.MaskedArray"})
 
 @kind("numpy.generic", first=True)
 def _read_numpy_scalar(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
-    if not is_genuine(type(value)):
+    if not shape.family:
         return Tagged(shape.name, {})
     name = f"numpy.{shape.name}"
     if value.nbytes > _MOST_BYTES:
@@ -202,8 +202,7 @@ def _public_name(value: Any, shape: Shape, name: str) -> str:
 
 @kind("numpy.dtype", "torch.dtype", "torch.device")
 def _read_dtype(value: Any, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
-    t = type(value)
-    if not is_genuine(t) or (shape.base is not t and value.names is not None):
+    if not shape.family or (shape.base is not type(value) and value.names is not None):
         return Tagged(shape.name, {})
     return Tagged(shape.name, {"value": str(value)})
 

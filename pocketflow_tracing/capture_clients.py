@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .capture_entries import taken
-from .capture_kinds import Shape, attributes_of, is_genuine, kind
+from .capture_kinds import Shape, attributes_of, kind, shape_of
 from .capture_types import Snapshot, Tagged
 
 if TYPE_CHECKING:
@@ -39,7 +39,12 @@ def _read_model(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     "httpx2._urls.URL",
 )
 def _read_url(value: Any, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
-    return Tagged(shape.name, {"value": str(value)} if is_genuine(type(value)) else {})
+    if not shape.family:  # a subclass may bring its own __str__; one of pydantic's has the URL inside
+        value = shape.instance_dict(value).get("_url")
+        inside = shape_of(type(value))
+        if inside.read is not _read_url or not inside.family:
+            return Tagged(shape.name, {})
+    return Tagged(shape.name, {"value": str(value)})
 
 
 @kind("httpx.Headers", "httpx._models.Headers", "httpx2.Headers", "httpx2._models.Headers")

@@ -48,7 +48,7 @@ def _read_method(value: types.MethodType, _shape: Shape, _walk: Walk, _depth: in
 @kind("functools._lru_cache_wrapper", "builtins.staticmethod", "builtins.classmethod")
 def _read_wrapper(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     own = shape.instance_dict(value)
-    wrapped = own.get("__wrapped__") or attributes_of(shape.base)["__func__"].__get__(value)
+    wrapped = own["__wrapped__"] if "__wrapped__" in own else attributes_of(shape.base)["__func__"].__get__(value)
     return walk.fields({"wraps": wrapped}, value, shape.name.removeprefix("_").removesuffix("_wrapper"), depth)
 
 

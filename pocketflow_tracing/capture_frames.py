@@ -10,7 +10,7 @@ import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from .capture_arrays import dtype_name, is_steady, lender_of
-from .capture_kinds import Shape, is_genuine, kind, module_named, name_of, shape_of
+from .capture_kinds import Shape, kind, module_named, name_of, shape_of
 from .capture_stdlib import picture_of_moment
 from .capture_types import CUT_KEY, Cut, Note, Snapshot, Tagged
 
@@ -28,10 +28,10 @@ _LONGEST_CELL = 10_000
 def _read_pandas_frame(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     manager = shape.instance_dict(value)["_mgr"]
     labels, index = manager.axes
-    columns = labels.shape[0]
+    columns = _length(labels)
     size = [_length(index), columns]
     name = _public_name(value, shape, "pandas.DataFrame")
-    if not walk.closely():
+    if columns is None or not walk.closely():
         return walk.unread({"shape": size}, 2, value, name, depth)
     found = _first_columns(manager, min(columns, _COLUMNS))
     places = sorted(found)
@@ -104,7 +104,7 @@ def _read_pandas_series(value: Any, shape: Shape, walk: Walk, depth: int) -> Sna
 
 @kind("pandas.Index", "pandas.core.indexes.base.Index")
 def _read_pandas_index(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
-    if not is_genuine(type(value)):
+    if not shape.family:
         return Tagged(shape.name, {})
     length = _length(value)
     if not walk.closely():
@@ -181,7 +181,7 @@ def _head(values: Any, count: int = _ROWS) -> list[Any]:
 def _length(index: Any) -> int | None:
     """Count labels; None for those that a stranger's type would have to count."""
     data = getattr(index, "__dict__", {}).get("_data")
-    return index.shape[0] if shape_of(type(index)).library and (data is None or _is_known(data)) else None
+    return index.shape[0] if _is_known(index) and (data is None or _is_known(data)) else None
 
 
 def _is_known(value: Any) -> bool:
@@ -304,9 +304,10 @@ def _read_polars_series(value: Any, shape: Shape, walk: Walk, depth: int) -> Sna
 def _first_cells(series: Any) -> list[Any]:
     """Return a series' first values; large ones, such as lists of a million numbers, by their type alone."""
     head = series.head(_ROWS)
-    if not _has_pythons_moments(head):
+    is_small = head.estimated_size() <= _MOST_BYTES
+    if is_small and _holds_moments(head.dtype) and not _are_pythons(head):
         head = head.to_physical()
-    if head.estimated_size() <= _MOST_BYTES:
+    if is_small:
         return head.to_list()  # type: ignore[no-any-return]
     kind_of_values = str(series.dtype.base_type())
     if kind_of_values == "List":  # each is a series by itself, whose head is read
@@ -319,16 +320,38 @@ def _first_cells(series: Any) -> list[Any]:
 _PER_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
 _YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
 _DAY = 86_400
+_MOMENTS = {
+    **dict.fromkeys(("Date", "Datetime"), (_YEAR_1 + _DAY, _YEAR_10000 - _DAY)),  # in any time zone
+    "Duration": (-999_999_999 * _DAY, 999_999_999 * _DAY),
+}
+"""From and up to which seconds Python has dates and durations."""
+_NESTED = {"List", "Array"}
 
 
-def _has_pythons_moments(head: Any) -> bool:
-    """Tell whether Python has the dates that stand in a series; for others Polars panics, and writes that to stderr."""
-    kind_of_values = str(head.dtype.base_type())
-    if kind_of_values not in {"Date", "Datetime"}:
+def _holds_moments(dtype: Any) -> bool:
+    """Tell whether values of a type are dates or durations, or hold some."""
+    kind_of_values = str(dtype.base_type())
+    if kind_of_values in _NESTED:
+        return _holds_moments(dtype.inner)
+    if kind_of_values == "Struct":
+        return any(_holds_moments(field.dtype) for field in dtype.fields)
+    return kind_of_values in _MOMENTS
+
+
+def _are_pythons(series: Any) -> bool:
+    """Tell whether Python has the dates and durations in a series; for others Polars panics, and says so on stderr."""
+    kind_of_values = str(series.dtype.base_type())
+    if kind_of_values in _NESTED:
+        return _are_pythons(series.explode())
+    if kind_of_values == "Struct":
+        return all(_are_pythons(series.struct.field(field.name)) for field in series.dtype.fields)
+    if kind_of_values not in _MOMENTS:
         return True
-    units = 1 / _DAY if kind_of_values == "Date" else _PER_SECOND[head.dtype.time_unit]
-    moments = [number / units for number in head.to_physical().to_list() if number is not None]
-    return all(_YEAR_1 + _DAY <= moment < _YEAR_10000 - _DAY for moment in moments)  # in any time zone
+    units = 1 / _DAY if kind_of_values == "Date" else _PER_SECOND[series.dtype.time_unit]
+    first, end = _MOMENTS[kind_of_values]
+    numbers = series.to_physical()
+    least, most = numbers.min(), numbers.max()
+    return least is None or (first <= least / units and most / units < end)
 
 
 def _polars_dtype(dtype: Any) -> str:

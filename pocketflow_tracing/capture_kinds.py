@@ -44,6 +44,8 @@ attributes_of: Callable[[type], Any] = _type_attributes["__dict__"].__get__
 _get_qualname = _type_attributes["__qualname__"].__get__
 _get_module = _type_attributes["__module__"].__get__
 _get_flags = _type_attributes["__flags__"].__get__
+_DICT_OF_CLASSES = vars(type("Made", (), {}))["__dict__"].__doc__
+"""Tells the `__dict__` of a class statement from others of its type."""
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made at run time; the classes of Python's own core are not
 _module_attributes: Any = ModuleType.__dict__
 _module_dict = _module_attributes["__dict__"].__get__
@@ -87,11 +89,12 @@ class Shape:
         read: its reader.
         base: the library's class that the reader is made for: `cls` or one of its bases; `object` for plain objects.
 
-    `exact` is whether the class is the library's own, no subclass or look-alike: only then may its methods be called.
-    `library` is the package that a class belongs to, "" where it only calls itself so.
+    `exact` is whether the class is the library's own, no subclass or look-alike: only then may its methods be called, or
+    where it is one of the `family`, of the same library as the base. `library` is the package that a class belongs to, "" where
+    it only calls itself so.
     """
 
-    __slots__ = ("_dict_place", "_slots", "base", "bases", "exact", "levels", "library", "name", "read")
+    __slots__ = ("_dict_place", "_slots", "base", "bases", "exact", "family", "levels", "library", "name", "read")
 
     def __init__(self, cls: type, read: Reader, base: type) -> None:
         self.read = read
@@ -101,13 +104,13 @@ class Shape:
         genuine = is_genuine(cls)
         self.exact = base is cls and genuine
         self.library = qualified_name_of(cls).partition(".")[0] if genuine else ""
+        self.family = genuine and self.library == qualified_name_of(base).partition(".")[0]
         self.levels = _PLAIN_DEPTH
         self._dict_place: int | None = None
         self._slots: list[tuple[str, int, str]] = []
         for place, ancestor in reversed([*enumerate(mro_of(cls))]):
             attributes = attributes_of(ancestor)
-            instance_dict = type(attributes.get("__dict__"))
-            if instance_dict is GetSetDescriptorType or instance_dict is MemberDescriptorType:
+            if _gives_its_dict(ancestor, attributes.get("__dict__")):
                 self._dict_place = place
             if any(marker in attributes for marker in _DECLARING):
                 self.levels = 1
@@ -134,6 +137,20 @@ class Shape:
                 except (AttributeError, KeyError):  # noqa: PERF203 - a slot that was never set
                     continue
         return fields, max(dict.__len__(own) - limit, 0)
+
+
+def _gives_its_dict(cls: type, descriptor: Any) -> bool:
+    """Whether a descriptor only gives an object's own `__dict__`, as that of a class statement does.
+
+    What an extension in C has under that name may run anything: wrapt's proxies ask what they stand for, which is made then.
+    """
+    if type(descriptor) is MemberDescriptorType:
+        return True
+    if type(descriptor) is not GetSetDescriptorType:
+        return False
+    module = _get_module(cls)
+    is_pythons = type(module) is str and module.partition(".")[0] in sys.stdlib_module_names and is_genuine(cls)
+    return is_pythons or descriptor.__doc__ == _DICT_OF_CLASSES
 
 
 def kind(*names: str, first: bool = False) -> Callable[[Reader], Reader]:

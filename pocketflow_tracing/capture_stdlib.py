@@ -9,7 +9,7 @@ import datetime as dt
 import os
 from typing import TYPE_CHECKING, Any
 
-from .capture_kinds import Shape, attributes_of, is_genuine, kind, name_of, qualified_name_of, shape_of
+from .capture_kinds import Shape, attributes_of, kind, name_of, qualified_name_of, shape_of
 from .capture_types import Note, Snapshot, Tagged
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _read_fraction(value: Any, shape: Shape, _walk: Walk, _depth: int) -> Snapsh
 
 @kind("pathlib.PurePath", "pathlib._local.PurePath")
 def _read_path(value: Any, shape: Shape, walk: Walk, _depth: int) -> Snapshot:
-    if is_genuine(type(value)):
+    if shape.family:
         return Tagged(shape.name, {"value": str(value)})
     # A subclass may bring its own __str__: the parts stand in slots, under a name that changed with 3.12.
     fields, _ = shape.fields(value, walk.max_items)
@@ -114,7 +114,7 @@ def _read_path(value: Any, shape: Shape, walk: Walk, _depth: int) -> Snapshot:
 
 @kind("ipaddress._BaseAddress", "ipaddress._BaseNetwork")
 def _read_address(value: Any, shape: Shape, walk: Walk, _depth: int) -> Snapshot:
-    if is_genuine(type(value)):
+    if shape.family:
         return Tagged(shape.name, {"value": str(value)})
     return Tagged(shape.name, {"value": shape.fields(value, walk.max_items)[0].get("_ip")})
 

@@ -30,7 +30,9 @@ import numpy as np
 import pandas as pd
 import PIL.Image
 import polars as pl
+import pydantic
 import pytest
+import wrapt
 
 from pocketflow_tracing.capture import Capture, Limits, describe_exception, snapshot
 from pocketflow_tracing.capture_kinds import key_text, shape_of
@@ -225,6 +227,99 @@ def test_an_exceptions_own_text_is_not_asked_for():
     ]
     assert CALLS == []
     assert shown == ["text", '{"__type__": "Argument"}', '[2, "gone"]']
+
+
+def test_what_a_lazy_proxy_stands_for_is_not_made():
+    """The `__dict__` of wrapt's class in C asks what it stands for: a connection, a module, or a lock that is held here."""
+    made: list[int] = []
+    lazy = wrapt.LazyObjectProxy(lambda: made.append(1) or threading)
+    shown = json.dumps(render(snapshot({"lazy": lazy, "in an object": types.SimpleNamespace(lazy=lazy)}), RULES))
+    assert made == []
+    assert "LazyObjectProxy" in shown
+    assert lazy.Lock
+    assert made == [1]
+
+
+RAN: list[str] = []
+
+
+class OwnPath(type(pathlib.Path())):  # type: ignore[misc]
+    def __str__(self) -> str:
+        RAN.append("path")
+        return super().__str__()
+
+
+class OwnAddress(ipaddress.IPv4Address):
+    def __str__(self) -> str:
+        RAN.append("address")
+        return super().__str__()
+
+
+class OwnUrl(httpx.URL):
+    def __str__(self) -> str:
+        RAN.append("URL")
+        return super().__str__()
+
+
+class OwnModelUrl(pydantic.AnyUrl):
+    def __str__(self) -> str:
+        RAN.append("URL of a model")
+        return super().__str__()
+
+
+class OwnNumber(np.float64):
+    @property
+    def nbytes(self) -> int:
+        RAN.append("number")
+        return 8
+
+
+class OwnIndex(pd.Index):
+    @property
+    def shape(self) -> tuple[int, ...]:
+        RAN.append("index")
+        return (1,)
+
+
+class OwnCallable:
+    def __call__(self) -> None: ...
+
+    def __len__(self) -> int:
+        RAN.append("callable")
+        return 0
+
+
+def own_index():
+    index = object.__new__(OwnIndex)
+    vars(index).update(vars(pd.Index([1])))
+    return index
+
+
+def frame_with_own_index():
+    frame = pd.DataFrame({"a": [1]})
+    frame._mgr.axes[0] = own_index()
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("make", "shown"),
+    [
+        (lambda: OwnPath("/a/b"), {"__type__": "OwnPath", "value": "/a/b"}),
+        (lambda: OwnAddress("1.2.3.4"), {"__type__": "OwnAddress", "value": 16909060}),
+        (lambda: OwnUrl("https://a.b/c"), {"__type__": "OwnUrl"}),
+        (lambda: OwnModelUrl("https://a.b/c"), {"__type__": "OwnModelUrl", "value": "https://a.b/c"}),
+        (lambda: OwnNumber(1.5), {"__type__": "OwnNumber"}),
+        (own_index, {"__type__": "OwnIndex"}),
+        (frame_with_own_index, {"__type__": "pandas.DataFrame", "shape": [1, None]}),
+        (lambda: functools.lru_cache(OwnCallable()), {"__type__": "lru_cache", "wraps": {"__type__": "OwnCallable"}}),
+    ],
+)
+def test_the_code_of_subclasses_of_libraries_does_not_run(make, shown):
+    """A class of the program's, of the highest level of its module too, may have methods of its own, with locks and downloads."""
+    value = make()
+    RAN.clear()
+    assert shown.items() <= render(snapshot(value), RULES).items()
+    assert RAN == []
 
 
 def test_iterators_are_not_consumed():
