@@ -89,6 +89,9 @@ class FlowPicture:
 MAX_FLOWS = 100
 """Flows of one run that are walked by themselves."""
 
+_OTHERS = "…"
+"""What those share that have names beyond the limit: a program may make a name for every item."""
+
 MAX_NODES = 1000
 """Nodes of one run's graph; a program that makes nodes without end must not make its trace grow without end."""
 
@@ -103,7 +106,7 @@ class Graph:
         looking: at the framework's nodes.
     """
 
-    __slots__ = ("_alone", "_beyond", "_flow_ids", "_looking", "_open", "_root_of", "_roots", "_taken", "flows")
+    __slots__ = ("_alone", "_beyond", "_flow_ids", "_late", "_looking", "_open", "_root_of", "_roots", "_taken", "flows")
 
     def __init__(self, looking: Looking) -> None:
         self._looking = looking
@@ -114,6 +117,7 @@ class Graph:
         self._root_of: dict[str, str] = {}
         self._beyond: dict[str, str] = {}  # ids of those beyond the limit, by name
         self._alone: dict[str, str] = {}  # ids of nodes that run on their own, by name
+        self._late: dict[str, str] = {}  # ids of nodes beyond the limit, by flow and class
         self._taken: set[str] = set()  # ids
         self.flows: dict[str, FlowPicture] = {}
 
@@ -131,20 +135,25 @@ class Graph:
 
     def _one_of_many(self, name: str) -> str:
         """A program that builds a flow for every item: those of one name beyond the limit share one picture."""
-        flow_id = self._beyond.get(name)
-        if flow_id is None:
-            flow_id = self._beyond[name] = _claimed(self._taken, name)
+        flow_id = self._shared(self._beyond, name, MAX_FLOWS)
+        if flow_id not in self._roots:
             self._root_of[flow_id] = flow_id
             self._roots[flow_id] = {flow_id: None}
-            self._picture(flow_id, name)
+            self._picture(flow_id, name if name in self._beyond else _OTHERS)
         return flow_id
+
+    def _shared(self, known: dict[str, str], name: str, most: int) -> str:
+        """The id that things of one name share, and beyond so many names all others."""
+        if name not in known and len(known) >= most:
+            name = _OTHERS
+        found = known.get(name)
+        if found is None:
+            found = known[name] = _claimed(self._taken, name)
+        return found
 
     def alone(self, name: str) -> str:
         """The id of a node that is run on its own; those of one name share it, and the graph does not show them."""
-        known = self._alone.get(name)
-        if known is None:
-            known = self._alone[name] = _claimed(self._taken, name)
-        return known
+        return self._shared(self._alone, name, MAX_NODES)
 
     def opened(self, flow_id: str) -> None:
         """Note that a flow, or a pass of one, begins."""
@@ -229,7 +238,7 @@ class Graph:
         if known is None:
             cls, is_flow = self._looking.look(node)
             if sum([len(flow.nodes) for flow in list(self.flows.values())]) >= MAX_NODES:
-                return f"{flow_id}/{cls}", cls
+                return self._shared(self._late, f"{flow_id}/{cls}", MAX_NODES), cls
             picture.add(place, cls, is_flow)
             known = picture.ids[id(place)]
         return known

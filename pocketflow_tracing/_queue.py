@@ -235,30 +235,31 @@ class SpanQueue:
         ):
             return  # what is too much has been dropped, and is passed over when its turn comes
         taking = self._taking  # at the end of the process another one takes its place
-        if not taking.acquire(blocking=False):
+        if taking.locked():
             return  # the worker is taking a batch, or a signal handler runs a flow in here: the next span tries again
-        try:
-            is_heavy = self._bytes > self.most_bytes
-            needed = 0 if is_heavy or self._waiting() <= self.most_spans else self.most_spans // 10
-            needed_bytes = self._needed_bytes() if is_heavy else 0
-            while (needed > 0 or needed_bytes > 0) and self._complete:
-                run = self._complete.popleft()
-                if not run.seen:
-                    run.dropped = True  # the worker passes its spans over
-                    needed -= run.spans
-                    needed_bytes -= run.weight
-                    self._ghosts += run.spans
-                    self._ghost_bytes += run.weight
-            # to look through a long queue has to be worth it: behind a run that fills it, each small one would cause that
-            is_worth_it = self._ghost_bytes > self.most_bytes // 10 or self._is_short
-            is_due = len(self._items) > self.most_items or (is_heavy and self._ghosts and is_worth_it)
-            if is_due or self._items.is_looked_through:
-                self._remove_ghosts()
-            if self._waiting() > self.most_spans:
-                self._remove_newest()
-        finally:
-            taking.release()
+        with taking:  # nothing of the host's strikes between this and what gives it back, as it may behind `acquire`
+            self._drop()
         self._warn()
+
+    def _drop(self) -> None:
+        is_heavy = self._bytes > self.most_bytes
+        needed = 0 if is_heavy or self._waiting() <= self.most_spans else self.most_spans // 10
+        needed_bytes = self._needed_bytes() if is_heavy else 0
+        while (needed > 0 or needed_bytes > 0) and self._complete:
+            run = self._complete.popleft()
+            if not run.seen:
+                run.dropped = True  # the worker passes its spans over
+                needed -= run.spans
+                needed_bytes -= run.weight
+                self._ghosts += run.spans
+                self._ghost_bytes += run.weight
+        # to look through a long queue has to be worth it: behind a run that fills it, each small one would cause that
+        is_worth_it = self._ghost_bytes > self.most_bytes // 10 or self._is_short
+        is_due = len(self._items) > self.most_items or (is_heavy and self._ghosts and is_worth_it)
+        if is_due or self._items.is_looked_through:
+            self._remove_ghosts()
+        if self._waiting() > self.most_spans:
+            self._remove_newest()
 
     @property
     def _is_short(self) -> bool:

@@ -7,7 +7,6 @@ limit, the first and the last are watched, so that a visit costs the same howeve
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 from ._changes import same
@@ -79,7 +78,7 @@ class SharedState:
         self._long: set[str] = set()  # keys in whose pictures there are long texts
         self.weight = 0  # estimated bytes of what `full` or `changes` found last
         self.large: list[str | bytes] = []  # the large texts among them
-        self.turn = threading.Lock()  # for `changes`: nodes may run in several threads
+        self.turn: dict[str, Any] = {}  # whose it is to ask for `changes`: nodes may run in several threads
 
     @staticmethod
     def can_picture(shared: Any) -> bool:

@@ -136,12 +136,14 @@ class Visit(Whole, Branch):
             state.is_behind = True
             self.attributes["shared_not_compared"] = True
             return  # what changed stands with the next visit after which there is time for it
-        if not state.turn.acquire(blocking=False):
-            return  # another thread is at it, for its own visit: what it does not find the next one does
+        turn = state.turn
         try:
-            self._note_state(run, state)
+            if turn.setdefault("of", self) is self:  # else another thread is at it: what it does not find the next one does
+                self._note_state(run, state)
         finally:
-            state.turn.release()
+            # no call stands here, behind which a time limit of the host's might strike
+            if "of" in turn and turn["of"] is self:
+                del turn["of"]
 
     def _note_state(self, run: Run, state: SharedState) -> None:
         changes = state.changes()

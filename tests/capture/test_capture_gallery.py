@@ -524,6 +524,17 @@ def test_moments_that_python_has_no_date_for_do_not_make_polars_panic(series, ex
     assert "panicked" not in capfd.readouterr().err
 
 
+def test_large_values_of_arrow_are_shown_by_their_type():
+    """Each number of a list in an Arrow column becomes an object of Python's, which held an event loop for 0.2 s."""
+    pa = pytest.importorskip("pyarrow")
+    lists = pd.Series([list(range(100_000)), [1]] * 5, dtype=pd.ArrowDtype(pa.list_(pa.int64())))
+    texts = pd.Series(["x" * 1_000_000] * 5, dtype=pd.ArrowDtype(pa.string()))
+    assert shown(lists)["head"] == ["<list<item: int64>[pyarrow]>"] * 5
+    assert shown(lists[1:2])["head"] == [[1]]
+    assert shown(texts)["head"] == ["<string[pyarrow]>"] * 5
+    assert shown(pd.Series([1], index=pd.Index(texts[:1])))["index"] == ["<string[pyarrow]>"]
+
+
 def test_records_of_many_fields_are_counted():
     """Fields of fields too: to write thousands out takes milliseconds."""
     nested = np.zeros(3, dtype=[("a", [(f"f{place}", "i1") for place in range(100)])])

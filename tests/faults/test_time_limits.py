@@ -12,7 +12,9 @@ import struct
 import sys
 import threading
 import types
+from collections.abc import Callable
 from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,6 +32,7 @@ from pocketflow_tracing import (
     trace_flow,
 )
 from pocketflow_tracing._guard import is_hosts
+from pocketflow_tracing._queue import SpanQueue
 from pocketflow_tracing._threads import start_thread
 from pocketflow_tracing.frameworks import _phases, _retry, _visits
 from pocketflow_tracing.store import StoreError
@@ -411,3 +414,77 @@ def test_a_limit_of_another_thread_in_a_function_of_the_users(kind):
     with pytest.raises(OutOfTimeError):
         flow.run({"late": Late()})
     assert recorder.current.get() is None
+
+
+class StrikesOnReturn:
+    """Raises, as a signal handler may, right behind the given return from a function in C in some code of ours."""
+
+    def __init__(self, *codes: types.CodeType) -> None:
+        self.codes = codes
+        self.left = 0
+        self.seen = 0
+
+    def __call__(self, frame: types.FrameType, event: str, _arg: object) -> None:
+        if event == "c_return" and frame.f_code in self.codes:
+            self.seen += 1
+            self.left -= 1
+            if self.left == 0:
+                raise OutOfTimeError
+
+    def until(self, number: int, call: Callable[[], Any]) -> bool:
+        """Call a function with a strike at the return of that number; False when there are not so many."""
+        self.left = number
+        sys.setprofile(self)
+        try:
+            call()
+        except OutOfTimeError:
+            return True
+        finally:
+            sys.setprofile(None)
+        return False
+
+
+def test_a_time_limit_while_room_is_made():
+    """It leaves the queue to the worker: with its lock kept nothing would be delivered any more, and nothing be bounded."""
+    strikes = StrikesOnReturn(SpanQueue._make_room.__code__, SpanQueue._drop.__code__)
+    number = 1
+    while True:
+        queue = SpanQueue(lambda: None)
+        queue.most_spans = 1
+        for _ in range(3):
+            queue._items.append(types.SimpleNamespace(parent=None, kind="phase", run=types.SimpleNamespace(dropped=False)))
+        if not strikes.until(number, queue._make_room):
+            break
+        assert not queue._taking.locked()
+        number += 1
+    assert number > 3
+
+
+def test_a_time_limit_while_a_visit_notes_what_changed(tmp_path, monkeypatch):
+    """It leaves the turn to the visits that come."""
+    strikes = StrikesOnReturn(_visits.Visit._note_changes.__code__)
+    found = []
+    original = _visits.Visit._note_changes
+
+    def note(self, run, state):
+        try:
+            if len(found) == 0:
+                strikes.left, strikes.seen = note.number, 0
+                sys.setprofile(strikes)
+            original(self, run, state)
+        finally:
+            sys.setprofile(None)
+            found.append(dict(state.turn))
+
+    monkeypatch.setattr(_visits.Visit, "_note_changes", note)
+    flow = trace_flow(Flow(start=Node()), config=TracingConfig(store=str(tmp_path / "traces.db")))
+    for number in range(1, 10):
+        note.number = number
+        found.clear()
+        try:
+            flow.run({"a": 1})
+        except OutOfTimeError:
+            assert all(turn == {} for turn in found)
+            continue
+        break
+    assert number > 1

@@ -729,6 +729,28 @@ def test_a_flow_that_a_node_runs_keeps_nothing_alive(number, records):
     assert min(number, 99) <= len(set(ids)) <= 100
 
 
+def test_names_without_end(records):
+    """A job that names each of its flows has pictures of so many and no more."""
+
+    class Start(Node):
+        pass
+
+    @trace_flow()
+    def job():
+        for number in range(250):
+            trace_flow(Flow(start=Start()), flow_name=f"document {number}").run({})
+
+    job()
+    assert {f"document {number}" for number in range(250)} == {span.name for span in records.spans(kind="flow")}
+    ids = [span.attributes["node"] for span in records.spans(kind="flow")]
+    assert 201 == len(set(ids))
+    assert [ids[-1]] * 50 == ids[200:]
+    flows = records.run().graph["flows"]
+    assert 201 == len(flows)
+    assert "…" == flows[-1]["name"]
+    assert len({span.attributes["node"] for span in records.spans("Start")}) == 201
+
+
 def test_a_flow_that_runs_again_and_again_in_a_run_keeps_its_ids(records):
     """It is let go of after each time, and looked at anew."""
 

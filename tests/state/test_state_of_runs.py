@@ -555,7 +555,7 @@ def test_while_another_thread_notes_what_changed(tmp_path):
 
     class Begins(Node):
         def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
-            self.state(shared).turn.acquire()  # as another thread does
+            self.state(shared).turn["of"] = object()  # as another thread does
             shared["begun"] = ["x" * 100]
 
         def state(self, shared: Any) -> Any:
@@ -563,7 +563,7 @@ def test_while_another_thread_notes_what_changed(tmp_path):
 
     class Ends(Begins):
         def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
-            self.state(shared).turn.release()
+            self.state(shared).turn.clear()
             shared["ended"] = 1
 
     begins = Begins()
