@@ -17,8 +17,8 @@ from ._options import Options
 from ._runs import open_run
 from .frameworks import _look
 from .frameworks import pocketflow as framework
-from .frameworks._scopes import Untraced, become_current, restore
-from .recorder import UNTRACED, Branch, Run, current, parent_in, span_of
+from .frameworks._scopes import NotRecorded, become_current, restore
+from .recorder import Branch, Run, Untraced, current, parent_in, span_of
 
 _BEGINNING = Seam("recording the beginning of a traced function")
 _ENDING = Seam("recording the end of a traced function")
@@ -104,7 +104,7 @@ class FunctionRun:
         self.span: Branch | None = None
         self.token: Token[Any] | None = None
         self.attached: Any = None
-        self.untraced: Untraced | None = None
+        self.dropped: NotRecorded | None = None
         self.left = False
 
     def begin(self) -> None:
@@ -116,6 +116,8 @@ class FunctionRun:
         """End with the result of the call, which is given back, or with the exception that left it."""
         self._restore()
         self.left = True
+        if self.dropped is not None:
+            self.dropped.done(None)
         with _ENDING:
             self._finish(error, result)
         return result
@@ -132,21 +134,23 @@ class FunctionRun:
     def go_on(self) -> None:
         """Become current once more, in the context of now."""
         with _BEGINNING:
-            if self.untraced is not None:
-                self.untraced.begin(())
+            if self.dropped is not None:
+                self.dropped.begin(())
             elif self.span is not None:
                 self._become_current(self.span)
 
     def _restore(self) -> None:
         restore(self)
-        if self.untraced is not None:
-            restore(self.untraced)
+        if self.dropped is not None:
+            restore(self.dropped)
         self.args, self.kwargs = (), {}  # whoever keeps the context keeps this scope
 
     def _begin(self) -> None:
         frame = current.get()
-        if frame is UNTRACED:
-            return
+        if type(frame) is Untraced:
+            if not frame.is_over:
+                return
+            frame = None
         name = self.options.flow_name or name_of(self.function)
         parent = parent_in(frame)
         if parent is not None:
@@ -154,8 +158,8 @@ class FunctionRun:
         else:
             opened = open_run(self.options, name, self._shared(), _look, span_of(frame))
             if not isinstance(opened, Run):
-                self.untraced = Untraced(opened.trace_id)
-                self.untraced.begin(())
+                self.dropped = NotRecorded(opened.trace_id)
+                self.dropped.begin(())
                 return
             run = opened
         span = self.span = Branch(run, parent, "function", name)

@@ -106,7 +106,9 @@ class Graph:
         looking: at the framework's nodes.
     """
 
-    __slots__ = ("_alone", "_beyond", "_flow_ids", "_late", "_looking", "_open", "_root_of", "_roots", "_taken", "flows")
+    __slots__ = (
+        "_alone", "_beyond", "_flow_ids", "_late", "_looking", "_open", "_root_of", "_roots", "_taken", "flows",
+    )  # fmt: skip
 
     def __init__(self, looking: Looking) -> None:
         self._looking = looking

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._guard import on_our_thread
 from ._version import __version__
-from .recorder import UNTRACED, current
+from .recorder import Untraced, current
 from .records import SpanRecord
 
 if TYPE_CHECKING:
@@ -83,8 +83,9 @@ def make_provider(config: TracingConfig | None) -> TracerProvider:
 
         def should_sample(self, *args: Any, **kwargs: Any) -> Any:
             frame = current.get()
-            sampler = elsewhere if frame is None else ALWAYS_OFF if frame is UNTRACED else ALWAYS_ON
-            return sampler.should_sample(*args, **kwargs)
+            if frame is None or (type(frame) is Untraced and frame.is_over):
+                return elsewhere.should_sample(*args, **kwargs)
+            return (ALWAYS_OFF if type(frame) is Untraced else ALWAYS_ON).should_sample(*args, **kwargs)
 
         def get_description(self) -> str:
             return "by the run"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .capture_errors import ErrorSnapshot
     from .records import Kind, Status
 
-__all__ = ["UNTRACED", "Branch", "Run", "Span", "current", "parent_in", "span_of", "unrecorded"]
+__all__ = ["Branch", "Run", "Span", "Untraced", "current", "parent_in", "span_of", "unrecorded"]
 
 
 class RootFacts(NamedTuple):
@@ -281,16 +281,23 @@ class Branch(Span):
             waiting.deliver()
 
 
-class _Untraced:
-    """Stands where a span would: nothing below it is traced, and finding that out costs one comparison."""
+class Untraced:
+    """Stands where a span would, in a run that is not recorded: nothing below it is traced, as long as that run goes on.
 
-    __slots__ = ()
+    A task or thread that it has started keeps it, and may run flows for hours after it; those are runs of their own.
+    """
+
+    __slots__ = ("is_over",)
+    span: None = None
+
+    def __init__(self) -> None:
+        self.is_over = False
 
 
-UNTRACED = _Untraced()
+_UNTRACED = Untraced()
 
 current: ContextVar[Any] = ContextVar("pocketflow_tracing_current", default=None)
-"""What user code runs in now: None, UNTRACED, a Span, or a framework's frame that has a `span`."""
+"""What user code runs in now: None, Untraced, a Span, or a framework's frame that has a `span`."""
 
 
 def unrecorded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -299,7 +306,7 @@ def unrecorded(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any) -> Any:
         before = current.get()
         try:
-            current.set(UNTRACED)  # in here: a signal handler strikes right after it
+            current.set(_UNTRACED)  # in here: a signal handler strikes right after it
             return function(*arguments)
         finally:
             current.set(before)
@@ -311,7 +318,7 @@ def span_of(frame: Any) -> Span | None:
     """The recorded span of a frame, None where nothing is traced."""
     if isinstance(frame, Span):
         return frame
-    return None if frame is None or frame is UNTRACED else frame.span
+    return None if frame is None else frame.span
 
 
 def parent_in(frame: Any) -> Span | None:

@@ -16,7 +16,7 @@ from .._state import SharedState
 from ..capture import Capture
 from ..capture_entries import taken
 from ..capture_kinds import key_text
-from ..recorder import UNTRACED, Branch, Span, current, span_of
+from ..recorder import Branch, Span, Untraced, current, span_of
 from ._look import is_pocketflows
 from ._retry import Retry
 from ._scopes import NOTHING, SCOPE, Nothing, Scope, is_to_leave, restore
@@ -241,7 +241,7 @@ def phase_opener(method: str) -> Opener:
         else:
             retry = above = None
             frame = current.get()
-            if frame is None or frame is UNTRACED:
+            if frame is None or type(frame) is Untraced:
                 return NOTHING
         try:
             if retry is None:
@@ -262,7 +262,7 @@ def phase_opener(method: str) -> Opener:
 def open_whole_exec(node: Any, args: tuple[Any, ...], _within: Any) -> Phase | Inside | Nothing:
     """Open the scope of `_exec`, which is a phase where it is more than PocketFlow's loop around one exec."""
     frame = current.get()
-    if frame is None or frame is UNTRACED:
+    if frame is None or type(frame) is Untraced:
         return NOTHING
     try:
         if not issubclass(type(node), BatchNode) and is_pocketflows(node, "_exec"):

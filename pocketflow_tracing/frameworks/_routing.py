@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._guard import is_hosts
-from ..recorder import UNTRACED, Branch, current
+from ..recorder import Branch, Untraced, current
 from ._look import peek
 from ._scopes import ENDING, NOTHING, Nothing, is_to_leave
 
@@ -72,7 +72,7 @@ def _is_an_end(node: Any = None, action: Any = None) -> bool:
 def open_route(_flow: Any, args: tuple[Any, ...], _within: Any) -> Route | Nothing:
     """Open the scope of PocketFlow's question for a successor."""
     frame = current.get()
-    if frame is None or frame is UNTRACED:
+    if frame is None or type(frame) is Untraced:
         return NOTHING
     try:
         if isinstance(frame, Branch) and frame.waiting is not None:

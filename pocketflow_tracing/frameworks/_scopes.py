@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _otel, _otel_sampling
 from .._guard import Seam, is_hosts
-from ..recorder import UNTRACED, current
+from ..recorder import Untraced, current
 
 BEGINNING = Seam("recording the beginning of a call")
 ENDING = Seam("recording the end of a call")
@@ -116,7 +116,7 @@ SCOPE = ("attached", "left", "token")
 """What a scope has beside a span."""
 
 
-class Untraced:
+class NotRecorded:
     """The scope of a run that is not recorded.
 
     Args:
@@ -125,10 +125,11 @@ class Untraced:
             left alone.
     """
 
-    __slots__ = ("attached", "token", "trace_id")
+    __slots__ = ("attached", "frame", "token", "trace_id")
     span: None = None
 
     def __init__(self, trace_id: int | None) -> None:
+        self.frame = Untraced()
         self.trace_id = trace_id
         self.token: Token[Any] | None = None
         self.attached: Any = None
@@ -139,16 +140,17 @@ class Untraced:
             with BEGINNING:
                 if _otel_sampling.drops(self.trace_id):
                     _otel.attach(self)
-        become_current(self, UNTRACED)
+        become_current(self, self.frame)
 
     def done(self, result: Any) -> Any:
         """End, and give the result back."""
+        self.frame.is_over = True
         restore(self)
         return result
 
     def failed(self, _error: BaseException) -> None:
         """End."""
-        restore(self)
+        self.done(None)
 
 
 def become_current(scope: Any, frame: Any) -> None:
@@ -200,7 +202,7 @@ def is_to_leave(error: BaseException, frame: Any) -> bool:
         BEGINNING.absorb(error)
         return False
     opened = current.get()
-    if opened is not frame and opened is not UNTRACED:
+    if opened is not frame and type(opened) is not Untraced:
         opened.failed(error)
     if current.get() is not frame:
         current.set(frame)

@@ -11,11 +11,11 @@ from .._options import Options, mark_of
 from .._runs import open_run
 from .._state import SharedState
 from ..capture_kinds import key_text
-from ..recorder import UNTRACED, Branch, Run, Span, current, parent_in
+from ..recorder import Branch, Run, Span, Untraced, current, parent_in
 from . import _look
 from ._look import class_name, peek
 from ._routing import ASKING
-from ._scopes import NOTHING, SCOPE, Nothing, Untraced, Whole, is_to_leave
+from ._scopes import NOTHING, SCOPE, Nothing, NotRecorded, Whole, is_to_leave
 
 _FALSY = frozenset({str, int, float, bool, bytes, tuple, list, dict, set, frozenset})
 
@@ -138,7 +138,9 @@ class Visit(Whole, Branch):
             return  # what changed stands with the next visit after which there is time for it
         turn = state.turn
         try:
-            if turn.setdefault("of", self) is self:  # else another thread is at it: what it does not find the next one does
+            if (
+                turn.setdefault("of", self) is self
+            ):  # else another thread is at it: what it does not find the next one does
                 self._note_state(run, state)
         finally:
             # no call stands here, behind which a time limit of the host's might strike
@@ -227,7 +229,7 @@ def _own_name(flow: Any) -> str | None:
     return mark.flow_name if mark is not None else None
 
 
-def open_root(node: Any, shared: Any, options: Options, left: Span | None) -> Visit | Untraced:
+def open_root(node: Any, shared: Any, options: Options, left: Span | None) -> Visit | NotRecorded:
     """Make the scope of a run, which has not begun.
 
     Args:
@@ -240,13 +242,13 @@ def open_root(node: Any, shared: Any, options: Options, left: Span | None) -> Vi
         name = class_name(type(node))
         run = open_run(options, name, shared, _look, left)
         if not isinstance(run, Run):
-            return Untraced(run.trace_id)
+            return NotRecorded(run.trace_id)
         node_id = run.graph.root_flow(node, run.name) if issubclass(type(node), Flow) else run.graph.alone(run.name)
         return Visit(run, None, node, node_id, run.name, None)
     except BaseException as error:
         if is_to_leave(error, None):
             raise
-        return Untraced(None)  # nothing of a run that could not be opened: its parts would come as runs of their own
+        return NotRecorded(None)  # nothing of a run that could not be opened: its parts would come as runs of their own
 
 
 def open_below(frame: Any, parent: Any, node: Any) -> Visit | Nothing:
@@ -286,7 +288,7 @@ def open_below(frame: Any, parent: Any, node: Any) -> Visit | Nothing:
 def open_visit(node: Any, args: tuple[Any, ...], _within: Any) -> Visit | Nothing:
     """Open the scope of PocketFlow's call of a visit, unless `run` has opened it already."""
     frame = current.get()
-    if frame is None or frame is UNTRACED or (type(frame) is Visit and frame.node is node):
+    if frame is None or type(frame) is Untraced or (type(frame) is Visit and frame.node is node):
         return NOTHING
     scope: Visit | Nothing = NOTHING
     try:

@@ -20,12 +20,12 @@ from .. import _log, _options
 from .._guard import Seam
 from .._options import Options
 from .._threads import OwnLock
-from ..recorder import UNTRACED, current, parent_in, span_of
+from ..recorder import Untraced, current, parent_in, span_of
 from ._phases import open_whole_exec, phase_opener
 from ._retry import Retry
 from ._rewrite import Openers, original_of, twins
 from ._routing import open_route
-from ._scopes import NOTHING, Nothing, Untraced
+from ._scopes import NOTHING, Nothing, NotRecorded
 from ._visits import Pass, Visit, open_below, open_pass, open_root, open_visit
 
 _INSTALLING = Seam("putting its hooks on PocketFlow")
@@ -144,11 +144,13 @@ def uninstall() -> None:
 # --- what PocketFlow's functions tell us of themselves ---------------------------------------------------------------
 
 
-def enter_visit(node: Any, args: tuple[Any, ...]) -> Visit | Untraced | Nothing | None:
+def enter_visit(node: Any, args: tuple[Any, ...]) -> Visit | NotRecorded | Nothing | None:
     """The scope of a function that is a visit, None where nothing is traced."""
     frame = current.get()
-    if frame is UNTRACED:
-        return None
+    if type(frame) is Untraced:
+        if not frame.is_over:
+            return None
+        frame = None
     if type(frame) is Visit and frame.node is node:
         return NOTHING  # it has been opened already
     parent = parent_in(frame)
@@ -175,7 +177,7 @@ def _is_step(node: Any, run: FrameType) -> bool:
     )
 
 
-def enter_pass(flow: Any, args: tuple[Any, ...]) -> Pass | Visit | Untraced | Nothing | None:
+def enter_pass(flow: Any, args: tuple[Any, ...]) -> Pass | Visit | NotRecorded | Nothing | None:
     """The scope of `_orch`: one pass of a batch flow, else part of the flow's visit."""
     frame = current.get()
     if type(frame) is Visit and frame.node is flow and issubclass(type(flow), BatchFlow):
@@ -186,7 +188,7 @@ def enter_pass(flow: Any, args: tuple[Any, ...]) -> Pass | Visit | Untraced | No
 def enter_retry(node: Any, _args: tuple[Any, ...]) -> Retry | None:
     """The scope of the retry loop around exec, None where nothing is traced."""
     frame = current.get()
-    return None if frame is None or frame is UNTRACED else Retry(frame, node)
+    return None if frame is None or type(frame) is Untraced else Retry(frame, node)
 
 
 _ENTERING: Openers = {

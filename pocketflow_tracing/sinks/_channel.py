@@ -31,7 +31,7 @@ _CERTIFICATES = ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CE
 """Authorities that the SDK's exporter trusts, besides those of httpx, in its order; the last may be a folder."""
 _PORTS = {"http": 80, "https": 443}
 _LOGGERS = ("httpx", *(f"httpcore.{name}" for name in ("connection", "http11", "http2", "proxy", "socks")))
-"""The libraries' loggers, each by its name: a logger's filter does not see the records of those below it."""
+"""The libraries' loggers, each by its name: those below one are asked by themselves."""
 _BEGINNINGS = tuple(f".{step}.started" for step in ("connect_tcp", "send_request_headers", "receive_response_headers"))
 """Steps that a request which nobody waits for does not take."""
 
@@ -192,7 +192,7 @@ class Channel:
 
 def _new_client(timeout: float) -> httpx.Client:
     for name in _LOGGERS:
-        logging.getLogger(name).addFilter(_not_ours)
+        _hush(logging.getLogger(name))
     try:
         return httpx.Client(timeout=httpx.Timeout(timeout), follow_redirects=False, verify=_trusted())
     # ImportError: a SOCKS proxy without its package; InvalidURL: NO_PROXY
@@ -248,6 +248,14 @@ def _quietly() -> Iterator[None]:
         _here.quiet = before
 
 
-def _not_ours(_record: logging.LogRecord) -> bool:
-    """Let through what the host's own use of these libraries logs, and not what ours does."""
-    return not getattr(_here, "quiet", False)
+def _hush(logger: logging.Logger) -> None:
+    """Let a logger tell what the host's own use of its library does, and not what ours does.
+
+    Before a record is made, as a filter would not be asked: that runs the host's record factory, which may want a request.
+    """
+
+    def is_enabled_for(level: int) -> bool:
+        return not getattr(_here, "quiet", False) and type(logger).isEnabledFor(logger, level)
+
+    if "isEnabledFor" not in vars(logger):
+        vars(logger)["isEnabledFor"] = is_enabled_for

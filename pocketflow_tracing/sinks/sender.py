@@ -289,7 +289,8 @@ class Sender:
                 self._courier.block(Answer("later", "an error in pocketflow-tracing"))
             with self._changed:
                 self._note()
-        channel.close()
+        with _SENDING:
+            channel.close()
 
     def _await_work(self, channel: Channel, generation: int) -> bool:
         """Wait until there is something to do; False when this thread is to end."""
@@ -299,7 +300,8 @@ class Sender:
                 is_safe = self._more and not self._waiting  # on disk: the worker starts a thread when it is time to try
                 seconds = pause if pause > 0 else _SAFE_SECONDS if is_safe else _IDLE_SECONDS
                 if not wait_unseen(self._changed.wait, seconds):
-                    channel.close()  # an idle process holds no connection
+                    with _SENDING:
+                        channel.close()  # an idle process holds no connection
                     if is_safe and not self._has_work():
                         self._thread = None
                         return False

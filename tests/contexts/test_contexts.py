@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import gc
@@ -10,6 +11,7 @@ import inspect
 import subprocess
 import sys
 import textwrap
+from contextlib import nullcontext
 from contextvars import ContextVar
 
 import pytest
@@ -17,7 +19,10 @@ from collector import Collector
 from kit import use
 from opentelemetry import baggage
 from opentelemetry import context as otel_context
-from opentelemetry.trace import get_current_span
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import NoOpTracer, get_current_span
 from pocketflow import Flow, Node
 
 from pocketflow_tracing import continue_trace, trace_attributes, trace_flow, trace_headers, with_context
@@ -473,3 +478,30 @@ def test_what_a_run_says_of_itself_is_not_said_of_another_trace(records):
     trace_flow(Flow(start=Work()), session_id="worker", tags=["loop"]).run({})
     job = next(run for run in records.flushed().runs.values() if run.trace_id == PARENT[3:35])
     assert (None, []) == (job.session_id, job.tags)
+
+
+@pytest.mark.parametrize("is_around", [True, False])
+def test_a_tracer_that_is_switched_off_leaves_the_programs_span_alone(is_around, records):
+    """A library in a node may have one: OpenTelemetry's own hands out the current span where that one records nothing."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    here = []
+
+    class UsesLibrary(Node):
+        def exec(self, prep_res):
+            with contextlib.suppress(ValueError), NoOpTracer().start_as_current_span("library") as span:
+                here.append(span.get_span_context().span_id)
+                span.update_name("renamed")
+                span.set_attribute("prompt", "secret")
+                raise ValueError("seen by the library")
+
+    with provider.get_tracer("program").start_as_current_span("request") if is_around else nullcontext() as request:
+        trace_flow(Flow(start=UsesLibrary())).run({})
+        if request is not None:
+            request.set_attribute("answer", 42)
+    ((name, attributes),) = [(span.name, dict(span.attributes)) for span in exporter.get_finished_spans()] or [("", {})]
+    assert (("request", {"answer": 42}) if is_around else ("", {})) == (name, attributes)
+    (attempt,) = records.spans("UsesLibrary.exec")
+    assert [int(attempt.span_id, 16)] == here
+    assert "success" == records.run().status

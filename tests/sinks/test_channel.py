@@ -178,6 +178,25 @@ def test_the_hosts_log_hears_nothing_of_our_requests(caplog):
     assert {"httpx", "httpcore.http11"} <= theirs
 
 
+def test_a_record_factory_of_the_hosts_is_not_asked_for_our_requests(caplog):
+    """One that wants the request being served fails on our thread: it came before the server was asked, or after it had taken all."""
+    for name in (None, "httpx", "httpcore"):
+        caplog.set_level(logging.DEBUG, name)
+    before = logging.getLogRecordFactory()
+
+    def factory(*args, **kwargs):
+        raise LookupError("no request here")
+
+    logging.setLogRecordFactory(factory)
+    try:
+        with Collector() as collector, channel() as made:
+            assert "accepted" == post(made, config_for(collector.port), SCORE).outcome
+            with pytest.raises(LookupError):
+                httpx.get(f"{collector.url}/api/public/health")
+    finally:
+        logging.setLogRecordFactory(before)
+
+
 def test_a_number_that_was_taken_is_left_alone(tmp_path):
     """After `os.closerange` the number of our socket may be the host's file: nothing is written to it, and it stays open."""
     with Collector() as collector, channel() as made:

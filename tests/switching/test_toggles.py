@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from dataclasses import asdict
@@ -10,7 +11,7 @@ import kit
 import pytest
 from collector import Collector
 from kinds import KINDS, Kind
-from pocketflow import AsyncFlow, BatchFlow, BatchNode, Flow, Node
+from pocketflow import AsyncFlow, AsyncNode, BatchFlow, BatchNode, Flow, Node
 
 from pocketflow_tracing import TracingConfig, add_metadata, flush, trace_flow
 from pocketflow_tracing._command import command
@@ -351,4 +352,36 @@ def test_a_dropped_run_drops_what_nests_in_it(records):
     trace_flow(Flow(start=RunsInner())).run({})
     assert {} == records.flushed().runs
     inner.run({"question": "why"})
+    assert 1 == len(records.flushed().runs)
+
+
+@pytest.mark.parametrize("form", ["flow", "function"])
+def test_what_a_dropped_run_has_left_running_is_dropped_no_longer(form, records):
+    """A job queue that the first run of a process starts serves runs of its own, each with its share."""
+    kit.use(records, sample_rate=0.0)
+    job = trace_flow(FLOW.plain())
+    seen = []
+
+    class Starts(AsyncNode):
+        async def exec_async(self, prep_res):
+            tasks.append(asyncio.create_task(serve()))
+
+    async def serve():
+        await over.wait()
+        kit.use(records, sample_rate=1.0)
+        job.run({"question": "why"})
+        seen.append(1)
+
+    async def main():
+        boot = AsyncFlow(start=Starts())
+        if form == "flow":
+            await trace_flow(boot).run_async({})
+        else:
+            await trace_flow(boot.run_async)({})
+        over.set()
+        await tasks.pop()
+
+    tasks, over = [], asyncio.Event()
+    asyncio.run(main())
+    assert [1] == seen
     assert 1 == len(records.flushed().runs)
