@@ -187,7 +187,7 @@ def merge(nearer: Mapping[str, Any], farther: Mapping[str, Any]) -> dict[str, An
     merged: dict[str, Any] = {}
     for name in ("session_id", "user_id", "version", "environment", "release", "trace_name"):
         for source in (nearer, farther):
-            text = _text(source.get(name))
+            text = text_of(source.get(name))
             if text:
                 merged[name] = text
                 break
@@ -220,7 +220,8 @@ def checked(attributes: dict[str, Any]) -> dict[str, Any]:
     return attributes
 
 
-def _text(value: Any) -> str | None:
+def text_of(value: Any) -> str | None:
+    """A text, or a number or UUID as one; None for anything else."""
     if type(value) is str:
         return value
     if value is None:
@@ -238,7 +239,7 @@ def tags_of(value: Any) -> list[str]:
     """Tags as texts; a text alone is one."""
     several = isinstance(value, Iterable) and not isinstance(value, str)
     items: Iterable[Any] = _first(value, _MOST_TAGS, "tags") if several else [value]
-    return [text for item in items if (text := _text(item))]
+    return [text for item in items if (text := text_of(item))]
 
 
 def _mapping(value: Any) -> dict[str, Any]:

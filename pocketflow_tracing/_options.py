@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from . import _log
-from ._attributes import merge, tags_of
+from ._attributes import merge, tags_of, text_of
 from ._guard import Seam
+from ._kinds import shown
 from .capture_kinds import mro_of
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ class Options:
     )  # where nothing is a function
 
     def __post_init__(self) -> None:
+        given = self.flow_name
+        self.flow_name = text_of(given)
+        if given is not None and self.flow_name is None:
+            _log.warn_once(
+                f"flow_name is {shown(given)}; accepted: a text. The name of the class or function is used in its place."
+            )
         if self.tags is not None and not callable(self.tags):
             self.tags = tags_of(self.tags)  # an iterator would be empty at the second run
 

@@ -281,7 +281,8 @@ def _twin(
     function: Any, *, code: CodeType, untouched: CodeType, openers: Mapping[str, CellType]
 ) -> FunctionType | None:
     """A function with the code of its twin; None where it is not the one that the twin is of."""
-    if not isinstance(function, FunctionType) or not _is_same(function.__code__, untouched):
+    # `isinstance` would believe a proxy, such as another tool's wrapper by wrapt, which has its function's code as well
+    if type(function) is not FunctionType or not _is_same(function.__code__, untouched):
         return None
     cells = {**dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)), **openers}
     closure = tuple(cells[name] for name in code.co_freevars)

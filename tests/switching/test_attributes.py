@@ -216,6 +216,27 @@ def test_trace_attributes_as_a_decorator(records):
     assert ["s", "s", None] == [run.session_id for run in records.flushed().runs.values()]
 
 
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [(5, "5"), (lambda shared: "n", None), (["a"], None), ({"a": 1}, None), (type("Text", (str,), {})("mine"), "mine")],
+)
+@pytest.mark.parametrize("form", ["flow", "function"])
+def test_a_name_that_is_no_text(given, name, form, records, caplog):
+    """It is said, and the run has the name that it has without one; others in its batch are delivered."""
+
+    def job():
+        Flow(start=Node()).run({})
+
+    if form == "flow":
+        trace_flow(Flow(start=Node()), flow_name=given).run({})
+    else:
+        trace_flow(flow_name=given)(job)()
+    assert [name or {"flow": "Flow", "function": "job"}[form]] == [run.name for run in records.flushed().runs.values()]
+    said = [line for line in caplog.messages if "flow_name is " in line]
+    assert (name is None) == bool(said)
+    assert all("accepted: a text" in line for line in said)
+
+
 @pytest.mark.parametrize("config", [5, {"store": "off"}, TracingConfig])
 def test_what_is_no_config_is_said(config, records, caplog):
     """It may have been meant to redact something: nothing is traced then, and that is what the line says."""

@@ -8,6 +8,7 @@ import sys
 from unittest import mock
 
 import pytest
+import wrapt
 from pocketflow import AsyncFlow, AsyncNode, Flow, Node
 
 from pocketflow_tracing import instrument, uninstrument
@@ -127,6 +128,31 @@ def test_a_wrapper_around_a_hook_stays(fresh):
     off()
     assert wrapper is vars(Node)["_exec"]
     Node._exec = before
+
+
+def test_a_proxy_of_another_tools_stays(fresh):
+    """A wrapper by wrapt says that it is a function, with the code of the one that it is around; it may change what comes out."""
+    before = vars(Node)["_exec"]
+    wrapt.wrap_function_wrapper(Node, "_exec", lambda wrapped, _instance, args, kwargs: f"<{wrapped(*args, **kwargs)}>")
+    wrapper = vars(Node)["_exec"]
+
+    class Answers(Node):
+        def exec(self, prep_res):
+            return "answer"
+
+        def post(self, shared, prep_res, exec_res):
+            shared["got"] = exec_res
+
+    try:
+        instrument()
+        shared = {}
+        Flow(start=Answers()).run(shared)
+        assert {"got": "<answer>"} == shared
+        assert fresh.spans()
+        off()
+        assert wrapper is vars(Node)["_exec"]
+    finally:
+        Node._exec = before
 
 
 PROGRAM = """
