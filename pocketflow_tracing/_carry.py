@@ -42,7 +42,11 @@ def with_context(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def trace_headers() -> dict[str, str]:
-    """The W3C trace context of the current node, to go along with a request or a job: {"traceparent": …}, {} outside a run."""
+    """The W3C trace context of the current node, to go along with a request or a job; {} outside a run.
+
+    Returns:
+        {"traceparent": …}, with a "tracestate" where the program has one.
+    """
     headers: dict[str, str] = {}
     _w3c.inject(headers)
     return headers

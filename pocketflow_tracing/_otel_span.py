@@ -51,7 +51,14 @@ class Here(Span):
             return SpanContext(scope.trace_id, 1, is_remote=False, trace_flags=_DROPPED)
         around = self._around().get_span_context()
         flags = around.trace_flags if around.is_valid else _SAMPLED if is_sampled(span.run) else _DROPPED
-        return SpanContext(span.run.trace_id, span.span_id, is_remote=False, trace_flags=flags)
+        # what other vendors and samplers keep in the state goes on, and who decides by where the parent is decides as before
+        return SpanContext(
+            span.run.trace_id,
+            span.span_id,
+            is_remote=around.is_remote,
+            trace_flags=flags,
+            trace_state=around.trace_state,
+        )
 
     def _ours(self) -> Any:
         """The span of ours that it is: of its scope; once that is closed, the one that user code of the run runs in."""

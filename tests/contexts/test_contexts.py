@@ -23,6 +23,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import NoOpTracer, get_current_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from pocketflow import Flow, Node
 
 from pocketflow_tracing import continue_trace, trace_attributes, trace_flow, trace_headers, with_context
@@ -505,3 +506,38 @@ def test_a_tracer_that_is_switched_off_leaves_the_programs_span_alone(is_around,
     (attempt,) = records.spans("UsesLibrary.exec")
     assert [int(attempt.span_id, 16)] == here
     assert "success" == records.run().status
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+def test_the_state_of_a_trace_that_came_in_goes_on(is_local, records):
+    """Vendors and samplers keep their own in `tracestate`; spans and requests of a node have it as without a run around them."""
+    incoming = {
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "tracestate": "ot=th:c,vendor=abc",
+    }
+    tracer = TracerProvider().get_tracer("program")
+
+    def told():
+        sent: dict[str, str] = {}
+        w3c.inject(sent)
+        with tracer.start_as_current_span("child") as span:
+            state = span.get_span_context().trace_state.to_header()
+            return sent["traceparent"][:35], sent["tracestate"], state, span.parent.is_remote
+
+    class Asks(Node):
+        def exec(self, prep_res):
+            return told()
+
+        def post(self, shared, prep_res, exec_res):
+            shared["told"] = exec_res
+
+    w3c = TraceContextTextMapPropagator()
+    token = otel_context.attach(w3c.extract(incoming))
+    try:
+        with tracer.start_as_current_span("server") if is_local else nullcontext():
+            untraced = told()
+            shared = {}
+            trace_flow(Flow(start=Asks())).run(shared)
+    finally:
+        otel_context.detach(token)
+    assert untraced == shared["told"]
