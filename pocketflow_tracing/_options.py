@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from .config import TracingConfig
 
 _GIVEN = ("session_id", "user_id", "tags", "metadata")
+_ABOUT_VALUES = (
+    *("enabled", "trace_inputs", "trace_outputs", "trace_errors"),
+    *("redact", "redact_defaults", "mask", "serializers", "policies"),
+)
+"""Settings that say what is recorded and what is not."""
+_COMPARING = Seam("comparing the settings of a flow with those of the trace that it joins")
 _EVALUATING = {
     name: Seam(f"evaluating the {name} that trace_flow was given as a function", theirs=True) for name in _GIVEN
 }
@@ -40,6 +46,7 @@ class Options:
     version: str | None = None
     environment: str | None = None
     pipeline: Pipeline | None = field(default=None, repr=False)  # of `config`, resolved at the first run
+    has_joined: bool = field(default=False, repr=False)  # whether a flow of it has run inside another trace
     evaluated: tuple[Mapping[str, Any], dict[str, Any]] | None = field(
         default=None, repr=False
     )  # where nothing is a function
@@ -148,6 +155,33 @@ def mark_of(flow: object) -> Options | None:
             if found is not None:
                 return found[1]
     return None
+
+
+def say_whose_config_holds(options: Options, of_the_run: TracingConfig) -> None:
+    """Say, once, which settings of a flow do not hold where it runs inside another trace: what is hidden alone is shown there.
+
+    Args:
+        options: of the flow, with a config.
+        of_the_run: the config of the trace that it joins.
+    """
+    if options.has_joined or options.config is None:
+        return
+    options.has_joined = True
+    with _COMPARING:
+        own = options.config.resolved()
+        names = [name for name in _ABOUT_VALUES if own.is_named(name) and _differ(own, of_the_run, name)]
+        if names:
+            _log.warn_once(
+                f"A flow with settings of its own ({', '.join(names)}) runs inside another trace, where those of the "
+                "outermost flow hold and not these. Give them to that one as well, or to all by the environment."
+            )
+
+
+def _differ(own: TracingConfig, other: TracingConfig, name: str) -> bool:
+    one, two = getattr(own, name), getattr(other, name)
+    if name == "serializers":  # pairs, for a metaclass may compare classes in its own way
+        return [*map(id, [*one, *one.values()])] != [*map(id, [*two, *two.values()])]
+    return one is not two if name == "mask" else bool(one != two)
 
 
 def evaluate(options: Options, shared: Any, farther: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from pocketflow import Flow
 
 from .. import _otel
-from .._options import Options, mark_of
+from .._options import Options, mark_of, say_whose_config_holds
 from .._runs import open_run
 from .._state import SharedState
 from ..capture_kinds import key_text
@@ -224,9 +224,13 @@ def action_text(result: Any) -> str:
     return key_text(result)
 
 
-def _own_name(flow: Any) -> str | None:
+def _own_name(flow: Any, run: Run) -> str | None:
     mark = mark_of(flow)
-    return mark.flow_name if mark is not None else None
+    if mark is None:
+        return None
+    if mark.config is not None:
+        say_whose_config_holds(mark, run.pipeline.config)
+    return mark.flow_name
 
 
 def open_root(node: Any, shared: Any, options: Options, left: Span | None) -> Visit | NotRecorded:
@@ -272,11 +276,11 @@ def open_below(frame: Any, parent: Any, node: Any) -> Visit | Nothing:
                 parent.waiting.attributes["successor"] = node_id
                 parent.settle()
             if is_flow:
-                name = _own_name(node) or name
+                name = _own_name(node, run) or name
                 run.graph.add_flow(node, node_id, name, parent.flow_id)
         else:
             counter = parent if parent.kind == "function" else None
-            name = (_own_name(node) if is_flow else None) or class_name(type(node))
+            name = (_own_name(node, run) if is_flow else None) or class_name(type(node))
             node_id = run.graph.root_flow(node, name) if is_flow else run.graph.alone(name)
         return Visit(run, parent, node, node_id, name, counter)
     except BaseException as error:

@@ -237,6 +237,45 @@ def test_a_name_that_is_no_text(given, name, form, records, caplog):
     assert all("accepted: a text" in line for line in said)
 
 
+def _hide(value, path):
+    return "hidden"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"redact": ("iban",), "mask": _hide}, "(redact, mask)"),
+        ({"enabled": False}, "(enabled)"),
+        ({"serializers": {int: str}}, "(serializers)"),
+        ({"debug": False, "max_items": 7}, None),
+        ({"redact_defaults": True}, None),
+    ],
+)
+@pytest.mark.parametrize("place", ["in an exec", "in the graph"])
+def test_settings_of_a_flow_in_another_trace_are_said(settings, said, place, records, caplog):
+    """They do not hold there, and a secret that the flow hides alone would be seen without a word."""
+    inner = trace_flow(Flow(start=Node()), config=TracingConfig(**settings))
+
+    class Calls(Node):
+        def exec(self, prep_res):
+            inner.run({})
+
+    outer = trace_flow(Flow(start=Calls() if place == "in an exec" else inner))
+    outer.run({})
+    outer.run({})
+    lines = [line for line in caplog.messages if "settings of its own" in line]
+    assert ([] if said is None else [said]) == [line[line.index("(") : line.index(")") + 1] for line in lines]
+    assert 2 == len(records.flushed().runs)
+
+
+def test_settings_of_a_flow_that_its_trace_has_too(records, caplog):
+    """Nothing is to be said where the same is hidden."""
+    config = TracingConfig(mask=_hide, redact=("iban",), serializers={int: str})
+    inner = trace_flow(Flow(start=Node()), config=config)
+    trace_flow(Flow(start=inner), config=config).run({})
+    assert not [line for line in caplog.messages if "settings of its own" in line]
+
+
 @pytest.mark.parametrize("config", [5, {"store": "off"}, TracingConfig])
 def test_what_is_no_config_is_said(config, records, caplog):
     """It may have been meant to redact something: nothing is traced then, and that is what the line says."""
