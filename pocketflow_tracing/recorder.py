@@ -294,8 +294,6 @@ class Untraced:
         self.is_over = False
 
 
-_UNTRACED = Untraced()
-
 current: ContextVar[Any] = ContextVar("pocketflow_tracing_current", default=None)
 """What user code runs in now: None, Untraced, a Span, or a framework's frame that has a `span`."""
 
@@ -304,11 +302,12 @@ def unrecorded(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of the user's that we call, as one in which a flow is no run: it would have us call it again, and so on."""
 
     def call(*arguments: Any) -> Any:
-        before = current.get()
+        before, inside = current.get(), Untraced()
         try:
-            current.set(_UNTRACED)  # in here: a signal handler strikes right after it
+            current.set(inside)  # in here: a signal handler strikes right after it
             return function(*arguments)
         finally:
+            inside.is_over = True
             current.set(before)
 
     return call

@@ -62,6 +62,11 @@ class LangfuseSink:
         """Start the thread that sends."""
         self._sender.start()
 
+    def take_key(self, config: TracingConfig) -> None:
+        """Go on with the secret key of a later config: it was corrected, or it is another one by now."""
+        self.config.langfuse_secret_key = config.langfuse_secret_key  # which the sender has too
+        self._sender.hasten()
+
     def watch(self) -> None:
         """Have an SDK client ready, so that generations inside nodes reach the same project."""
         self._client.prepare()
@@ -233,6 +238,8 @@ def open_sink(config: TracingConfig) -> LangfuseSink:
         if sink is None:
             sink = _sinks[key] = LangfuseSink(config)
             delivery.add_sink(sink)
+        elif sink.config.langfuse_secret_key != config.langfuse_secret_key:
+            sink.take_key(config)
         return sink
 
 

@@ -7,7 +7,7 @@ import time
 from contextlib import closing
 
 import pytest
-from collector import Mode
+from collector import Collector, Mode
 from generating import Calls, generate, run
 from langfuse import get_client
 from opentelemetry import trace
@@ -92,3 +92,20 @@ def test_a_flush_in_a_mask(keys, collector, monkeypatch):
     assert ours
     assert not ours & set(waits)
     assert client_of(collector).span_exporter.of_pocketflow_tracing
+
+
+def test_a_secret_key_that_was_corrected_is_used(fresh_sdk):
+    """A notebook's cell that is run again has a config of its own for the same project; what waited is delivered too."""
+    with Collector(keys=("pk-lf-rotated", "sk-lf-right")) as collector:
+
+        def run(secret):
+            config = TracingConfig(
+                langfuse_public_key="pk-lf-rotated", langfuse_secret_key=secret, langfuse_host=collector.url
+            )
+            trace_flow(Flow(start=Node()), config=config).run({})
+
+        run("sk-lf-wrong")
+        assert not flush(3)
+        run("sk-lf-right")
+        assert flush(10)
+        assert 2 == len({span.trace_id for span in collector.spans()})

@@ -355,6 +355,26 @@ def test_a_dropped_run_drops_what_nests_in_it(records):
     assert 1 == len(records.flushed().runs)
 
 
+def test_what_a_function_of_the_options_has_started_is_traced(records):
+    """Nothing that it runs is a run, while it is called; a task that it starts goes on after that."""
+    job = trace_flow(FLOW.plain())
+    tasks = []
+
+    async def serve():
+        job.run({"question": "why"})
+
+    def session(shared):
+        tasks.append(asyncio.create_task(serve()))
+        return "s"
+
+    async def main():
+        await trace_flow(AsyncFlow(start=AsyncNode()), flow_name="first", session_id=session).run_async({})
+        await tasks.pop()
+
+    asyncio.run(main())
+    assert ["Flow", "first"] == sorted(run.name for run in records.flushed().runs.values())
+
+
 @pytest.mark.parametrize("form", ["flow", "function"])
 def test_what_a_dropped_run_has_left_running_is_dropped_no_longer(form, records):
     """A job queue that the first run of a process starts serves runs of its own, each with its share."""
