@@ -19,6 +19,7 @@ from . import (  # noqa: F401 - each registers its readers
     capture_clients,
     capture_code,
     capture_frames,
+    capture_polars,
     capture_stdlib,
     capture_web,
 )

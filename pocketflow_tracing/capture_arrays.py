@@ -87,7 +87,7 @@ def _read_array(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
         return _read_numbers(value, walk, depth)
     if not is_steady(array) or not walk.closely():
         size = {"dtype": dtype_name(dtype) if dtype.names is None else "record", "shape": [*array.shape]}
-        return walk.unread(size, array.ndim, value, _public_name(value, shape, "numpy.ndarray"), depth)
+        return walk.unread(size, array.ndim, value, shape.shown_as("numpy.ndarray"), depth)
     names = dtype.names
     many = _has_many_fields(dtype)
     shown: dict[str, Any] = {
@@ -110,7 +110,7 @@ def _read_array(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
         if names is not None:  # each with its names, which may say that it is a secret
             first = [dict(zip(names, row, strict=True)) if type(row) is tuple else row for row in first]
         shown["values" if array.size <= _FIRST else "first"] = first
-    return walk.fields(shown, value, _public_name(value, shape, "numpy.ndarray"), depth, by_reference=True)
+    return walk.fields(shown, value, shape.shown_as("numpy.ndarray"), depth, by_reference=True)
 
 
 def _read_numbers(array: Any, walk: Walk, depth: int) -> Snapshot:
@@ -193,11 +193,6 @@ def _read_numpy_scalar(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
     if type(item) is type(value):  # longer than any number of Python's
         return Tagged(name, {"value": str(value)})
     return walk.fields({"value": item}, value, name, depth)
-
-
-def _public_name(value: Any, shape: Shape, name: str) -> str:
-    """Name a library's own class as users import it, and a subclass by its own name."""
-    return name if type(value) is shape.base else shape.name
 
 
 @kind("numpy.dtype", "torch.dtype", "torch.device")

@@ -1,4 +1,4 @@
-"""How the frames, series and indexes of pandas and Polars are read: what they are, and their first values.
+"""How the frames, series and indexes of pandas are read: what they are, and their first values.
 
 No library is imported here: an object's class is in hand only if the program has imported it. Subclasses are read
 through the library's own class, and at a bounded cost: a few rows and columns.
@@ -17,13 +17,14 @@ from .capture_types import CUT_KEY, Cut, Note, Snapshot, Tagged
 if TYPE_CHECKING:
     from .capture_walk import Walk
 
-_ROWS = 5
-_COLUMNS = 50
-_MOST_BYTES = 500_000
+__all__ = ["COLUMNS", "MOST_BYTES", "MOST_NESTED_BYTES", "ROWS", "with_cut"]
+
+ROWS = 5
+COLUMNS = 50
+MOST_BYTES = 500_000
 """Of a column's first rows, which are copied whole."""
-_MOST_NESTED_BYTES = 100_000
+MOST_NESTED_BYTES = 100_000
 """Likewise of lists, of which each number becomes an object: 25,000 of them take a millisecond or two."""
-_LONGEST_CELL = 10_000
 
 
 @kind("pandas.DataFrame", "pandas.core.frame.DataFrame")
@@ -32,12 +33,12 @@ def _read_pandas_frame(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
     labels, index = manager.axes
     columns = _length(labels)
     size = [_length(index), columns]
-    name = _public_name(value, shape, "pandas.DataFrame")
+    name = shape.shown_as("pandas.DataFrame")
     if columns is None or not walk.closely():
         return walk.unread({"shape": size}, 2, value, name, depth)
-    found = _first_columns(manager, min(columns, _COLUMNS))
+    found = _first_columns(manager, min(columns, COLUMNS))
     places = sorted(found)
-    texts = [_label(label) for label in _head(labels, _COLUMNS)]
+    texts = [_label(label) for label in _head(labels, COLUMNS)]
     names = dict(zip(places, _unique([texts[place] for place in places]), strict=True))
     shown = {
         "shape": size,
@@ -49,7 +50,7 @@ def _read_pandas_frame(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
             for row in zip(*cells.values(), strict=False)
         ],
     }
-    picture = _with_cut(walk.fields(shown, value, name, depth, by_reference=True), columns)
+    picture = with_cut(walk.fields(shown, value, name, depth, by_reference=True), columns)
     return walk.without_values(picture, value) if any(cells is None for _, cells in found.values()) else picture
 
 
@@ -77,7 +78,7 @@ def _first_columns(manager: Any, count: int) -> dict[int, tuple[str, list[Any] |
         if not _is_readable(values):
             found.update((place, (dtype, None)) for _, place in rows)
         elif values.ndim > 1:
-            found.update((place, (dtype, values[row, :_ROWS].tolist())) for row, place in rows)
+            found.update((place, (dtype, values[row, :ROWS].tolist())) for row, place in rows)
         else:
             found.update((place, (dtype, _head(values))) for _, place in rows)
     return found
@@ -88,7 +89,7 @@ def _read_pandas_series(value: Any, shape: Shape, walk: Walk, depth: int) -> Sna
     own = shape.instance_dict(value)
     manager = own["_mgr"]
     values, index = manager.blocks[0].values, manager.axes[0]
-    name = _public_name(value, shape, "pandas.Series")
+    name = shape.shown_as("pandas.Series")
     length = _length(index)
     if not walk.closely():
         return walk.unread({"length": length}, 0, value, name, depth)
@@ -175,14 +176,14 @@ def _names(index: Any) -> list[str | None]:
     return [name if type(name) is str else None for name in names]
 
 
-def _head(values: Any, count: int = _ROWS) -> list[Any]:
+def _head(values: Any, count: int = ROWS) -> list[Any]:
     """Return the first of values that are readable; to slice short ones would take most of the time.
 
     Of Arrow's, which Python's are made of one by one, large ones (texts, lists of a million numbers) by their type alone.
     """
     first = values if values.shape[0] <= count else values[:count]
     arrow = getattr(getattr(first, "__dict__", {}).get("_data", first), "_pa_array", None)
-    if arrow is not None and arrow.nbytes > (_MOST_NESTED_BYTES if arrow.type.num_fields else _MOST_BYTES):
+    if arrow is not None and arrow.nbytes > (MOST_NESTED_BYTES if arrow.type.num_fields else MOST_BYTES):
         return [f"<{first.dtype}>"] * len(arrow)
     return first.tolist()  # type: ignore[no-any-return]
 
@@ -261,118 +262,9 @@ def _read_missing(_value: Any, shape: Shape, _walk: Walk, _depth: int) -> Snapsh
     return Note(shape.name.removesuffix("Type"))
 
 
-def _with_cut(shown: Snapshot, columns: int) -> Snapshot:
+def with_cut(shown: Snapshot, columns: int) -> Snapshot:
     """Say in a frame's columns how many are not shown."""
     listed = shown.fields.get("columns") if type(shown) is Tagged else None
-    if columns > _COLUMNS and type(listed) is dict:
-        listed[CUT_KEY] = Cut(columns - _COLUMNS)
+    if columns > COLUMNS and type(listed) is dict:
+        listed[CUT_KEY] = Cut(columns - COLUMNS)
     return shown
-
-
-def _public_name(value: Any, shape: Shape, name: str) -> str:
-    """Name a library's own class as users import it, and a subclass by its own name."""
-    return name if type(value) is shape.base else shape.name
-
-
-@kind("polars.dataframe.frame.DataFrame")
-def _read_polars_frame(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
-    base: Any = shape.base
-    # There is no public way to have the same data in a frame of the library's own class.
-    frame = value if type(value) is base else base._from_pydf(shape.instance_dict(value)["_df"])  # noqa: SLF001
-    rows, columns = frame.shape
-    name = _public_name(value, shape, "polars.DataFrame")
-    if not walk.closely():
-        return walk.unread({"shape": [rows, columns]}, 2, value, name, depth)
-    # Column by column: whatever asks for a frame's schema or its names makes all of them.
-    series = [frame.to_series(place) for place in range(min(columns, _COLUMNS))]
-    names = [column.name for column in series]
-    cells = [_first_cells(column) for column in series]
-    shown = {
-        "shape": [rows, columns],
-        "columns": {name: _polars_dtype(column.dtype) for name, column in zip(names, series, strict=True)},
-        "head": [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)],
-    }
-    return _with_cut(walk.fields(shown, value, name, depth, by_reference=True), columns)
-
-
-@kind("polars.series.series.Series")
-def _read_polars_series(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
-    if not shape.exact:
-        return Tagged(shape.name, {})
-    if not walk.closely():
-        return walk.unread({"length": value.len()}, 0, value, "polars.Series", depth)
-    shown = {
-        "name": value.name,
-        "dtype": _polars_dtype(value.dtype),
-        "length": value.len(),
-        "head": _first_cells(value),
-    }
-    return walk.fields(shown, value, "polars.Series", depth, by_reference=True)
-
-
-def _first_cells(series: Any) -> list[Any]:
-    """Return a series' first values; large ones, such as lists of a million numbers, by their type alone."""
-    head = series.head(_ROWS)
-    kind_of_values = str(series.dtype.base_type())
-    is_small = head.estimated_size() <= (_MOST_NESTED_BYTES if kind_of_values in _NESTED else _MOST_BYTES)
-    if is_small and _holds_moments(head.dtype) and not _are_pythons(head):
-        head = head.to_physical()
-    if is_small:
-        return head.to_list()  # type: ignore[no-any-return]
-    if kind_of_values == "List":  # each is a series by itself, whose head is read
-        return [head[place] for place in range(head.len())]
-    if kind_of_values == "String":
-        return [f"{text} …" if text is not None else None for text in head.str.head(_LONGEST_CELL).to_list()]
-    return [f"<{kind_of_values}>"] * head.len()
-
-
-_PER_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
-_YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
-_DAY = 86_400
-_MOMENTS = {
-    **dict.fromkeys(("Date", "Datetime"), (_YEAR_1 + _DAY, _YEAR_10000 - _DAY)),  # in any time zone
-    "Duration": (-999_999_999 * _DAY, 999_999_999 * _DAY),
-}
-"""From and up to which seconds Python has dates and durations."""
-_NESTED = {"List", "Array"}
-
-
-def _holds_moments(dtype: Any) -> bool:
-    """Tell whether values of a type are dates or durations, or hold some."""
-    kind_of_values = str(dtype.base_type())
-    if kind_of_values in _NESTED:
-        return _holds_moments(dtype.inner)
-    if kind_of_values == "Struct":
-        return any(_holds_moments(field.dtype) for field in dtype.fields)
-    return kind_of_values in _MOMENTS
-
-
-def _are_pythons(series: Any) -> bool:
-    """Tell whether Python has the dates and durations in a series; for others Polars panics, and says so on stderr."""
-    kind_of_values = str(series.dtype.base_type())
-    if kind_of_values in _NESTED:
-        return _are_pythons(series.explode())
-    if kind_of_values == "Struct":
-        return all(_are_pythons(series.struct.field(field.name)) for field in series.dtype.fields)
-    if kind_of_values not in _MOMENTS:
-        return True
-    units = 1 / _DAY if kind_of_values == "Date" else _PER_SECOND[series.dtype.time_unit]
-    first, end = _MOMENTS[kind_of_values]
-    numbers = series.to_physical()
-    least, most = numbers.min(), numbers.max()
-    return least is None or (first <= least / units and most / units < end)
-
-
-def _polars_dtype(dtype: Any) -> str:
-    """Write a type; those that hold thousands of names by their kind and size."""
-    kind_of_values = str(dtype.base_type())
-    if kind_of_values == "Enum":
-        return f"Enum of {dtype.categories.len():,}"
-    if kind_of_values == "Struct" and len(dtype.fields) > _COLUMNS:
-        return f"Struct of {len(dtype.fields):,}"
-    return str(dtype)
-
-
-@kind("polars.lazyframe.frame.LazyFrame")
-def _read_polars_lazy(_value: Any, _shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
-    return Tagged("polars.LazyFrame", {})  # anything more would run its query plan

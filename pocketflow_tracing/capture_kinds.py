@@ -118,6 +118,10 @@ class Shape:
                 if type(attribute) is MemberDescriptorType and type(name) is str and not name.startswith("__"):
                     self._slots.append((_unmangled(name, ancestor), place, name))
 
+    def shown_as(self, name: str) -> str:
+        """Name a library's own class as users import it, and a subclass by its own name."""
+        return name if self.exact else self.name
+
     def instance_dict(self, value: object) -> dict[Any, Any]:
         """Return an object's own `__dict__`, whatever its class says under that name; {} if it has none."""
         if self._dict_place is None:

@@ -1,0 +1,121 @@
+"""How the frames and series of Polars are read: what they are, and their first values.
+
+As in `capture_frames`: nothing is imported, and at a bounded cost.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .capture_frames import COLUMNS, MOST_BYTES, MOST_NESTED_BYTES, ROWS, with_cut
+from .capture_kinds import Shape, kind
+from .capture_types import Snapshot, Tagged
+
+if TYPE_CHECKING:
+    from .capture_walk import Walk
+
+_LONGEST_CELL = 10_000
+
+
+@kind("polars.dataframe.frame.DataFrame")
+def _read_polars_frame(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
+    base: Any = shape.base
+    # There is no public way to have the same data in a frame of the library's own class.
+    frame = value if type(value) is base else base._from_pydf(shape.instance_dict(value)["_df"])  # noqa: SLF001
+    rows, columns = frame.shape
+    name = shape.shown_as("polars.DataFrame")
+    if not walk.closely():
+        return walk.unread({"shape": [rows, columns]}, 2, value, name, depth)
+    # Column by column: whatever asks for a frame's schema or its names makes all of them.
+    series = [frame.to_series(place) for place in range(min(columns, COLUMNS))]
+    names = [column.name for column in series]
+    cells = [_first_cells(column) for column in series]
+    shown = {
+        "shape": [rows, columns],
+        "columns": {name: _polars_dtype(column.dtype) for name, column in zip(names, series, strict=True)},
+        "head": [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)],
+    }
+    return with_cut(walk.fields(shown, value, name, depth, by_reference=True), columns)
+
+
+@kind("polars.series.series.Series")
+def _read_polars_series(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
+    if not shape.exact:
+        return Tagged(shape.name, {})
+    if not walk.closely():
+        return walk.unread({"length": value.len()}, 0, value, "polars.Series", depth)
+    shown = {
+        "name": value.name,
+        "dtype": _polars_dtype(value.dtype),
+        "length": value.len(),
+        "head": _first_cells(value),
+    }
+    return walk.fields(shown, value, "polars.Series", depth, by_reference=True)
+
+
+def _first_cells(series: Any) -> list[Any]:
+    """Return a series' first values; large ones, such as lists of a million numbers, by their type alone."""
+    head = series.head(ROWS)
+    kind_of_values = str(series.dtype.base_type())
+    is_small = head.estimated_size() <= (MOST_NESTED_BYTES if kind_of_values in _NESTED else MOST_BYTES)
+    if is_small and _holds_moments(head.dtype) and not _are_pythons(head):
+        head = head.to_physical()
+    if is_small:
+        return head.to_list()  # type: ignore[no-any-return]
+    if kind_of_values == "List":  # each is a series by itself, whose head is read
+        return [head[place] for place in range(head.len())]
+    if kind_of_values == "String":
+        return [f"{text} …" if text is not None else None for text in head.str.head(_LONGEST_CELL).to_list()]
+    return [f"<{kind_of_values}>"] * head.len()
+
+
+_PER_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
+_YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
+_DAY = 86_400
+_MOMENTS = {
+    **dict.fromkeys(("Date", "Datetime"), (_YEAR_1 + _DAY, _YEAR_10000 - _DAY)),  # in any time zone
+    "Duration": (-999_999_999 * _DAY, 999_999_999 * _DAY),
+}
+"""From and up to which seconds Python has dates and durations."""
+_NESTED = {"List", "Array"}
+
+
+def _holds_moments(dtype: Any) -> bool:
+    """Tell whether values of a type are dates or durations, or hold some."""
+    kind_of_values = str(dtype.base_type())
+    if kind_of_values in _NESTED:
+        return _holds_moments(dtype.inner)
+    if kind_of_values == "Struct":
+        return any(_holds_moments(field.dtype) for field in dtype.fields)
+    return kind_of_values in _MOMENTS
+
+
+def _are_pythons(series: Any) -> bool:
+    """Tell whether Python has the dates and durations in a series; for others Polars panics, and says so on stderr."""
+    kind_of_values = str(series.dtype.base_type())
+    if kind_of_values in _NESTED:
+        return _are_pythons(series.explode())
+    if kind_of_values == "Struct":
+        return all(_are_pythons(series.struct.field(field.name)) for field in series.dtype.fields)
+    if kind_of_values not in _MOMENTS:
+        return True
+    units = 1 / _DAY if kind_of_values == "Date" else _PER_SECOND[series.dtype.time_unit]
+    first, end = _MOMENTS[kind_of_values]
+    numbers = series.to_physical()
+    least, most = numbers.min(), numbers.max()
+    return least is None or (first <= least / units and most / units < end)
+
+
+def _polars_dtype(dtype: Any) -> str:
+    """Write a type; those that hold thousands of names by their kind and size."""
+    kind_of_values = str(dtype.base_type())
+    if kind_of_values == "Enum":
+        return f"Enum of {dtype.categories.len():,}"
+    if kind_of_values == "Struct" and len(dtype.fields) > COLUMNS:
+        return f"Struct of {len(dtype.fields):,}"
+    return str(dtype)
+
+
+@kind("polars.lazyframe.frame.LazyFrame")
+def _read_polars_lazy(_value: Any, _shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
+    return Tagged("polars.LazyFrame", {})  # anything more would run its query plan
