@@ -15,7 +15,7 @@ from .capture import Capture, is_scalar
 from .capture_allowance import FEW
 from .capture_entries import taken
 from .capture_kinds import key_text
-from .capture_types import Snapshot, weigh
+from .capture_types import WEIGHTLESS, Snapshot, weigh
 from .render_text import unused
 
 MAX_KEYS = 128
@@ -29,9 +29,6 @@ _LEAST = 16
 
 _PER_VALUE = 3
 """Elements that it costs to begin with one."""
-
-_NUMBERS = frozenset({int, float, bool, type(None)})
-"""Types of values whose picture they are, and which weigh nothing by themselves."""
 
 _MISSING = object()
 
@@ -218,7 +215,7 @@ class SharedState:
                 (again if text in were_there else added)[text] = shown
                 self.weight += weigh(shown, self.large)
                 continue
-            if type(old) in _NUMBERS and type(picture) in _NUMBERS:  # a counter, a flag, what was None before
+            if type(old) in WEIGHTLESS and type(picture) in WEIGHTLESS:  # a counter, a flag, what was None before
                 if not same(old, picture):
                     self._pictures[text] = picture
                     changed[text] = (old, picture)

@@ -161,6 +161,10 @@ LARGE = 4096
 """Characters or bytes from which a text is large."""
 
 
+WEIGHTLESS = frozenset({int, float, bool, type(None)})
+"""Types of snapshots that weigh nothing by themselves."""
+
+
 def weigh(value: Snapshot, large: list[str | bytes] | None = None) -> int:
     """Estimate the bytes that a snapshot keeps alive: its texts and bytes, and 64 for each entry; 0 for a number by itself.
 

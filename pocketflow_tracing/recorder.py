@@ -15,7 +15,7 @@ from . import _log
 from ._ids import source
 from .capture import describe_exception
 from .capture_errors import describe_again, place_of
-from .capture_types import weigh
+from .capture_types import WEIGHTLESS, weigh
 
 if TYPE_CHECKING:
     from ._graph import Graph
@@ -189,6 +189,8 @@ class Span:
 
     def charge(self, value: Any) -> None:
         """Count a snapshot among what waits in memory, which is bounded."""
+        if type(value) in WEIGHTLESS:
+            return
         large: list[str | bytes] = []
         self.weight += weigh(value, large)
         if large:
