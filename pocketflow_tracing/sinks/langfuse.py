@@ -62,11 +62,6 @@ class LangfuseSink:
         """Start the thread that sends."""
         self._sender.start()
 
-    def take_key(self, config: TracingConfig) -> None:
-        """Go on with the secret key of a later config: it was corrected, or it is another one by now."""
-        self.config.langfuse_secret_key = config.langfuse_secret_key  # which the sender has too
-        self._sender.hasten()
-
     def watch(self) -> None:
         """Have an SDK client ready, so that generations inside nodes reach the same project."""
         self._client.prepare()
@@ -226,20 +221,21 @@ def _resource() -> dict[str, str]:
 
 
 _lock = OwnLock()
-_sinks: WeakValueDictionary[tuple[str | None, str, str | None], LangfuseSink] = WeakValueDictionary()
+_sinks: WeakValueDictionary[tuple[str | None, ...], LangfuseSink] = WeakValueDictionary()
 
 
 def open_sink(config: TracingConfig) -> LangfuseSink:
-    """The process's one sink for a project and server, made at its first use."""
+    """The process's one sink for a project and server, made at its first use.
+
+    With another secret key it is another one: the first may be wrong, or no longer hold.
+    """
     preload()
-    key = (config.langfuse_public_key, config.langfuse_host, config.store_path())
+    key = (config.langfuse_public_key, config.langfuse_secret_key, config.langfuse_host, config.store_path())
     with _lock():
         sink = _sinks.get(key)  # also one that was let go of: the client that it has made keeps it
         if sink is None:
             sink = _sinks[key] = LangfuseSink(config)
             delivery.add_sink(sink)
-        elif sink.config.langfuse_secret_key != config.langfuse_secret_key:
-            sink.take_key(config)
         return sink
 
 
