@@ -116,7 +116,7 @@ def test_forks_in_the_middle_of_writing(python, tmp_path):
             sys.exit(0)
     """
     path = tmp_path / "traces.db"
-    done = python(code, POCKETFLOW_TRACE_STORE=str(path), POCKETFLOW_TRACE_FLUSH_INTERVAL="0.001")
+    done = python(code, POCKETFLOW_TRACE_STORE=str(path), POCKETFLOW_TRACE_FLUSH_INTERVAL="0.001", **PATIENT)
     assert "Traceback" not in done.stderr
     assert "locked" not in done.stderr
     stores = list(tmp_path.glob("*.db"))
