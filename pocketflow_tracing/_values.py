@@ -40,7 +40,7 @@ class Values:
         self.asides = Asides(pipeline.media_bytes if span.complete else 0)
         self.overdrawn = run.recorded >= pipeline.max_run_bytes
         # with nothing to ask but the names, short values are what they are
-        self.by_name_only = not (pipeline.rules.policy or pipeline.rules.mask or self.overdrawn)
+        self.by_name_only = not (pipeline.rules.policy or pipeline.rules.mask is not None or self.overdrawn)
 
     def settle(self) -> list[Any]:
         """Charge the run for what was rendered, and return the media in it."""

@@ -20,7 +20,7 @@ from .. import _log, _options
 from .._guard import Seam
 from .._options import Options
 from .._threads import OwnLock
-from ..recorder import Untraced, current, parent_in, span_of
+from ..recorder import Span, Untraced, current, parent_in, span_of
 from ._phases import open_whole_exec, phase_opener
 from ._retry import Retry
 from ._rewrite import Openers, original_of, twins
@@ -144,13 +144,20 @@ def uninstall() -> None:
 # --- what PocketFlow's functions tell us of themselves ---------------------------------------------------------------
 
 
+def enter_run(node: Any, args: tuple[Any, ...]) -> Visit | NotRecorded | Nothing | None:
+    """The scope of `run`, by which alone what a run that is not recorded has left running begins runs of its own."""
+    frame = current.get()
+    if type(frame) is Untraced and frame.is_over:
+        options = options_for(node)
+        return _begin(node, args, options, None) if options is not None else None
+    return enter_visit(node, args)
+
+
 def enter_visit(node: Any, args: tuple[Any, ...]) -> Visit | NotRecorded | Nothing | None:
     """The scope of a function that is a visit, None where nothing is traced."""
     frame = current.get()
     if type(frame) is Untraced:
-        if not frame.is_over:
-            return None
-        frame = None
+        return None
     if type(frame) is Visit and frame.node is node:
         return NOTHING  # it has been opened already
     parent = parent_in(frame)
@@ -159,11 +166,15 @@ def enter_visit(node: Any, args: tuple[Any, ...]) -> Visit | NotRecorded | Nothi
         options = options_for(node) or (Options(pipeline=left.run.pipeline) if left is not None else None)
         if options is None or (options is everything and _is_step(node, sys._getframe(1))):  # noqa: SLF001 - the caller's
             return None
-        if len(_replaced) < len(_twin_at):
-            with _lock(), _INSTALLING:
-                _put_on()
-        return open_root(node, args[0], options, left)
+        return _begin(node, args, options, left)
     return open_below(frame, parent, node)
+
+
+def _begin(node: Any, args: tuple[Any, ...], options: Options, left: Span | None) -> Visit | NotRecorded:
+    if len(_replaced) < len(_twin_at):
+        with _lock(), _INSTALLING:
+            _put_on()
+    return open_root(node, args[0], options, left)
 
 
 def _is_step(node: Any, run: FrameType) -> bool:
@@ -192,7 +203,8 @@ def enter_retry(node: Any, _args: tuple[Any, ...]) -> Retry | None:
 
 
 _ENTERING: Openers = {
-    **dict.fromkeys(("run", "run_async", "_run", "_run_async"), enter_visit),
+    **dict.fromkeys(("run", "run_async"), enter_run),
+    **dict.fromkeys(("_run", "_run_async"), enter_visit),
     **dict.fromkeys(("_orch", "_orch_async"), enter_pass),
     "_exec": enter_retry,
 }

@@ -190,6 +190,29 @@ def test_a_mask_covers_actions(answer):
     assert [shown] * 2 == [edge["action"] for edge in run.graph["flows"][0]["edges"]]
 
 
+def test_a_mask_that_counts_for_false_is_asked():
+    """A masker may be an object that is empty: each value goes through it, short ones and numbers too."""
+
+    class Masker(list):  # type: ignore[type-arg]
+        def __call__(self, value: Any, path: Any) -> Any:
+            return "***" if value in ("flu", 42) else value
+
+    class Diagnoses(Node):
+        def prep(self, shared: Any) -> Any:
+            return shared["found"]
+
+        def exec(self, prep_res: Any) -> Any:
+            return 42
+
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+            shared["count"] = exec_res
+
+    records = kit.use(kit.Records(), mask=Masker())
+    trace_flow(Flow(start=Diagnoses())).run({"found": "flu"})
+    (prep,), (attempt,) = records.spans("Diagnoses.prep"), records.spans("Diagnoses.exec")
+    assert ["***"] * 3 == [prep.output, attempt.input, attempt.output]
+
+
 def test_a_failing_mask_withholds():
     """A mask that raises withholds the value everywhere, and the run goes on."""
 

@@ -11,9 +11,9 @@ import kit
 import pytest
 from collector import Collector
 from kinds import KINDS, Kind
-from pocketflow import AsyncFlow, AsyncNode, BatchFlow, BatchNode, Flow, Node
+from pocketflow import AsyncBatchFlow, AsyncFlow, AsyncNode, BatchFlow, BatchNode, Flow, Node
 
-from pocketflow_tracing import TracingConfig, add_metadata, flush, trace_flow
+from pocketflow_tracing import TracingConfig, add_metadata, flush, instrument, trace_flow, uninstrument
 from pocketflow_tracing._command import command
 from pocketflow_tracing.delivery import delivery
 
@@ -405,3 +405,44 @@ def test_what_a_dropped_run_has_left_running_is_dropped_no_longer(form, records)
     asyncio.run(main())
     assert [1] == seen
     assert 1 == len(records.flushed().runs)
+
+
+@pytest.mark.parametrize("everything", [True, False])
+def test_a_flow_that_began_in_a_dropped_run_is_recorded_from_nowhere(everything, records):
+    """It goes on after that run is over, and what is not traced at its beginning is no run from its middle on."""
+    kit.use(records, sample_rate=0.0)
+
+    class Passes(AsyncBatchFlow):
+        async def prep_async(self, shared):
+            return [{"number": number} for number in range(3)]
+
+    class Waits(AsyncNode):
+        async def exec_async(self, prep_res):
+            await over.wait()
+
+    within = AsyncFlow(start=Waits())
+    within >> AsyncNode()
+    inner = Passes(start=within)
+    if not everything:
+        trace_flow(inner), trace_flow(within)
+    tasks = []
+
+    class Starts(AsyncNode):
+        async def exec_async(self, prep_res):
+            tasks.append(asyncio.create_task(inner.run_async({})))
+            await asyncio.sleep(0)
+
+    async def main():
+        await trace_flow(AsyncFlow(start=Starts())).run_async({})
+        kit.use(records, sample_rate=1.0)
+        over.set()
+        await tasks.pop()
+
+    over = asyncio.Event()
+    if everything:
+        instrument()
+    try:
+        asyncio.run(main())
+    finally:
+        uninstrument()
+    assert {} == records.flushed().runs
