@@ -155,6 +155,7 @@ class FunctionRun:
         parent = parent_in(frame)
         if parent is not None:
             run = parent.run
+            _options.say_whose_config_holds(self.options, run.pipeline.config)
         else:
             opened = open_run(self.options, name, self._shared(), _look, span_of(frame))
             if not isinstance(opened, Run):

@@ -157,8 +157,12 @@ class MediaSender:
             self._changed.notify_all()
 
     def wait(self, deadline: float) -> bool:
-        """Wait until nothing is left, or the deadline; True if nothing is. It takes no lock, see `Sender.wait`."""
-        while not self.is_done() and (left := deadline - monotonic()) > 0:
+        """Wait until nothing is left, or one more cannot be sent, or the deadline; True if nothing is left.
+
+        It takes no lock, see `Sender.wait`.
+        """
+        failed = self.failed
+        while not self.is_done() and self.failed == failed and (left := deadline - monotonic()) > 0:
             sleep(min(left, _LOOK_SECONDS))
         return self.is_done()
 

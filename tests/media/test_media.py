@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import time
 from typing import Any
 
 import pytest
@@ -82,6 +83,13 @@ class Look(Node):
 def run(shared: dict[str, Any], **settings: Any) -> bool:
     trace_flow(config=TracingConfig(**settings))(Flow(start=Look())).run(shared)
     return flush(timeout=10)
+
+
+def flush_all() -> None:
+    """Flush until nothing waits any more: one that cannot be sent ends each."""
+    deadline = time.monotonic() + 30
+    while not flush(timeout=10):
+        assert time.monotonic() < deadline
 
 
 def attribute(server: Collector, span: str, name: str) -> Any:
@@ -166,11 +174,24 @@ def test_a_failure_never_holds_up_spans(server: MediaCollector, caplog, fails):
     assert not run({"image": PNG})
     assert 5 == len(server.spans())
     assert 1 == sum("other media by type and size" in line for line in caplog.messages)
+    flush_all()
     server.clear()
     assert run({"image": PNG})
     assert "image" == attribute(server, "Look.exec", "input")["__type__"]
     if "PUT" in fails:
         assert {fails["PUT"]} == {patch["uploadHttpStatus"] for _, patch in server.patched}
+
+
+def test_a_flush_waits_for_one_failure_and_not_for_each(server: MediaCollector):
+    """Where the server takes no media, each that waits would be tried three times, with pauses, and a flush stand for all of them."""
+    server.fails = {"POST": 503}
+    images = {"image": PNG, **{str(number): PNG[:-2] + number.to_bytes(2, "big") for number in range(20)}}
+    began = time.monotonic()
+    assert not run(images)
+    assert time.monotonic() - began < 8
+    server.fails = {}
+    flush_all()
+    assert len(server.stored) > 10
 
 
 def test_masks_redaction_and_policy_come_first(server: MediaCollector):

@@ -251,16 +251,20 @@ def _hide(value, path):
         ({"redact_defaults": True}, None),
     ],
 )
-@pytest.mark.parametrize("place", ["in an exec", "in the graph"])
+@pytest.mark.parametrize("place", ["in an exec", "in the graph", "as a function"])
 def test_settings_of_a_flow_in_another_trace_are_said(settings, said, place, records, caplog):
     """They do not hold there, and a secret that the flow hides alone would be seen without a word."""
-    inner = trace_flow(Flow(start=Node()), config=TracingConfig(**settings))
+    inner = Flow(start=Node())
+    traced = trace_flow(inner.run if place == "as a function" else inner, config=TracingConfig(**settings))
 
     class Calls(Node):
         def exec(self, prep_res):
-            inner.run({})
+            if place == "as a function":
+                traced({})
+            else:
+                inner.run({})
 
-    outer = trace_flow(Flow(start=Calls() if place == "in an exec" else inner))
+    outer = trace_flow(Flow(start=inner if place == "in the graph" else Calls()))
     outer.run({})
     outer.run({})
     lines = [line for line in caplog.messages if "settings of its own" in line]
