@@ -15,6 +15,7 @@ from ._guard import Seam
 from ._stepwise import is_generator_function, stepwise
 from .capture import snapshot
 from .capture_kinds import key_text
+from .capture_types import Tagged
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -221,7 +222,7 @@ def checked(attributes: dict[str, Any]) -> dict[str, Any]:
 
 
 def text_of(value: Any) -> str | None:
-    """A text, or a number or UUID as one; None for anything else."""
+    """A text, or as one what is read as one value: a number, a UUID, a member of an enumeration; None for anything else."""
     if type(value) is str:
         return value
     if value is None:
@@ -230,9 +231,11 @@ def text_of(value: Any) -> str | None:
 
 
 def _as_str(value: Any) -> str | None:
-    # a UUID or a str subclass is a fair session id; what has no text of its own is left out
+    # a UUID, a subclass of str or a number of NumPy's is a fair session id; what has no text of its own is left out
     taken = snapshot(value)
-    return taken if type(taken) is str else None
+    if type(taken) is Tagged:
+        taken = taken.fields.get("value")
+    return str(taken) if type(taken) in {str, int, float} else None
 
 
 def tags_of(value: Any) -> list[str]:

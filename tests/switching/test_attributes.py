@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import enum
 import gc
 import inspect
 import itertools
@@ -12,6 +13,7 @@ import queue
 import threading
 import uuid
 
+import numpy as np
 import pydantic
 import pytest
 from kinds import KINDS, runs
@@ -95,11 +97,27 @@ def test_any_answer_of_a_function_is_survived(name, answer, records):
 
 
 def test_ids_become_texts(records):
-    """Numbers and UUIDs are good ids and tags."""
-    FLOW.run(trace_flow(FLOW.plain(), session_id=lambda shared: 17, user_id=uuid.UUID(int=5), tags=(1, "b", "b")))
+    """Numbers and UUIDs are good ids and tags, and so are members of enumerations and numbers of NumPy's."""
+
+    class Plan(str, enum.Enum):
+        PRO = "pro"
+
+    class Level(enum.IntEnum):
+        HIGH = 3
+
+    tags = (1, "b", "b", Plan.PRO, Level.HIGH, np.int64(7), np.str_("n"), object(), True)
+    flow = trace_flow(
+        FLOW.plain(),
+        flow_name=Plan.PRO,
+        session_id=lambda shared: 17,
+        user_id=uuid.UUID(int=5),
+        tags=tags,
+        version=np.int64(2),
+    )
+    FLOW.run(flow)
     run = records.flushed().run()
-    assert ("17", ["1", "b"]) == (run.session_id, run.tags)
-    assert run.user_id is None or str(uuid.UUID(int=5)) in run.user_id
+    assert ("pro", "17", str(uuid.UUID(int=5)), "2") == (run.name, run.session_id, run.user_id, run.version)
+    assert ["1", "b", "pro", "3", "7", "n"] == run.tags
 
 
 def test_an_iterator_of_tags_holds_for_every_run(records):
