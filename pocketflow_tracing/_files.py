@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from ._guard import is_hosts
 
 __all__ = [
-    "absolute", "exists", "here", "is_command", "is_dir", "is_file", "is_link", "make_dir", "names_in", "on_path", "status",
-    "variable",
+    "absolute", "exists", "here", "is_command", "is_dir", "is_file", "is_link", "make_dir", "names_in", "on_path", "process",
+    "status", "variable",
 ]  # fmt: skip
 
 _stat, _getcwd, _access, _listdir, _lstat, _mkdir = os.stat, os.getcwd, os.access, os.listdir, os.lstat, os.mkdir
+_getpid = os.getpid
 _AnyPath = str | os.PathLike[str]
 
 
@@ -28,6 +29,11 @@ def variable(name: str, default: str = "") -> str:
 def status(of: _AnyPath | int) -> os.stat_result:
     """What the system says of a path or number; raises OSError (ValueError for what can be no path)."""
     return _stat(of)
+
+
+def process() -> int:
+    """The number of this process."""
+    return _getpid()
 
 
 def here() -> str:

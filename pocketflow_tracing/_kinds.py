@@ -83,7 +83,7 @@ def shown(value: object, quote: str = "") -> str:
             return "not set"
         text = str(value) if value.isprintable() else ascii(str(value))[1:-1]
         text = _SECRET_LIKE.sub(lambda hit: "sk-…" if hit[0].startswith("sk-") else "…@", text)
-        text = _QUERY.sub(r"\1…", text)
+        text = _QUERY.sub(lambda found: f"{found[1]}…", text)
         return f"{quote}{text if len(text) <= 120 else text[:100] + '…'}{quote}"
     if type(value) is int:
         return str(value) if value.bit_length() <= 128 else "a huge number"

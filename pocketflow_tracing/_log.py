@@ -8,6 +8,8 @@ import select
 import signal
 import sys
 from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
 
 from . import _time
 
@@ -68,10 +70,13 @@ def _log(level: int, message: str, *args: object) -> None:
         with _without_sigpipe() if logger.isEnabledFor(level) else contextlib.nullcontext():
             logger.log(level, message, *args)
     except Exception as failure:  # stderr is closed, say
-        from ._guard import is_hosts  # noqa: PLC0415 - which logs too
-
-        if is_hosts(failure, theirs=True):
+        if _guard().is_hosts(failure, theirs=True):
             raise
+
+
+def _guard() -> Any:
+    """The module, which logs too. Not by an `import`: a program may guard `builtins.__import__`, and this is about that."""
+    return import_module("._guard", __package__)
 
 
 def _has_room() -> bool:
@@ -81,9 +86,7 @@ def _has_room() -> bool:
         poll.register(sys.stderr.fileno(), select.POLLOUT)
         return bool(poll.poll(0))
     except Exception as failure:
-        from ._guard import is_hosts  # noqa: PLC0415 - which logs too
-
-        if is_hosts(failure):
+        if _guard().is_hosts(failure):
             raise
         return True
 
@@ -108,9 +111,9 @@ def _without_sigpipe() -> Iterator[None]:
 
 def _cleaned(record: logging.LogRecord) -> bool:
     """Let every line through, without secrets and on one line: names in it may be anything."""
-    from .redaction import scan  # noqa: PLC0415 - not for programs in which nothing is said
-    from .render_text import one_line  # noqa: PLC0415
-
+    # not for programs in which nothing is said
+    scan = import_module(".redaction", __package__).scan
+    one_line = import_module(".render_text", __package__).one_line
     record.msg, record.args = one_line(scan(record.getMessage())), ()
     return True
 

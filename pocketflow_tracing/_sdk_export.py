@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import _log
@@ -147,9 +148,8 @@ class Unready:
         return taken
 
     def _made_ready(self, span: ReadableSpan) -> bytes:
-        from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans  # noqa: PLC0415 - imported already
-
-        message = encode_spans([span])
+        # imported already; a program may guard `builtins.__import__`, which an `import` would ask
+        message = import_module("opentelemetry.exporter.otlp.proto.common.trace_encoder").encode_spans([span])
         for resource in message.resource_spans:
             for scope in resource.scope_spans:
                 for encoded in scope.spans:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from . import _files
 from ._json import encode
 from ._machine import machine
 from ._values import Values, rendered_text
@@ -26,8 +27,8 @@ _process: tuple[int, str] | None = None
 def process_id() -> str:
     """The name of this process in records: machine, pid and a random part, for pids come again."""
     global _process  # noqa: PLW0603 - one fact of the process, renewed in a forked child
-    if _process is None or _process[0] != os.getpid():
-        _process = (os.getpid(), f"{machine()}:{os.getpid()}:{os.urandom(4).hex()}")
+    if _process is None or _process[0] != _files.process():
+        _process = (_files.process(), f"{machine()}:{_files.process()}:{os.urandom(4).hex()}")
     return _process[1]
 
 

@@ -24,6 +24,7 @@ _SUPPRESSING = (
 )
 
 _start = threading.Thread.start  # tests of a host's put a mock in its place
+_getpid = os.getpid  # a test of the host's may put a mock there
 _START_SECONDS = 1.0
 """How long a host waits at most for a thread of ours to begin."""
 
@@ -193,5 +194,5 @@ class OwnLock:
 
     def __call__(self) -> threading.RLock:
         """The lock of this process, for a `with` statement."""
-        pid = os.getpid()
+        pid = _getpid()
         return self._locks.get(pid) or self._locks.setdefault(pid, threading.RLock())

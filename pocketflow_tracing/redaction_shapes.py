@@ -128,6 +128,11 @@ _SQL_PASSWORD = r"((?i:identified (?:with \w{1,80} )?by|(?:with|set|login) (?:en
 _SQL_HINTS = (" by '", " BY '", "assword '", "ASSWORD '")
 
 
+def _behind(found: re.Match[str]) -> str:
+    # no template: for one with a group, `re` imports itself, by a `builtins.__import__` that a program may guard
+    return f"{found[1]}{REPLACEMENT}"
+
+
 def scan(text: str) -> str:
     """Replace provider keys, private keys, webhooks, and passwords of URLs, curl and SQL in a text."""
     for hint, shape in _SHAPES:
@@ -138,12 +143,12 @@ def scan(text: str) -> str:
     text = compiled(_BOT_TOKEN).sub(f":{REPLACEMENT}", text)
     if "@" in text:
         if "://" in text:
-            text = compiled(_URL_PASSWORD).sub(rf"://\1:{REPLACEMENT}@", text)
+            text = compiled(_URL_PASSWORD).sub(lambda found: f"://{found[1]}:{REPLACEMENT}@", text)
             text = compiled(_URL_USER).sub(f"://{REPLACEMENT}@", text)
         if ":\\" in text:
-            text = compiled(_ESCAPED_URL_PASSWORD).sub(rf":\1:{REPLACEMENT}@", text)
+            text = compiled(_ESCAPED_URL_PASSWORD).sub(lambda found: f":{found[1]}:{REPLACEMENT}@", text)
     if "curl" in text:
-        text = compiled(_CURL_USER).sub(rf"\1{REPLACEMENT}", text)
+        text = compiled(_CURL_USER).sub(_behind, text)
     if any(hint in text for hint in _SQL_HINTS):
-        text = compiled(_SQL_PASSWORD).sub(rf"\1{REPLACEMENT}", text)
+        text = compiled(_SQL_PASSWORD).sub(_behind, text)
     return text

@@ -61,7 +61,7 @@ def redact_text(text: str, rules: Rules) -> str:
     if "('" in text or '("' in text or "(b" in text:
         text = compiled(_PAIR).sub(lambda found: f"{found[1]}{REPLACEMENT}" if hits(found[3]) else found[0], text)
     text = compiled(_SPOKEN).sub(lambda found: _spoken(found, hits), text)
-    return compiled(_BEARER, re.IGNORECASE).sub(rf"\1\2{REPLACEMENT}", text)
+    return compiled(_BEARER, re.IGNORECASE).sub(lambda found: f"{found[1]}{found[2]}{REPLACEMENT}", text)
 
 
 def _without_named(text: str, hits: Callable[[str], bool]) -> str:

@@ -9,6 +9,7 @@ import os
 import re
 from pathlib import Path
 
+from .. import _files
 from .._machine import machine
 from .._time import time_ns
 from .files import target_of
@@ -30,7 +31,7 @@ def adopt(path: str | os.PathLike[str]) -> int:
     for beside in _left_behind(store):
         source, outbox = Outbox(beside), Outbox(store)
         try:
-            while batches := source.claim(f"{machine()}:{os.getpid()}:0", time_ns(), _AT_A_TIME):
+            while batches := source.claim(f"{machine()}:{_files.process()}:0", time_ns(), _AT_A_TIME):
                 for batch in batches:
                     outbox.put(batch)
                     source.done([batch.id], 0)  # in this order: twice does no harm

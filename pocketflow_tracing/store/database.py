@@ -128,7 +128,7 @@ class Database:
     def shrink(self) -> None:
         """Give free pages back to the file system where there are many and nobody else is writing."""
         with self._lock, contextlib.suppress(sqlite3.Error, BlockingIOError):
-            if self._connection is not None and self._pid == os.getpid() and not self._held.are_lost:
+            if self._connection is not None and self._pid == _files.process() and not self._held.are_lost:
                 (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
                 if free > _FREE_PAGES:
                     with self._held.writing():
@@ -210,7 +210,7 @@ class Database:
 
     def _current(self, deadline: float) -> sqlite3.Connection:
         if self._connection is not None and (
-            self._pid != os.getpid() or self._held.are_lost or identity(self.path) != self._identity
+            self._pid != _files.process() or self._held.are_lost or identity(self.path) != self._identity
         ):
             self._close()
             if not _files.exists(self.path):
@@ -229,7 +229,7 @@ class Database:
             if monotonic() < self._vanished_at + _REMOVAL_SECONDS and not _files.exists(self.path):
                 raise BusyError("it was deleted just now")
             create_privately(self.path, self._standing)
-            self._pid = os.getpid()
+            self._pid = _files.process()
             self._identity = identity(self.path)
             with self._held.opening(self.path):
                 self._connection = connect(self.path, deadline)
@@ -245,7 +245,7 @@ class Database:
         try:
             if connection is None:
                 return
-            if held.are_lost or self._pid != os.getpid():
+            if held.are_lost or self._pid != _files.process():
                 leak(connection)
                 self._leave()
                 return
@@ -276,7 +276,7 @@ class Database:
         """In the child: let go of the parent's connection, before this process opens one of its own."""
         self._lock = threading.RLock()
         if was_held and self._held.stand(self.path):
-            self._pid = os.getpid()  # nothing is going on in it: closing it takes no lock away from the parent
+            self._pid = _files.process()  # nothing is going on in it: closing it takes no lock away from the parent
             self._close(in_child=True)
             return
         connection, self._connection = self._connection, None
@@ -292,7 +292,7 @@ class Database:
             return  # another object has met the same
         number = len(_elsewhere)
         given = self._given
-        beside = given.with_name(f"{given.stem}-{os.getpid()}{f'-{number}' if number else ''}{given.suffix}")
+        beside = given.with_name(f"{given.stem}-{_files.process()}{f'-{number}' if number else ''}{given.suffix}")
         _elsewhere[self.path] = beside
         warn(
             "The files that this process had open of the trace store %s are lost (by os.closerange, a fork in the middle of"

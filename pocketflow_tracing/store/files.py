@@ -128,7 +128,7 @@ def set_aside(path: Path, broken: tuple[int, int] | None) -> Path | None:
     with _one_process(path):
         if identity(path) != broken:
             return None
-        stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+        stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{_files.process()}"
         aside = path.with_name(f"{path.name}.corrupt-{stamp}")
         # The file goes last: the moment it is gone another process begins a new one, whose companions must stay.
         for suffix in ("-wal", "-shm", "-journal"):

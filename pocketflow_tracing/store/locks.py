@@ -18,6 +18,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from .. import _files
 from .files import Identity, identity
 
 try:
@@ -57,7 +58,7 @@ class Guard:
     """
 
     def __init__(self, store: Path, memory: Path) -> None:
-        self._pid = os.getpid()
+        self._pid = _files.process()
         self.numbers: dict[int, Identity] = {}
         """Those that it has open, each with its file."""
         self._store: int | None = None
@@ -111,7 +112,7 @@ class Guard:
 
     def _unlock(self, number: int) -> None:
         # in a forked child they are the parent's, too, which goes on
-        if os.getpid() == self._pid and identity(number) == self.numbers[number]:
+        if _files.process() == self._pid and identity(number) == self.numbers[number]:
             with contextlib.suppress(OSError):
                 _lock(number, fcntl.F_UNLCK, (0, 0))
 
@@ -121,7 +122,7 @@ class Guard:
             self._unlock(number)
         _pending.update(self.numbers)
         self.numbers = {}
-        close_pending(in_child=os.getpid() != self._pid)
+        close_pending(in_child=_files.process() != self._pid)
 
 
 def _taken_back(wanted: Identity | None) -> int | None:
@@ -160,7 +161,7 @@ def is_writable(number: int) -> bool:
 
 
 def _has_locks(known: Identity) -> bool:
-    pid, file = b"%d" % os.getpid(), b":%d" % known[1]
+    pid, file = b"%d" % _files.process(), b":%d" % known[1]
     # as bytes: a codec may be out of reach for a process that has given up its rights
     with contextlib.suppress(OSError), open("/proc/locks", "rb") as locks:  # noqa: PTH123 - of the system
         rows = (line.split() for line in locks)

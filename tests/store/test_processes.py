@@ -289,3 +289,15 @@ def test_what_the_log_holds_is_in_the_file_before_it_is_closed(path):
     assert ["PRAGMA wal_checkpoint(PASSIVE)"] == statements
     assert path.stat().st_size > size
     assert [1, False] == [len(Store(path).runs()), Path(f"{path}-wal").exists()]
+
+
+def test_a_mock_in_the_place_of_the_process_number(path, monkeypatch):
+    """A test of the host's may say that this is another process: the store stays where it is, and is not taken for a parent's."""
+    with contextlib.closing(StoreWriter(path)) as writer:
+        write(writer, small_run(1))
+        monkeypatch.setattr(os, "getpid", lambda: 1234)
+        write(writer, small_run(2))
+        monkeypatch.undo()
+        write(writer, small_run(3))
+    assert 3 == len(Store(path).runs())
+    assert [path.name] == [found.name for found in path.parent.glob("*.db")]

@@ -9,6 +9,7 @@ from unittest import mock
 
 import pytest
 import wrapt
+from collector import Collector
 from pocketflow import AsyncFlow, AsyncNode, Flow, Node
 
 from pocketflow_tracing import instrument, uninstrument
@@ -258,3 +259,55 @@ def test_a_flow_that_runs_while_tracing_is_switched_on(kind, hooked, fresh):
     assert [type(flow).__name__, "Switches", "Later"] == [
         span.name for span in fresh.spans() if span.kind in {"flow", "node"}
     ]
+
+
+@pytest.mark.parametrize("sink", ["store", "langfuse"])
+def test_a_program_that_guards_imports(sink, python):
+    """An agent that runs code of a model's lets it import little: what is delivered meanwhile needs none, and nothing is lost."""
+    with Collector() as collector:
+        settings = collector.environ if sink == "langfuse" else {}
+        done = python(
+            """
+import builtins, time
+from pocketflow import Flow, Node
+from pocketflow_tracing import flush, trace_flow
+from pocketflow_tracing.delivery import delivery
+real, asked = builtins.__import__, []
+
+def guarded(name, *args, **kwargs):
+    asked.append(name)
+    raise ImportError(f"{name} is not allowed")
+
+class RunsCode(Node):
+    def exec(self, prep_res):
+        builtins.__import__ = guarded
+        try:
+            deadline = time.monotonic() + 20
+            while len(delivery.queue) and time.monotonic() < deadline:
+                time.sleep(0.01)  # the worker takes up what came before
+            time.sleep(0.3)
+            if self.cur_retry == 0:
+                raise ValueError("postgres://user:hunter2@host/db says Bearer 0123456789abcdef0123456789")
+        finally:
+            builtins.__import__ = real
+
+agent = trace_flow(Flow(start=RunsCode(max_retries=2)))
+other = trace_flow(Flow(start=Node()))
+other.run({})
+assert flush(10)
+for _ in range(5):
+    other.run({})
+agent.run({})
+while not flush(10):
+    pass
+print(asked)
+""",
+            check=False,
+            **settings,
+        )
+        assert done.returncode == 0, done.stderr
+        if sink == "langfuse":  # httpx imports for each request; what it could not send is sent after that
+            assert 6 * 5 + 6 == len(collector.spans())
+        else:
+            assert "could not" not in done.stderr
+            assert "[]" in done.stdout
