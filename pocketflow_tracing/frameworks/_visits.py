@@ -138,9 +138,8 @@ class Visit(Whole, Branch):
             return  # what changed stands with the next visit after which there is time for it
         turn = state.turn
         try:
-            if (
-                turn.setdefault("of", self) is self
-            ):  # else another thread is at it: what it does not find the next one does
+            # else another thread is at it, for its own visit: what it does not find the next one does
+            if turn.setdefault("of", self) is self:
                 self._note_state(run, state)
         finally:
             # no call stands here, behind which a time limit of the host's might strike
