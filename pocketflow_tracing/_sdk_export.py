@@ -7,11 +7,11 @@ of the user's run, or a text of megabytes be looked through.
 from __future__ import annotations
 
 import gzip
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import _log
@@ -35,6 +35,7 @@ TOGETHER = 50
 """Spans that are made ready before the worker looks at what else waits."""
 _MOST_BYTES = 3 * 1024 * 1024
 """Of one request before compression; Langfuse's default limit is 4.5 MB."""
+_ENCODER = "opentelemetry.exporter.otlp.proto.common.trace_encoder"
 _MANY = 1 << 40
 _WHOLE = Limits(max_items=_MANY, max_elements=_MANY, max_depth=200, max_text=_MANY, max_total_text=_MANY)
 
@@ -77,6 +78,8 @@ class Unready:
         self.lead_to(submit, drop, wake)
         self._rules = replace(rules_of(config), limits=_WHOLE)  # what is cut the SDK decides
         self._most_bytes = int(config.queue_mb * 1024 * 1024)
+        self.encoder: Any = None
+        """OpenTelemetry's module, once the SDK is there that has imported it."""
         self.abandon()
 
     def lead_to(
@@ -148,8 +151,9 @@ class Unready:
         return taken
 
     def _made_ready(self, span: ReadableSpan) -> bytes:
-        # imported already; a program may guard `builtins.__import__`, which an `import` would ask
-        message = import_module("opentelemetry.exporter.otlp.proto.common.trace_encoder").encode_spans([span])
+        # Where it was thrown out of `sys.modules`, as tests do, the one that was there goes on: to import a second one
+        # ends the process, for protobuf's messages of the first no longer hold.
+        message = (sys.modules.get(_ENCODER) or self.encoder).encode_spans([span])
         for resource in message.resource_spans:
             for scope in resource.scope_spans:
                 for encoded in scope.spans:
@@ -176,7 +180,10 @@ def make_exporter(unready: Unready, made_by: Any) -> Any:
         unready: takes the spans.
         made_by: the `SdkClient` whose client it exports for.
     """
-    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult  # noqa: PLC0415 - imported already
+    from opentelemetry.exporter.otlp.proto.common import trace_encoder  # noqa: PLC0415 - imported already
+    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult  # noqa: PLC0415 - likewise
+
+    unready.encoder = trace_encoder
 
     class Exporter(SpanExporter):
         of_pocketflow_tracing = True

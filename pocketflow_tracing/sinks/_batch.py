@@ -6,9 +6,7 @@ import gzip
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
-
+from . import _wire
 from ._scores import are_scores, lines_with, trace_of
 
 __all__ = ["Batch", "halves", "joined", "shed", "singles", "traces_of", "without"]
@@ -76,9 +74,13 @@ def traces_of(body: bytes) -> dict[str, bool]:
     if are_scores(body):
         return dict.fromkeys(map(trace_of, lines_with(body)), False)
     found: dict[str, bool] = {}
-    for span in _spans(_read(body)):
-        trace_id = span.trace_id.hex()
-        found[trace_id] = found.get(trace_id, False) or not span.parent_span_id
+
+    def note(span: bytes) -> bytes:
+        trace_id, has_parent = _identity(span)
+        found[trace_id] = found.get(trace_id, False) or not has_parent
+        return span
+
+    _with_spans(body, note)
     return found
 
 
@@ -114,14 +116,22 @@ def shed(batches: list[Batch], most_bytes: int) -> tuple[list[Batch], set[str]]:
     return batches, gone
 
 
-def _read(body: bytes) -> ExportTraceServiceRequest:
-    message = ExportTraceServiceRequest()
-    message.ParseFromString(gzip.decompress(body))
-    return message
+def _with_spans(body: bytes, rewrite: Callable[[bytes], bytes | None]) -> bytes:
+    """A request with each of its spans as `rewrite` has it; not compressed."""
+
+    def of_scope(scope_spans: bytes) -> bytes:
+        return _wire.rewritten(scope_spans, 2, rewrite)
+
+    def of_resource(resource_spans: bytes) -> bytes:
+        return _wire.rewritten(resource_spans, 2, of_scope)
+
+    return _wire.rewritten(gzip.decompress(body), 1, of_resource)
 
 
-def _spans(message: ExportTraceServiceRequest) -> list[Span]:
-    return [span for resource in message.resource_spans for scope in resource.scope_spans for span in scope.spans]
+def _identity(span: bytes) -> tuple[str, bool]:
+    """The id of a span's trace, and whether it has a parent."""
+    ids = {number: value for number, value, _ in _wire.fields(span) if number in {1, 4} and type(value) is bytes}
+    return ids.get(1, b"").hex(), bool(ids.get(4))
 
 
 def _only(body: bytes, wanted: Callable[[int, str], bool]) -> tuple[bytes, int]:
@@ -129,14 +139,13 @@ def _only(body: bytes, wanted: Callable[[int, str], bool]) -> tuple[bytes, int]:
     if are_scores(body):
         lines = [line for place, line in enumerate(lines_with(body)) if wanted(place, trace_of(line))]
         return b"\n".join(lines), len(lines)
-    message = _read(body)
     place = kept = 0
-    for resource in message.resource_spans:
-        for scope in resource.scope_spans:
-            left = [span for number, span in enumerate(scope.spans, place) if wanted(number, span.trace_id.hex())]
-            place += len(scope.spans)
-            kept += len(left)
-            if len(left) < len(scope.spans):
-                del scope.spans[:]
-                scope.spans.extend(left)
-    return gzip.compress(message.SerializeToString(), 1, mtime=0), kept
+
+    def keep(span: bytes) -> bytes | None:
+        nonlocal place, kept
+        is_wanted = wanted(place, _identity(span)[0])
+        place += 1
+        kept += is_wanted
+        return span if is_wanted else None
+
+    return gzip.compress(_with_spans(body, keep), 1, mtime=0), kept

@@ -14,8 +14,6 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import httpx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from .._forks import unforked
 from .._time import time_ns
@@ -24,7 +22,7 @@ from ..config import TracingConfig
 from ..redaction import Rules, redact_text, scan
 from ..redaction_shapes import REPLACEMENT
 from ..render_text import one_line
-from . import _scores
+from . import _scores, _wire
 from ._causes import cause
 from ._channel import Channel, ChannelError, Reply
 from ._scores import are_scores
@@ -182,9 +180,8 @@ def _judge_success(reply: Reply, host: str, what: str) -> Answer:
         return Answer("later", f"{host} answers with a web page, as a login would; check LANGFUSE_BASE_URL")
     rejected, words = 0, ""
     if kind == "application/x-protobuf":
-        with contextlib.suppress(DecodeError):
-            partial = ExportTraceServiceResponse.FromString(reply.body).partial_success
-            rejected, words = partial.rejected_spans, partial.error_message
+        with contextlib.suppress(ValueError):
+            rejected, words = _partial_success(reply.body)
     elif kind == "application/json":
         with contextlib.suppress(ArithmeticError, ValueError, RecursionError, AttributeError, TypeError):
             said = json.loads(reply.body)
@@ -197,6 +194,24 @@ def _judge_success(reply: Reply, host: str, what: str) -> Answer:
     if rejected > 0:
         return Answer("refused", f"{host} refused {rejected:,} of the {what}", rejected=rejected, words=_flat(words))
     return Answer("accepted")
+
+
+def _partial_success(body: bytes) -> tuple[int, str]:
+    """Of an `ExportTraceServiceResponse` the number of spans that were not taken, and what is said of them.
+
+    Raises:
+        ValueError: it is none.
+    """
+    rejected, words = 0, ""
+    for number, partial, _ in _wire.fields(body):
+        if number != 1 or type(partial) is not bytes:
+            continue
+        for number_below, value, _ in _wire.fields(partial):
+            if number_below == 1 and type(value) is int:
+                rejected = value if value < 1 << 63 else 0  # a negative one, in two's complement
+            elif number_below == 2 and type(value) is bytes:
+                words = value.decode("utf-8", "replace")
+    return rejected, words
 
 
 def _words(body: bytes) -> str:

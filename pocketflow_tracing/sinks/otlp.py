@@ -10,10 +10,6 @@ import gzip
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
-
 from pocketflow_tracing._json import encode
 from pocketflow_tracing._sdk_spans import SCOPE
 from pocketflow_tracing._version import __version__
@@ -164,15 +160,17 @@ def request(spans: Iterable[bytes], public_key: str, resource: Mapping[str, str]
         public_key: of the project; the server refuses SDK spans of another one.
         resource: attributes of the process.
     """
-    scope = InstrumentationScope(name=SCOPE, version=__version__, attributes=_key_values({"public_key": public_key}))
-    # A message on the wire is the concatenation of its fields, so the envelope goes around spans that are serialized
-    # already: serializing hundreds at once would hold the interpreter for milliseconds, and the program's event loop
-    # with it.
-    scope_spans = ScopeSpans(scope=scope).SerializeToString() + b"".join(map(_wire.field_2, spans))
-    resource_spans = ResourceSpans(resource=Resource(attributes=_key_values(resource))).SerializeToString()
+    scope = b"".join(
+        (
+            _wire.field(1, SCOPE.encode()),
+            _wire.field(2, __version__.encode()),
+            _wire.key_values(3, [("public_key", public_key)]),
+        )
+    )
+    scope_spans = _wire.field(1, scope) + b"".join(_wire.field(2, span) for span in spans)
+    resource_spans = _wire.field(1, _wire.key_values(1, resource.items())) + _wire.field(2, scope_spans)
     # level 1: a quarter of the time of level 6 for a tenth more bytes
-    body = _wire.request_envelope(resource_spans + _wire.field_2(scope_spans))
-    return gzip.compress(body, compresslevel=1, mtime=0)
+    return gzip.compress(_wire.field(1, resource_spans), compresslevel=1, mtime=0)
 
 
 def run_attributes(run: RunRecord, mask: Mask | None) -> dict[str, Any]:
@@ -263,15 +261,3 @@ def _text(value: Json) -> str:
     if type(value) is str:
         return value
     return repr(value) if type(value) is int else encode(value)
-
-
-def _key_values(attributes: Mapping[str, Any]) -> list[KeyValue]:
-    return [KeyValue(key=key, value=_any_value(value)) for key, value in attributes.items()]
-
-
-def _any_value(value: Any) -> AnyValue:
-    if isinstance(value, str):
-        return AnyValue(string_value=value)
-    if isinstance(value, bool):
-        return AnyValue(bool_value=value)
-    return AnyValue(array_value=ArrayValue(values=[AnyValue(string_value=str(item)) for item in value]))

@@ -60,11 +60,12 @@ def answers(client):
 
 @pytest.fixture
 def calls_out(monkeypatch):
-    """Attempts to reach a server."""
+    """Attempts to reach a server, other than the collector of a test before, to which its sink may still be trying to send."""
     attempts = []
 
     def refuse(*args, **kwargs):
-        attempts.append(args)
+        if "127.0.0.1" not in str(args):
+            attempts.append(args)
         raise OSError("no network")
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)

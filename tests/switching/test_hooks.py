@@ -261,6 +261,37 @@ def test_a_flow_that_runs_while_tracing_is_switched_on(kind, hooked, fresh):
     ]
 
 
+def test_modules_that_are_thrown_out_and_imported_again(python):
+    """Tests fake a library by `patch.dict(sys.modules, …)`, which throws out what was imported meanwhile: all is delivered.
+
+    Messages of protobuf would end the process where they are imported a second time; none of them is.
+    """
+    with Collector() as collector:
+        done = python(
+            """
+import sys, types
+from unittest import mock
+from pocketflow import Flow, Node
+from pocketflow_tracing import flush, trace_flow
+
+class Asks(Node):
+    def exec(self, prep_res):
+        import fake
+        return fake.answer
+
+for number in range(3):
+    with mock.patch.dict(sys.modules, {"fake": types.SimpleNamespace(answer=number)}):
+        trace_flow(Flow(start=Asks())).run({})
+        print(flush(10))
+        print([name for name in sys.modules if name.startswith(("google.protobuf", "opentelemetry.proto"))])
+""",
+            check=False,
+            **collector.environ,
+        )
+        assert (0, ["True", "[]"] * 3) == (done.returncode, done.stdout.splitlines()), done.stderr
+        assert 3 * len(("flow", "node", "prep", "exec", "post")) == len(collector.spans())
+
+
 @pytest.mark.parametrize("sink", ["store", "langfuse"])
 def test_a_program_that_guards_imports(sink, python):
     """An agent that runs code of a model's lets it import little: what is delivered meanwhile needs none, and nothing is lost."""
@@ -270,7 +301,7 @@ def test_a_program_that_guards_imports(sink, python):
             """
 import builtins, time
 from pocketflow import Flow, Node
-from pocketflow_tracing import flush, trace_flow
+from pocketflow_tracing import add_score, flush, trace_flow
 from pocketflow_tracing.delivery import delivery
 real, asked = builtins.__import__, []
 
@@ -291,8 +322,12 @@ class RunsCode(Node):
         finally:
             builtins.__import__ = real
 
+class Judges(Node):
+    def exec(self, prep_res):
+        add_score("quality", 1.0)
+
 agent = trace_flow(Flow(start=RunsCode(max_retries=2)))
-other = trace_flow(Flow(start=Node()))
+other = trace_flow(Flow(start=Judges()))
 other.run({})
 assert flush(10)
 for _ in range(5):
@@ -308,6 +343,7 @@ print(asked)
         assert done.returncode == 0, done.stderr
         if sink == "langfuse":  # httpx imports for each request; what it could not send is sent after that
             assert 6 * 5 + 6 == len(collector.spans())
+            assert 6 == len(collector.scores())
         else:
             assert "could not" not in done.stderr
             assert "[]" in done.stdout
