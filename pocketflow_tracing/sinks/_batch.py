@@ -130,8 +130,15 @@ def _with_spans(body: bytes, rewrite: Callable[[bytes], bytes | None]) -> bytes:
 
 def _identity(span: bytes) -> tuple[str, bool]:
     """The id of a span's trace, and whether it has a parent."""
-    ids = {number: value for number, value, _ in _wire.fields(span) if number in {1, 4} and type(value) is bytes}
-    return ids.get(1, b"").hex(), bool(ids.get(4))
+    trace_id, has_parent = b"", False
+    for number, value, _ in _wire.fields(span):
+        if number > 4:  # what writes these bodies, `_wire` and OpenTelemetry's classes, does so in the order of numbers
+            break
+        if number == 1 and type(value) is bytes:
+            trace_id = value
+        elif number == 4:
+            has_parent = bool(value)
+    return trace_id.hex(), has_parent
 
 
 def _only(body: bytes, wanted: Callable[[int, str], bool]) -> tuple[bytes, int]:
