@@ -152,8 +152,9 @@ class Phase(Scope, Span):
             if result is not None and pipeline.outputs:
                 output = self.output = pipeline.capture.snapshot(result)
                 self.charge(output)
-                if output is not result:
-                    self.parent.handed = (self.name, result, output)  # type: ignore[union-attr]
+                above = self.parent
+                if output is not result and above.kind != "phase":  # type: ignore[union-attr]  # see `_input`
+                    above.handed = (self.name, result, output)  # type: ignore[union-attr]
             self.complete = True
             run.spans += 1
             pipeline.enqueue(self)
@@ -181,8 +182,9 @@ class Phase(Scope, Span):
                 if pipeline.outputs:
                     output = self.output = pipeline.capture.snapshot(result)
                     self.charge(output)
-                    if output is not result and self.parent is not None:
-                        self.parent.handed = (self.name, result, output)
+                    above = self.parent
+                    if output is not result and above is not None and above.kind != "phase":
+                        above.handed = (self.name, result, output)
         finally:
             if failed and retry is not None:
                 retry.keep(self)  # complete when it is known whether it was saved
@@ -200,6 +202,7 @@ def _input(
     """The picture of what a phase was given; of `shared` only the keys, for the visit tells what changed in it.
 
     What the phase before has returned is handed on with its picture: between the two PocketFlow runs no code of the user's.
+    Attempts below a whole exec hand nothing on: an `_exec` of the user's may have let go of what they returned.
     """
     snapshot = capture.snapshot
     if phase == "post":

@@ -1439,6 +1439,29 @@ def deletions_happen_when_they_did(w):
     return w.log
 
 
+@sync_only
+def results_that_an_exec_around_the_loop_lets_go(w):
+    """A `_exec` of the user's that goes through items one at a time holds one result at a time."""
+
+    class Held:
+        def __init__(self, name):
+            self.name = name
+
+        def __del__(self):
+            w.say("gone", self.name)
+
+    def around(self, items):
+        for item in items:
+            held = Node._exec(self, item)
+            w.say("has", held.name)
+            del held
+            w.say("next")
+
+    w.run(w.flow(w.node(prep=lambda self, s: [1, 2], _exec=around, exec=lambda self, item: Held(item))()), {})
+    assert w.log == [entry for item in (1, 2) for entry in (("has", item), ("gone", item), "next")], w.log
+    return w.log
+
+
 @both
 def batch_flows_in_batch_flows(w):
     """Passes of passes, over a nested flow."""
