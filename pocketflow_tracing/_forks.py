@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["unforked"]
+__all__ = ["before_forks", "unforked"]
 
 _lock: Any = threading.RLock()
 _FORK_PATIENCE = 5.0
@@ -31,8 +31,23 @@ def unforked() -> Iterator[None]:
             lock.release()
 
 
+def before_forks(prepare: Callable[[], None]) -> None:
+    """Have a function called before each fork, while nobody is inside of `unforked`.
+
+    The locks that it takes may be wanted in there: taken first, a fork and a thread would wait for each other.
+    """
+    _preparing.append(prepare)
+
+
+_preparing: list[Callable[[], None]] = []
+
+
 def _before_fork() -> None:
-    _lock.acquire(timeout=_FORK_PATIENCE)
+    try:
+        _lock.acquire(timeout=_FORK_PATIENCE)
+    finally:
+        for prepare in _preparing:
+            prepare()
 
 
 def _after_fork_in_parent() -> None:

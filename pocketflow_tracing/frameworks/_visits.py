@@ -63,7 +63,7 @@ class Visit(Whole, Branch):
             base = _otel.run_context(run.trace_id, run.name, run.attributes)
             _otel.attach(self, base=base)
         try:
-            if _shows_params(run, parent) and (params := peek(self.node, "params")):
+            if _shows_params(run, parent) and not _is_nothing(params := peek(self.node, "params")):
                 self.attributes["params"] = run.pipeline.capture.snapshot(params)
                 if parent is None:  # those below are its own, or of a pass
                     self.charge(self.attributes["params"])
@@ -212,6 +212,11 @@ def _shows_params(run: Run, at: Span | None) -> bool:
             at = at.parent
         return at is None and run.pipeline.inputs
     return run.pipeline.inputs
+
+
+def _is_nothing(params: Any) -> bool:
+    """Whether a node has no parameters; their truth is not asked, which may be code of the user's or an array's."""
+    return params is None or (issubclass(type(params), dict) and dict.__len__(params) == 0)
 
 
 def action_text(result: Any) -> str:

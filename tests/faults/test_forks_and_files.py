@@ -508,6 +508,39 @@ print(os.waitpid(child, 0)[1])
     assert done.stdout == "0\n", done.stderr
 
 
+def test_a_fork_and_a_first_run_do_not_wait_for_each_other(python):
+    """A service that warms up in a thread while it starts its workers: the locks are taken in one order."""
+    code = """
+import os, threading, time
+from pocketflow_tracing._forks import unforked
+from pocketflow_tracing.store import opened
+from pocketflow_tracing.store.database import Database
+
+begun, forks = threading.Event(), threading.Event()
+before_fork = opened._before_fork
+
+def open_one():
+    with unforked():  # as the first run does
+        begun.set()
+        forks.wait(0.5)  # a fork that took the store's locks first would have them by now
+        Database("traces.db")
+
+os.register_at_fork(before=forks.set)
+opening = threading.Thread(target=open_one)
+opening.start()
+begun.wait(10)
+began = time.monotonic()
+child = os.fork()
+if child == 0:
+    os._exit(0)
+print(time.monotonic() - began < 3)
+opening.join()
+os.waitpid(child, 0)
+"""
+    done = python(code)
+    assert done.stdout == "True\n", done.stderr
+
+
 def test_a_fork_waits_for_a_tls_context_of_ours(python):
     """OpenSSL is locked while it reads certificates: a child that was forked then could make no context of its own."""
     code = """

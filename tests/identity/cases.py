@@ -8,6 +8,7 @@ does; the tests run it untraced and traced in every way and compare. `CASES` hol
 from __future__ import annotations
 
 import asyncio
+import collections.abc
 import contextvars
 import copy
 import functools
@@ -1459,6 +1460,31 @@ def results_that_an_exec_around_the_loop_lets_go(w):
 
     w.run(w.flow(w.node(prep=lambda self, s: [1, 2], _exec=around, exec=lambda self, item: Held(item))()), {})
     assert w.log == [entry for item in (1, 2) for entry in (("has", item), ("gone", item), "next")], w.log
+    return w.log
+
+
+@both
+def parameters_that_are_asked_for_their_length(w):
+    """A node's parameters may be of any kind; what they are asked is what PocketFlow asks."""
+
+    class Remote(collections.abc.Mapping):
+        def __getitem__(self, key):
+            return w.say("item", key)
+
+        def __iter__(self):
+            return iter(("a",))
+
+        def __len__(self):
+            w.say("length")
+            return 1
+
+        def __bool__(self):
+            raise ValueError("the truth of this is ambiguous")
+
+    node = w.node(exec=lambda self, prep_res: w.say(type(self.params).__name__))()
+    node.set_params(Remote())
+    w.run(node, {})
+    assert w.log == ["Remote"]
     return w.log
 
 
