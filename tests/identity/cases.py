@@ -1451,14 +1451,14 @@ def results_that_an_exec_around_the_loop_lets_go(w):
         def __del__(self):
             w.say("gone", self.name)
 
-    def around(self, items):
-        for item in items:
+    def around(self, prep_res):
+        for item in prep_res:
             held = Node._exec(self, item)
             w.say("has", held.name)
             del held
             w.say("next")
 
-    w.run(w.flow(w.node(prep=lambda self, s: [1, 2], _exec=around, exec=lambda self, item: Held(item))()), {})
+    w.run(w.flow(w.node(prep=lambda self, s: [1, 2], _exec=around, exec=lambda self, prep_res: Held(prep_res))()), {})
     assert w.log == [entry for item in (1, 2) for entry in (("has", item), ("gone", item), "next")], w.log
     return w.log
 
