@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -92,12 +92,14 @@ class trace_attributes:  # noqa: N801 - used like a function, in a with statemen
         }
 
     def __enter__(self) -> Self:
+        _kept = copy_context()  # see `recorder.current`
         _around.set(self._inside(_around.get()))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        _kept = copy_context()  # see `recorder.current`
         # its own, which need not be the innermost: generators are closed in any order, and from anywhere
         block = innermost = _around.get()
         while block is not None and block.owner is not self:

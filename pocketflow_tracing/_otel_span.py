@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextvars import ContextVar
+import sys
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -24,6 +25,20 @@ _variable = getattr(_runtime, "_current_context", None)
 context_now, become_context = (
     (_variable.get, _variable.set) if isinstance(_variable, ContextVar) else (_runtime.get_current, _runtime.attach)
 )
+
+
+def _safely(become: Callable[[Context], Any]) -> Callable[[Context], None]:
+    """See `recorder.current`."""
+
+    def become_context(context: Context) -> None:
+        _kept = copy_context()
+        become(context)
+
+    return become_context
+
+
+if sys.version_info < (3, 12):
+    become_context = _safely(become_context)
 
 
 class Here(Span):

@@ -51,6 +51,8 @@ class Pipeline:
         self.prep = config.trace_prep
         self.exec = config.trace_exec
         self.post = config.trace_post
+        # what a phase returned is shown again by the next one, which takes it
+        self.hands_on = self.inputs and self.outputs and self.exec and self.post
         self.errors = config.trace_errors
         self.rules = rules_of(config)
         self.capture = Capture(

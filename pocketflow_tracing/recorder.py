@@ -297,7 +297,11 @@ class Untraced:
 
 
 current: ContextVar[Any] = ContextVar("pocketflow_tracing_current", default=None)
-"""What user code runs in now: None, Untraced, a Span, or a framework's frame that has a `span`."""
+"""What user code runs in now: None, Untraced, a Span, or a framework's frame that has a `span`.
+
+Who sets it often has a `copy_context()` at hand meanwhile: Python before 3.12 collects garbage inside of `ContextVar.set`, and
+a finaliser that sets a variable there (`decimal.localcontext`) would free what that is working on; the copy keeps it.
+"""
 
 
 def unrecorded(function: Callable[..., Any]) -> Callable[..., Any]:

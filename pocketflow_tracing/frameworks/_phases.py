@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import Token
+from contextvars import Token, copy_context
 from typing import Any
 
 from pocketflow import BatchNode, Flow
@@ -45,6 +45,7 @@ class Inside:
             retry.attempts += 1
         try:
             _otel.attach(self)
+            _kept = copy_context()  # see `current`
             self.token = current.set(self)
         except BaseException:
             restore(self)
@@ -111,6 +112,7 @@ class Phase(Scope, Span):
             self.input = _input(phase, args, pipeline.capture, handed)
         try:
             _otel.attach(self)
+            _kept = copy_context()  # see `current`
             self.token = current.set(self)
         except BaseException:
             restore(self)
@@ -132,6 +134,7 @@ class Phase(Scope, Span):
         # What `Scope.done` comes to where nothing went wrong, without the six calls: a tenth of what a visit costs.
         try:
             try:
+                _kept = copy_context()  # see `current`
                 self.token = None  # see `restore`
                 current.reset(token)
                 ours, outside = attached
@@ -153,7 +156,7 @@ class Phase(Scope, Span):
                 output = self.output = pipeline.capture.snapshot(result)
                 self.charge(output)
                 above = self.parent
-                if output is not result and above.kind != "phase":  # type: ignore[union-attr]  # see `_input`
+                if output is not result and pipeline.hands_on and above.kind == "node":  # type: ignore[union-attr]
                     above.handed = (self.name, result, output)  # type: ignore[union-attr]
             self.complete = True
             run.spans += 1
@@ -183,7 +186,7 @@ class Phase(Scope, Span):
                     output = self.output = pipeline.capture.snapshot(result)
                     self.charge(output)
                     above = self.parent
-                    if output is not result and above is not None and above.kind != "phase":
+                    if output is not result and pipeline.hands_on and above is not None and above.kind == "node":
                         above.handed = (self.name, result, output)
         finally:
             if failed and retry is not None:
@@ -201,8 +204,8 @@ def _input(
 ) -> Any:
     """The picture of what a phase was given; of `shared` only the keys, for the visit tells what changed in it.
 
-    What the phase before has returned is handed on with its picture: between the two PocketFlow runs no code of the user's.
-    Attempts below a whole exec hand nothing on: an `_exec` of the user's may have let go of what they returned.
+    What the phase before of the same node has returned is handed on with its picture: between the two PocketFlow runs no code
+    of the user's. Others hand nothing on: below an `_exec` of the user's, say, it may have been let go of.
     """
     snapshot = capture.snapshot
     if phase == "post":

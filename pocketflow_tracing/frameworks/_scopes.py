@@ -7,7 +7,7 @@ guard: they raise nothing and hide nothing.
 
 from __future__ import annotations
 
-from contextvars import Token
+from contextvars import Token, copy_context
 from typing import TYPE_CHECKING, Any
 
 from .. import _otel, _otel_sampling
@@ -156,6 +156,7 @@ class NotRecorded:
 def become_current(scope: Any, frame: Any) -> None:
     """Make a frame the current one until the scope ends."""
     before = current.get()
+    _kept = copy_context()  # see `current`
     try:
         scope.token = current.set(frame)
     except BaseException:  # a Ctrl-C after it was set
@@ -170,6 +171,7 @@ def restore(scope: Any) -> None:
     attached is then put back when the scope is closed with that Ctrl-C.
     """
     try:
+        _kept = copy_context()  # see `current`
         if (token := scope.token) is not None:
             scope.token = None
             current.reset(token)

@@ -122,6 +122,8 @@ class Visit(Whole, Branch):
                 if counter.waiting is not None:
                     counter.settle()  # nodes of an `_orch` of the user's that run side by side: one waits at a time
                 counter.waiting = self  # until PocketFlow has asked for the successor
+                if counter.end is not None:
+                    counter.settle()  # a visit that outlives its flow: nobody asks any more
             else:
                 self.deliver()
 

@@ -21,6 +21,7 @@ from .._guard import Seam
 from .._options import Options
 from .._threads import OwnLock
 from ..recorder import Span, Untraced, current, parent_in, span_of
+from ._look import class_name
 from ._phases import open_whole_exec, phase_opener
 from ._retry import Retry
 from ._rewrite import Openers, original_of, twins
@@ -124,12 +125,21 @@ def _standing(place: tuple[type, str]) -> tuple[Any, Any]:
 
 def _put_on() -> None:
     """Put the hooks on where they can be; where a mock stands just now, it is tried again at the next run."""
+    others = []
     for place in _places():
         if place not in _replaced:
             original, twin = _standing(place)
             if twin is not None:
                 _replaced[place] = (original, twin)
                 setattr(*place, twin)
+            else:
+                others.append(f"{class_name(place[0])}.{place[1]}")
+    if others:
+        _log.warn_once(
+            f"What goes through {', '.join(others)} is missing from traces: another tool's functions stand there, or mocks."
+            " Where such a tool is set up after `trace_flow` or `instrument`, nothing is missing.",
+            about="functions of others",
+        )
 
 
 def uninstall() -> None:

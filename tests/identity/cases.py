@@ -1463,6 +1463,24 @@ def results_that_an_exec_around_the_loop_lets_go(w):
     return w.log
 
 
+@sync_only
+def results_that_a_run_around_lets_go(w):
+    """What a flow's prep gave is gone when PocketFlow's own `_run` is over, also within one of the user's around it."""
+
+    class Held:
+        def __del__(self):
+            w.say("gone")
+
+    def around(self, shared):
+        action = Flow._run(self, shared)
+        w.say("after")
+        return action
+
+    w.run(w.flow(w.node()(), prep=lambda self, shared: Held(), _run=around), {})
+    assert w.log == ["gone", "after"], w.log
+    return w.log
+
+
 @both
 def parameters_that_are_asked_for_their_length(w):
     """A node's parameters may be of any kind; what they are asked is what PocketFlow asks."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import logging
@@ -727,6 +728,39 @@ def test_a_flow_that_a_node_runs_keeps_nothing_alive(number, records):
     assert len(flows) <= 1 + 2 * 100 + 2
     ids = [span.attributes["node"] for span in records.spans("Work")]
     assert min(number, 99) <= len(set(ids)) <= 100
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_node_that_outlives_its_flow(fails, records):
+    """A flow of the user's own leaves a node running, or fails beside it: its span is delivered like any other."""
+
+    class Fails(AsyncNode):
+        async def exec_async(self, prep_res):
+            raise ValueError("early")
+
+    class Stays(AsyncNode):
+        async def exec_async(self, prep_res):
+            await go_on.wait()
+
+    class Leaves(AsyncFlow):
+        async def _orch_async(self, shared, params=None):
+            tasks.append(asyncio.create_task(Stays()._run_async(shared)))
+            await asyncio.sleep(0)
+            return await super()._orch_async(shared, params)
+
+    tasks = []
+    go_on = asyncio.Event()
+
+    async def main():
+        with pytest.raises(ValueError, match="early") if fails else contextlib.nullcontext():
+            await trace_flow(Leaves(start=Fails() if fails else AsyncNode())).run_async({})
+        go_on.set()
+        await tasks[0]
+
+    asyncio.run(main())
+    (stays,) = records.spans("Stays")
+    assert (stays.kind, stays.status) == ("node", "success")
+    assert {stays.span_id} == {records.spans(name)[0].parent_id for name in ("Stays.exec", "Stays.post")}
 
 
 def test_names_without_end(records):

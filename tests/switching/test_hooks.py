@@ -131,7 +131,7 @@ def test_a_wrapper_around_a_hook_stays(fresh):
     Node._exec = before
 
 
-def test_a_proxy_of_another_tools_stays(fresh):
+def test_a_proxy_of_another_tools_stays(fresh, caplog):
     """A wrapper by wrapt says that it is a function, with the code of the one that it is around; it may change what comes out."""
     before = vars(Node)["_exec"]
     wrapt.wrap_function_wrapper(Node, "_exec", lambda wrapped, _instance, args, kwargs: f"<{wrapped(*args, **kwargs)}>")
@@ -150,6 +150,8 @@ def test_a_proxy_of_another_tools_stays(fresh):
         Flow(start=Answers()).run(shared)
         assert {"got": "<answer>"} == shared
         assert fresh.spans()
+        (said,) = (record.getMessage() for record in caplog.records)
+        assert said.startswith("pocketflow-tracing: What goes through Node._exec is missing")
         off()
         assert wrapper is vars(Node)["_exec"]
     finally:
@@ -347,3 +349,30 @@ print(asked)
         else:
             assert "could not" not in done.stderr
             assert "[]" in done.stdout
+
+
+def test_a_finaliser_that_sets_a_context_variable(python):
+    """Python before 3.12 may run it inside of our own `ContextVar.set`, which then worked on what had been freed."""
+    done = python(
+        """
+import decimal, gc
+from pocketflow import Flow, Node
+from pocketflow_tracing import trace_flow
+
+class Cycle:
+    def __init__(self):
+        self.me = self
+
+    def __del__(self):
+        with decimal.localcontext():
+            pass
+
+flow = trace_flow(Flow(start=Node()))
+for number in range(2000):
+    gc.collect(0)
+    Cycle()
+    gc.set_threshold(number % 400 + 1)  # allocations until it is found, somewhere in the run
+    flow.run({})
+"""
+    )
+    assert "could not" not in done.stderr
