@@ -55,6 +55,9 @@ class _Block:
 
 _around: ContextVar[_Block | None] = ContextVar("pocketflow_tracing_attributes", default=None)
 """The innermost block."""
+_set: list[_Block | None] = [None]
+"""What a block that was left has set last. Before Python 3.12 the collector may close a generator inside of a `ContextVar.set`,
+which then undoes what that one sets, but goes on to answer with it: it must not be freed."""
 
 
 class trace_attributes:  # noqa: N801 - used like a function, in a with statement
@@ -106,7 +109,8 @@ class trace_attributes:  # noqa: N801 - used like a function, in a with statemen
             block = block.outer
         if block is not None:
             block.left = True
-            _around.set(_without(block, innermost))
+            _set[0] = rest = _without(block, innermost)
+            _around.set(rest)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         if is_generator_function(function):
