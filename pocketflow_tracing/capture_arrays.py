@@ -107,8 +107,8 @@ def _read_array(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
         first = _plain(_first(array))
         if masked is not None:
             first = ["masked" if hidden else item for item, hidden in zip(first, _first(masked), strict=True)]
-        if names is not None:  # each with its names, which may say that it is a secret
-            first = [dict(zip(names, row, strict=True)) if type(row) is tuple else row for row in first]
+        if names is not None:
+            first = [_with_names(row, dtype) for row in first]
         shown["values" if array.size <= _FIRST else "first"] = first
     return walk.fields(shown, value, shape.shown_as("numpy.ndarray"), depth, by_reference=True)
 
@@ -162,6 +162,13 @@ def _plain(values: Any) -> list[Any]:
     return [str(item) if item.dtype.kind in "mM" else item.item() for item in values]
 
 
+def _with_names(item: Any, dtype: Any) -> Any:
+    """Give a record's values the names of its fields, which may say that one is a secret; also those of a record in it."""
+    if type(item) is not tuple or dtype.names is None:
+        return item
+    return {name: _with_names(below, dtype.fields[name][0]) for name, below in zip(dtype.names, item, strict=True)}
+
+
 def _mask_of(value: Any, shape: Shape) -> Any:
     """Return the mask of a masked array as a plain array, None if nothing is masked."""
     ndarray: Any = shape.base
@@ -189,7 +196,7 @@ def _read_numpy_scalar(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
         return walk.unread({"dtype": "record"}, 0, value, name, depth)
     item = value.item()
     if value.dtype.names is not None and type(item) is tuple:
-        return walk.fields(dict(zip(value.dtype.names, item, strict=True)), value, name, depth)
+        return walk.fields(_with_names(item, value.dtype), value, name, depth)
     if type(item) is type(value):  # longer than any number of Python's
         return Tagged(name, {"value": str(value)})
     return walk.fields({"value": item}, value, name, depth)

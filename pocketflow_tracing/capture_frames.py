@@ -113,8 +113,12 @@ def _read_pandas_index(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
     if not walk.closely():
         return walk.unread({"length": length}, 0, value, f"pandas.{shape.name}", depth)
     head = _head(value) if _is_readable(value) else []
-    (name, *_) = _names(value)
-    shown = {**({"name": name} if name else {}), "dtype": _dtype(value), "length": length, "head": head}
+    names = _names(value)
+    if len(names) > 1 and any(names):  # each with its names, which may say that it is a secret
+        levels = _unique([name or f"level_{place}" for place, name in enumerate(names)])
+        head = [dict(zip(levels, row, strict=True)) for row in head]
+    named = {"name": names[0]} if len(names) == 1 and names[0] else {}
+    shown = {**named, "dtype": _dtype(value), "length": length, "head": head}
     return walk.fields(shown, value, f"pandas.{shape.name}", depth)
 
 

@@ -460,7 +460,7 @@ def test_labels_are_read_beside_other_threads(beside):
     beside()
     levels = pd.MultiIndex.from_tuples([("a", 1), ("b", 2)], names=["x", "y"])
     assert shown(pd.Index(OBJECTS))["head"] == [1, "a"]
-    assert shown(levels)["head"] == [["a", 1], ["b", 2]]
+    assert shown(levels)["head"] == [{"x": "a", "y": 1}, {"x": "b", "y": 2}]
     assert shown(pd.Categorical(["a", "b"]))["head"] == ["a", "b"]
     assert shown(pd.Series(pd.Categorical(["a", "b"])))["head"] == ["a", "b"]
     frame = shown(pd.DataFrame([[1.5], [2.5]], index=levels, columns=pd.Index(["c"], dtype=object)))
@@ -490,8 +490,8 @@ def test_threads_that_are_not_the_hosts_keep_no_objects_from_being_read(tool, be
     beside(cls=module.Consumer)
     assert len(capture_threads.threading._active) == 4
     assert shown(OBJECTS)["values"] == [1, "a"]
-    assert shown(RECORDS)["values"] == [{"n": 1, "o": ["a"]}]
-    assert shown(RECORDS[0]) == {"__type__": "numpy.void", "n": 1, "o": ["a"]}
+    assert shown(RECORDS)["values"] == [{"n": 1, "o": {"inner": "a"}}]
+    assert shown(RECORDS[0]) == {"__type__": "numpy.void", "n": 1, "o": {"inner": "a"}}
     assert shown(pd.DataFrame({"o": OBJECTS}))["head"] == [{"o": 1}, {"o": "a"}]
     assert shown(pd.Series(OBJECTS))["head"] == [1, "a"]
     beside(with_context(beside.over.wait))

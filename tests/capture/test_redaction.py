@@ -706,6 +706,19 @@ def test_the_rows_of_a_series_and_of_a_frame_have_names_too(index):
     assert render({"index": "token", "head": ["x"]}, Rules()) == {"index": "token", "head": ["x"]}
 
 
+def test_the_levels_of_an_index_and_the_fields_of_a_record_have_names():
+    """Also those of a record within a record, and of many of them."""
+    pandas, np = pytest.importorskip("pandas"), pytest.importorskip("numpy")
+    levels = pandas.MultiIndex.from_tuples([("ada", "hunter2", 1)], names=["user", "password", None])
+    login = np.dtype([("user", "U10"), ("password", "U40")])
+    records = np.array([(1, ("ada", "hunter2"), ["eve"] * 2)], [("id", "i4"), ("login", login), ("logins", login, 2)])
+    index, array, record = render(snapshot([levels, records, records[0]]), Rules())
+    assert index["head"] == [{"user": "ada", "password": "[redacted]", "level_2": 1}]
+    assert array["values"][0]["logins"]["values"] == [{"user": "eve", "password": "[redacted]"}] * 2
+    for shown in (array["values"][0], record):
+        assert (shown["id"], shown["login"]) == (1, {"user": "ada", "password": "[redacted]"})
+
+
 REPEATED = [
     r":\/\/a:b@ ",
     "://a:b@ ",
