@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from . import _kinds, _log
+from ._finalisers import MAY_RUN_INSIDE, keep
 from ._guard import Seam
 from ._stepwise import is_generator_function, stepwise
 from .capture import snapshot
@@ -56,8 +57,8 @@ class _Block:
 _around: ContextVar[_Block | None] = ContextVar("pocketflow_tracing_attributes", default=None)
 """The innermost block."""
 _set: list[_Block | None] = [None]
-"""What a block that was left has set last. Before Python 3.12 the collector may close a generator inside of a `ContextVar.set`,
-which then undoes what that one sets, but goes on to answer with it: it must not be freed."""
+"""What a block that was left has set last: it must not be freed where a `set` of another library's, within which a stream was
+closed, has undone it (see `_finalisers`)."""
 
 
 class trace_attributes:  # noqa: N801 - used like a function, in a with statement
@@ -95,14 +96,14 @@ class trace_attributes:  # noqa: N801 - used like a function, in a with statemen
         }
 
     def __enter__(self) -> Self:
-        _kept = copy_context()  # see `recorder.current`
+        _kept = keep() if MAY_RUN_INSIDE else None
         _around.set(self._inside(_around.get()))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _kept = copy_context()  # see `recorder.current`
+        _kept = keep() if MAY_RUN_INSIDE else None
         # its own, which need not be the innermost: generators are closed in any order, and from anywhere
         block = innermost = _around.get()
         while block is not None and block.owner is not self:
@@ -151,11 +152,13 @@ class _Inside:
 
     def __call__(self, step: Callable[..., R], *args: Any, **kwargs: Any) -> R:
         outside = _around.get()
+        _kept = keep() if MAY_RUN_INSIDE else None
         _around.set(self._block)
         try:
             return step(*args, **kwargs)
         finally:
             self._block = _around.get()
+            _kept = keep() if MAY_RUN_INSIDE else None
             _around.set(outside)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -12,6 +11,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags
 
+from ._finalisers import MAY_RUN_INSIDE, keep
 from ._otel_sampling import is_sampled
 from .recorder import current, span_of
 
@@ -28,16 +28,16 @@ context_now, become_context = (
 
 
 def _safely(become: Callable[[Context], Any]) -> Callable[[Context], None]:
-    """See `recorder.current`."""
+    """See `_finalisers`; the caches are for who sets `current` after it."""
 
     def become_context(context: Context) -> None:
-        _kept = copy_context()
+        _kept = keep()
         become(context)
 
     return become_context
 
 
-if sys.version_info < (3, 12):
+if MAY_RUN_INSIDE:
     become_context = _safely(become_context)
 
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import _log
+from ._finalisers import MAY_RUN_INSIDE, keep
 from ._guard import Seam
 from ._time import breathe, monotonic
 from .capture import Limits
@@ -138,10 +139,12 @@ class Unready:
             self._bytes -= min(self._bytes, weight)
             taken += 1
             breathe()
+            _kept = keep() if MAY_RUN_INSIDE else None
             entered = is_exporting.set(True)
             with _READYING:
                 ready.append(self._made_ready(span))
                 size += len(ready[-1])
+            _kept = keep() if MAY_RUN_INSIDE else None
             is_exporting.reset(entered)
         if len(ready) < taken:
             self._drop(taken - len(ready))

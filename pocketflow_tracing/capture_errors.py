@@ -6,6 +6,7 @@ Taken on the caller's path; the picture holds no exception, traceback or frame.
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -241,7 +242,7 @@ def _size_of(values: tuple[Any, ...], levels: int) -> float:
     size = 0.0
     for value in values:
         t = type(value)
-        if t is str or t is bytes:
+        if t is str or (t is bytes and not sys.flags.bytes_warning):  # which `python -b` warns of
             size += len(value)
         elif t is tuple and levels:
             size += _size_of(value, levels - 1)

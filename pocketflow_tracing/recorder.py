@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _log
+from ._finalisers import MAY_RUN_INSIDE, keep
 from ._ids import source
 from .capture import describe_exception
 from .capture_errors import describe_again, place_of
@@ -297,11 +298,7 @@ class Untraced:
 
 
 current: ContextVar[Any] = ContextVar("pocketflow_tracing_current", default=None)
-"""What user code runs in now: None, Untraced, a Span, or a framework's frame that has a `span`.
-
-Who sets it often has a `copy_context()` at hand meanwhile: Python before 3.12 collects garbage inside of `ContextVar.set`, and
-a finaliser that sets a variable there (`decimal.localcontext`) would free what that is working on; the copy keeps it.
-"""
+"""What user code runs in now: None, Untraced, a Span, or a framework's frame that has a `span`."""
 
 
 def unrecorded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -309,12 +306,16 @@ def unrecorded(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def call(*arguments: Any) -> Any:
         before, inside = current.get(), Untraced()
+        kept = keep() if MAY_RUN_INSIDE else None  # each `set` has one
         try:
             current.set(inside)  # in here: a signal handler strikes right after it
             return function(*arguments)
         finally:
             inside.is_over = True
+            kept = keep() if MAY_RUN_INSIDE else None
             current.set(before)
+            if kept is not None:
+                kept.run(bool)
 
     return call
 

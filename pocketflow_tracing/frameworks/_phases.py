@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import Token, copy_context
+from contextvars import Token
 from typing import Any
 
 from pocketflow import BatchNode, Flow
 
 from .. import _otel
+from .._finalisers import MAY_RUN_INSIDE, keep
 from .._guard import is_hosts
 from .._ids import source
 from .._otel_span import become_context, context_now
@@ -45,8 +46,10 @@ class Inside:
             retry.attempts += 1
         try:
             _otel.attach(self)
-            _kept = copy_context()  # see `current`
+            kept = keep() if MAY_RUN_INSIDE else None
             self.token = current.set(self)
+            if kept is not None:
+                kept.run(bool)
         except BaseException:
             restore(self)
             raise
@@ -112,8 +115,10 @@ class Phase(Scope, Span):
             self.input = _input(phase, args, pipeline.capture, handed)
         try:
             _otel.attach(self)
-            _kept = copy_context()  # see `current`
+            kept = keep() if MAY_RUN_INSIDE else None
             self.token = current.set(self)
+            if kept is not None:
+                kept.run(bool)
         except BaseException:
             restore(self)
             raise
@@ -134,7 +139,7 @@ class Phase(Scope, Span):
         # What `Scope.done` comes to where nothing went wrong, without the six calls: a tenth of what a visit costs.
         try:
             try:
-                _kept = copy_context()  # see `current`
+                kept = keep() if MAY_RUN_INSIDE else None
                 self.token = None  # see `restore`
                 current.reset(token)
                 ours, outside = attached
@@ -142,6 +147,8 @@ class Phase(Scope, Span):
                     become_context(outside)
                 else:
                     _otel.detach(attached)
+                if kept is not None:
+                    kept.run(bool)
             except ValueError as misplaced:
                 if is_hosts(misplaced):
                     raise

@@ -7,10 +7,11 @@ guard: they raise nothing and hide nothing.
 
 from __future__ import annotations
 
-from contextvars import Token, copy_context
+from contextvars import Token
 from typing import TYPE_CHECKING, Any
 
 from .. import _otel, _otel_sampling
+from .._finalisers import MAY_RUN_INSIDE, keep
 from .._guard import Seam, is_hosts
 from ..recorder import Untraced, current
 
@@ -156,9 +157,11 @@ class NotRecorded:
 def become_current(scope: Any, frame: Any) -> None:
     """Make a frame the current one until the scope ends."""
     before = current.get()
-    _kept = copy_context()  # see `current`
+    kept = keep() if MAY_RUN_INSIDE else None
     try:
         scope.token = current.set(frame)
+        if kept is not None:
+            kept.run(bool)
     except BaseException:  # a Ctrl-C after it was set
         current.set(before)
         raise
@@ -170,9 +173,10 @@ def restore(scope: Any) -> None:
     The token is forgotten right before it is used: a Ctrl-C comes after that call and not before it, and what was
     attached is then put back when the scope is closed with that Ctrl-C.
     """
+    kept = None
     try:
-        _kept = copy_context()  # see `current`
         if (token := scope.token) is not None:
+            kept = keep() if MAY_RUN_INSIDE else None
             scope.token = None
             current.reset(token)
     except ValueError as misplaced:  # closed from another context (an abandoned task): that context ends with the task
@@ -183,6 +187,8 @@ def restore(scope: Any) -> None:
         if (attached := scope.attached) is not None:
             _otel.detach(attached)
             scope.attached = None
+        if kept is not None:
+            kept.run(bool)
     except Exception as failure:
         if is_hosts(failure):
             raise

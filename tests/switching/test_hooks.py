@@ -351,6 +351,32 @@ print(asked)
             assert "[]" in done.stdout
 
 
+def test_errors_of_bytes_under_bytes_warnings(python):
+    """`python -bb` forbids to write bytes as text, which the message of such an error does."""
+    code = """
+from pocketflow import Flow, Node
+from pocketflow_tracing import flush, trace_flow
+from pocketflow_tracing.store import Store
+
+class Fails(Node):
+    def exec(self, prep_res):
+        raise self.params["error"]
+
+for error in (ValueError(b"bad header"), OSError(2, b"gone"), KeyError(b"key")):
+    flow = Flow(start=Fails())
+    flow.set_params({"error": error})
+    try:
+        trace_flow(flow).run({})
+    except type(error):
+        pass
+assert flush(10)
+store = Store(".pocketflow/traces.db")
+print([span.error["message"] for run in store.runs() for span in store.spans(run.run_id) if span.kind == "attempt"])
+"""
+    said = python("-bb", "-c", code).stdout
+    assert all(text in said for text in ("bad header", "gone", "key"))
+
+
 FINALISERS = {
     "it sets a variable": """
 class Cycle:
