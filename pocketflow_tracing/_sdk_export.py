@@ -6,6 +6,7 @@ of the user's run, or a text of megabytes be looked through.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import sys
 from collections import deque
@@ -20,7 +21,7 @@ from ._guard import Seam
 from ._time import breathe, monotonic
 from .capture import Limits
 from .delivery import delivery
-from .redaction import rules_of
+from .redaction import Rules, rules_of
 from .redaction_spans import leave_out, redact
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ TOGETHER = 50
 _MOST_BYTES = 3 * 1024 * 1024
 """Of one request before compression; Langfuse's default limit is 4.5 MB."""
 _ENCODER = "opentelemetry.exporter.otlp.proto.common.trace_encoder"
+_MOST_OPEN = 50_000
+"""Spans in runs of which it is known whose settings hold, until they are exported; some never are."""
 _MANY = 1 << 40
 _WHOLE = Limits(max_items=_MANY, max_elements=_MANY, max_depth=200, max_text=_MANY, max_total_text=_MANY)
 
@@ -62,7 +65,7 @@ class Unready:
     """Exported spans that wait to be made ready: redacted, masked and encoded.
 
     Args:
-        config: its toggles hold for generations as well.
+        config: its toggles and rules hold for what is recorded outside of runs; for what is in a run that one's do.
         submit: takes (gzip of an OTLP request, number of spans).
         drop: takes the number of spans that are lost.
         wake: has the worker call `make_ready`.
@@ -77,7 +80,7 @@ class Unready:
     ) -> None:
         self._config = config
         self.lead_to(submit, drop, wake)
-        self._rules = replace(rules_of(config), limits=_WHOLE)  # what is cut the SDK decides
+        self._rules = rules_of(config)
         self._most_bytes = int(config.queue_mb * 1024 * 1024)
         self.encoder: Any = None
         """OpenTelemetry's module, once the SDK is there that has imported it."""
@@ -91,12 +94,20 @@ class Unready:
 
     def abandon(self) -> None:
         """Forget what waits: in a forked child it is the parent's."""
-        self._waiting: deque[tuple[ReadableSpan, int]] = deque()
+        self._waiting: deque[tuple[ReadableSpan, int, TracingConfig, Rules]] = deque()
+        self._of_runs: dict[int, tuple[TracingConfig, Rules]] = {}
         self._bytes = 0
         self._in_hand = 0
 
     def __len__(self) -> int:
         return len(self._waiting) + self._in_hand
+
+    def note(self, span_id: int, config: TracingConfig, rules: Rules) -> None:
+        """Note whose settings hold for a span that begins in a run; of spans that never end those are forgotten first."""
+        if len(self._of_runs) >= _MOST_OPEN:
+            with contextlib.suppress(RuntimeError, StopIteration):  # others begin spans at the same time
+                self._of_runs.pop(next(iter(self._of_runs)), None)
+        self._of_runs[span_id] = config, rules
 
     def put(self, spans: Sequence[ReadableSpan]) -> bool:
         """Take what the SDK exports; False where there is no room for all of it."""
@@ -107,7 +118,8 @@ class Unready:
                 dropped += 1
                 continue
             self._bytes += weight
-            self._waiting.append((span, weight))
+            said = self._of_runs.pop(span.context.span_id, None) or (self._config, self._rules)
+            self._waiting.append((span, weight, *said))
         if dropped:
             self._drop(dropped)
             _log.warn_once(
@@ -135,14 +147,14 @@ class Unready:
         size = taken = 0
         while taken < most and size < _MOST_BYTES and self._waiting and not _is_late(until):
             self._in_hand += 1
-            span, weight = self._waiting.popleft()
+            span, weight, config, rules = self._waiting.popleft()
             self._bytes -= min(self._bytes, weight)
             taken += 1
             breathe()
             _kept = keep() if MAY_RUN_INSIDE else None
             entered = is_exporting.set(True)
             with _READYING:
-                ready.append(self._made_ready(span))
+                ready.append(self._made_ready(span, config, rules))
                 size += len(ready[-1])
             _kept = keep() if MAY_RUN_INSIDE else None
             is_exporting.reset(entered)
@@ -153,15 +165,16 @@ class Unready:
         self._in_hand = 0
         return taken
 
-    def _made_ready(self, span: ReadableSpan) -> bytes:
+    def _made_ready(self, span: ReadableSpan, config: TracingConfig, rules: Rules) -> bytes:
         # Where it was thrown out of `sys.modules`, as tests do, the one that was there goes on: to import a second one
         # ends the process, for protobuf's messages of the first no longer hold.
         message = (sys.modules.get(_ENCODER) or self.encoder).encode_spans([span])
+        rules = replace(rules, limits=_WHOLE)  # what is cut the SDK decides
         for resource in message.resource_spans:
             for scope in resource.scope_spans:
                 for encoded in scope.spans:
-                    leave_out(encoded, self._config)
-                    redact(encoded, self._rules)
+                    leave_out(encoded, config)
+                    redact(encoded, rules)
         return bytes(message.SerializeToString())
 
     def give_up(self) -> int:

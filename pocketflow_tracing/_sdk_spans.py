@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._guard import on_our_thread
 from ._version import __version__
-from .recorder import Untraced, current
+from .recorder import Untraced, current, span_of
 from .records import SpanRecord
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExportResult
 
     from .config import TracingConfig
+    from .redaction import Rules
 
 _MOST_WAITING = 20_000
 """Spans that may wait to be exported."""
@@ -131,14 +132,28 @@ def widen(processor: Any) -> None:
         batch._max_queue_size = _MOST_WAITING
 
 
-def pass_over_our_threads(processor: Any) -> None:
-    """Let a processor export nothing that is recorded on threads of ours: a mask may ask a model."""
+def attend(processor: Any, note: Callable[[int, TracingConfig, Rules], None]) -> None:
+    """Note whose settings hold for what a processor exports, and let it export nothing that is recorded on threads of ours.
+
+    A mask may ask a model there, and would be asked about that in turn.
+
+    Args:
+        processor: of a client that we made.
+        note: takes the id of a span that begins in a run, and the configuration and the rules of that run.
+    """
+
+    def on_start(span: Any, parent_context: Context | None = None) -> None:
+        type(processor).on_start(processor, span, parent_context)
+        around = span_of(current.get())
+        if around is not None:
+            pipeline = around.run.pipeline
+            note(span.context.span_id, pipeline.config, pipeline.rules)
 
     def on_end(span: ReadableSpan) -> None:
         if not on_our_thread.get():
             type(processor).on_end(processor, span)
 
-    processor.on_end = on_end
+    processor.on_start, processor.on_end = on_start, on_end
 
 
 def silence(processor: Any) -> None:

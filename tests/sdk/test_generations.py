@@ -450,3 +450,22 @@ def test_sampling_drops_no_span_of_the_programs_own(form, keys, collector, monke
     assert [span.name for span in (*alone, below, around)] == ["inside", "inside", "inside", "around"]
     assert below.parent.span_id == around.context.span_id
     assert collector.spans() == []
+
+
+@pytest.mark.parametrize("strict_first", [False, True])
+@pytest.mark.parametrize(
+    "strictly", [{"trace_inputs": False}, {"mask": lambda value, _path: "masked" if "prompt" in str(value) else value}]
+)
+def test_what_a_generation_shows_its_run_decides(strictly, strict_first, collector, monkeypatch):
+    """Of two flows in one project, each with settings of its own, whichever was used first."""
+    provide("environment", collector, monkeypatch)
+    flows = {"strict": TracingConfig(**strictly), "loose": None}
+    for name in sorted(flows, reverse=strict_first):
+        run(Calls(), flow_name=name, config=flows[name])
+    assert flush(10)
+    shown = {
+        span.attributes["langfuse.trace.name"]: "prompt" in str(span.attributes.get("langfuse.observation.input"))
+        for span in collector.spans()
+        if span.name == "generation"
+    }
+    assert {"loose": True, "strict": False} == shown
