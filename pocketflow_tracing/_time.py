@@ -6,11 +6,13 @@ them, but not within a tuple) and seed the one generator of `random`.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import random
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType
 
 __all__ = ["breathe", "chance_as_it_was", "is_hosts_own", "jitter", "monotonic", "sleep", "time_ns"]
@@ -30,8 +32,13 @@ def time_ns() -> int:
 
 
 def sleep(seconds: float) -> None:
-    """Pause this thread."""
-    _REAL[2](seconds)
+    """Pause this thread; where threads are greenlets by now, as gevent makes them whenever it is told to, this greenlet."""
+    pause: Callable[[float], object] = _REAL[2]
+    start = _thread.start_new_thread
+    if type(start) is not BuiltinFunctionType:
+        library = str(getattr(start, "__module__", "")).partition(".")[0]
+        pause = getattr(sys.modules.get(library), "sleep", pause) if library in {"gevent", "eventlet"} else pause
+    pause(seconds)
 
 
 def is_hosts_own() -> bool:

@@ -61,6 +61,7 @@ class Sender:
     def _reset(self) -> None:
         self._kept = self._open_kept(self._path) if self._path is not None else None
         self._changed = threading.Condition()
+        self._has_begun = False
         self._waiting = Memory()
         self._in_flight: Batch | None = None
         self._leaving: list[Batch] = []  # of which it is not known yet whether the disk takes them
@@ -106,6 +107,10 @@ class Sender:
 
     def start(self) -> None:
         """Start the thread, before there is anything to send."""
+        if (
+            not self._has_begun
+        ):  # of the kind that threads are of by now: gevent makes greenlets of them, in a forked worker say
+            self._has_begun, self._changed = True, threading.Condition()
         with self._changed:
             self._start()
 

@@ -1,0 +1,56 @@
+"""Where threads become greenlets after this package was imported, as in the workers of `gunicorn -k gevent --preload`."""
+
+from __future__ import annotations
+
+import pytest
+from collector import Collector
+
+pytest.importorskip("gevent")
+
+GREENLETS = """
+from gevent import monkey; monkey.patch_all()
+import gevent
+worst = 0.0
+
+def watch():
+    global worst
+    last = time.perf_counter()
+    while True:
+        gevent.sleep(0.01)
+        worst, last = max(worst, time.perf_counter() - last), time.perf_counter()
+
+gevent.spawn(watch)
+answers = []
+for _ in range(3):
+    requests = [gevent.spawn(lambda: (flow.run({"question": "why"}), flush(10))[1]) for _ in range(5)]
+    gevent.joinall(requests)
+    answers += [request.value for request in requests]
+    gevent.sleep(0.3)  # idle, as between two requests
+print(all(answers), worst < 2)
+sys.stdout.flush()
+os._exit(0)
+"""
+PLACES = {
+    "in a worker, after a run of its parent's": """
+flow.run({"question": "parent"})
+assert flush(10)
+if os.fork():
+    os.wait()
+    sys.exit(0)
+""",
+    "in a worker": """
+if os.fork():
+    os.wait()
+    sys.exit(0)
+""",
+    "after the first mark": "",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_threads_that_have_become_greenlets(place, python):
+    """Requests and a flush hold no other greenlet up, and all is delivered."""
+    with Collector() as collector:
+        done = python("import time\nflow = make_flow()\n" + PLACES[place] + GREENLETS, collector)
+        assert "True True" in done.stdout, done.stderr
+        assert 15 + ("parent" in place) == len({span.trace_id for span in collector.spans()})
