@@ -8,13 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .capture_frames import COLUMNS, MOST_BYTES, MOST_NESTED_BYTES, ROWS, with_cut
-from .capture_kinds import Shape, kind
+from .capture_kinds import Shape, kind, module_named
 from .capture_types import Snapshot, Tagged
 
 if TYPE_CHECKING:
     from .capture_walk import Walk
 
 _LONGEST_CELL = 10_000
+_LARGEST_TEXT = 2_000_000
+"""Bytes of a text that is copied whole, for its beginning."""
 
 
 @kind("polars.dataframe.frame.DataFrame")
@@ -54,19 +56,31 @@ def _read_polars_series(value: Any, shape: Shape, walk: Walk, depth: int) -> Sna
 
 
 def _first_cells(series: Any) -> list[Any]:
-    """Return a series' first values; large ones, such as lists of a million numbers, by their type alone."""
+    """Return a series' first values; large ones, such as lists of a million numbers, by their type alone.
+
+    By no expression (`.str`, `.list`, `explode`): those run on threads of Polars', which it starts for the process, and which
+    are not there in a forked child, where who uses them would wait for ever.
+    """
     head = series.head(ROWS)
     kind_of_values = str(series.dtype.base_type())
-    is_small = head.estimated_size() <= (MOST_NESTED_BYTES if kind_of_values in _NESTED else MOST_BYTES)
-    if is_small and _holds_moments(head.dtype) and not _are_pythons(head):
-        head = head.to_physical()
-    if is_small:
-        return head.to_list()  # type: ignore[no-any-return]
+    if head.estimated_size() <= (MOST_NESTED_BYTES if kind_of_values in _NESTED else MOST_BYTES):
+        if not _holds_moments(head.dtype):
+            return head.to_list()  # type: ignore[no-any-return]
+        numbers = head.cast(_of_numbers(head.dtype)).to_list()
+        are_pythons = all(_is_pythons(number, head.dtype) for number in numbers)
+        return head.to_list() if are_pythons else numbers  # type: ignore[no-any-return]
     if kind_of_values == "List":  # each is a series by itself, whose head is read
         return [head[place] for place in range(head.len())]
     if kind_of_values == "String":
-        return [f"{text} …" if text is not None else None for text in head.str.head(_LONGEST_CELL).to_list()]
+        return [_text(head.slice(place, 1)) for place in range(head.len())]
     return [f"<{kind_of_values}>"] * head.len()
+
+
+def _text(cell: Any) -> str | None:
+    if cell.estimated_size() > _LARGEST_TEXT:
+        return "<String>"
+    text: str | None = cell[0]
+    return text if text is None or len(text) <= _LONGEST_CELL else f"{text[:_LONGEST_CELL]} …"
 
 
 _PER_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -90,20 +104,33 @@ def _holds_moments(dtype: Any) -> bool:
     return kind_of_values in _MOMENTS
 
 
-def _are_pythons(series: Any) -> bool:
-    """Tell whether Python has the dates and durations in a series; for others Polars panics, and says so on stderr."""
-    kind_of_values = str(series.dtype.base_type())
-    if kind_of_values in _NESTED:
-        return _are_pythons(series.explode())
+def _of_numbers(dtype: Any) -> Any:
+    """Return a type with numbers in the place of dates and durations."""
+    kind_of_values = str(dtype.base_type())
+    polars = module_named("polars")
+    if kind_of_values == "List":
+        return polars["List"](_of_numbers(dtype.inner))
+    if kind_of_values == "Array":
+        return polars["Array"](_of_numbers(dtype.inner), dtype.size)
     if kind_of_values == "Struct":
-        return all(_are_pythons(series.struct.field(field.name)) for field in series.dtype.fields)
+        return polars["Struct"]({field.name: _of_numbers(field.dtype) for field in dtype.fields})
+    return polars["Int64"] if kind_of_values in _MOMENTS else dtype
+
+
+def _is_pythons(number: Any, dtype: Any) -> bool:
+    """Tell whether Python has the dates and durations of a value; for others Polars panics, and says so on stderr."""
+    kind_of_values = str(dtype.base_type())
+    if number is None:
+        return True
+    if kind_of_values in _NESTED:
+        return all(_is_pythons(below, dtype.inner) for below in number)
+    if kind_of_values == "Struct":
+        return all(_is_pythons(number[field.name], field.dtype) for field in dtype.fields)
     if kind_of_values not in _MOMENTS:
         return True
-    units = 1 / _DAY if kind_of_values == "Date" else _PER_SECOND[series.dtype.time_unit]
+    units = 1 / _DAY if kind_of_values == "Date" else _PER_SECOND[dtype.time_unit]
     first, end = _MOMENTS[kind_of_values]
-    numbers = series.to_physical()
-    least, most = numbers.min(), numbers.max()
-    return least is None or (first <= least / units and most / units < end)
+    return bool(first <= number / units < end)
 
 
 def _polars_dtype(dtype: Any) -> str:

@@ -15,6 +15,7 @@ import io
 import ipaddress
 import logging
 import pathlib
+import subprocess
 import sys
 import threading
 import types
@@ -524,6 +525,43 @@ def test_moments_that_python_has_no_date_for_do_not_make_polars_panic(series, ex
     assert "panicked" not in capfd.readouterr().err
 
 
+THREADS = """
+import datetime as dt, os
+import polars as pl
+from pocketflow_tracing.capture import snapshot
+
+moments = [dt.date(2020, 1, 1)], [dt.timedelta(1)]
+columns = [
+    pl.Series(["x" * 600_000, "short", None]),
+    pl.Series([["x" * 600_000], ["short"]]),
+    pl.Series([[1] * 100_000]),
+    pl.Series([1_577_836_800_000_000, 2**62]).cast(pl.Datetime("us")),
+    *[pl.Series(values) for values in moments],
+    *[pl.Series([values]) for values in moments],
+    *[pl.Series([{"a": values[0], "b": [{"c": values[0]}]}]) for values in moments],
+    pl.Series([moments[0] * 2], dtype=pl.Array(pl.Date, 2)),
+]
+before = os.listdir("/proc/self/task")
+for column in columns:
+    for value in (column, column.to_frame("a")):
+        assert "polars" in str(snapshot(value))
+assert before == os.listdir("/proc/self/task"), "threads"
+"""
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/task").is_dir(), reason="Linux shows its threads")
+def test_no_thread_of_polars_is_started(tmp_path):
+    """They are not there in a forked child, where whoever uses Polars would wait for them for ever."""
+    done = subprocess.run([sys.executable, "-c", THREADS], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_long_texts_of_polars_are_shown_by_their_beginning():
+    """Each text for itself; the longest by their type."""
+    texts = pl.Series(["short", None, "x" * 600_000, "y" * 3_000_000])
+    assert shown(texts)["head"] == ["short", None, "x" * 10_000 + " …", "<String>"]
+
+
 def test_large_values_of_arrow_are_shown_by_their_type():
     """Each number of a list in an Arrow column becomes an object of Python's, which held an event loop for 0.2 s."""
     pa = pytest.importorskip("pyarrow")
@@ -721,8 +759,6 @@ def test_reading_imports_nothing():
 
 
 def test_importing_capture_loads_no_library():
-    import subprocess
-
     code = "import sys; sys.modules['pocketflow_tracing'] = m = type(sys)('pocketflow_tracing'); m.__path__ = ['pocketflow_tracing']; import pocketflow_tracing.render; print([n for n in ('numpy', 'pandas', 'polars', 'torch', 'PIL', 'pydantic', 'attrs', 'asyncio', 'decimal', 'sqlite3') if n in sys.modules])"
     root = pathlib.Path(__file__).parents[2]
     out = subprocess.run(
