@@ -2,8 +2,8 @@
 
 Its collector may begin at any allocation, also at those of `set` and `reset`. A finaliser that sets a variable of its own there
 (`decimal.localcontext`, a stream that is closed within a block) frees what they are working on, and what it has set is lost, but
-answered with from the variable's cache: the process crashes. Who sets one of ours often holds a copy of all variables meanwhile,
-by `keep`, and has the caches forgotten by entering it: `kept.run(bool)`.
+answered with from the variable's cache: the process crashes. Who sets one of ours holds a copy of all variables meanwhile, by
+`keep`, and where it is set often has the caches forgotten by entering that: `kept.run(bool)`.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
+from ._finalisers import MAY_RUN_INSIDE, keep
 from ._otel_span import SPAN_KEY, Here, become_context, context_now, lasting
 from ._sdk import decoded
 from .recorder import current, span_of
@@ -174,6 +175,7 @@ def _leave(now: Context, ours: Context, outside: Context) -> None:
     while type(current_span) is Here and current_span._scope.attached is None:  # noqa: SLF001 - no names of the span around
         current_span = current_span._outside.get(SPAN_KEY)  # noqa: SLF001 - as above
     _replace(left, SPAN_KEY, current_span)
+    _kept = keep() if MAY_RUN_INSIDE else None
     if not run_goes_on:
         _left_open.set(None)
     elif type(current_span) is not Here and current_span is not outside.get(SPAN_KEY):
@@ -200,6 +202,7 @@ def go_elsewhere(there: Context) -> Way:
         there = Context(baggage.remove_baggage(_CLAIM, there))
         for name in _PROPAGATED:  # what the run says of itself is not said of the job
             _replace(there, f"langfuse.propagated.{name}", None)
+        _kept = keep() if MAY_RUN_INSIDE else None
         current.set(None)
     become_context(there)
     return Way(there, outside, frame)
@@ -215,6 +218,7 @@ def come_back(way: Way) -> None:
         _replace(left, SPAN_KEY, outside.get(SPAN_KEY))
         become_context(left)
     if way.frame is not None and outside is way.outside and current.get() is None:
+        _kept = keep() if MAY_RUN_INSIDE else None
         current.set(way.frame)
 
 
