@@ -20,6 +20,21 @@ def _read_generator(value: Any, shape: Shape, _walk: Walk, _depth: int) -> Snaps
     return Tagged(shape.name, {"name": str.__str__(value.__qualname__)})
 
 
+@kind("builtins.frame")
+def _read_frame(value: types.FrameType, _shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
+    # not its variables, and before Python 3.11 all others would stand in its members
+    return Tagged("frame", _place(value.f_code, value.f_lineno))
+
+
+@kind("builtins.traceback")
+def _read_traceback(value: types.TracebackType, _shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
+    return Tagged("traceback", _place(value.tb_frame.f_code, value.tb_lineno))
+
+
+def _place(code: types.CodeType, line: int | None) -> dict[str, Snapshot]:
+    return {"function": str.__str__(code.co_name), "file": str.__str__(code.co_filename), "line": line}
+
+
 @kind("builtins.function")
 def _read_function(value: types.FunctionType, _shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
     return Tagged("function", {"name": _function_name(value)})

@@ -751,6 +751,17 @@ def test_of_a_request_its_application_is_named_only():
     ]
 
 
+def test_frames_and_tracebacks_show_where_they_are():
+    """Not the variables there: before Python 3.11 those of the whole program stood in them."""
+    try:
+        raise ValueError("here")
+    except ValueError as error:
+        traceback = error.__traceback__
+    where = {"function": "test_frames_and_tracebacks_show_where_they_are", "file": __file__}
+    assert shown(traceback) == {"__type__": "traceback", **where, "line": traceback.tb_lineno}
+    assert shown(traceback.tb_frame) == {"__type__": "frame", **where, "line": traceback.tb_frame.f_lineno}
+
+
 def test_reading_imports_nothing():
     before = set(sys.modules)
     for value, _ in GALLERY:
