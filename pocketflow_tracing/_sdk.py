@@ -291,7 +291,7 @@ class SdkClient:
             self._processors = _processors(self._made)
             for processor in self._processors:
                 _sdk_spans.widen(processor)
-                _sdk_spans.attend(processor, self._unready.note)
+                _sdk_spans.attend(processor, self._unready.settings)
             self._watch_flushes()
             _asking[str(self._config.langfuse_public_key)] = self  # nobody else knows what we made
             atexit.unregister(self._made.shutdown)  # it would wait for a dead server

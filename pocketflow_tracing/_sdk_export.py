@@ -6,7 +6,6 @@ of the user's run, or a text of megabytes be looked through.
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import sys
 from collections import deque
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from . import _log
 from ._finalisers import MAY_RUN_INSIDE, keep
 from ._guard import Seam
+from ._sdk_spans import SettingsOfSpans
 from ._time import breathe, monotonic
 from .capture import Limits
 from .delivery import delivery
@@ -38,8 +38,6 @@ TOGETHER = 50
 _MOST_BYTES = 3 * 1024 * 1024
 """Of one request before compression; Langfuse's default limit is 4.5 MB."""
 _ENCODER = "opentelemetry.exporter.otlp.proto.common.trace_encoder"
-_MOST_OPEN = 50_000
-"""Spans in runs of which it is known whose settings hold, until they are exported; some never are."""
 _MANY = 1 << 40
 _WHOLE = Limits(max_items=_MANY, max_elements=_MANY, max_depth=200, max_text=_MANY, max_total_text=_MANY)
 
@@ -84,6 +82,7 @@ class Unready:
         self._most_bytes = int(config.queue_mb * 1024 * 1024)
         self.encoder: Any = None
         """OpenTelemetry's module, once the SDK is there that has imported it."""
+        self.settings = SettingsOfSpans()  # the same in a forked child, for the processors note there what they see
         self.abandon()
 
     def lead_to(
@@ -95,19 +94,11 @@ class Unready:
     def abandon(self) -> None:
         """Forget what waits: in a forked child it is the parent's."""
         self._waiting: deque[tuple[ReadableSpan, int, TracingConfig, Rules]] = deque()
-        self._of_runs: dict[int, tuple[TracingConfig, Rules]] = {}
         self._bytes = 0
         self._in_hand = 0
 
     def __len__(self) -> int:
         return len(self._waiting) + self._in_hand
-
-    def note(self, span_id: int, config: TracingConfig, rules: Rules) -> None:
-        """Note whose settings hold for a span that begins in a run; of spans that never end those are forgotten first."""
-        if len(self._of_runs) >= _MOST_OPEN:
-            with contextlib.suppress(RuntimeError, StopIteration):  # others begin spans at the same time
-                self._of_runs.pop(next(iter(self._of_runs)), None)
-        self._of_runs[span_id] = config, rules
 
     def put(self, spans: Sequence[ReadableSpan]) -> bool:
         """Take what the SDK exports; False where there is no room for all of it."""
@@ -118,7 +109,7 @@ class Unready:
                 dropped += 1
                 continue
             self._bytes += weight
-            said = self._of_runs.pop(span.context.span_id, None) or (self._config, self._rules)
+            said = self.settings.take(span.context.span_id) or (self._config, self._rules)
             self._waiting.append((span, weight, *said))
         if dropped:
             self._drop(dropped)

@@ -6,6 +6,7 @@ They are made inside functions, where langfuse has imported `opentelemetry.sdk` 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -132,14 +133,14 @@ def widen(processor: Any) -> None:
         batch._max_queue_size = _MOST_WAITING
 
 
-def attend(processor: Any, note: Callable[[int, TracingConfig, Rules], None]) -> None:
+def attend(processor: Any, settings: SettingsOfSpans) -> None:
     """Note whose settings hold for what a processor exports, and let it export nothing that is recorded on threads of ours.
 
     A mask may ask a model there, and would be asked about that in turn.
 
     Args:
         processor: of a client that we made.
-        note: takes the id of a span that begins in a run, and the configuration and the rules of that run.
+        settings: where it is noted.
     """
 
     def on_start(span: Any, parent_context: Context | None = None) -> None:
@@ -147,13 +148,60 @@ def attend(processor: Any, note: Callable[[int, TracingConfig, Rules], None]) ->
         around = span_of(current.get())
         if around is not None:
             pipeline = around.run.pipeline
-            note(span.context.span_id, pipeline.config, pipeline.rules)
+            settings.begin(span.context.span_id, pipeline.config, pipeline.rules)
 
     def on_end(span: ReadableSpan) -> None:
-        if not on_our_thread.get():
-            type(processor).on_end(processor, span)
+        try:
+            if batch is None:
+                settings.keep(span.context.span_id)
+            if not on_our_thread.get():
+                type(processor).on_end(processor, span)
+        finally:
+            settings.end(span.context.span_id)
 
+    def emit(span: ReadableSpan) -> None:  # what on_end does with those that are to be exported
+        settings.keep(span.context.span_id)
+        type(batch).emit(batch, span)
+
+    batch: Any = getattr(processor, "_batch_processor", None)
     processor.on_start, processor.on_end = on_start, on_end
+    if batch is not None:  # as since OpenTelemetry 1.34
+        batch.emit = emit
+
+
+class SettingsOfSpans:
+    """Whose settings hold for spans that have begun in runs: until they end, and of those to be exported until then.
+
+    Where spans are lost on their way, those of the oldest are forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[int, tuple[TracingConfig, Rules]] = {}
+        self._going: dict[int, tuple[TracingConfig, Rules]] = {}
+
+    def begin(self, span_id: int, config: TracingConfig, rules: Rules) -> None:
+        """Note them for a span."""
+        _put(self._open, span_id, (config, rules))
+
+    def keep(self, span_id: int) -> None:
+        """A span is to be exported."""
+        if (known := self._open.get(span_id)) is not None:
+            _put(self._going, span_id, known)
+
+    def end(self, span_id: int) -> None:
+        """A span has ended."""
+        self._open.pop(span_id, None)
+
+    def take(self, span_id: int) -> tuple[TracingConfig, Rules] | None:
+        """A span is exported; None for one that has begun in no run."""
+        return self._going.pop(span_id, None)
+
+
+def _put(known: dict[int, Any], span_id: int, settings: Any) -> None:
+    if len(known) >= _MOST_WAITING:
+        with contextlib.suppress(RuntimeError, StopIteration, KeyError):  # others begin spans at the same time
+            del known[next(iter(known))]
+    known[span_id] = settings
 
 
 def silence(processor: Any) -> None:

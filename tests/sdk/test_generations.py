@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -469,3 +470,28 @@ def test_what_a_generation_shows_its_run_decides(strictly, strict_first, collect
         if span.name == "generation"
     }
     assert {"loose": True, "strict": False} == shown
+
+
+def test_settings_of_runs_are_kept_for_spans_that_are_exported_alone(collector, monkeypatch):
+    """Spans of other libraries that the SDK leaves out keep the configuration of no request, and what its mask refers to."""
+    provide("environment", collector, monkeypatch)
+
+    class Asks(Node):
+        def exec(self, prep_res):
+            get_client()
+            with trace.get_tracer("http.client").start_as_current_span("GET"):
+                return generate("prompt")
+
+    masks = []
+    for _ in range(3):
+
+        def mask(value, _path):
+            return value
+
+        masks.append(weakref.ref(mask))
+        run(Asks(), config=TracingConfig(mask=mask))
+        del mask
+    assert flush(10)
+    assert 3 == len([span for span in collector.spans() if span.name == "generation"])
+    gc.collect()
+    assert [] == [mask for mask in masks[1:] if mask() is not None]  # the first is that of the project
