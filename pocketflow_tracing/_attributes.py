@@ -158,8 +158,10 @@ class _Inside:
             return step(*args, **kwargs)
         finally:
             self._block = _around.get()
-            _kept = keep() if MAY_RUN_INSIDE else None
-            _around.set(outside)
+            try:
+                _kept = keep() if MAY_RUN_INSIDE else None
+            finally:  # a signal handler may strike in there
+                _around.set(outside)
 
 
 def _without(gone: _Block, block: Any) -> _Block | None:

@@ -6,6 +6,7 @@ a child that was forked meanwhile, or makes a TLS context there, waits for ever.
 
 from __future__ import annotations
 
+import logging  # noqa: F401 - before ours below: its own lock, which forks take as well, is wanted by what is said inside
 import os
 import threading
 from collections.abc import Callable, Iterator

@@ -218,7 +218,6 @@ def come_back(way: Way) -> None:
         _replace(left, SPAN_KEY, outside.get(SPAN_KEY))
         become_context(left)
     if way.frame is not None and outside is way.outside and current.get() is None:
-        _kept = keep() if MAY_RUN_INSIDE else None
         current.set(way.frame)
 
 

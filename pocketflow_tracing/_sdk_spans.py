@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .config import TracingConfig
     from .redaction import Rules
 
-_MOST_WAITING = 20_000
+_MOST_WAITING = _MOST_NOTED = 20_000
 """Spans that may wait to be exported."""
 
 SCOPE = "langfuse-sdk"
@@ -143,15 +143,20 @@ def attend(processor: Any, settings: SettingsOfSpans) -> None:
         settings: where it is noted.
     """
 
-    def on_start(span: Any, parent_context: Context | None = None) -> None:
-        type(processor).on_start(processor, span, parent_context)
+    def note(span: Any) -> None:
         around = span_of(current.get())
         if around is not None:
             pipeline = around.run.pipeline
             settings.begin(span.context.span_id, pipeline.config, pipeline.rules)
 
+    def on_start(span: Any, parent_context: Context | None = None) -> None:
+        type(processor).on_start(processor, span, parent_context)
+        note(span)
+
     def on_end(span: ReadableSpan) -> None:
         try:
+            if span.context.span_id not in settings:  # forgotten since it began
+                note(span)
             if batch is None:
                 settings.keep(span.context.span_id)
             if not on_our_thread.get():
@@ -183,6 +188,9 @@ class SettingsOfSpans:
         """Note them for a span."""
         _put(self._open, span_id, (config, rules))
 
+    def __contains__(self, span_id: int) -> bool:
+        return span_id in self._open
+
     def keep(self, span_id: int) -> None:
         """A span is to be exported."""
         if (known := self._open.get(span_id)) is not None:
@@ -198,7 +206,7 @@ class SettingsOfSpans:
 
 
 def _put(known: dict[int, Any], span_id: int, settings: Any) -> None:
-    if len(known) >= _MOST_WAITING:
+    if len(known) >= _MOST_NOTED:
         with contextlib.suppress(RuntimeError, StopIteration, KeyError):  # others begin spans at the same time
             del known[next(iter(known))]
     known[span_id] = settings

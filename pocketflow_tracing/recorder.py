@@ -312,8 +312,10 @@ def unrecorded(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*arguments)
         finally:
             inside.is_over = True
-            kept = keep() if MAY_RUN_INSIDE else None
-            current.set(before)
+            try:
+                kept = keep() if MAY_RUN_INSIDE else None
+            finally:  # a signal handler may strike in there
+                current.set(before)
             if kept is not None:
                 kept.run(bool)
 

@@ -213,6 +213,5 @@ def is_to_leave(error: BaseException, frame: Any) -> bool:
     if opened is not frame and type(opened) is not Untraced:
         opened.failed(error)
     if current.get() is not frame:
-        _kept = keep() if MAY_RUN_INSIDE else None
         current.set(frame)
     return True

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pocketflow import AsyncFlow, Flow, Node
 
-from pocketflow_tracing import TracingConfig, _sdk_export, flush, recorder, redaction_spans, trace_flow
+from pocketflow_tracing import TracingConfig, _sdk_export, _sdk_spans, flush, recorder, redaction_spans, trace_flow
 from pocketflow_tracing.cli.output import as_json
 from pocketflow_tracing.redaction import Rules
 
@@ -495,3 +495,24 @@ def test_settings_of_runs_are_kept_for_spans_that_are_exported_alone(collector, 
     assert 3 == len([span for span in collector.spans() if span.name == "generation"])
     gc.collect()
     assert [] == [mask for mask in masks[1:] if mask() is not None]  # the first is that of the project
+
+
+def test_settings_hold_for_a_generation_around_many_spans(collector, monkeypatch):
+    """Those that begin in it and never end push its settings out, which hold for it all the same."""
+    provide("environment", collector, monkeypatch)
+    monkeypatch.setattr(_sdk_spans, "_MOST_NOTED", 5)
+
+    @observe(as_type="generation", name="generation")
+    def imports(prompt):
+        for _ in range(10):
+            trace.get_tracer("http.client").start_span("GET")
+
+    class Asks(Node):
+        def exec(self, prep_res):
+            imports("prompt")
+
+    run(Node())
+    run(Asks(), config=TracingConfig(trace_inputs=False))
+    assert flush(10)
+    (generation,) = (span for span in collector.spans() if span.name == "generation")
+    assert "langfuse.observation.input" not in generation.attributes

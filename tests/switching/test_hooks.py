@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import sys
 from unittest import mock
 
@@ -349,6 +350,37 @@ print(asked)
         else:
             assert "could not" not in done.stderr
             assert "[]" in done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_fork_and_what_a_first_run_says_do_not_wait_for_each_other(python):
+    """Also in a program that imports this package first: a fork takes our lock before that of `logging`."""
+    code = """
+import pocketflow_tracing
+from pocketflow_tracing._forks import unforked
+import logging, os, threading, time, warnings
+warnings.simplefilter("ignore")
+begun, forks = threading.Event(), threading.Event()
+
+def say():
+    with unforked():  # as the first run does
+        begun.set()
+        forks.wait(0.5)  # a fork that took the lock of logging first would have it by now
+        logging.getLogger("new").isEnabledFor(logging.ERROR)
+
+os.register_at_fork(before=forks.set)
+saying = threading.Thread(target=say)
+saying.start()
+begun.wait(10)
+began = time.monotonic()
+child = os.fork()
+if child == 0:
+    os._exit(0)
+print(time.monotonic() - began < 3)
+saying.join()
+os.waitpid(child, 0)
+"""
+    assert python(code).stdout == "True\n"
 
 
 def test_errors_of_bytes_under_bytes_warnings(python):
