@@ -138,7 +138,11 @@ def _store(path: Path) -> Iterator[Check]:
 
 
 def _creatable(path: Path) -> Check:
-    nearest = next(parent for parent in path.absolute().parents if parent.exists())
+    parents = path.absolute().parents
+    for parent in parents:
+        if parent.is_symlink() and not parent.exists():  # of a volume that is not mounted, say
+            return Check("store", "failed", f"{path} cannot be created: {parent} is a link that leads to nothing.")
+    nearest = next(parent for parent in parents if parent.exists())
     if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
         return Check("store", "ok", f"{path}, not there yet, can be created")
     return Check("store", "failed", f"{path} cannot be created: {nearest} is not writable. Set POCKETFLOW_TRACE_STORE.")

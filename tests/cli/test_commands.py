@@ -552,6 +552,13 @@ class TestDoctor:
         assert "can be created" in self.checks(command("doctor", "--json"))["store"]["detail"]
         assert not path.parent.exists()
 
+    def test_a_store_behind_a_link_that_leads_to_nothing(self, command, path):
+        """A directory on a volume that is not mounted cannot be made."""
+        path.parent.symlink_to("nowhere/at/all")
+        result = command("doctor", "--json")
+        assert (1, "failed") == (result.code, self.checks(result)["store"]["result"])
+        assert "leads to nothing" in self.checks(result)["store"]["detail"]
+
     def test_a_store_that_cannot_be_used(self, command, path):
         """A store that cannot be opened fails the examination."""
         path.parent.mkdir()
