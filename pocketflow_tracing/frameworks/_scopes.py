@@ -179,6 +179,9 @@ def restore(scope: Any) -> None:
             kept = keep() if MAY_RUN_INSIDE else None
             scope.token = None
             current.reset(token)
+    except LookupError as undone:  # by a finaliser, see `_finalisers`: nothing is current
+        if is_hosts(undone):
+            raise
     except ValueError as misplaced:  # closed from another context (an abandoned task): that context ends with the task
         if is_hosts(misplaced):
             raise
