@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .redaction import Rules
 
 _MOST_WAITING = _MOST_NOTED = 20_000
-"""Spans that may wait to be exported."""
+"""Spans that may wait to be exported, and of which it is known whose settings hold."""
 
 SCOPE = "langfuse-sdk"
 """The instrumentation scope of the SDK's spans, and of ours: the server takes their attributes as they are."""

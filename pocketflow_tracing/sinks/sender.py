@@ -107,9 +107,8 @@ class Sender:
 
     def start(self) -> None:
         """Start the thread, before there is anything to send."""
-        if (
-            not self._has_begun
-        ):  # of the kind that threads are of by now: gevent makes greenlets of them, in a forked worker say
+        if not self._has_begun:
+            # of the kind that threads are of by now: gevent makes greenlets of them, in a forked worker say
             self._has_begun, self._changed = True, threading.Condition()
         with self._changed:
             self._start()
