@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from . import _kinds, _log
-from ._finalisers import MAY_RUN_INSIDE, keep
+from ._finalisers import MAY_RUN_INSIDE, guarded, hold, release
 from ._guard import Seam
 from ._stepwise import is_generator_function, stepwise
 from .capture import snapshot
@@ -56,6 +56,7 @@ class _Block:
 
 _around: ContextVar[_Block | None] = ContextVar("pocketflow_tracing_attributes", default=None)
 """The innermost block."""
+_set_around = guarded(_around.set)
 _set: list[_Block | None] = [None]
 """What a block that was left has set last: it must not be freed where a `set` of another library's, within which a stream was
 closed, has undone it (see `_finalisers`)."""
@@ -96,14 +97,12 @@ class trace_attributes:  # noqa: N801 - used like a function, in a with statemen
         }
 
     def __enter__(self) -> Self:
-        _kept = keep() if MAY_RUN_INSIDE else None
-        _around.set(self._inside(_around.get()))
+        _set_around(self._inside(_around.get()))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _kept = keep() if MAY_RUN_INSIDE else None
         # its own, which need not be the innermost: generators are closed in any order, and from anywhere
         block = innermost = _around.get()
         while block is not None and block.owner is not self:
@@ -111,7 +110,7 @@ class trace_attributes:  # noqa: N801 - used like a function, in a with statemen
         if block is not None:
             block.left = True
             _set[0] = rest = _without(block, innermost)
-            _around.set(rest)
+            _set_around(rest)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         if is_generator_function(function):
@@ -152,16 +151,19 @@ class _Inside:
 
     def __call__(self, step: Callable[..., R], *args: Any, **kwargs: Any) -> R:
         outside = _around.get()
-        _kept = keep() if MAY_RUN_INSIDE else None
-        _around.set(self._block)
+        _set_around(self._block)
         try:
             return step(*args, **kwargs)
         finally:
             self._block = _around.get()
+            put_back = _around.set
+            held = None
             try:
-                _kept = keep() if MAY_RUN_INSIDE else None
+                held = hold() if MAY_RUN_INSIDE else None
             finally:  # a signal handler may strike in there
-                _around.set(outside)
+                put_back(outside)
+            if held is not None:
+                release(held)
 
 
 def _without(gone: _Block, block: Any) -> _Block | None:

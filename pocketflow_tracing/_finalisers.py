@@ -1,22 +1,85 @@
-"""Finalisers that run inside of `ContextVar.set`, which Python before 3.12 lets happen.
+"""Finalisers that run inside of `ContextVar.set`, which CPython before 3.12 lets happen.
 
 Its collector may begin at any allocation, also at those of `set` and `reset`. A finaliser that sets a variable of its own there
 (`decimal.localcontext`, a stream that is closed within a block) frees what they are working on, and what it has set is lost, but
-answered with from the variable's cache: the process crashes. Who sets one of ours holds a copy of all variables meanwhile, by
-`keep`, and where it is set often has the caches forgotten by entering that: `kept.run(bool)`.
+answered with from the variable's cache: the process crashes. Who sets one of ours is therefore between `hold` and `release`.
+
+While a thread is, a callback of the collector's holds what is set in that thread when a collection begins and when it ends: as
+one may begin at every allocation, where other threads make garbage meanwhile, a copy that is made before would not be enough.
+It is put together from what is written in C: where a signal handler (a Ctrl-C, a time limit) raises in a callback that is a
+function, Python swallows it.
 """
 
 from __future__ import annotations
 
+import gc
 import sys
-from contextvars import Context, copy_context
+from _thread import _local  # whatever has been put in the place of `threading.local`
+from collections import defaultdict
+from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
+from operator import attrgetter
+from typing import Any, TypeVar
 
-__all__ = ["MAY_RUN_INSIDE", "keep"]
+__all__ = ["MAY_RUN_INSIDE", "Held", "guarded", "hold", "release"]
 
-MAY_RUN_INSIDE = sys.version_info < (3, 12)
+MAY_RUN_INSIDE = sys.implementation.name == "cpython" and sys.version_info < (3, 12)
+A = TypeVar("A")
+R = TypeVar("R")
 
 
-def keep() -> Context:
-    """Copy all variables, to hold them while one is set."""
-    Context()  # is free at once, and taken for the copy: to allocate one then might collect garbage as well
-    return copy_context()
+class Held(defaultdict[str, Any]):
+    """Copies of a thread's context, made where they are first asked for, while that is what it makes: `start` and `stop`."""
+
+    __slots__ = ()
+    __getattr__ = dict.__getitem__
+
+
+class _Here(_local):
+    held: Held | None = None  # one a thread, which `hold` makes
+    start = property(attrgetter("held.start"))
+    stop = property(attrgetter("held.stop"))
+
+
+_here = _Here()
+if MAY_RUN_INSIDE:
+    gc.callbacks.append(partial(getattr, _here))  # called with "start" or "stop", and what for `getattr` is a default
+
+
+def hold() -> Held | None:
+    """Keep alive what finalisers take away from one `set` or `reset`, which comes right after it and allocates alone.
+
+    Bind it before: that allocates too.
+    """
+    held = _here.held
+    if held is None:
+        held = _here.held = Held(bool)
+    elif held:
+        if "stop" not in held and held.default_factory is copy_context:
+            return None  # a finaliser's flow, inside of another `set`: this is what there is to keep
+        held.clear()
+    held.default_factory = copy_context
+    return held
+
+
+def release(held: Held | None) -> None:
+    """End that; what the caches of variables say is forgotten where there was a collection."""
+    if held is not None:
+        held.default_factory = bool
+        if held:
+            held["start"].run(bool)
+            held.clear()
+
+
+def guarded(operation: Callable[[A], R]) -> Callable[[A], R]:
+    """A bound `set` or `reset` that is between the two; not for where a signal handler must not strike right before it."""
+
+    def call(argument: A) -> R:
+        held = hold()
+        try:
+            return operation(argument)
+        finally:
+            release(held)
+
+    return call if MAY_RUN_INSIDE else operation

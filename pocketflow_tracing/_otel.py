@@ -18,10 +18,10 @@ from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from ._finalisers import MAY_RUN_INSIDE, keep
+from ._finalisers import guarded
 from ._otel_span import SPAN_KEY, Here, become_context, context_now, lasting
 from ._sdk import decoded
-from .recorder import current, span_of
+from .recorder import current, set_current, span_of
 
 if TYPE_CHECKING:
     from .recorder import Run
@@ -33,6 +33,7 @@ _MAX_TEXT = 200
 """Characters of a propagated metadata value; the SDK takes no longer ones."""
 
 _left_open: ContextVar[Any] = ContextVar("pocketflow_tracing_left_open", default=None)
+_leave_open = guarded(_left_open.set)
 """The span that the host has opened in a phase of the run and not closed in it: it goes on over the phases that follow."""
 _BAGGAGE_KEY = next(iter(baggage.set_baggage("", "", Context())))
 _CLAIM = "langfuse_trace_id"
@@ -175,11 +176,10 @@ def _leave(now: Context, ours: Context, outside: Context) -> None:
     while type(current_span) is Here and current_span._scope.attached is None:  # noqa: SLF001 - no names of the span around
         current_span = current_span._outside.get(SPAN_KEY)  # noqa: SLF001 - as above
     _replace(left, SPAN_KEY, current_span)
-    _kept = keep() if MAY_RUN_INSIDE else None
     if not run_goes_on:
-        _left_open.set(None)
+        _leave_open(None)
     elif type(current_span) is not Here and current_span is not outside.get(SPAN_KEY):
-        _left_open.set(current_span)
+        _leave_open(current_span)
     become_context(left)
 
 
@@ -202,8 +202,7 @@ def go_elsewhere(there: Context) -> Way:
         there = Context(baggage.remove_baggage(_CLAIM, there))
         for name in _PROPAGATED:  # what the run says of itself is not said of the job
             _replace(there, f"langfuse.propagated.{name}", None)
-        _kept = keep() if MAY_RUN_INSIDE else None
-        current.set(None)
+        set_current(None)
     become_context(there)
     return Way(there, outside, frame)
 
@@ -218,7 +217,7 @@ def come_back(way: Way) -> None:
         _replace(left, SPAN_KEY, outside.get(SPAN_KEY))
         become_context(left)
     if way.frame is not None and outside is way.outside and current.get() is None:
-        current.set(way.frame)
+        set_current(way.frame)
 
 
 def _is_within(span: Any, here: Here) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -11,7 +11,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags
 
-from ._finalisers import MAY_RUN_INSIDE, keep
+from ._finalisers import guarded
 from ._otel_sampling import is_sampled
 from .recorder import current, span_of
 
@@ -25,20 +25,7 @@ _variable = getattr(_runtime, "_current_context", None)
 context_now, become_context = (
     (_variable.get, _variable.set) if isinstance(_variable, ContextVar) else (_runtime.get_current, _runtime.attach)
 )
-
-
-def _safely(become: Callable[[Context], Any]) -> Callable[[Context], None]:
-    """See `_finalisers`; the caches are for who sets `current` after it."""
-
-    def become_context(context: Context) -> None:
-        _kept = keep()
-        become(context)
-
-    return become_context
-
-
-if MAY_RUN_INSIDE:
-    become_context = _safely(become_context)
+become_context = guarded(become_context)
 
 
 class Here(Span):

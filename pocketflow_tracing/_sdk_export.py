@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import _log
-from ._finalisers import MAY_RUN_INSIDE, keep
+from ._finalisers import guarded
 from ._guard import Seam
 from ._sdk_spans import SettingsOfSpans
 from ._time import breathe, monotonic
@@ -42,6 +42,7 @@ _MANY = 1 << 40
 _WHOLE = Limits(max_items=_MANY, max_elements=_MANY, max_depth=200, max_text=_MANY, max_total_text=_MANY)
 
 is_exporting: ContextVar[bool] = ContextVar("pocketflow_tracing_exporting", default=False)
+_enter, _leave = guarded(is_exporting.set), guarded(is_exporting.reset)
 """Whether spans are being made ready, for which a mask of the program's is called."""
 
 
@@ -142,13 +143,11 @@ class Unready:
             self._bytes -= min(self._bytes, weight)
             taken += 1
             breathe()
-            _kept = keep() if MAY_RUN_INSIDE else None
-            entered = is_exporting.set(True)
+            entered = _enter(True)
             with _READYING:
                 ready.append(self._made_ready(span, config, rules))
                 size += len(ready[-1])
-            _kept = keep() if MAY_RUN_INSIDE else None
-            is_exporting.reset(entered)
+            _leave(entered)
         if len(ready) < taken:
             self._drop(taken - len(ready))
         if ready:  # a message of protobuf that follows another one adds to it what is repeated

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _log
-from ._finalisers import MAY_RUN_INSIDE, keep
+from ._finalisers import MAY_RUN_INSIDE, guarded, hold, release
 from ._ids import source
 from .capture import describe_exception
 from .capture_errors import describe_again, place_of
@@ -299,6 +299,7 @@ class Untraced:
 
 current: ContextVar[Any] = ContextVar("pocketflow_tracing_current", default=None)
 """What user code runs in now: None, Untraced, a Span, or a framework's frame that has a `span`."""
+set_current = guarded(current.set)
 
 
 def unrecorded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -306,18 +307,19 @@ def unrecorded(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def call(*arguments: Any) -> Any:
         before, inside = current.get(), Untraced()
-        kept = keep() if MAY_RUN_INSIDE else None  # each `set` has one
         try:
-            current.set(inside)  # in here: a signal handler strikes right after it
+            set_current(inside)  # in here: a signal handler strikes right after it
             return function(*arguments)
         finally:
             inside.is_over = True
+            put_back = current.set
+            held = None
             try:
-                kept = keep() if MAY_RUN_INSIDE else None
+                held = hold() if MAY_RUN_INSIDE else None
             finally:  # a signal handler may strike in there
-                current.set(before)
-            if kept is not None:
-                kept.run(bool)
+                put_back(before)
+            if held is not None:
+                release(held)
 
     return call
 

@@ -9,7 +9,7 @@ from typing import Any
 from pocketflow import BatchNode, Flow
 
 from .. import _otel
-from .._finalisers import MAY_RUN_INSIDE, keep
+from .._finalisers import MAY_RUN_INSIDE, hold, release
 from .._guard import is_hosts
 from .._ids import source
 from .._otel_span import become_context, context_now
@@ -17,7 +17,7 @@ from .._state import SharedState
 from ..capture import Capture
 from ..capture_entries import taken
 from ..capture_kinds import key_text
-from ..recorder import Branch, Span, Untraced, current, span_of
+from ..recorder import Branch, Span, Untraced, current, set_current, span_of
 from ._look import is_pocketflows
 from ._retry import Retry
 from ._scopes import NOTHING, SCOPE, Nothing, Scope, is_to_leave, restore
@@ -46,10 +46,7 @@ class Inside:
             retry.attempts += 1
         try:
             _otel.attach(self)
-            kept = keep() if MAY_RUN_INSIDE else None
-            self.token = current.set(self)
-            if kept is not None:
-                kept.run(bool)
+            self.token = set_current(self)
         except BaseException:
             restore(self)
             raise
@@ -115,10 +112,7 @@ class Phase(Scope, Span):
             self.input = _input(phase, args, pipeline.capture, handed)
         try:
             _otel.attach(self)
-            kept = keep() if MAY_RUN_INSIDE else None
-            self.token = current.set(self)
-            if kept is not None:
-                kept.run(bool)
+            self.token = set_current(self)
         except BaseException:
             restore(self)
             raise
@@ -139,16 +133,17 @@ class Phase(Scope, Span):
         # What `Scope.done` comes to where nothing went wrong, without the six calls: a tenth of what a visit costs.
         try:
             try:
-                kept = keep() if MAY_RUN_INSIDE else None
+                put_back = current.reset
+                held = hold() if MAY_RUN_INSIDE else None
                 self.token = None  # see `restore`
-                current.reset(token)
+                put_back(token)
+                if held is not None:
+                    release(held)
                 ours, outside = attached
                 if context_now() is ours:
                     become_context(outside)
                 else:
                     _otel.detach(attached)
-                if kept is not None:
-                    kept.run(bool)
             except ValueError as misplaced:
                 if is_hosts(misplaced):
                     raise

@@ -11,9 +11,9 @@ from contextvars import Token
 from typing import TYPE_CHECKING, Any
 
 from .. import _otel, _otel_sampling
-from .._finalisers import MAY_RUN_INSIDE, keep
+from .._finalisers import MAY_RUN_INSIDE, hold, release
 from .._guard import Seam, is_hosts
-from ..recorder import Untraced, current
+from ..recorder import Untraced, current, set_current
 
 BEGINNING = Seam("recording the beginning of a call")
 ENDING = Seam("recording the end of a call")
@@ -157,13 +157,10 @@ class NotRecorded:
 def become_current(scope: Any, frame: Any) -> None:
     """Make a frame the current one until the scope ends."""
     before = current.get()
-    kept = keep() if MAY_RUN_INSIDE else None
     try:
-        scope.token = current.set(frame)
-        if kept is not None:
-            kept.run(bool)
+        scope.token = set_current(frame)
     except BaseException:  # a Ctrl-C after it was set
-        current.set(before)
+        set_current(before)
         raise
 
 
@@ -173,12 +170,12 @@ def restore(scope: Any) -> None:
     The token is forgotten right before it is used: a Ctrl-C comes after that call and not before it, and what was
     attached is then put back when the scope is closed with that Ctrl-C.
     """
-    kept = None
+    put_back, held = current.reset, None
     try:
         if (token := scope.token) is not None:
-            kept = keep() if MAY_RUN_INSIDE else None
+            held = hold() if MAY_RUN_INSIDE else None
             scope.token = None
-            current.reset(token)
+            put_back(token)
     except LookupError as undone:  # by a finaliser, see `_finalisers`: nothing is current
         if is_hosts(undone):
             raise
@@ -187,11 +184,11 @@ def restore(scope: Any) -> None:
             raise
         scope.attached = None
     try:
+        if held is not None:
+            release(held)
         if (attached := scope.attached) is not None:
             _otel.detach(attached)
             scope.attached = None
-        if kept is not None:
-            kept.run(bool)
     except Exception as failure:
         if is_hosts(failure):
             raise
@@ -216,5 +213,5 @@ def is_to_leave(error: BaseException, frame: Any) -> bool:
     if opened is not frame and type(opened) is not Untraced:
         opened.failed(error)
     if current.get() is not frame:
-        current.set(frame)
+        set_current(frame)
     return True

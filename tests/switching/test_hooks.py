@@ -452,3 +452,42 @@ for number in range(2000):
 """
     )
     assert "could not finish" not in done.stderr
+
+
+def test_finalisers_that_set_a_variable_while_many_threads_record(python):
+    """Each collection lets the other threads make garbage, and the next begins at once, within the same `ContextVar.set`."""
+    done = python(
+        """
+import decimal, os, threading
+from pocketflow import Flow, Node
+from pocketflow_tracing import trace_flow
+
+class Cycle:
+    def __init__(self):
+        self.me = self
+
+    def __del__(self):
+        with decimal.localcontext():
+            os.write(null, b"x")  # lets others run
+
+class Litters(Node):
+    def exec(self, prep_res):
+        for _ in range(5):
+            Cycle()
+
+flow = trace_flow(Flow(start=Litters()))
+null = os.open(os.devnull, os.O_WRONLY)
+
+def record():
+    for _ in range(20):
+        flow.run({})
+
+for _ in range(50):
+    threads = [threading.Thread(target=record) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+"""
+    )
+    assert "could not finish" not in done.stderr
