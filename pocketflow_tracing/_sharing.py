@@ -65,6 +65,7 @@ class Sharing:
                 continue
             if before is _MISSING:
                 self._count(item)
+                self.weight += len(key)
                 is_same = False
                 continue
             shared = self.of(before, item)
@@ -78,6 +79,7 @@ class Sharing:
             for key, gone in old.items():
                 if key not in new:
                     self._count(gone)
+                    self.weight += len(key)
         self.weight += ENTRY_BYTES * len(new)
         return new
 

@@ -213,7 +213,7 @@ class SharedState:
                 were_there = self._come_back(watched) if were_there is None else were_there
                 shown = self._keep(text, picture, has_long)
                 (again if text in were_there else added)[text] = shown
-                self.weight += weigh(shown, self.large)
+                self.weight += len(text) + weigh(shown, self.large)
                 continue
             if type(old) in WEIGHTLESS and type(picture) in WEIGHTLESS:  # a counter, a flag, what was None before
                 if not same(old, picture):
@@ -271,5 +271,6 @@ class SharedState:
                 self._texts = {at: known for at, known in self._texts.items() if known[1] != text}
         if removed:
             result["removed"] = removed
+            self.weight += weigh(removed, self.large)
         if unwatched:
             result["unwatched"] = unwatched

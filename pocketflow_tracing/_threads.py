@@ -16,7 +16,7 @@ from opentelemetry import context as otel_context
 
 from ._guard import on_our_thread
 
-__all__ = ["OwnLock", "OwnThread", "Wake", "start_thread", "wait_unseen"]
+__all__ = ["OwnLock", "OwnThread", "Wake", "of_now", "start_thread", "wait_unseen"]
 
 _SUPPRESSING = (
     otel_context._SUPPRESS_INSTRUMENTATION_KEY,  # noqa: SLF001 - what every OpenTelemetry exporter sets
@@ -67,6 +67,18 @@ def start_thread(target: Callable[..., Any], name: str, *args: Any) -> OwnThread
 def _has_a_thread_of_its_own() -> bool:
     """Whether a thread of Python's is one of the system's: under gevent it is a greenlet, and has the host's mask for its own."""
     return isinstance(_thread.start_new_thread, BuiltinFunctionType)
+
+
+_SYSTEMS_LOCK = type(threading.RLock()) if _has_a_thread_of_its_own() else None
+
+
+def of_now(condition: threading.Condition) -> threading.Condition:
+    """Return a condition, or where threads have become greenlets since it was made a new one, that holds up only who waits.
+
+    gevent makes greenlets of them, in a forked worker say. It is for before a thread of ours waits for the condition.
+    """
+    is_old = not _has_a_thread_of_its_own() and type(condition._lock) is _SYSTEMS_LOCK  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
+    return threading.Condition() if is_old else condition
 
 
 class OwnThread(threading.Thread):

@@ -58,6 +58,7 @@ class Worker:
         self.threadless = False  # none can be started any more: the interpreter shuts down
         self._wake = Wake()
         self._urgent = False  # whether somebody waits for a flush
+        self._hurried = False  # whether a sink has something to do that is not to wait until a batch has gathered
         self._starting = threading.RLock()
         self._starter: int | None = None  # the thread in the midst of it: a flow may run in a signal handler there
         self._thread: threading.Thread | None = None
@@ -97,6 +98,11 @@ class Worker:
             self.start()
         self._wake.set()
 
+    def hurry(self) -> None:
+        """Have it come to the sinks at once."""
+        self._hurried = True
+        self.rouse()
+
     def start(self) -> None:
         """Start its thread, if there is none."""
         with self._starting:
@@ -134,6 +140,7 @@ class Worker:
         """One turn; True when it is to stop."""
         self._sinks.start()
         if not self.queue:
+            self._hurried = False
             due = self._sinks.tick()
             has_more = bool(due) and min(due) <= 0.0  # to do at once
             self.queue.idle = True
@@ -144,9 +151,10 @@ class Worker:
             self._sinks.start()  # a new one may have woken us
             if not self.queue:
                 return False  # something is due, or was done already
-            if not self._urgent and not has_more:
+            if not (self._urgent or self._hurried or has_more):
                 self._sinks.expect(self.queue.first_run())
                 self._wake.wait(self.interval)  # let a batch gather; a flush wakes us
+        self._hurried = False
         if monotonic() > self.last_moment:
             batch: list[Any] = []
             marker = self._give_up()

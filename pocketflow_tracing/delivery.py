@@ -80,10 +80,10 @@ class Delivery:
             self._worker.start()
 
     def rouse(self, sink: Sink) -> None:
-        """Wake the worker, or start it: a sink has something to do, which may have been let go of."""
+        """Have the worker come to a sink at once, which may have been let go of."""
         if sink not in self._sinks:
             self._sinks.append(sink)
-        self._worker.rouse()
+        self._worker.hurry()
 
     @property
     def last_moment(self) -> float:

@@ -116,6 +116,8 @@ class Visit(Whole, Branch):
         finally:
             if self.flow_id is not None:
                 run.graph.closed(self.flow_id)
+            if parent is None:
+                self.weight += run.graph.weight
             if self.pictures and watched is not None:
                 run.states.pop(id(watched.shared), None)  # its picture ends with the visit that began it
             if error is None and counter is parent and counter is not None and counter.flow_id is not None:

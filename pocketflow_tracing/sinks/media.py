@@ -20,7 +20,7 @@ import httpx
 from .. import _log
 from .._guard import Seam
 from .._media import Medium
-from .._threads import OwnThread, start_thread, wait_unseen
+from .._threads import OwnThread, of_now, start_thread, wait_unseen
 from .._time import monotonic, sleep
 from ..config import TracingConfig
 from ..records import Json, SpanRecord
@@ -119,6 +119,8 @@ class MediaSender:
 
     def _take(self, job: _Job) -> bool:
         size = len(job.medium.content)
+        if self._thread is None:
+            self._changed = of_now(self._changed)
         with self._changed:
             if self._stopping or monotonic() < self._blocked_until:
                 return False

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from .. import _log
 from .._forks import unforked
 from .._guard import Seam
-from .._threads import start_thread, wait_unseen
+from .._threads import of_now, start_thread, wait_unseen
 from .._time import monotonic, sleep
 from ..config import TracingConfig
 from ._batch import Batch
@@ -61,7 +61,6 @@ class Sender:
     def _reset(self) -> None:
         self._kept = self._open_kept(self._path) if self._path is not None else None
         self._changed = threading.Condition()
-        self._has_begun = False
         self._waiting = Memory()
         self._in_flight: Batch | None = None
         self._leaving: list[Batch] = []  # of which it is not known yet whether the disk takes them
@@ -107,10 +106,7 @@ class Sender:
 
     def start(self) -> None:
         """Start the thread, before there is anything to send."""
-        if not self._has_begun:
-            # of the kind that threads are of by now: gevent makes greenlets of them, in a forked worker say
-            self._has_begun, self._changed = True, threading.Condition()
-        with self._changed:
+        with self._condition():
             self._start()
 
     # --- the worker's side -------------------------------------------------------------------------------------------
@@ -118,7 +114,7 @@ class Sender:
     def submit(self, body: bytes, records: int) -> None:
         """Take an encoded batch of spans, or of scores."""
         batch = Batch(body, records, since=monotonic())
-        with self._changed:
+        with self._condition():
             first = self._in_flight
             stuck = first is not None and batch.since - first.since > _LATE_SECONDS  # it would wait behind a late one
             to_disk = stuck or self._waiting.is_full or batch.since < self._pace.blocked_until
@@ -143,7 +139,7 @@ class Sender:
         self._channel.cut_if_late()
         self._keep_late()
         now = monotonic()
-        with self._changed:
+        with self._condition():
             self._more = self._more or self._pace.has_come()
             busy = bool(self._waiting or self._in_flight)
             if not busy and self._more and now >= self._pace.blocked_until:
@@ -172,7 +168,7 @@ class Sender:
 
     def hasten(self) -> None:
         """Send at once what waits, what is on disk too: somebody wants to know."""
-        with self._changed:
+        with self._condition():
             self._pace.blocked_until = 0.0
             self._more = self._kept is not None
             self._start()
@@ -212,7 +208,7 @@ class Sender:
     def settle(self, deadline: float) -> bool:
         """Wait until what was taken before is delivered, or has been tried and is on disk; at the deadline put the rest there."""
         asked = monotonic()
-        with self._changed:
+        with self._condition():
             running = self._start()
             while any(batch.since <= asked for batch in self._unanswered()):
                 left = deadline - monotonic()
@@ -272,6 +268,12 @@ class Sender:
                 self._kept.reconsider()
 
     # --- the thread --------------------------------------------------------------------------------------------------
+
+    def _condition(self) -> threading.Condition:
+        """Return the one for who may start a thread."""
+        if self._thread is None:
+            self._changed = of_now(self._changed)
+        return self._changed
 
     def _start(self) -> bool:
         if self._thread is None or not self._thread.is_alive():

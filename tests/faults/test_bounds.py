@@ -60,6 +60,10 @@ class Keys(Ask):
     def post(self, shared, question, answer):
         pass
 
+class Files(Ask):
+    def post(self, shared, question, answer):
+        shared[question + "x" * size] = shared["by_text"][question + "y" * size] = answer
+
 class Fails(Ask):
     def exec(self, question):
         raise ValueError(question + "x" * size)
@@ -69,6 +73,11 @@ class Fails(Ask):
 ask = Ask()
 ask - "again" >> ask
 flow = trace_flow(Flow(start=ask), flow_name="Drill")
+
+router = Node()
+for number in range(1000):
+    router - f"tool {number}" >> Node()
+wide = trace_flow(Flow(start=router))
 
 gate, standing = threading.Event(), threading.Event()
 deliver = delivery._worker._deliver
@@ -175,8 +184,22 @@ def test_a_queue_in_bytes_holds_too(tmp_path):
         'for number in range(300): trace_flow(lambda text: flow.run({"question": ""}))(str(number) + "x" * size)',
         'for number in range(300): trace_flow(Flow(start=Node()), metadata={"profile": str(number) + "x" * size}).run({})',
         "trace_flow(Passes(start=Node())).run({})",
+        'for number in range(300): trace_flow(Flow(start=Files())).run({"question": str(number), "by_text": {"": 0}})',
+        "for _ in range(300): wide.run({})",
     ],
-    ids=["many runs", "one run", "deep", "errors", "notes", "keys", "arguments", "metadata", "passes"],
+    ids=[
+        "many runs",
+        "one run",
+        "deep",
+        "errors",
+        "notes",
+        "keys",
+        "arguments",
+        "metadata",
+        "passes",
+        "keys of shared",
+        "graphs",
+    ],
 )
 @pytest.mark.parametrize("size", [200_000, 2_000_000])
 def test_large_values_do_not_fill_the_memory(runs, size, tmp_path):

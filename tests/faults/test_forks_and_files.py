@@ -48,6 +48,32 @@ def test_a_preloaded_program_that_forks_records_in_every_worker(server, python, 
         assert [run.status for run in runs] == ["success"] * 5
 
 
+def test_a_forked_child_that_flushes_a_client_before_its_first_run(python):
+    """A health check ends with the flush of every request: what comes after it is delivered."""
+    code = """
+    from langfuse import get_client, observe
+    asks = observe(as_type="generation")(lambda: None)
+
+    class Asks(Node):
+        def exec(self, prep_res):
+            asks()
+
+    flow = trace_flow(Flow(start=Asks()))
+    flow.run({})
+    get_client().flush()
+    if os.fork():
+        sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+    get_client().flush()
+    for _ in range(3):
+        flow.run({})
+        get_client().flush()
+    assert flush(10)
+    """
+    with Collector() as collector:
+        python(code, collector, LANGFUSE_TIMEOUT="1")
+        assert 4 * (SPANS + 1) == len(collector.spans())
+
+
 def test_children_that_outlive_their_parent_keep_the_store_whole(python, tmp_path):
     """A parent that ends while its forked child goes on recording takes nothing away from it, and breaks no file."""
     code = """

@@ -54,3 +54,23 @@ def test_threads_that_have_become_greenlets(place, python):
         done = python("import time\nflow = make_flow()\n" + PLACES[place] + GREENLETS, collector)
         assert "True True" in done.stdout, done.stderr
         assert 15 + ("parent" in place) == len({span.trace_id for span in collector.spans()})
+
+
+def test_a_worker_without_a_run_ends_without_a_word(python):
+    """Its threads are asked to deliver for the first time as it ends."""
+    with Collector() as collector:
+        done = python(
+            """
+flow = make_flow()
+flow.run({"question": "parent"})
+assert flush(10)
+if os.fork():
+    os.wait()
+    sys.exit(0)
+from gevent import monkey; monkey.patch_all()
+import gevent
+gevent.sleep(0.01)
+""",
+            collector,
+        )
+        assert "could not finish" not in done.stderr

@@ -16,6 +16,7 @@ from pocketflow import Flow, Node
 from sdk_state import client_of
 
 from pocketflow_tracing import TracingConfig, flush, trace_flow
+from pocketflow_tracing.delivery import delivery
 from pocketflow_tracing.sinks.sender import Sender
 from pocketflow_tracing.store import Outbox
 
@@ -124,3 +125,13 @@ def test_a_secret_key_that_was_corrected_is_used(fresh_sdk, tmp_path):
         right.run({})
         flush_all()
         assert 4 == len({span.trace_id for span in collector.spans()})
+
+
+def test_a_flush_does_not_wait_until_a_batch_has_gathered(keys, collector):
+    """A program flushes at the end of each of its requests."""
+    trace_flow(Flow(start=Node())).run({})
+    assert flush(10)
+    delivery.configure(60.0, 2.0, 100_000, 1 << 27)
+    run(Calls())
+    get_client().flush()
+    assert "generation" in {span.name for span in collector.spans()}

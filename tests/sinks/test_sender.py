@@ -798,3 +798,21 @@ def test_what_an_ended_process_left_in_a_file_beside_the_store_is_sent(sender, p
         assert sender(collector).flush(soon())
         assert 3 == len({found.name for found in collector.spans()})
         assert 0 == adopt(path)
+
+
+@pytest.mark.parametrize("first", ["hasten", "tick", "settle"])
+def test_whoever_comes_before_its_start_makes_it_deaf_to_nothing(first, sender):
+    """A sink that was added in the midst of a round, or a client that a forked child flushes before its first run."""
+    with Collector() as collector:
+        made = sender(collector)
+        if first == "settle":
+            assert made.settle(soon())
+        else:
+            getattr(made, first)()
+        deadline = soon()
+        while not made._changed._waiters:
+            assert time.monotonic() < deadline  # until its thread waits
+        made.start()
+        made.submit(body(span(1, 0)), 1)
+        assert made.wait(soon(10))
+        assert 1 == made.delivered
