@@ -5,9 +5,9 @@ They are found by their first bytes, as data URIs, or as the base64 that APIs of
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
+from base64 import b64decode, b64encode
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -90,7 +90,7 @@ def mime_of_text(text: str) -> str | None:
         return _mime_of_uri(text)
     if text[:4] not in BEGINNINGS or _BASE64(text) is None:
         return None
-    return mime_of_bytes(base64.b64decode(text[:16]))
+    return mime_of_bytes(b64decode(text[:16]))
 
 
 def _mime_of_uri(text: str) -> str | None:
@@ -131,7 +131,7 @@ def medium(value: bytes | str, mime: str) -> Medium | None:
     content = value if isinstance(value, bytes) else _decoded(value)
     if not content:
         return None
-    digest = base64.b64encode(sha256(content).digest()).decode()
+    digest = b64encode(sha256(content).digest()).decode()
     source = "bytes" if isinstance(value, bytes) else "base64_data_uri"
     return Medium(digest.replace("+", "-").replace("/", "_")[:22], digest, mime, len(content), content, source)
 
@@ -140,7 +140,7 @@ def _decoded(text: str) -> bytes | None:
     pieces = []
     try:
         for position in range(_start(text), len(text), _PIECE):
-            pieces.append(base64.b64decode(text[position : position + _PIECE].translate(_URL_SAFE), validate=True))
+            pieces.append(b64decode(text[position : position + _PIECE].translate(_URL_SAFE), validate=True))
             sleep(0)  # an event loop must not feel a large image
     except (binascii.Error, ValueError):
         return None

@@ -6,12 +6,12 @@ of the user's run, or a text of megabytes be looked through.
 
 from __future__ import annotations
 
-import gzip
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
+from gzip import compress
 from typing import TYPE_CHECKING, Any
 
 from . import _log
@@ -151,7 +151,7 @@ class Unready:
         if len(ready) < taken:
             self._drop(taken - len(ready))
         if ready:  # a message of protobuf that follows another one adds to it what is repeated
-            self._submit(gzip.compress(b"".join(ready), 1, mtime=0), len(ready))
+            self._submit(compress(b"".join(ready), 1, mtime=0), len(ready))
         self._in_hand = 0
         return taken
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from gzip import compress, decompress
 
 from . import _wire
 from ._scores import are_scores, lines_with, trace_of
@@ -65,7 +65,7 @@ def joined(batches: list[Batch]) -> Batch:
     if batches[0].of_scores:
         body = b"\n".join(batch.body for batch in batches)
     else:  # a message of protobuf that follows another one adds to it what is repeated
-        body = gzip.compress(b"".join(gzip.decompress(batch.body) for batch in batches), 1, mtime=0)
+        body = compress(b"".join(decompress(batch.body) for batch in batches), 1, mtime=0)
     return Batch(body, sum(batch.records for batch in batches), since=batches[0].since)
 
 
@@ -125,7 +125,7 @@ def _with_spans(body: bytes, rewrite: Callable[[bytes], bytes | None]) -> bytes:
     def of_resource(resource_spans: bytes) -> bytes:
         return _wire.rewritten(resource_spans, 2, of_scope)
 
-    return _wire.rewritten(gzip.decompress(body), 1, of_resource)
+    return _wire.rewritten(decompress(body), 1, of_resource)
 
 
 def _identity(span: bytes) -> tuple[str, bool]:
@@ -155,4 +155,4 @@ def _only(body: bytes, wanted: Callable[[int, str], bool]) -> tuple[bytes, int]:
         kept += is_wanted
         return span if is_wanted else None
 
-    return gzip.compress(_with_spans(body, keep), 1, mtime=0), kept
+    return compress(_with_spans(body, keep), 1, mtime=0), kept

@@ -13,7 +13,19 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
 
-import httpx
+# by name: a test of the host's may put mocks in their places
+from httpx import (
+    URL,
+    Client,
+    HTTPError,
+    InvalidURL,
+    NetworkError,
+    ReadTimeout,
+    RemoteProtocolError,
+    Response,
+    Timeout,
+    create_ssl_context,
+)
 
 from .. import _files
 from .._files import variable
@@ -66,7 +78,7 @@ class Channel:
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
-        self._client: httpx.Client | None = None
+        self._client: Client | None = None
         self._sockets: list[tuple[socket.socket, tuple[int, int] | None]] = []
         self._late_at: float | None = None  # while a request is going on
         self._was_cut = False
@@ -82,8 +94,8 @@ class Channel:
 
         Raises:
             ChannelError: the environment's settings do not allow any.
-            httpx.HTTPError: it failed on its way, or took too long.
-            OSError, ValueError, RuntimeError, httpx.InvalidURL: it cannot be sent.
+            HTTPError: it failed on its way, or took too long.
+            OSError, ValueError, RuntimeError, InvalidURL: it cannot be sent.
         """
         if (package := replaced_by()) is not None:
             raise ChannelError(f"{package} stands in the place of HTTP in this program, which hides the server")
@@ -98,22 +110,20 @@ class Channel:
             try:
                 try:
                     return self._exchange(self._client, method, url, content, headers)
-                except (httpx.NetworkError, httpx.RemoteProtocolError):
+                except (NetworkError, RemoteProtocolError):
                     if self._is_new or self._is_answered or self._was_cut:
                         raise
                 # servers close idle connections, and may do so just as a request comes
                 return self._exchange(self._client, method, url, content, headers)
-            except httpx.HTTPError:
+            except HTTPError:
                 if self._was_cut:
-                    raise httpx.ReadTimeout("the answer came too slowly") from None
+                    raise ReadTimeout("the answer came too slowly") from None
                 raise
             finally:
                 self._late_at = None
 
-    def _exchange(
-        self, client: httpx.Client, method: str, url: str, content: bytes, headers: Mapping[str, str]
-    ) -> Reply:
-        address = httpx.URL(url)
+    def _exchange(self, client: Client, method: str, url: str, content: bytes, headers: Mapping[str, str]) -> Reply:
+        address = URL(url)
         self._server = address.raw_host.decode("ascii"), address.port or _PORTS.get(address.scheme, 0)
         self._is_new = self._is_answered = False
         with client.stream(
@@ -162,7 +172,7 @@ class Channel:
         # httpcore tells each step of a request, also before it closes a connection that failed
         self._let_go()
         if self._has_ended and event.endswith(_BEGINNINGS):
-            raise httpx.ReadTimeout("nobody waits for the answer")
+            raise ReadTimeout("nobody waits for the answer")
         if event.endswith(".connect_tcp.started"):
             self._is_new, self.is_at_proxy = True, (info["host"], info["port"]) != self._server
         elif event in {"proxy.start_tls.started", "socks.start_tls.started"}:
@@ -190,13 +200,13 @@ class Channel:
         return lost
 
 
-def _new_client(timeout: float) -> httpx.Client:
+def _new_client(timeout: float) -> Client:
     for name in _LOGGERS:
         _hush(logging.getLogger(name))
     try:
-        return httpx.Client(timeout=httpx.Timeout(timeout), follow_redirects=False, verify=_trusted())
+        return Client(timeout=Timeout(timeout), follow_redirects=False, verify=_trusted())
     # ImportError: a SOCKS proxy without its package; InvalidURL: NO_PROXY
-    except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+    except (OSError, ValueError, ImportError, InvalidURL) as error:
         raise ChannelError(
             f"the proxy or certificate settings cannot be used ({type(error).__name__}); check HTTPS_PROXY, HTTP_PROXY,"
             f" ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR, {_CERTIFICATES[0]} and REQUESTS_CA_BUNDLE"
@@ -212,7 +222,7 @@ def _trusted() -> ssl.SSLContext:
     settings = tuple(map(variable, (*_CERTIFICATES, "SSL_CERT_FILE", "SSL_CERT_DIR")))
     known = _contexts.get(settings)
     if known is None:
-        known = httpx.create_ssl_context()
+        known = create_ssl_context()
         certificates = next((path for path in settings[: len(_CERTIFICATES)] if path), None)
         if certificates not in {None, variable("SSL_CERT_FILE")}:
             is_folder = _files.is_dir(certificates)
@@ -221,7 +231,7 @@ def _trusted() -> ssl.SSLContext:
     return known
 
 
-def _beginning(response: httpx.Response) -> bytes:
+def _beginning(response: Response) -> bytes:
     read = b""
     for chunk in response.iter_raw():
         read += chunk

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import re
+from base64 import b64encode
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 from urllib.parse import urlsplit
 
-import httpx
+from httpx import Client, HTTPError, InvalidURL, ProxyError, TimeoutException
 
 from .._forks import unforked
 from .._time import time_ns
@@ -68,7 +68,7 @@ def headers(config: TracingConfig, body: bytes) -> dict[str, str]:
     )
     return {
         **what,
-        "Authorization": "Basic " + base64.b64encode(pair.encode()).decode("ascii"),
+        "Authorization": "Basic " + b64encode(pair.encode()).decode("ascii"),
         "User-Agent": f"pocketflow-tracing/{__version__}",
         "x-langfuse-sdk-name": "python",
         "x-langfuse-sdk-version": _sdk_version(),
@@ -99,8 +99,8 @@ def shown_host(config: TracingConfig) -> str:
 def preload() -> None:
     """Have httpx import what it imports with its first client, and look up the SDK's version."""
     # bad settings are said when something is to be sent
-    with unforked(), contextlib.suppress(OSError, ValueError, ImportError, httpx.InvalidURL):
-        httpx.Client().close()
+    with unforked(), contextlib.suppress(OSError, ValueError, ImportError, InvalidURL):
+        Client().close()
         "".encode(
             "idna"
         )  # which is how a host's name is looked up first: not on a thread of ours, in the midst of a fork
@@ -115,16 +115,16 @@ def post(channel: Channel, config: TracingConfig, body: bytes) -> Answer:
         reply = channel.request("POST", url, _scores.request(body) if of_scores else body, headers(config, body))
     except ChannelError as error:
         return Answer("later", str(error))
-    except httpx.ProxyError:
+    except ProxyError:
         return Answer("later", f"the proxy on the way to {shown_host(config)} lets nothing through; check {_PROXIES}")
-    except httpx.HTTPError as error:
+    except HTTPError as error:
         host, hint = shown_host(config), ""
         if channel.is_at_proxy:
             host, hint = f"the proxy on the way to {host}", f"; check {_PROXIES}"
-        if isinstance(error, httpx.TimeoutException):
+        if isinstance(error, TimeoutException):
             return Answer("later", f"{host} does not answer in time ({type(error).__name__}){hint}")
         return Answer("later", f"{host} cannot be reached: {cause(error)}{hint}")
-    except (OSError, ValueError, RuntimeError, httpx.InvalidURL) as error:
+    except (OSError, ValueError, RuntimeError, InvalidURL) as error:
         return Answer("later", f"{shown_host(config)} cannot be used ({type(error).__name__})")
     if of_scores and reply.status in _NO_SCORES:  # what takes spans need not take scores
         answer = Answer("unwanted", f"{shown_host(config)} takes no scores ({reply.status})")

@@ -583,7 +583,7 @@ class Client(httpx.Client):
         forked.append(len(forked))
         super().__init__(*args, **kwargs)
 
-httpx.Client = Client
+_channel.Client = Client
 channel = _channel.Channel(0.5)
 
 def send():

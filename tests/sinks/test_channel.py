@@ -640,7 +640,25 @@ def test_what_unittest_puts_in_the_place_of_http_is_seen():
         assert "unittest" == replaced_by()
     with mock.patch("httpx.Client.send", autospec=True):
         assert replaced_by() is not None
+    for name in ("httpx.Client", "httpx.HTTPTransport"):
+        with mock.patch(name):
+            assert "unittest" == replaced_by()
+        with mock.patch(name, autospec=True):
+            assert replaced_by() is not None
     assert replaced_by() is None
+
+
+def test_a_mock_in_the_place_of_http_sees_nothing_of_ours():
+    """A program's test counts what its mocks were called with, also where they come right before a request of ours."""
+    names = ("httpx.URL", "httpx.Timeout", "httpx.create_ssl_context", "gzip.compress", "base64.b64encode")
+    with contextlib.ExitStack() as stack, Collector() as collector, contextlib.closing(Channel(5.0)) as made:
+        mocks = [stack.enter_context(mock.patch(name)) for name in names]
+        assert "accepted" == post(made, config_for(collector.port), SCORE).outcome
+        stack.enter_context(mock.patch.object(_channel, "replaced_by", return_value=None))
+        mocks.append(stack.enter_context(mock.patch("httpx.Client")))
+        made.close()
+        assert "accepted" == post(made, config_for(collector.port), SCORE).outcome
+        assert [] == [str(one) for one in mocks if one.mock_calls]
 
 
 def test_in_a_frozen_program_nothing_stands_in_the_place_of_http(monkeypatch):
@@ -676,8 +694,8 @@ def test_a_program_without_the_metadata_of_langfuse_sends_all_the_same(monkeypat
 
 def test_clients_share_what_is_trusted_while_they_are_there(monkeypatch):
     """To read certificates takes tens of milliseconds: a program with a project for each customer would do nothing else."""
-    made, make = [], httpx.create_ssl_context
-    monkeypatch.setattr(httpx, "create_ssl_context", lambda: made.append(1) or make())
+    made, make = [], _channel.create_ssl_context
+    monkeypatch.setattr(_channel, "create_ssl_context", lambda: made.append(1) or make())
     monkeypatch.setenv("SSL_CERT_DIR", "/nonexistent-but-set")
     clients = [_channel._new_client(1.0) for _ in range(5)]
     assert 1 == len(made)
