@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from importlib import import_module
+from threading import get_ident
 from typing import Any
 
 from . import _time
@@ -20,6 +21,8 @@ logger = logging.getLogger("pocketflow_tracing")
 _NAME = "pocketflow-tracing: "  # programs show warnings without the logger they come from
 _said: set[str] = set()
 _MOST_SAID = 1000
+_speaking: set[int] = set()
+"""Threads in the midst of a line: a handler may run flows, whose lines would come back to it."""
 _waiting: list[tuple[int, str, tuple[object, ...]]] = []
 """Lines that wait for the time of day."""
 
@@ -46,8 +49,9 @@ def warn_once(message: str, about: str = "") -> None:
 
 
 def debug_line(message: str) -> None:
-    """Log one line of debug mode, beginning with `[TRACING]`."""
-    _log(logging.INFO, "[TRACING] %s", message)
+    """Log one line of debug mode, beginning with `[TRACING]`; none of what a handler does with another line of ours."""
+    if get_ident() not in _speaking:
+        _log(logging.INFO, "[TRACING] %s", message)
 
 
 def say_waiting() -> None:
@@ -66,12 +70,18 @@ def _log(level: int, message: str, *args: object) -> None:
     say_waiting()
     if not (logger.hasHandlers() or _has_room()):
         return
+    ident = get_ident()
+    is_outer = ident not in _speaking
     try:
+        _speaking.add(ident)
         with _without_sigpipe() if logger.isEnabledFor(level) else contextlib.nullcontext():
             logger.log(level, message, *args)
     except Exception as failure:  # stderr is closed, say
         if _guard().is_hosts(failure, theirs=True):
             raise
+    finally:
+        if is_outer:
+            _speaking.discard(ident)
 
 
 def _guard() -> Any:

@@ -111,11 +111,14 @@ class Values:
         return (name,) if item is None else (name, item)
 
     def _arguments(self, value: Snapshot) -> Json:
-        # any dict that a decorated function takes may be the `shared` of its flows
         if type(value) is not dict:
             return self.at(value, "input")
+        # any dict that a decorated function takes may be the `shared` of its flows, but for one with the name of a secret
+        is_secret = self.rules.redact.hits
         return {
-            key_name(name, self.run): self.at(item, *(("shared",) if type(item) is dict else ("input", name)))
+            key_name(name, self.run): self.at(
+                item, *(("shared",) if type(item) is dict and not is_secret(name) else ("input", name))
+            )
             for name, item in value.items()
         }
 

@@ -40,8 +40,10 @@ def _read_pandas_frame(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
     places = sorted(found)
     texts = [_label(label) for label in _head(labels, COLUMNS)]
     names = dict(zip(places, _unique([texts[place] for place in places]), strict=True))
+    levels = _names(labels)
     shown = {
         "shape": size,
+        **({"column_levels": levels} if any(levels) else {}),
         "columns": {names[place]: found[place][0] for place in places},
         **_labels(index),
         "head": [

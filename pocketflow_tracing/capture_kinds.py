@@ -14,6 +14,7 @@ from enum import Enum
 from types import GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from .capture_aliases import note_aliases
 from .capture_entries import taken
 from .capture_types import CUT_KEY, REDACTED, Cut, Elided, Snapshot, Tagged
 
@@ -114,8 +115,11 @@ class Shape:
                 self._dict_place = place
             if any(marker in attributes for marker in _DECLARING):
                 self.levels = 1
+                note_aliases(self.name, attributes)
             for name, attribute in [*attributes.items()]:
-                if type(attribute) is MemberDescriptorType and type(name) is str and not name.startswith("__"):
+                # what a structure of ctypes keeps alive for its fields has the names of none
+                is_field = type(name) is str and not name.startswith("__") and name != "_objects"
+                if is_field and type(attribute) is MemberDescriptorType:
                     self._slots.append((_unmangled(name, ancestor), place, name))
 
     def shown_as(self, name: str) -> str:

@@ -9,12 +9,22 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from .capture_aliases import other_names
 from .capture_types import Note, Snapshot
 from .redaction_shapes import REPLACEMENT, scan
-from .redaction_tables import COLUMNS, NAMES, hidden, is_label, labelled, without_columns, without_places
+from .redaction_tables import (
+    COLUMNS,
+    NAMES,
+    hidden,
+    is_label,
+    labelled,
+    without_columns,
+    without_labels,
+    without_places,
+)
 from .render_text import LONGEST_KEY
 
-__all__ = ["MAY_NAME", "is_a_type", "is_of_a_model", "without_named", "without_words"]
+__all__ = ["MAY_NAME", "is_a_type", "is_of_a_model", "without_aliased", "without_named", "without_words"]
 
 Hits = Callable[[str], bool]
 
@@ -85,7 +95,13 @@ def without_named(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot
         shown = {**shown, "index": [_without_part(label, secret) for label in fields["index"]]}
     if "head" in fields and "index" in fields:
         shown = {**shown, "head": without_places(fields["head"], labelled(fields["index"], hits))}
-    return without_columns(shown, hits)
+    return without_columns(without_labels(shown, hits), hits)
+
+
+def without_aliased(fields: dict[str, Snapshot], cls: str, hits: Hits) -> dict[str, Snapshot]:
+    """Hide the fields of an object that have the name of a secret elsewhere: as a model's alias, say."""
+    secret = {name for name, others in other_names(cls).items() if any(map(hits, others))}
+    return {name: hidden(value) if name in secret else value for name, value in fields.items()} if secret else fields
 
 
 def _names_a_secret(statement: Snapshot, hits: Hits) -> bool:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from .capture_types import Cut, Elided, Long, Note, Snapshot, Tagged
+from .capture_types import CUT_KEY, Cut, Elided, Long, Note, Snapshot, Tagged
 from .redaction_shapes import REPLACEMENT
 from .render_text import LONGEST_KEY
 
-__all__ = ["COLUMNS", "NAMES", "hidden", "is_label", "labelled", "without_columns", "without_places"]
+__all__ = ["COLUMNS", "NAMES", "hidden", "is_label", "labelled", "without_columns", "without_labels", "without_places"]
 
 Hits = Callable[[str], bool]
 
@@ -72,6 +72,20 @@ def without_columns(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapsh
         if secret or is_unknown:
             shown = {**shown, **{key: _without_cells(shown[key], None if is_unknown else secret) for key in tables}}
     return shown
+
+
+def without_labels(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot]:
+    """Hide what the columns of a frame are called where one of their levels has the name of a secret: a pivot by API key."""
+    columns, rows = fields.get("columns"), fields.get("head")
+    if type(columns) is not dict or not labelled(fields.get("column_levels"), hits):
+        return fields
+    shown = {label: f"{REPLACEMENT} ({place})" for place, label in enumerate(columns) if label != CUT_KEY}
+
+    def without(row: Snapshot) -> Snapshot:
+        return {shown.get(label, label): cell for label, cell in row.items()} if type(row) is dict else row
+
+    hidden_rows = {"head": [without(row) for row in rows]} if type(rows) is list else {}
+    return {**fields, "columns": without(columns), **hidden_rows}
 
 
 def _without_cells(table: Snapshot, secret: set[int] | None) -> Snapshot:

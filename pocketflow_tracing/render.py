@@ -19,7 +19,7 @@ from .capture_types import CUT_KEY, MARGIN, Cut, Failure, Long, Pairs, Snapshot,
 from .records import Json
 from .redaction import Policy, Rules
 from .redaction_data import scan_value
-from .redaction_labels import MAY_NAME, is_a_type, is_of_a_model, without_named, without_words
+from .redaction_labels import MAY_NAME, is_a_type, is_of_a_model, without_aliased, without_named, without_words
 from .redaction_shapes import REPLACEMENT, scan
 from .redaction_tables import is_label
 from .redaction_text import redact_text
@@ -161,7 +161,8 @@ class _Rendering:
             if self.classes and (policy := self.rules.policy_of_class(value.type_name)) != "record":
                 return HIDDEN if policy == "hide" else summary(value)
             around, self.in_error = self.in_error, self.in_error or t is Failure
-            shown = self.entries(value.fields, path, {TYPE_KEY: shown_name(value.type_name)})
+            fields = without_aliased(value.fields, value.type_name, self.hits)
+            shown = self.entries(fields, path, {TYPE_KEY: shown_name(value.type_name)})
             self.in_error = around
         elif t is bytes:
             mime = _media.mime_of_bytes(value)

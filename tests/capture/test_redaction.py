@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import ctypes
 import dataclasses
 import enum
 import json
@@ -440,6 +441,55 @@ def test_what_the_labels_of_rows_are_called_counts():
     assert (["[redacted]"], [["ada", "[redacted]"]]) == (one["index"], two["index"])
     assert "hunter2" not in json.dumps(render(snapshot(pd.Index(["hunter2"], name="password")), Rules()))
     assert ["ada"] == render(snapshot(frame.set_index("user")), Rules())["index"]
+
+
+def test_what_the_levels_of_columns_are_called_counts():
+    """A table by API key has one in each label; without the names of levels they are shown."""
+    frame = pd.DataFrame({"day": [1, 2], "api_key": ["hunter2", "hunter3"], "model": ["m", "n"], "cost": [1.0, 2.0]})
+    one = render(snapshot(frame.pivot_table(index="day", columns="api_key", values="cost")), Rules())
+    assert {"[redacted] (0)": "float64", "[redacted] (1)": "float64"} == one["columns"]
+    assert {"[redacted] (0)": 1.0, "[redacted] (1)": "NaN"} == one["head"][0]
+    two = render(snapshot(frame.pivot_table(index="day", columns=["model", "api_key"], values="cost")), Rules())
+    assert "hunter" not in json.dumps(two)
+    three = render(snapshot(frame.pivot_table(index="day", columns="model", values="cost")), Rules())
+    assert {"m": "float64", "n": "float64"} == three["columns"]
+
+
+def test_what_a_field_is_called_elsewhere_counts():
+    """In JSON, in the environment, or where the class is called."""
+    pydantic, attrs = pytest.importorskip("pydantic"), pytest.importorskip("attrs")
+
+    class Settings(pydantic.BaseModel):
+        openai: str = pydantic.Field(alias="OPENAI_API_KEY")
+        database: str = pydantic.Field("hunter2", serialization_alias="db_password")
+        server: str = pydantic.Field(
+            "hunter2", validation_alias=pydantic.AliasChoices("token", pydantic.AliasPath("a", 1))
+        )
+        model: str = pydantic.Field("small", alias="MODEL")
+
+    @attrs.define
+    class Login:
+        user: str
+        word: str = attrs.field(alias="password")
+
+    class Mine(Settings):
+        more: int = 1
+
+    for settings in (Settings(OPENAI_API_KEY="hunter2"), Mine(OPENAI_API_KEY="hunter2")):
+        shown = render(snapshot(settings), Rules())
+        assert ["[redacted]"] * 3 + ["small"] == [shown[key] for key in ("openai", "database", "server", "model")]
+    assert {"__type__": "Login", "user": "me", "word": "[redacted]"} == render(
+        snapshot(Login("me", "hunter2")), Rules()
+    )
+
+
+def test_what_a_structure_keeps_alive_is_no_field():
+    """Its texts have no names there."""
+
+    class Login(ctypes.Structure):
+        _fields_ = [("user", ctypes.c_int), ("password", ctypes.c_char_p)]
+
+    assert "hunter2" not in json.dumps(render(snapshot(Login(1, b"hunter2")), Rules()))
 
 
 def test_the_password_of_a_url_in_its_parts():

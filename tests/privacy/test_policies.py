@@ -346,3 +346,20 @@ def test_the_line_of_the_guard_holds_no_data(caplog, monkeypatch):
     trace_flow(Flow(start=First())).run({"documents": []})
     assert any("RuntimeError" in line for line in caplog.messages)
     assert "canary" not in caplog.text
+
+
+@pytest.mark.parametrize("secret", ["hunter2", {"db": "hunter2"}, {"db": {"main": ["hunter2"]}}])
+def test_an_argument_that_has_the_name_of_a_secret(secret, records):
+    """A dict among the arguments may be the `shared` of the function's flows; one of credentials is none."""
+
+    @trace_flow
+    def nightly(shared, credentials, *, password=None):
+        Flow(start=Node()).run(shared)
+
+    nightly({"question": "why", "token": "hunter2"}, secret, password=secret)
+    hidden = {
+        "shared": {"question": "why", "token": "[redacted]"},
+        "credentials": "[redacted]",
+        "password": "[redacted]",
+    }
+    assert hidden == records.span("nightly").input

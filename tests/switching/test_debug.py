@@ -139,3 +139,27 @@ with mock.patch("sys.stderr", {STAND_INS[stand_in]}):
     assert flush("soon")
 """)
     assert (tmp_path / ".pocketflow" / "traces.db").exists()
+
+
+def test_a_handler_of_logs_that_runs_flows(python):
+    """An agent that looks at every line: those of its own runs do not come back to it without end."""
+    program = """
+import logging
+from pocketflow import Flow, Node
+from pocketflow_tracing import flush, trace_flow
+
+flow = trace_flow(Flow(start=Node()))
+seen = []
+
+class Agent(logging.Handler):
+    def emit(self, record):
+        seen.append(record)
+        flow.run({})
+
+logging.getLogger().addHandler(Agent())
+logging.getLogger().setLevel(logging.INFO)
+logging.getLogger("app").warning("disk is full")
+flow.run({})
+print(flush(10), len(seen) < 100)
+"""
+    assert "True True\n" == python(program, POCKETFLOW_TRACING_DEBUG="1", POCKETFLOW_TRACE_STORE="traces.db").stdout
