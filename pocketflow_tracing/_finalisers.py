@@ -68,7 +68,7 @@ def release(held: Held | None) -> None:
     if held is not None:
         held.default_factory = bool
         if held:
-            held["start"].run(bool)
+            next(iter(held.values())).run(bool)
             held.clear()
 
 
