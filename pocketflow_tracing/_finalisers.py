@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from _thread import _local  # whatever has been put in the place of `threading.local`
+from _thread import _local
 from collections import defaultdict
 from collections.abc import Callable
 from contextvars import copy_context
@@ -30,13 +30,26 @@ R = TypeVar("R")
 
 
 class Held(defaultdict[str, Any]):
-    """Copies of a thread's context, made where they are first asked for, while that is what it makes: `start` and `stop`."""
+    """Copies of a thread's context, made where they are first asked for, while that is what it makes: `start` and `stop`.
 
-    __slots__ = ()
+    Args:
+        outer: that of the `set` within which a finaliser runs that sets one itself, None where there is none.
+    """
+
+    __slots__ = ("outer",)
     __getattr__ = dict.__getitem__
 
+    def __init__(self, outer: Held | None) -> None:
+        super().__init__(bool)
+        self.outer = outer
 
-class _Here(_local):
+
+# gevent and eventlet put a class in the place of `local` that runs Python, and fails when it is asked at the end of the process;
+# where threads are greenlets one is enough
+_OfAThread: Any = _local if _local.__module__ == "_thread" else object
+
+
+class _Here(_OfAThread):  # type: ignore[misc]  # a class either way
     held: Held | None = None  # one a thread, which `hold` makes
     start = property(attrgetter("held.start"))
     stop = property(attrgetter("held.stop"))
@@ -47,29 +60,28 @@ if MAY_RUN_INSIDE:
     gc.callbacks.append(partial(getattr, _here))  # called with "start" or "stop", and what for `getattr` is a default
 
 
-def hold() -> Held | None:
+def hold() -> Held:
     """Keep alive what finalisers take away from one `set` or `reset`, which comes right after it and allocates alone.
 
     Bind it before: that allocates too.
     """
     held = _here.held
-    if held is None:
-        held = _here.held = Held(bool)
+    if held is None or held.default_factory is copy_context:  # a signal handler may have struck the last one down, too
+        held = _here.held = Held(held)
     elif held:
-        if "stop" not in held and held.default_factory is copy_context:
-            return None  # a finaliser's flow, inside of another `set`: this is what there is to keep
         held.clear()
     held.default_factory = copy_context
     return held
 
 
-def release(held: Held | None) -> None:
+def release(held: Held) -> None:
     """End that; what the caches of variables say is forgotten where there was a collection."""
-    if held is not None:
-        held.default_factory = bool
-        if held:
-            next(iter(held.values())).run(bool)
-            held.clear()
+    held.default_factory = bool
+    if held.outer is not None:
+        _here.held = held.outer
+    if held:
+        held["start"].run(bool)
+        held.clear()
 
 
 def guarded(operation: Callable[[A], R]) -> Callable[[A], R]:

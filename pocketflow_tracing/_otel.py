@@ -8,9 +8,9 @@ session, user and tags reach it too (langfuse 4.12 to 5.x; held by tests against
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextvars import ContextVar
+from json import dumps
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -112,7 +112,7 @@ def _as_given(key: str, text: str, given: Any) -> Any:
     """
     encoded = given.get(key) if isinstance(given, dict) else None
     said = decoded(encoded)
-    return encoded if (said if type(said) is str else json.dumps(said)) == text else None
+    return encoded if (said if type(said) is str else dumps(said)) == text else None
 
 
 def attach(scope: Any, *, base: Context | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from json import dumps
 from typing import Any
 
 from . import _attributes, _log, _options, _otel
@@ -103,5 +103,5 @@ def _take_metadata(attributes: dict[str, Any], pipeline: Pipeline) -> None:
     shown = render(small, pipeline.rules, ("metadata",))
     if isinstance(shown, dict):
         attributes["metadata_texts"] = {
-            key: value if isinstance(value, str) else json.dumps(value) for key, value in shown.items()
+            key: value if isinstance(value, str) else dumps(value) for key, value in shown.items()
         }

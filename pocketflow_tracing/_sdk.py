@@ -8,11 +8,11 @@ are as safe from outages as the spans around them. langfuse is never imported he
 from __future__ import annotations
 
 import atexit
-import json
 import sys
 import threading
 from collections.abc import Callable
 from functools import partial
+from json import loads
 from math import inf
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary
@@ -358,6 +358,6 @@ def decoded(value: Any) -> Any:
     if type(value) is not str or value[:1] not in '{["0123456789-tfn':
         return value
     try:
-        return json.loads(value)
+        return loads(value)
     except (ValueError, RecursionError):
         return value

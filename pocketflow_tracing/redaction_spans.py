@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from json import dumps, loads
 from typing import TYPE_CHECKING, Any
 
 from ._sdk_spans import ERROR_KEYS, is_input, is_output
@@ -61,7 +61,7 @@ def redact(span: trace_pb2.Span, rules: Rules) -> None:
 
 def _shown_text(text: str, rules: Rules) -> str:
     shown = render(redact_text(text, rules), rules) if text else text
-    return shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)
+    return shown if isinstance(shown, str) else dumps(shown, ensure_ascii=False)
 
 
 def _redact_value(pair: common_pb2.KeyValue, rules: Rules) -> None:
@@ -82,7 +82,7 @@ def _redact_items(key: str, items: Sequence[common_pb2.AnyValue], rules: Rules) 
         shown = _shown(key, texts, rules)  # together: the words of a command say of each other what they are
         if type(shown) is list and len(shown) == len(texts):
             for item, text in zip(items, shown, strict=True):
-                item.string_value = text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)
+                item.string_value = text if isinstance(text, str) else dumps(text, ensure_ascii=False)
             return
     for item in items:
         _redact_item(key, item, rules)
@@ -102,14 +102,14 @@ def _redact_item(key: str, item: common_pb2.AnyValue, rules: Rules) -> None:
 
 def _redacted(key: str, text: str, rules: Rules) -> str:
     try:
-        read = json.loads(text) if text[:1] in '{["' else text
+        read = loads(text) if text[:1] in '{["' else text
     except (ValueError, RecursionError):
         read = text
     is_message = type(read) is str and (key in ERROR_KEYS or key.startswith("exception."))
     shown = _shown(key, redact_text(read, rules) if is_message else read, rules)
     if shown == read:
         return text
-    return shown if isinstance(shown, str) and not text.startswith('"') else json.dumps(shown, ensure_ascii=False)
+    return shown if isinstance(shown, str) and not text.startswith('"') else dumps(shown, ensure_ascii=False)
 
 
 def _shown(key: str, value: Any, rules: Rules) -> Json:

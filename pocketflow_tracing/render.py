@@ -7,7 +7,7 @@ class instance with its fields, `{"__type__": "Customer", "id": 3}`, anything of
 
 from __future__ import annotations
 
-import json
+from json import dumps
 from math import isfinite
 
 from . import _media
@@ -233,7 +233,7 @@ class _Rendering:
             else:
                 name = shown_as = self.key(key)
                 if self.classes and (policy := self.policy_of_key(key)) != "record":
-                    shown_as = HIDDEN if policy == "hide" else json.dumps(summary(key))
+                    shown_as = HIDDEN if policy == "hide" else dumps(summary(key))
             is_secret = self.hits(name) or is_label(key, self.hits)
             result = REPLACEMENT if is_secret and item is not None else self.part(item, (*path, name))
             shown[unused(self.named(shown_as), shown)] = result
@@ -261,7 +261,7 @@ class _Rendering:
             return str(key.fields["value"])
         if t is Tagged and type(key.fields.get("name")) is str:
             return f"{key.type_name}.{key.fields['name']}"
-        return json.dumps(_Rendering(Rules(self.rules.redact, limits=self.rules.limits)).value(key, ()))
+        return dumps(_Rendering(Rules(self.rules.redact, limits=self.rules.limits)).value(key, ()))
 
     def part(self, value: Snapshot, path: Path) -> Json:
         policy = self.rules.policy_at(path)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import linecache
+from json import dumps
 
 from .capture_errors import ErrorSnapshot
 from .capture_types import CUT_KEY, Snapshot
@@ -54,7 +54,7 @@ def render_exception(error: ErrorSnapshot, rules: Rules) -> dict[str, Json]:
 def _message(message: Snapshot, rules: Rules, policy: Policy) -> str:
     path = ("error", "message")
     if policy != "record":
-        return HIDDEN if policy == "hide" else json.dumps(summary(message))
+        return HIDDEN if policy == "hide" else dumps(summary(message))
     if type(message) is str:
         limit = rules.limits.max_text
         if len(message) > limit + 2 * MARGIN:
@@ -63,7 +63,7 @@ def _message(message: Snapshot, rules: Rules, policy: Policy) -> str:
         message = redact_text(message, rules)
     shown = render(message, rules, path)
     # the texts among an exception's arguments are messages too
-    return shown if type(shown) is str else redact_text(json.dumps(shown, ensure_ascii=False), rules)
+    return shown if type(shown) is str else redact_text(dumps(shown, ensure_ascii=False), rules)
 
 
 def _redacted(code: str, rules: Rules) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from base64 import b64encode
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from json import loads
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -184,7 +184,7 @@ def _judge_success(reply: Reply, host: str, what: str) -> Answer:
             rejected, words = _partial_success(reply.body)
     elif kind == "application/json":
         with contextlib.suppress(ArithmeticError, ValueError, RecursionError, AttributeError, TypeError):
-            said = json.loads(reply.body)
+            said = loads(reply.body)
             if what == "scores":  # langfuse 5, `create_score_batch_results.py`
                 rejected = int(said.get("rejected") or 0)
                 words = "; ".join(str(error["message"]) for error in said.get("errors") or ())
@@ -218,7 +218,7 @@ def _words(body: bytes) -> str:
     """What a server says in its answer, in one line: the message in its JSON, else its text."""
     text = body.decode("utf-8", "replace")
     with contextlib.suppress(ValueError, RecursionError):
-        said = json.loads(text)
+        said = loads(text)
         if isinstance(said, dict):
             text = str(said.get("message") or said.get("error") or text)
     return _flat(text)

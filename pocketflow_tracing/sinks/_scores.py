@@ -6,9 +6,9 @@ did not take (langfuse 5, `api/scores/client.py`).
 
 from __future__ import annotations
 
-import json
 import uuid
 from hashlib import sha1
+from json import dumps, loads
 from typing import Any
 
 from ..records import RunRecord, SpanRecord
@@ -49,7 +49,7 @@ def _line(record: SpanRecord, run: RunRecord, score: dict[str, Any], number: int
         body["value"] = int(body["value"])
     if run.environment:
         body["environment"] = run.environment
-    return json.dumps(body).encode()
+    return dumps(body).encode()
 
 
 def _derived(identity: str) -> str:
@@ -78,7 +78,7 @@ def lines_with(body: bytes) -> list[bytes]:
 
 def trace_of(line: bytes) -> str:
     """The id of the trace that a score belongs to."""
-    return str(json.loads(line)["traceId"])
+    return str(loads(line)["traceId"])
 
 
 def request(body: bytes) -> bytes:

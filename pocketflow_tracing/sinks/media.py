@@ -7,12 +7,12 @@ large, too many wait or the last ones failed, stays the summary that it is in th
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from json import dumps, loads
 from typing import Any
 
 import httpx
@@ -293,9 +293,9 @@ class MediaSender:
         host = shown_host(self._config)
         url = self._config.langfuse_host.rstrip("/") + path
         try:
-            reply = channel.request(method, url, json.dumps(body).encode(), headers(self._config, b"{"))
+            reply = channel.request(method, url, dumps(body).encode(), headers(self._config, b"{"))
             if 200 <= reply.status < 300:
-                found = json.loads(reply.body) if reply.body else {}
+                found = loads(reply.body) if reply.body else {}
                 return found if isinstance(found, dict) else {}
         except ChannelError as error:
             raise _FailedError(str(error), again=False) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from json import dumps
 from typing import Any
 
 from pocketflow_tracing._json import encode
@@ -29,7 +30,7 @@ def dump(value: Json) -> str:
     try:
         encoded.encode()
     except UnicodeEncodeError:  # lone surrogates: only their escapes can be stored
-        return json.dumps(value, separators=(",", ":"))
+        return dumps(value, separators=(",", ":"))
     return encoded
 
 

@@ -552,12 +552,15 @@ def test_looking_for_marks_asks_no_class_of_the_users(records):
         ("os.mkdir('/data')", None),
         ("pathlib.Path.mkdir('/data')", None),
         ("threading.Thread.start('thread')", None),
+        ("json.dumps([1])", "[1]"),
+        ("json.loads('1')", 1),
+        ("base64.b64encode(b'1')", b"MQ=="),
     ],
 )
 def test_mocks_of_a_host_are_not_called(call, answer, python):
     """A unit test that answers one call and no other keeps its answer, also where its flow is the first that runs."""
     python(f"""
-import os, pathlib, threading
+import base64, json, os, pathlib, threading
 from unittest import mock
 from pocketflow import Flow, Node
 from pocketflow_tracing import flush, trace_flow
@@ -571,7 +574,7 @@ class Looks(Node):
         shared["found"] = exec_res
 
 shared = {{}}
-flow = trace_flow(Flow(start=Looks()))
+flow = trace_flow(Flow(start=Looks()), metadata={{"team": "search", "limits": {{"pages": [3]}}}})
 with mock.patch({call.partition("(")[0]!r}, side_effect=[{answer!r}]) as standing_in:
     flow.run(shared)
     assert flush(20)

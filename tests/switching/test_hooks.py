@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import os
 import sys
 from unittest import mock
@@ -13,7 +14,7 @@ import wrapt
 from collector import Collector
 from pocketflow import AsyncFlow, AsyncNode, Flow, Node
 
-from pocketflow_tracing import instrument, uninstrument
+from pocketflow_tracing import _finalisers, instrument, uninstrument
 from pocketflow_tracing.frameworks import pocketflow as framework
 
 
@@ -491,3 +492,38 @@ for _ in range(50):
 """
     )
     assert "could not finish" not in done.stderr
+
+
+def test_a_program_of_greenlets_ends_without_a_word(python):
+    """What is asked in each collection is asked as the process ends, too, when there are no greenlets any more."""
+    pytest.importorskip("gevent")
+    done = python(
+        """
+from gevent import monkey; monkey.patch_all()
+import gevent
+from pocketflow import Flow, Node
+from pocketflow_tracing import flush, trace_flow
+
+flow = trace_flow(Flow(start=Node()))
+gevent.joinall([gevent.spawn(flow.run, {}) for _ in range(20)])
+print(flush(10))
+""",
+        POCKETFLOW_TRACE_STORE="traces.db",
+    )
+    assert ("True\n", "") == (done.stdout, done.stderr)
+
+
+@pytest.mark.skipif(not _finalisers.MAY_RUN_INSIDE, reason="from Python 3.12 on no finaliser runs inside of a set")
+def test_a_finaliser_that_sets_one_of_ours_takes_nothing_from_the_set_around_it():
+    """Of several collections within one `set`, each may run a flow."""
+    held = _finalisers.hold()
+    gc.collect()
+    kept = dict(held)
+    inner = _finalisers.hold()
+    _finalisers.release(inner)
+    gc.collect()
+    assert {"start", "stop"} == kept.keys()
+    assert kept == held
+    _finalisers.release(held)
+    gc.collect()
+    assert not any(held.values())
