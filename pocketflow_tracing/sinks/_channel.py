@@ -30,7 +30,7 @@ from httpx import (
 from .. import _files
 from .._files import variable
 from .._forks import unforked
-from .._time import monotonic
+from .._time import has_a_mock, monotonic
 from ._replaced import replaced_by
 
 __all__ = ["Channel", "ChannelError", "Reply"]
@@ -99,6 +99,8 @@ class Channel:
         """
         if (package := replaced_by()) is not None:
             raise ChannelError(f"{package} stands in the place of HTTP in this program, which hides the server")
+        if has_a_mock():  # httpx would ask it
+            raise ChannelError("a mock stands in the place of a clock in this program")
         with _quietly():
             if self._let_go():
                 self.close()

@@ -648,6 +648,16 @@ def test_what_unittest_puts_in_the_place_of_http_is_seen():
     assert replaced_by() is None
 
 
+@pytest.mark.parametrize("clock", ["time", "monotonic", "perf_counter"])
+def test_a_mock_in_the_place_of_a_clock_keeps_its_answers(clock):
+    """A test that measures gives so many, and what asks for one more raises in the program."""
+    with Collector() as collector, contextlib.closing(Channel(5.0)) as made:
+        with mock.patch(f"time.{clock}", side_effect=[1.0, 2.5]) as standing_in:
+            assert "later" == post(made, config_for(collector.port), SCORE).outcome
+            assert [] == standing_in.mock_calls
+        assert "accepted" == post(made, config_for(collector.port), SCORE).outcome
+
+
 def test_a_mock_in_the_place_of_http_sees_nothing_of_ours():
     """A program's test counts what its mocks were called with, also where they come right before a request of ours."""
     names = ("httpx.URL", "httpx.Timeout", "httpx.create_ssl_context", "gzip.compress", "base64.b64encode")
