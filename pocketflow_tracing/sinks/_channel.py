@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import socket
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from logging import Logger, getLogger
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -204,7 +204,7 @@ class Channel:
 
 def _new_client(timeout: float) -> Client:
     for name in _LOGGERS:
-        _hush(logging.getLogger(name))
+        _hush(getLogger(name))
     try:
         return Client(timeout=Timeout(timeout), follow_redirects=False, verify=_trusted())
     # ImportError: a SOCKS proxy without its package; InvalidURL: NO_PROXY
@@ -260,7 +260,7 @@ def _quietly() -> Iterator[None]:
         _here.quiet = before
 
 
-def _hush(logger: logging.Logger) -> None:
+def _hush(logger: Logger) -> None:
     """Let a logger tell what the host's own use of its library does, and not what ours does.
 
     Before a record is made, as a filter would not be asked: that runs the host's record factory, which may want a request.

@@ -660,7 +660,14 @@ def test_a_mock_in_the_place_of_a_clock_keeps_its_answers(clock):
 
 def test_a_mock_in_the_place_of_http_sees_nothing_of_ours():
     """A program's test counts what its mocks were called with, also where they come right before a request of ours."""
-    names = ("httpx.URL", "httpx.Timeout", "httpx.create_ssl_context", "gzip.compress", "base64.b64encode")
+    names = (
+        "logging.getLogger",
+        "httpx.URL",
+        "httpx.Timeout",
+        "httpx.create_ssl_context",
+        "gzip.compress",
+        "base64.b64encode",
+    )
     with contextlib.ExitStack() as stack, Collector() as collector, contextlib.closing(Channel(5.0)) as made:
         mocks = [stack.enter_context(mock.patch(name)) for name in names]
         assert "accepted" == post(made, config_for(collector.port), SCORE).outcome
