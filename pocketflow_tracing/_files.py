@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from ._guard import is_hosts
 
 __all__ = [
-    "absolute", "exists", "here", "is_command", "is_dir", "is_file", "is_link", "make_dir", "names_in", "on_path", "process",
-    "status", "variable",
+    "absolute", "close_number", "exists", "here", "is_command", "is_dir", "is_file", "is_link", "make_dir", "names_in", "on_path",
+    "open_number", "process", "status", "variable",
 ]  # fmt: skip
 
 _stat, _getcwd, _access, _listdir, _lstat, _mkdir = os.stat, os.getcwd, os.access, os.listdir, os.lstat, os.mkdir
-_getpid = os.getpid
+_getpid, _open, _close = os.getpid, os.open, os.close
 _AnyPath = str | os.PathLike[str]
 
 
@@ -78,6 +78,16 @@ def is_link(path: _AnyPath) -> bool:
         if is_hosts(error):
             raise
         return False
+
+
+def open_number(path: _AnyPath, flags: int, mode: int = 0o777) -> int:
+    """Open a file and return its number; raises OSError."""
+    return _open(path, flags, mode)
+
+
+def close_number(number: int) -> None:
+    """Close it; raises OSError. A mock in the place of `os.open` would have had us close a number of the host's."""
+    _close(number)
 
 
 def make_dir(path: _AnyPath, mode: int) -> None:

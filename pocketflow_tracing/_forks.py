@@ -6,16 +6,17 @@ a child that was forked meanwhile, or makes a TLS context there, waits for ever.
 
 from __future__ import annotations
 
+import _thread
 import logging  # noqa: F401 - before ours below: its own lock, which forks take as well, is wanted by what is said inside
 import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 __all__ = ["before_forks", "unforked"]
 
-_lock: Any = threading.RLock()
+# the system's, also where gevent has put its own in the place of `threading.RLock`: that wakes none of another thread's greenlets
+_lock: Any = _thread.RLock()
 _FORK_PATIENCE = 5.0
 """Seconds that a fork waits; an import or a TLS context takes a tenth of one, on a busy machine one."""
 
@@ -65,7 +66,7 @@ def _let_go() -> None:
 
 def _after_fork_in_child() -> None:
     global _lock  # noqa: PLW0603 - its owner is a thread of the parent
-    _lock = threading.RLock()
+    _lock = _thread.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
+from os import readlink
+from socket import gethostname
 
 __all__ = ["machine"]
 
@@ -13,6 +13,6 @@ def machine() -> str:
     """The host's name and, on Linux, its room for process numbers: containers may share the one and not the other."""
     host, room = "unknown", ""
     with contextlib.suppress(Exception):  # an audit hook may forbid it, with any error
-        host = socket.gethostname()
-        room = os.readlink("/proc/self/ns/pid").strip("pid:[]")  # noqa: PTH115 - two calls a run and look
+        host = gethostname()
+        room = readlink("/proc/self/ns/pid").strip("pid:[]")  # noqa: PTH115 - two calls a run and look
     return f"{host}/{room}" if room else host

@@ -6,7 +6,7 @@ leaves.
 
 from __future__ import annotations
 
-import os
+from os import urandom
 from typing import Any
 
 from . import _files
@@ -28,7 +28,7 @@ def process_id() -> str:
     """The name of this process in records: machine, pid and a random part, for pids come again."""
     global _process  # noqa: PLW0603 - one fact of the process, renewed in a forked child
     if _process is None or _process[0] != _files.process():
-        _process = (_files.process(), f"{machine()}:{_files.process()}:{os.urandom(4).hex()}")
+        _process = (_files.process(), f"{machine()}:{_files.process()}:{urandom(4).hex()}")
     return _process[1]
 
 

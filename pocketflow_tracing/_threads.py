@@ -16,7 +16,7 @@ from opentelemetry import context as otel_context
 
 from ._guard import on_our_thread
 
-__all__ = ["OwnLock", "OwnThread", "Wake", "of_now", "start_thread", "wait_unseen"]
+__all__ = ["OwnLock", "OwnThread", "Wake", "can_start", "of_now", "start_thread", "wait_unseen"]
 
 _SUPPRESSING = (
     otel_context._SUPPRESS_INSTRUMENTATION_KEY,  # noqa: SLF001 - what every OpenTelemetry exporter sets
@@ -25,6 +25,8 @@ _SUPPRESSING = (
 
 _start = threading.Thread.start  # tests of a host's put a mock in its place
 _getpid = os.getpid  # a test of the host's may put a mock there
+_native_id = _thread.get_native_id
+_sigmask: Any = getattr(signal, "pthread_sigmask", None)  # as above; not on Windows
 _START_SECONDS = 1.0
 """How long a host waits at most for a thread of ours to begin."""
 
@@ -47,26 +49,38 @@ def start_thread(target: Callable[..., Any], name: str, *args: Any) -> OwnThread
         args: of the target.
 
     Returns:
-        The thread; None where none can be started: the interpreter shuts down, or is one that allows no daemon threads, or
-        what was meant for the thread that starts it has struck it down.
+        The thread; None where none can be started: see `can_start`, or the interpreter shuts down, or is one that allows no
+        daemon threads, or what was meant for the thread that starts it has struck it down.
     """
+    if not can_start():
+        return None
     try:
         thread = OwnThread(target, name, args)
     except RuntimeError:  # an isolated sub-interpreter (Python 3.12)
         return None
-    if not hasattr(signal, "pthread_sigmask") or not _has_a_thread_of_its_own():
+    if _sigmask is None or not _has_a_thread_of_its_own():
         return _started(thread)
     theirs = {number for number in signal.valid_signals() if getattr(number, "name", "") not in _OF_THE_THREAD}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, theirs)  # a new thread has the mask of the one that makes it
+    before = _sigmask(signal.SIG_BLOCK, theirs)  # a new thread has the mask of the one that makes it
     try:
         return _started(thread)
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _sigmask(signal.SIG_SETMASK, before)
 
 
 def _has_a_thread_of_its_own() -> bool:
     """Whether a thread of Python's is one of the system's: under gevent it is a greenlet, and has the host's mask for its own."""
     return isinstance(_thread.start_new_thread, BuiltinFunctionType)
+
+
+def can_start() -> bool:
+    """Whether what is started here runs on: a greenlet is one of the system's thread that starts it.
+
+    One of gevent's pool runs greenlets only while its job waits for something. Elsewhere than on Linux nothing tells it.
+    """
+    if _has_a_thread_of_its_own() or sys.platform != "linux":
+        return True
+    return _native_id() == _getpid()
 
 
 _SYSTEMS_LOCK = type(threading.RLock()) if _has_a_thread_of_its_own() else None
@@ -196,15 +210,15 @@ class Wake:
 class OwnLock:
     """A re-entrant lock of each process: that of the parent may be held by a thread that is not there in a forked child.
 
-    Re-entrant, for a signal handler may run a flow while one is being prepared.
+    Re-entrant, for a signal handler may run a flow while one is being prepared. The system's, as in `_forks`.
     """
 
     __slots__ = ("_locks",)
 
     def __init__(self) -> None:
-        self._locks: dict[int, threading.RLock] = {}
+        self._locks: dict[int, Any] = {}
 
-    def __call__(self) -> threading.RLock:
+    def __call__(self) -> Any:
         """The lock of this process, for a `with` statement."""
         pid = _getpid()
-        return self._locks.get(pid) or self._locks.setdefault(pid, threading.RLock())
+        return self._locks.get(pid) or self._locks.setdefault(pid, _thread.RLock())

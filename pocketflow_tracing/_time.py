@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType
 
-__all__ = ["breathe", "chance_as_it_was", "has_a_mock", "is_hosts_own", "jitter", "monotonic", "sleep", "time_ns"]
+__all__ = ["breathe", "chance_as_it_was", "is_hosts_own", "jitter", "monotonic", "sleep", "time_ns"]
 
 _REAL = (time.monotonic, time.time_ns, time.sleep)
 _chance = random.Random(os.urandom(16))  # noqa: S311 - not for secrecy
@@ -47,15 +47,6 @@ def is_hosts_own() -> bool:
         type(now) is not BuiltinFunctionType and getattr(now, "__module__", None) != "freezegun.api"
         for now in (time.time, time.time_ns)
     )
-
-
-def has_a_mock() -> bool:
-    """Whether a mock of a test's stands in the place of a clock that libraries ask: it counts calls, and its answers may end."""
-    clocks = (time.time, time.monotonic, time.perf_counter)
-    return any(type(now).__module__.partition(".")[0] in _MOCKS for now in clocks)
-
-
-_MOCKS = frozenset({"unittest", "mock"})
 
 
 def breathe() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from ._entries import Marker, count_spans
 from ._queue import SpanQueue
 from ._sinks import DELIVERING, Sinks
-from ._threads import Wake, start_thread, wait_unseen
+from ._threads import Wake, can_start, start_thread, wait_unseen
 from ._time import breathe, monotonic
 
 __all__ = ["Worker"]
@@ -105,6 +105,9 @@ class Worker:
 
     def start(self) -> None:
         """Start its thread, if there is none."""
+        if not can_start():
+            self.queue.idle = True  # the next record that comes elsewhere does it
+            return
         with self._starting:
             if self._starter is not None or (self._thread is not None and self._thread.is_alive()):
                 return

@@ -245,7 +245,10 @@ class Walk:
                 pairs.append(Cut(ends.cut))
             for key, item in rows:
                 self.at = key
-                pairs.append([self.value(key, depth), self.value(item, depth)])
+                shown = self.value(key, depth)
+                if type(shown) is Elided:  # what a value is called is said of each: it may be a secret
+                    shown = key_text(key, self.is_ruled)
+                pairs.append([shown, self.value(item, depth)])
         return Pairs(name, pairs)
 
     def window(self, count: int, depth: int) -> int:

@@ -6,9 +6,9 @@ an empty queue and a worker of its own.
 
 from __future__ import annotations
 
-import atexit
 import os
 import threading
+from atexit import register
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,7 @@ class Delivery:
         """
         if not self._at_exit_registered:
             self._at_exit_registered = True
-            atexit.register(self._at_exit)
+            register(self._at_exit)
             self._is_over = self._has_ended = is_ending()  # too late to be called
         self._sinks.append(sink)
         if self._worker.runs:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import ssl
 import threading
@@ -30,8 +29,8 @@ from httpx import (
 from .. import _files
 from .._files import variable
 from .._forks import unforked
-from .._time import has_a_mock, monotonic
-from ._replaced import replaced_by
+from .._time import monotonic
+from ._replaced import mocked, replaced_by
 
 __all__ = ["Channel", "ChannelError", "Reply"]
 
@@ -99,8 +98,8 @@ class Channel:
         """
         if (package := replaced_by()) is not None:
             raise ChannelError(f"{package} stands in the place of HTTP in this program, which hides the server")
-        if has_a_mock():  # httpx would ask it
-            raise ChannelError("a mock stands in the place of a clock in this program")
+        if (name := mocked()) is not None:
+            raise ChannelError(f"a mock stands in the place of {name} in this program")
         with _quietly():
             if self._let_go():
                 self.close()
@@ -244,7 +243,7 @@ def _beginning(response: Response) -> bytes:
 
 def _identity(sock: socket.socket) -> tuple[int, int] | None:
     try:
-        found = os.fstat(sock.fileno())
+        found = _files.status(sock.fileno())
     except (OSError, ValueError):
         return None
     return found.st_dev, found.st_ino

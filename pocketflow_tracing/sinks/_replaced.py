@@ -7,12 +7,14 @@ in the place of them. Where that is so nothing is sent, and what is recorded wai
 from __future__ import annotations
 
 import inspect
+import socket
+import time
 from typing import Any
 
 import httpcore
 import httpx
 
-__all__ = ["replaced_by"]
+__all__ = ["mocked", "replaced_by"]
 
 _PLACES: tuple[tuple[type, tuple[str, ...]], ...] = (
     (httpx.Client, ("__init__", "request", "send", "stream", "_send_single_request")),
@@ -30,6 +32,23 @@ _NAMES: tuple[tuple[Any, str, type], ...] = (
 _THEIRS = frozenset({"httpx", "httpcore"})
 _TAPES = frozenset({"vcr"})
 """Tools that wrap functions and do not let requests through."""
+
+
+_ASKED: tuple[tuple[Any, str], ...] = (
+    *((time, name) for name in ("time", "monotonic", "perf_counter")),
+    *((socket, name) for name in ("socket", "create_connection", "getaddrinfo")),
+)
+"""What httpx asks for a request: a mock counts its calls, and its answers may end or be nobody's."""
+_MOCKS = frozenset({"unittest", "mock"})
+
+
+def mocked() -> str | None:
+    """Return a function that a request would call and in whose place a test has put a mock, None where there is none."""
+    return next((f"{module.__name__}.{name}" for module, name in _ASKED if _is_mock(getattr(module, name, None))), None)
+
+
+def _is_mock(value: object) -> bool:
+    return _top(type(value).__module__) in _MOCKS
 
 
 def replaced_by() -> str | None:

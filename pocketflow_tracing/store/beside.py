@@ -46,7 +46,9 @@ def _left_behind(store: Path) -> list[Path]:
     """The files beside a store whose processes are gone."""
     name = re.compile(rf"{re.escape(store.stem)}-(\d+)(-\d+)?{re.escape(store.suffix)}")
     try:
-        found = [(file, name.fullmatch(file.name)) for file in store.parent.iterdir()]
+        found = [name.fullmatch(file) for file in _files.names_in(str(store.parent))]
     except OSError:
         return []
-    return sorted(file for file, match in found if match is not None and is_gone(f"{machine()}:{match[1]}:0"))
+    return sorted(
+        store.with_name(match[0]) for match in found if match is not None and is_gone(f"{machine()}:{match[1]}:0")
+    )

@@ -82,7 +82,7 @@ def create_privately(path: Path, standing: Path) -> None:
     # Only ever opened when it is new: closing a plain handle would drop the locks that this process holds on the file.
     # Of a link that leads to no file yet, the file: SQLite would make it readable for all.
     with contextlib.suppress(FileExistsError):
-        os.close(os.open(target_of(path), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        _files.close_number(_files.open_number(target_of(path), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def identity(of: Path | int) -> Identity | None:

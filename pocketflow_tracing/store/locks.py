@@ -17,6 +17,7 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from .. import _files
 from .files import Identity, identity
@@ -25,6 +26,7 @@ try:
     import fcntl
 except ImportError:  # Windows, whose locks are not like that
     fcntl = None  # type: ignore[assignment]
+_fcntl: Any = getattr(fcntl, "fcntl", None)  # a test of the host's may put a mock there
 
 __all__ = ["SHARED_MEMORY_BYTES", "Guard", "close_pending", "is_writable", "opened"]
 
@@ -78,7 +80,7 @@ class Guard:
     def _opened(self, path: Path) -> int:
         number = _taken_back(identity(path))
         if number is None:
-            number = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            number = _files.open_number(path, os.O_RDWR | os.O_CLOEXEC)
         found = identity(number)
         assert found is not None  # noqa: S101 - it was just opened
         self.numbers[number] = opened[number] = found
@@ -149,13 +151,13 @@ def close_pending(*, in_child: bool = False) -> None:
             continue
         opened.pop(number, None)  # before another one may get it
         with contextlib.suppress(OSError):
-            os.close(number)
+            _files.close_number(number)
 
 
 def is_writable(number: int) -> bool:
     """Whether a file was opened for writing: SQLite does, and who reads or copies it does not."""
     try:
-        return fcntl is None or fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+        return fcntl is None or bool(_fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR)
     except OSError:  # another thread has closed it
         return False
 
@@ -171,4 +173,4 @@ def _has_locks(known: Identity) -> bool:
 
 def _lock(number: int, kind: int, place: tuple[int, int]) -> None:
     assert _SET is not None  # noqa: S101 - else there are no numbers
-    fcntl.fcntl(number, _SET, struct.pack(_FLOCK, kind, os.SEEK_SET, *place, 0))
+    _fcntl(number, _SET, struct.pack(_FLOCK, kind, os.SEEK_SET, *place, 0))

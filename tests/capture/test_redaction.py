@@ -483,6 +483,20 @@ def test_what_a_field_is_called_elsewhere_counts():
     )
 
 
+@pytest.mark.parametrize("base", [(str, enum.Enum), (enum.Enum,), (enum.IntEnum,)])
+def test_a_key_says_what_its_value_is_where_a_picture_ends(base):
+    """Keys that are no texts count among the elements of a picture; behind its last one each is still asked for its name."""
+    values = {"USER": 1, "PASSWORD": 2} if base[0] is enum.IntEnum else {"USER": "user", "PASSWORD": "password"}
+    field = base[-1]("Field", values, type=base[0]) if len(base) > 1 else base[0]("Field", values)
+    for users in range(1, 90):
+        wide = {number: {field["USER"]: "me", field["PASSWORD"]: "hunter2"} for number in range(users)}
+        assert "hunter2" not in json.dumps(render(snapshot(wide, Limits(max_elements=50)), Rules()))
+    deep = {field["PASSWORD"]: "hunter2"}
+    for _ in range(15):
+        deep = {"in": deep}
+        assert "hunter2" not in json.dumps(render(snapshot(deep), Rules()))
+
+
 def test_what_a_structure_keeps_alive_is_no_field():
     """Its texts have no names there."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from collector import Collector
 
+from pocketflow_tracing.store import Store
+
 pytest.importorskip("gevent")
 
 GREENLETS = """
@@ -74,3 +76,29 @@ gevent.sleep(0.01)
             collector,
         )
         assert "could not finish" not in done.stderr
+
+
+def test_the_first_run_is_in_a_pool_of_gevent(python, tmp_path):
+    """A greenlet of a thread of that pool would run no more once its job is done: the worker begins elsewhere."""
+    done = python(
+        """
+import subprocess
+code = '''
+from gevent import monkey; monkey.patch_all()
+import gevent
+from pocketflow import Flow, Node
+from pocketflow_tracing import flush, trace_flow
+
+flow = trace_flow(Flow(start=Node()))
+pool = gevent.get_hub().threadpool
+for job in [pool.spawn(flow.run, {}) for _ in range(40)]:
+    job.get()
+flow.run({})
+print(flush(4))
+'''
+print(subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=50).stdout)
+""",
+        POCKETFLOW_TRACE_STORE="pool.db",
+    )
+    assert "True" in done.stdout, done.stderr
+    assert 41 == len(list(Store(tmp_path / "pool.db").runs(limit=100)))

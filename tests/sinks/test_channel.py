@@ -648,11 +648,21 @@ def test_what_unittest_puts_in_the_place_of_http_is_seen():
     assert replaced_by() is None
 
 
-@pytest.mark.parametrize("clock", ["time", "monotonic", "perf_counter"])
-def test_a_mock_in_the_place_of_a_clock_keeps_its_answers(clock):
-    """A test that measures gives so many, and what asks for one more raises in the program."""
+@pytest.mark.parametrize(
+    "name",
+    [
+        "time.time",
+        "time.monotonic",
+        "time.perf_counter",
+        "socket.socket",
+        "socket.create_connection",
+        "socket.getaddrinfo",
+    ],
+)
+def test_a_mock_keeps_its_answers(name):
+    """A test that measures, or connects, gives so many, and what asks for one more raises in the program."""
     with Collector() as collector, contextlib.closing(Channel(5.0)) as made:
-        with mock.patch(f"time.{clock}", side_effect=[1.0, 2.5]) as standing_in:
+        with mock.patch(name, side_effect=[1.0, 2.5]) as standing_in:
             assert "later" == post(made, config_for(collector.port), SCORE).outcome
             assert [] == standing_in.mock_calls
         assert "accepted" == post(made, config_for(collector.port), SCORE).outcome

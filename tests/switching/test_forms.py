@@ -555,12 +555,18 @@ def test_looking_for_marks_asks_no_class_of_the_users(records):
         ("json.dumps([1])", "[1]"),
         ("json.loads('1')", 1),
         ("base64.b64encode(b'1')", b"MQ=="),
+        ("os.open('/data', 0)", 777),
+        ("os.close(777)", None),
+        ("os.urandom(2)", b"ab"),
+        ("socket.gethostname()", "unit-test"),
+        ("atexit.register(print)", None),
+        ("signal.pthread_sigmask(0, ())", set()),
     ],
 )
 def test_mocks_of_a_host_are_not_called(call, answer, python):
     """A unit test that answers one call and no other keeps its answer, also where its flow is the first that runs."""
     python(f"""
-import base64, json, os, pathlib, threading
+import atexit, base64, json, os, pathlib, signal, socket, threading
 from unittest import mock
 from pocketflow import Flow, Node
 from pocketflow_tracing import flush, trace_flow
