@@ -15,7 +15,7 @@ from .capture import Capture, is_scalar
 from .capture_allowance import FEW
 from .capture_entries import taken
 from .capture_kinds import key_text
-from .capture_types import WEIGHTLESS, Snapshot, weigh
+from .capture_types import COLUMNS, WEIGHTLESS, Snapshot, weigh
 from .render_text import unused
 
 MAX_KEYS = 128
@@ -176,9 +176,10 @@ class SharedState:
         """What differs from the last picture, which is brought up to date.
 
         Returns:
-            {"added": {key: new}, "changed": {key: (old, new)}, "removed": [key], "unwatched": [key], "shown": {key: value}}, each
-            left out when empty, or None when nothing differs. Unwatched keys still exist but have moved out of the watched
-            ends; what is shown is as it was, and has a new picture: a smaller one, or its first one again.
+            {"added": {key: new}, "changed": {key: (old, new)}, "removed": [key], "unwatched": [key], "shown": {key: value},
+            "labels": {key: value}}, each left out when empty, or None when nothing differs. Unwatched keys still exist but have
+            moved out of the watched ends; what is shown is as it was, and has a new picture: a smaller one, or its first one
+            again; labels are what the columns of a table are called now.
         """
         self.is_behind = False
         pictures = self._pictures
@@ -195,6 +196,8 @@ class SharedState:
         self._is_partial = dict.__len__(self.shared) > len(watched)
         if len(pictures) > len(watched):
             self._forget(watched, result)
+        if result and (labels := {key: pictures[key] for key in COLUMNS if key in pictures}):
+            result["labels"] = labels
         return result or None
 
     def _compare(self, rows: list[tuple[Any, Any]], watched: list[tuple[Any, Any]], result: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from ._changes import difference
 from .capture_types import Snapshot
 from .recorder import Run, Span
 from .records import Json
+from .redaction_labels import MAY_NAME, without_named
 from .render import SHORT_KEY, Asides, apply_mask, render, render_summary
 from .render_text import short
 
@@ -136,12 +137,13 @@ class Values:
 
     def _changes(self, state: dict[str, Any]) -> dict[str, Json]:
         made: dict[str, Json] = {"seq": state["seq"]}
+        labels = state.get("labels", {})
         for kind in ("full", "added", "shown"):
             if kind in state:
-                made[kind] = self._picture(state[kind], is_written=kind == "added")
+                made[kind] = self._picture(state[kind], labels, is_written=kind == "added")
         if "changed" in state:
-            old = self._picture({key: pair[0] for key, pair in state["changed"].items()}, is_written=True)
-            new = self._picture({key: pair[1] for key, pair in state["changed"].items()}, is_written=True)
+            old = self._picture({key: pair[0] for key, pair in state["changed"].items()}, labels, is_written=True)
+            new = self._picture({key: pair[1] for key, pair in state["changed"].items()}, labels, is_written=True)
             whole = self.overdrawn or self.writes_otherwise  # what stood there before may have been recorded in full
             made["changed"] = {
                 key: {"old": old.get(key), "new": value} if whole else difference(old.get(key), value)
@@ -152,7 +154,10 @@ class Values:
                 made[kind] = [key_name(key, self.run) for key in state[kind]]
         return made
 
-    def _picture(self, values: dict[str, Snapshot], *, is_written: bool) -> dict[str, Json]:
+    def _picture(
+        self, values: dict[str, Snapshot], labels: dict[str, Snapshot], *, is_written: bool
+    ) -> dict[str, Json]:
+        values = self._without_named(values, labels)
         # each key by itself, so that it reads the same whichever others stand beside it
         picture = {
             key_name(key, self.run): self.at(value, "shared", key, is_written=is_written)
@@ -162,6 +167,13 @@ class Values:
             return picture
         masked = apply_mask(picture, self.shared_rules, ("shared",))
         return masked if type(masked) is dict else dict.fromkeys(picture, masked)
+
+    def _without_named(self, values: dict[str, Snapshot], labels: dict[str, Snapshot]) -> dict[str, Snapshot]:
+        """Hide what `shared` itself says of its keys, as any dict does of its own: its rows, by what its columns are called."""
+        if not labels and MAY_NAME.isdisjoint(values):
+            return values
+        known = without_named({**labels, **values}, self.shared_rules.redact.hits)
+        return {key: known[key] for key in values}
 
 
 def _is_plain(value: Any) -> bool:

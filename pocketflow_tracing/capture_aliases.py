@@ -1,29 +1,27 @@
 """What the fields of a class are called elsewhere, in JSON or in the environment: that name may be the one that says "secret".
 
-It is noted by the name of the class, once, as its first instance is read, and asked when a picture of one is rendered.
+It is read once, with the first instance of a class, and asked by the name of the class when a picture of one is rendered.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["note_aliases", "other_names"]
+__all__ = ["Aliases", "aliases_in", "note_aliases", "other_names"]
 
 _MOST_CLASSES = 10_000
-_ALIASES: dict[str, dict[str, tuple[str, ...]]] = {}
-"""Name of a class → names of its fields → what else they are called."""
+Aliases = dict[str, tuple[str, ...]]
+"""Names of fields → what else each is called."""
+_ALIASES: dict[str, Aliases] = {}
+"""By the name of a class."""
 _module_of = type.__dict__["__module__"].__get__
 _OF_A_FIELD = ("alias", "validation_alias", "serialization_alias")
 
 
-def note_aliases(cls: str, attributes: Any) -> None:
-    """Note what a class declares.
-
-    Args:
-        cls: its name.
-        attributes: its own, as `type` has them; of pydantic's and attrs' declarations those parts that are theirs are read.
-    """
-    found: dict[str, tuple[str, ...]] = {}
+def aliases_in(attributes: Any) -> Aliases:
+    """Return what a class declares, by its own attributes; of pydantic's and attrs' declarations the parts that are theirs."""
+    found: Aliases = {}
     fields = attributes.get("__pydantic_fields__")
     for name, info in fields.items() if type(fields) is dict else ():
         if texts := [text for part in _OF_A_FIELD for text in _texts(_part(info, part, "pydantic"))]:
@@ -33,13 +31,24 @@ def note_aliases(cls: str, attributes: Any) -> None:
         name, alias = _part(field, "name", "attr"), _part(field, "alias", "attr")
         if type(name) is str and type(alias) is str and alias != name:
             found[name] = (alias,)
-    if found:
-        if len(_ALIASES) >= _MOST_CLASSES:
-            _ALIASES.clear()
-        _ALIASES[cls] = {**_ALIASES.get(cls, {}), **found}
+    return found
 
 
-def other_names(cls: str) -> dict[str, tuple[str, ...]]:
+def note_aliases(cls: str, aliases: Aliases, living: Callable[[], Iterable[tuple[str, Aliases]]]) -> None:
+    """Note what the fields of classes of a name are called elsewhere.
+
+    Args:
+        cls: the name.
+        aliases: of one of them.
+        living: names and aliases of all classes that there still are, for when too many have been noted.
+    """
+    if len(_ALIASES) >= _MOST_CLASSES:
+        _ALIASES.clear()
+        _ALIASES.update(living())
+    _ALIASES[cls] = {**_ALIASES.get(cls, {}), **aliases}
+
+
+def other_names(cls: str) -> Aliases:
     """Return what else the fields of classes of this name are called, as far as their instances were read."""
     return _ALIASES.get(cls, {})
 

@@ -14,7 +14,7 @@ from enum import Enum
 from types import GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from .capture_aliases import note_aliases
+from .capture_aliases import Aliases, aliases_in, note_aliases
 from .capture_entries import taken
 from .capture_types import CUT_KEY, REDACTED, Cut, Elided, Snapshot, Tagged
 
@@ -95,7 +95,19 @@ class Shape:
     it only calls itself so.
     """
 
-    __slots__ = ("_dict_place", "_slots", "base", "bases", "exact", "family", "levels", "library", "name", "read")
+    __slots__ = (
+        "_dict_place",
+        "_slots",
+        "aliases",
+        "base",
+        "bases",
+        "exact",
+        "family",
+        "levels",
+        "library",
+        "name",
+        "read",
+    )
 
     def __init__(self, cls: type, read: Reader, base: type) -> None:
         self.read = read
@@ -107,6 +119,7 @@ class Shape:
         self.library = qualified_name_of(cls).partition(".")[0] if genuine else ""
         self.family = genuine and self.library == qualified_name_of(base).partition(".")[0]
         self.levels = _PLAIN_DEPTH
+        self.aliases: Aliases = {}
         self._dict_place: int | None = None
         self._slots: list[tuple[str, int, str]] = []
         for place, ancestor in reversed([*enumerate(mro_of(cls))]):
@@ -115,7 +128,7 @@ class Shape:
                 self._dict_place = place
             if any(marker in attributes for marker in _DECLARING):
                 self.levels = 1
-                note_aliases(self.name, attributes)
+                self.aliases.update(aliases_in(attributes))
             for name, attribute in [*attributes.items()]:
                 # what a structure of ctypes keeps alive for its fields has the names of none
                 is_field = type(name) is str and not name.startswith("__") and name != "_objects"
@@ -180,6 +193,12 @@ def shape_of(cls: type) -> Shape:
     shape = _decide(cls)
     key = id(cls)
     _SHAPES[key] = (shape, weakref.ref(cls, lambda _: _SHAPES.pop(key, None)))
+    if shape.aliases:
+        note_aliases(
+            shape.name,
+            shape.aliases,
+            lambda: ((one.name, one.aliases) for one, _ in list(_SHAPES.values()) if one.aliases),
+        )
     if shape.bases:
         if len(_BASES) >= _MOST_BASES:  # of classes that are long gone
             known = [shape for shape, _ in list(_SHAPES.values())]

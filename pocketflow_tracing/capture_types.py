@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 __all__ = [
+    "COLUMNS",
     "CUT_KEY",
     "DEFAULT_LIMITS",
     "LARGE",
@@ -109,6 +110,10 @@ class Elided(NamedTuple):
 
     type_name: str
     entries: int = -1
+
+
+COLUMNS = ("columns", "headers", "fields", "column_names")
+"""Fields that say what the columns of a table are called: in each of several, for that may be the name of a secret."""
 
 
 class Again(NamedTuple):

@@ -11,7 +11,7 @@ from .capture_entries import LARGE_TABLE, is_hollow, taken
 from .capture_kinds import key_text
 from .capture_objects import Serializer, read_other
 from .capture_texts import read_text
-from .capture_types import CUT_KEY, Again, Cut, Elided, Ends, Limits, Note, Pairs, Snapshot, Tagged, Unread
+from .capture_types import COLUMNS, CUT_KEY, Again, Cut, Elided, Ends, Limits, Note, Pairs, Snapshot, Tagged, Unread
 
 __all__ = ["SHARE_OF_CLOSE", "Walk", "read"]
 
@@ -322,7 +322,15 @@ def _read_list(value: list[Any] | tuple[Any, ...], walk: Walk, depth: int) -> Sn
     ends = (
         Ends([*value[: keep - keep // 2]], count - keep, value[count - keep // 2 :]) if count > keep else Ends([*value])
     )
-    return walk.items(ends, value, name, depth, by_reference=type(value) is list)
+    shown = walk.items(ends, value, name, depth, by_reference=type(value) is list)
+    if (
+        type(shown) is Again
+        and type(walk.at) is str
+        and walk.at in COLUMNS
+        and all(type(item) is str for item in ends.head)
+    ):
+        return [*ends.head]  # the pages of a query may share their labels
+    return shown
 
 
 def _has_text_keys(rows: Iterable[tuple[Any, Any]]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from .capture_types import CUT_KEY, Cut, Elided, Long, Note, Snapshot, Tagged
+from .capture_types import COLUMNS, CUT_KEY, Again, Cut, Elided, Long, Note, Snapshot, Tagged
 from .redaction_shapes import REPLACEMENT
 from .render_text import LONGEST_KEY
 
@@ -18,10 +18,10 @@ Hits = Callable[[str], bool]
 
 NAMES = ("name", "key", "field", "header", "variable", "param", "parameter", "Name", "Key", "ParameterKey")
 """Fields that say what something is called."""
-COLUMNS = ("columns", "headers", "fields", "column_names")
-"""Fields that say what the columns are called, of …"""
 _TABLES = ("data", "rows", "values", "records")
-"""… the tables in these."""
+"""Fields that hold tables; of `COLUMNS`, which say what their columns are called."""
+_UNKNOWN = frozenset({Elided, Again})
+"""Of what a label may be and is not said here."""
 _ENTRIES = ("head", "items", "values")
 """Fields in which what we show of an index, a collection and an array has its entries."""
 
@@ -46,7 +46,7 @@ def labelled(labels: Snapshot, hits: Hits) -> set[int]:
     return {
         place
         for place, label in _places(_entries(labels) or [])
-        if type(label) is Elided or any(is_label(part, hits) for part in _parts(label))
+        if type(label) in _UNKNOWN or any(is_label(part, hits) for part in _parts(label))
     }
 
 
@@ -68,7 +68,8 @@ def without_columns(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapsh
     for labels in COLUMNS if tables else ():
         found = fields.get(labels)
         secret = labelled(found, hits)
-        is_unknown = type(found) is Elided and found.type_name in {"list", "tuple"}  # rows came first, and were large
+        # rows came first, and were large, or what describes the columns stands in another place, too
+        is_unknown = type(found) in _UNKNOWN and found.type_name in {"list", "tuple"}  # type: ignore[union-attr]
         if secret or is_unknown:
             shown = {**shown, **{key: _without_cells(shown[key], None if is_unknown else secret) for key in tables}}
     return shown
@@ -136,6 +137,8 @@ def _parts(label: Snapshot) -> list[Snapshot]:
     """What a label is called: a column may be a dict that describes it, or have several levels."""
     if type(label) is dict:
         return [label[key] for key in NAMES if key in label]
+    if type(label) is Tagged:
+        return [label.fields[key] for key in NAMES if key in label.fields] or [label]
     return label if type(label) is list else [label]
 
 

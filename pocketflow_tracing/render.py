@@ -15,7 +15,7 @@ from ._guard import Seam
 from ._time import breathe
 from .capture import snapshot
 from .capture_builtins import preview
-from .capture_types import CUT_KEY, MARGIN, Cut, Failure, Long, Pairs, Snapshot, Tagged
+from .capture_types import CUT_KEY, MARGIN, Again, Cut, Failure, Long, Pairs, Snapshot, Tagged
 from .records import Json
 from .redaction import Policy, Rules
 from .redaction_data import scan_value
@@ -234,7 +234,8 @@ class _Rendering:
                 name = shown_as = self.key(key)
                 if self.classes and (policy := self.policy_of_key(key)) != "record":
                     shown_as = HIDDEN if policy == "hide" else dumps(summary(key))
-            is_secret = self.hits(name) or is_label(key, self.hits)
+            # an object that is described in another place only may have the name of a secret
+            is_secret = self.hits(name) or is_label(key, self.hits) or type(key) is Again
             result = REPLACEMENT if is_secret and item is not None else self.part(item, (*path, name))
             shown[unused(self.named(shown_as), shown)] = result
         return shown

@@ -156,7 +156,7 @@ class Visit(Whole, Branch):
             return
         self._charge(state)
         if not run.pipeline.values_of_state:
-            if names := {kind: list(keys) for kind, keys in changes.items() if kind != "shown"}:
+            if names := {kind: list(keys) for kind, keys in changes.items() if kind not in {"shown", "labels"}}:
                 self.attributes["changed_keys"] = names
             return
         run.state_seq += 1

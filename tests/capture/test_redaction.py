@@ -20,8 +20,8 @@ import pandas as pd
 import pytest
 from pocketflow import Flow, Node
 
+from pocketflow_tracing import capture_aliases, trace_flow
 from pocketflow_tracing import render as render_module
-from pocketflow_tracing import trace_flow
 from pocketflow_tracing._state import SharedState
 from pocketflow_tracing.capture import Capture, describe_exception, snapshot
 from pocketflow_tracing.capture_types import Limits
@@ -866,3 +866,15 @@ def test_the_edge_of_a_text_that_others_left_little_of(others):
     for rules in (Rules(), Rules(policy={"others": "hide"})):
         shown = json.dumps(render(snapshot({"others": [others] * 18, "log": log}), rules))
         assert not any(secret[at : at + 40] in shown for secret in secrets for at in range(0, 860, 20))
+
+
+def test_what_fields_are_called_is_known_as_long_as_their_class(monkeypatch):
+    """A program may make classes without end."""
+    pydantic = pytest.importorskip("pydantic")
+    monkeypatch.setattr(capture_aliases, "_MOST_CLASSES", 10)
+    monkeypatch.setattr(capture_aliases, "_ALIASES", {})
+    first = pydantic.create_model("First", k=(str, pydantic.Field(alias="api_key")))
+    for number in range(30):
+        assert "hunter2" not in json.dumps(render(snapshot(first(api_key="hunter2")), Rules()))
+        other = pydantic.create_model(f"Other{number}", k=(str, pydantic.Field(alias="password")))
+        assert "hunter2" not in json.dumps(render(snapshot(other(password="hunter2")), Rules()))

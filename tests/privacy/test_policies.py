@@ -363,3 +363,32 @@ def test_an_argument_that_has_the_name_of_a_secret(secret, records):
         "password": "[redacted]",
     }
     assert hidden == records.span("nightly").input
+
+
+class Fetches(Node):
+    """Finds the rows of a query whose columns it knew before."""
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+        shared["rows"] = [["ada", "hunter2"]]
+        shared["pages"] = [{"columns": shared["columns"], "data": [["ada", "hunter2"]]} for _ in range(3)]
+
+
+@pytest.mark.parametrize("rows", [{}, {"rows": [["eve", "hunter2"]]}])
+def test_columns_that_are_named_once(rows, records):
+    """A table may be `shared` itself, its rows come later, and the pages of a query have one list of labels."""
+    trace_flow(Flow(start=Fetches())).run({"columns": ["user", "password"], **rows})
+    text = json.dumps([dataclasses.asdict(record) for record in [*records.spans(), records.run()]])
+    assert "hunter2" not in text
+    assert "ada" in text
+
+
+def test_columns_that_are_described_by_objects_of_several_tables():
+    """Of what is described in another place nobody sees the name: all texts go."""
+    column = Customer("password")
+    tables = [{"columns": [Customer("user"), column], "data": [["ada", "hunter2"]]} for _ in range(3)]
+    assert "hunter2" not in json.dumps(render(snapshot(tables), Rules()))
+    assert "hunter2" not in json.dumps(
+        render(snapshot([{Customer("password"): "hunter2"}, {column: "hunter2"}]), Rules())
+    )
+    keyed = [{column: "hunter2"} for _ in range(3)]
+    assert "hunter2" not in json.dumps(render(snapshot(keyed), Rules()))
