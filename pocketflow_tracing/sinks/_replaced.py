@@ -24,26 +24,23 @@ _PLACES: tuple[tuple[type, tuple[str, ...]], ...] = (
     (httpcore.HTTPProxy, ("__init__",)),
     (httpcore.HTTP11Connection, ("__init__", "handle_request")),
 )
-_NAMES: tuple[tuple[Any, str, type], ...] = (
-    (httpx, "Client", httpx.Client),
-    (httpx, "HTTPTransport", httpx.HTTPTransport),
-)
-"""Where tests put a mock of all of it: ours is another one, but a test that counts on there being no network is to have none."""
 _THEIRS = frozenset({"httpx", "httpcore"})
 _TAPES = frozenset({"vcr"})
 """Tools that wrap functions and do not let requests through."""
 
 
 _ASKED: tuple[tuple[Any, str], ...] = (
+    *((httpx, name) for name in ("Client", "HTTPTransport")),
     *((time, name) for name in ("time", "monotonic", "perf_counter")),
     *((socket, name) for name in ("socket", "create_connection", "getaddrinfo")),
 )
-"""What httpx asks for a request: a mock counts its calls, and its answers may end or be nobody's."""
+"""What httpx asks for a request: a mock counts its calls, and its answers may end or be nobody's. Ours is another client than the
+one that a program's test mocks as a whole, but who does that counts on there being no network."""
 _MOCKS = frozenset({"unittest", "mock"})
 
 
 def mocked() -> str | None:
-    """Return a function that a request would call and in whose place a test has put a mock, None where there is none."""
+    """Return what a request needs and a test has put a mock in the place of, None where there is no mock."""
     return next((f"{module.__name__}.{name}" for module, name in _ASKED if _is_mock(getattr(module, name, None))), None)
 
 
@@ -53,10 +50,6 @@ def _is_mock(value: object) -> bool:
 
 def replaced_by() -> str | None:
     """Return the package that stands in the place of HTTP, None where requests go out."""
-    for module, name, known in _NAMES:
-        now: Any = getattr(module, name, None)
-        if not (issubclass(type(now), type) and issubclass(now, known)):
-            return _top(type(now).__module__) or "something else"
     for owner, names in _PLACES:
         for name in names:
             package = _stranger(inspect.getattr_static(owner, name, None))

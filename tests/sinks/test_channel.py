@@ -32,7 +32,7 @@ from pocketflow_tracing import TracingConfig
 from pocketflow_tracing.sinks import _channel, _http
 from pocketflow_tracing.sinks._channel import _MOST_READ, Channel, Reply
 from pocketflow_tracing.sinks._http import _judge, post, preload
-from pocketflow_tracing.sinks._replaced import replaced_by
+from pocketflow_tracing.sinks._replaced import mocked, replaced_by
 from pocketflow_tracing.sinks._scores import PATH as SCORES_PATH
 from pocketflow_tracing.sinks.langfuse import probe
 
@@ -641,10 +641,19 @@ def test_what_unittest_puts_in_the_place_of_http_is_seen():
     with mock.patch("httpx.Client.send", autospec=True):
         assert replaced_by() is not None
     for name in ("httpx.Client", "httpx.HTTPTransport"):
-        with mock.patch(name):
-            assert "unittest" == replaced_by()
-        with mock.patch(name, autospec=True):
-            assert replaced_by() is not None
+        for autospec in (None, True):
+            with mock.patch(name, autospec=autospec):
+                assert name == mocked()
+
+
+@pytest.mark.parametrize("name", ["httpx.Client", "time.time", "socket.create_connection"])
+def test_what_a_program_puts_in_the_place_of_http_for_good_keeps_nothing_back(name, monkeypatch):
+    """A client with the company's certificates, say."""
+    module, _, attribute = name.partition(".")
+    owner = {"httpx": httpx, "time": time, "socket": socket}[module]
+    monkeypatch.setattr(owner, attribute, functools.partial(getattr(owner, attribute)))
+    with Collector() as collector, contextlib.closing(Channel(5.0)) as made:
+        assert "accepted" == post(made, config_for(collector.port), SCORE).outcome
     assert replaced_by() is None
 
 
@@ -681,7 +690,7 @@ def test_a_mock_in_the_place_of_http_sees_nothing_of_ours():
     with contextlib.ExitStack() as stack, Collector() as collector, contextlib.closing(Channel(5.0)) as made:
         mocks = [stack.enter_context(mock.patch(name)) for name in names]
         assert "accepted" == post(made, config_for(collector.port), SCORE).outcome
-        stack.enter_context(mock.patch.object(_channel, "replaced_by", return_value=None))
+        stack.enter_context(mock.patch.object(_channel, "mocked", return_value=None))
         mocks.append(stack.enter_context(mock.patch("httpx.Client")))
         made.close()
         assert "accepted" == post(made, config_for(collector.port), SCORE).outcome
