@@ -81,12 +81,12 @@ def is_link(path: _AnyPath) -> bool:
 
 
 def open_number(path: _AnyPath, flags: int, mode: int = 0o777) -> int:
-    """Open a file and return its number; raises OSError."""
+    """Open a file and return its number, one that is ours to close, and no mock's answer; raises OSError."""
     return _open(path, flags, mode)
 
 
 def close_number(number: int) -> None:
-    """Close it; raises OSError. A mock in the place of `os.open` would have had us close a number of the host's."""
+    """Close it; raises OSError."""
     _close(number)
 
 

@@ -27,7 +27,7 @@ def aliases_in(attributes: Any) -> Aliases:
         if texts := [text for part in _OF_A_FIELD for text in _texts(_part(info, part, "pydantic"))]:
             found[name] = tuple(texts)
     fields = attributes.get("__attrs_attrs__")
-    for field in fields if issubclass(type(fields), tuple) else ():
+    for field in tuple.__iter__(fields) if issubclass(type(fields), tuple) else ():
         name, alias = _part(field, "name", "attr"), _part(field, "alias", "attr")
         if type(name) is str and type(alias) is str and alias != name:
             found[name] = (alias,)
@@ -56,9 +56,8 @@ def other_names(cls: str) -> Aliases:
 def _texts(alias: Any) -> list[str]:
     if type(alias) is str:
         return [alias]
-    choices, path = (
-        _part(alias, name, "pydantic") for name in ("choices", "path")
-    )  # of several choices each is one of these
+    # of several choices each is a text, or a path of which the first part is a name
+    choices, path = (_part(alias, name, "pydantic") for name in ("choices", "path"))
     return [text for part in [*(choices or ()), *(path or ())[:1]] for text in _texts(part)]
 
 

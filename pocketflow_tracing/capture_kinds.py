@@ -96,18 +96,8 @@ class Shape:
     """
 
     __slots__ = (
-        "_dict_place",
-        "_slots",
-        "aliases",
-        "base",
-        "bases",
-        "exact",
-        "family",
-        "levels",
-        "library",
-        "name",
-        "read",
-    )
+        "_dict_place", "_slots", "aliases", "base", "bases", "exact", "family", "levels", "library", "name", "read",
+    )  # fmt: skip
 
     def __init__(self, cls: type, read: Reader, base: type) -> None:
         self.read = read

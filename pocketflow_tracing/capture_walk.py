@@ -325,6 +325,7 @@ def _read_list(value: list[Any] | tuple[Any, ...], walk: Walk, depth: int) -> Sn
     shown = walk.items(ends, value, name, depth, by_reference=type(value) is list)
     if (
         type(shown) is Again
+        and not ends.cut
         and type(walk.at) is str
         and walk.at in COLUMNS
         and all(type(item) is str for item in ends.head)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from atexit import register
+from atexit import register as call_at_exit
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,7 @@ class Delivery:
         """
         if not self._at_exit_registered:
             self._at_exit_registered = True
-            register(self._at_exit)
+            call_at_exit(self._at_exit)
             self._is_over = self._has_ended = is_ending()  # too late to be called
         self._sinks.append(sink)
         if self._worker.runs:
