@@ -514,13 +514,14 @@ def test_who_waits_takes_no_lock_and_touches_no_file(sender, monkeypatch):
     with Collector(Mode.status(503)) as collector:
         made = sender(collector)
         made.submit(body(span(1, 1)), 1)
+        assert made.wait(soon()) is False
         for healthy in (False, True):
             if healthy:
                 collector.mode = Mode.healthy()
+            callers.clear()  # before: the sender's thread may be done as soon as it is called
             worker = threading.Thread(target=made.hasten)
             worker.start()
             worker.join()
-            callers.clear()
             monkeypatch.setattr(made._changed, "__class__", Watched)
             Watched.caller = threading.get_ident()
             assert made.wait(soon()) is healthy
