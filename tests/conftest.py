@@ -68,6 +68,7 @@ def fresh_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(("LANGFUSE_", "POCKETFLOW_", "OTEL_")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(_pipeline._allowance, "_owed", 0.0)  # what other tests have captured is not this one's
 
 
 @pytest.fixture

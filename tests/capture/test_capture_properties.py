@@ -5,8 +5,10 @@ from __future__ import annotations
 import collections
 import copy
 import json
+import math
 import pickle
 import string
+import time
 import types
 
 import numpy as np
@@ -245,13 +247,15 @@ def test_free_text_of_any_form_is_redacted_without_failing(text):
 @pytest.mark.parametrize("end", ["", "|"])
 @pytest.mark.parametrize("search", [lambda text: redact_text(text, Rules()), lambda text: scan_value(text, HITS)])
 def test_redaction_takes_time_linear_in_the_text(piece, end, search):
-    import time
-
     def seconds(count):
         text = piece * count + end
         begin = time.thread_time()  # not what other processes take meanwhile
         search(text)
         return time.thread_time() - begin
 
-    small = min(seconds(5_000) for _ in range(3))
-    assert min(seconds(50_000) for _ in range(2)) < max(25 * small, 0.05)
+    small = large = math.inf
+    for _ in range(8):  # the best of eight counts, for a busy machine has cold caches
+        small, large = min(small, seconds(5_000)), min(large, seconds(50_000))
+        if large < max(25 * small, 0.05):
+            return
+    pytest.fail(f"{small} s for a text, {large} s for one of ten times its length")

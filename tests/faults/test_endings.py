@@ -165,10 +165,10 @@ def _killed_after(seconds, folder, collector):
 def test_kill_loses_at_most_the_last_second(where, tmp_path):
     """Of a program that records all the time and is killed, every run that ended a second before is there.
 
-    The best of three programs counts: a busy machine may keep the worker from its work for a second.
+    The best of five programs counts: a busy machine may keep the worker from its work for a second.
     """
     late = []
-    while len(late) < 3 and (not late or late[-1] > 1.0):
+    while len(late) < 5 and (not late or late[-1] > 1.0):
         folder = tmp_path / str(len(late))
         with Collector(Mode.silent()) as collector:
             killed, ended = _killed_after(3.0, folder, collector if where == "langfuse" else None)
@@ -579,11 +579,16 @@ atexit.register(lambda: [flow.run({}) for _ in range(8)])
 flow.run({})
 print(time.time(), flush=True)
 """
-    with Collector(Mode.silent()) as collector:
-        # more than the default, so that a busy machine has time for the ninth
-        began, ended, _ = _end(tmp_path, code, **collector.environ, POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT="5")
-        assert ended - began < 9
-    assert [(9 * 5,)] == _rows(tmp_path / "t.db", "SELECT sum(spans) FROM outbox")
+    for seconds in (3, 6, 20):  # so that a busy machine has time for the ninth
+        folder = tmp_path / str(seconds)
+        folder.mkdir()
+        with Collector(Mode.silent()) as collector:
+            extra = {**collector.environ, "POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT": str(seconds)}
+            began, ended, _ = _end(folder, code, **extra)
+        kept = _rows(folder / "t.db", "SELECT sum(spans) FROM outbox")
+        if ended - began < 2 * seconds and kept == [(9 * 5,)]:
+            return
+    pytest.fail(f"the end took {ended - began} s, and {kept} of {9 * 5} spans are there")
 
 
 @pytest.mark.parametrize("unheard", ["sys.stderr.close()", "logging.getLogger().addHandler(Deaf())"])
