@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from viewer import stores
 
 from pocketflow_tracing.store import Store
 from pocketflow_tracing.viewer.app import create_app
+
+_PATIENCE_MS = 20_000  # a busy machine draws late
+expect.set_options(timeout=_PATIENCE_MS)
 
 CHROMIUM = [
     "--headless",
@@ -129,7 +132,7 @@ def opened(browser: Browser) -> Iterator[Opened]:
         context = browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=theme, reduced_motion="reduce"
         )
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(_PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()
 
