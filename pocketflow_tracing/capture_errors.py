@@ -6,26 +6,15 @@ Taken on the caller's path; the picture holds no exception, traceback or frame.
 from __future__ import annotations
 
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from math import inf
-from types import MemberDescriptorType, TracebackType, WrapperDescriptorType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._guard import is_hosts
-from .capture_kinds import (
-    Shape,
-    attributes_of,
-    is_genuine,
-    kind,
-    module_named,
-    mro_of,
-    name_of,
-    qualified_name_of,
-    shape_of,
-)
+from .capture_kinds import Shape, kind, module_named, name_of, qualified_name_of, shape_of
+from .capture_messages import MAX_MEMBERS, arguments_of, members_of, message_of, notes_of, quoted_by, text_of
 from .capture_types import CUT_KEY, Cut, Failure, Note, Snapshot, Tagged
 
 if TYPE_CHECKING:
@@ -35,17 +24,13 @@ __all__ = ["ErrorSnapshot", "Frame", "describe_again", "describe_exception", "pl
 
 _MAX_FRAMES = 50
 _MAX_CHAIN = 5
-_MAX_MEMBERS = 10
 _MAX_ERRORS = 30
-_MAX_MESSAGE = 10_000
 
 _exception = BaseException.__dict__
-_get_args = _exception["args"].__get__
 _get_traceback = _exception["__traceback__"].__get__
 _get_cause = _exception["__cause__"].__get__
 _get_context = _exception["__context__"].__get__
 _get_suppress = _exception["__suppress_context__"].__get__
-_get_dict = _exception["__dict__"].__get__
 
 _OWN_DIRECTORY = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120 - pathlib is slow to import
 _DEMO = _OWN_DIRECTORY + "demo.py"
@@ -74,6 +59,7 @@ class ErrorSnapshot(NamedTuple):
         explicit: whether that was said with `raise … from`.
         members: of an exception group.
         class_name: as policies know it.
+        quoted: the names and texts of its own fields that the message or a note repeats; a name may say that one is a secret.
     """
 
     type_name: str
@@ -85,6 +71,7 @@ class ErrorSnapshot(NamedTuple):
     explicit: bool = False
     members: tuple[ErrorSnapshot, ...] = ()
     class_name: str = ""
+    quoted: tuple[tuple[str, str], ...] = ()
 
 
 def describe_exception(error: BaseException, snapshot: Callable[[Any], Snapshot] | None = None) -> ErrorSnapshot:
@@ -132,11 +119,17 @@ def describe_again(
         name = qualified_name_of(t).removeprefix("builtins.")
         if id(step) != place or name != known.type_name:
             return None
-        message = _message_of(error, snapshot)
+        message = message_of(error, snapshot)
         if message is not known.message and message != known.message:
             return None
+        notes = notes_of(error)
         return ErrorSnapshot(
-            name, message, notes=_notes_of(error), explicit=known.explicit, class_name=known.class_name
+            name,
+            message,
+            notes=notes,
+            explicit=known.explicit,
+            class_name=known.class_name,
+            quoted=quoted_by(error, message, notes),
         )
     except BaseException as failure:  # as above
         if is_hosts(failure):
@@ -160,124 +153,21 @@ def _describe(error: BaseException, snapshot: Callable[[Any], Snapshot], chain: 
     explicit = cause is not None
     if cause is None and not _get_suppress(error):
         cause = _get_context(error)
+    message, notes = message_of(error, snapshot), notes_of(error)
     return ErrorSnapshot(
         type_name=name,
-        message=_message_of(error, snapshot),
+        message=message,
         frames=frames,
         cut_frames=cut,
-        notes=_notes_of(error),
+        notes=notes,
         cause=None if cause is None or not chain or id(cause) in seen else _describe(cause, snapshot, chain - 1, seen),
         explicit=explicit,
-        members=tuple([_describe(e, snapshot, chain - 1, seen) for e in _members(error)[:_MAX_MEMBERS]])
+        members=tuple([_describe(e, snapshot, chain - 1, seen) for e in members_of(error)[:MAX_MEMBERS]])
         if chain
         else (),
         class_name=shape_of(t).name,
+        quoted=quoted_by(error, message, notes),
     )
-
-
-def _notes_of(error: BaseException) -> tuple[str, ...]:
-    notes = dict.get(_get_dict(error), "__notes__")
-    return tuple([note for note in notes[:_MAX_MEMBERS] if type(note) is str]) if type(notes) is list else ()
-
-
-def _message_of(error: BaseException, snapshot: Callable[[Any], Snapshot]) -> Snapshot:
-    """Return an exception's text; the snapshot of its arguments where it has none for us."""
-    text = _text_of(error)
-    return snapshot(_arguments(error)) if text is None else text
-
-
-def _arguments(error: BaseException) -> object:
-    args = _get_args(error)
-    return args[0] if type(args) is tuple and len(args) == 1 else args
-
-
-def _text_of(error: BaseException) -> str | None:
-    """Return an exception's text, None where that would need code of the user's."""
-    if _has_builtin_str(error):
-        return str(error)
-    members = _members(error)
-    if members:
-        text = attributes_of(_group_of(error))["message"].__get__(error)
-        return f"{str.__str__(text)} ({len(members)} sub-exception{'s' * (len(members) != 1)})"
-    return _validation_message(error)
-
-
-def _has_builtin_str(error: BaseException) -> bool:
-    """Tell whether `str(error)` runs only C code of Python's own, on exact builtins that are soon written out."""
-    args = _get_args(error)
-    for cls in mro_of(type(error)):
-        method = attributes_of(cls).get("__str__")
-        if method is not None:
-            if type(method) is not WrapperDescriptorType or not qualified_name_of(cls).startswith("builtins."):
-                return False
-            # One text is the message itself and is not copied, however long it is; others quote it, as KeyError does.
-            is_message = cls is BaseException and len(args) == 1 and type(args[0]) is str
-            if not (is_message or _is_plain(args)):
-                return False
-            break
-    # OSError, SyntaxError and others format their own members, which may be assigned.
-    for cls in mro_of(type(error)):
-        if cls is BaseException:
-            return True
-        for name, attribute in [*attributes_of(cls).items()]:
-            if type(attribute) is MemberDescriptorType and name not in {"value", "code", "obj", "exceptions"}:
-                try:
-                    member = attribute.__get__(error)
-                except AttributeError:
-                    continue
-                if not _is_plain((member,)):
-                    return False
-    return True
-
-
-def _is_plain(values: tuple[object, ...]) -> bool:
-    """Tell whether values are exact scalars, or exact tuples of them, of a bounded size in total."""
-    return _size_of(values, 1) <= _MAX_MESSAGE
-
-
-def _size_of(values: tuple[Any, ...], levels: int) -> float:
-    """About the characters of some values; infinite where they are no scalars, too many, or more than so many levels deep."""
-    if len(values) > 20:
-        return inf
-    size = 0.0
-    for value in values:
-        t = type(value)
-        if t is str or (t is bytes and not sys.flags.bytes_warning):  # which `python -b` warns of
-            size += len(value)
-        elif t is tuple and levels:
-            size += _size_of(value, levels - 1)
-        elif not (value is None or t is bool or t is float or (t is int and value.bit_length() < 2000)):
-            return inf
-    return size
-
-
-def _validation_message(error: BaseException) -> str | None:
-    """Word a pydantic ValidationError without its inputs, whose `__repr__` its own text would run."""
-    cls = type(error)
-    if module_named("pydantic_core._pydantic_core").get("ValidationError") is not cls:
-        return None
-    known: Any = error
-    if known.error_count() > 100:
-        return f"{known.error_count()} validation errors for {known.title}"
-    problems = known.errors(include_url=False, include_context=False, include_input=False)
-    lines = [f"{len(problems)} validation error{'s' * (len(problems) != 1)} for {known.title}"]
-    lines += [f"{'.'.join(str(part) for part in p['loc'])}: {p['msg']} ({p['type']})" for p in problems]
-    return "\n".join(lines)
-
-
-def _members(error: BaseException) -> tuple[BaseException, ...]:
-    """Return the exceptions of a group, () for any other."""
-    group = _group_of(error)
-    found = None if group is None else attributes_of(group)["exceptions"].__get__(error)
-    return found if type(found) is tuple else ()
-
-
-def _group_of(error: BaseException) -> Any:
-    """Return BaseExceptionGroup if the error is one (Python 3.10 has none)."""
-    for cls in mro_of(type(error)):
-        if qualified_name_of(cls) == "builtins.BaseExceptionGroup" and is_genuine(cls):
-            return cls
-    return None
 
 
 def _is_ours(file: str, module: object) -> bool:
@@ -293,9 +183,9 @@ def _is_ours(file: str, module: object) -> bool:
     return file.startswith(directory + os.sep) if name == "__init__.py" else file == path
 
 
-_MAX_WALKED = 2_000
 _MAX_STEPS = 1_000
 """From the place where an exception is to where it was seen last."""
+_MAX_WALKED = 2_000
 """Lines of a traceback that are looked at: one exception object that is raised again and again grows a line each time."""
 
 
@@ -344,11 +234,11 @@ def _read_exception(value: BaseException, shape: Shape, walk: Walk, depth: int) 
     own = shape.instance_dict(value)
     # Slots of the builtin exceptions (errno, lineno …) say again what the message says.
     fields = {name: field for name, field in fields.items() if name in own and name != "__notes__"}
-    members = _members(value)
+    members = members_of(value)
     if members:
         fields["exceptions"] = members
-    text = _text_of(value)
-    shown = walk.fields({"message": _arguments(value) if text is None else text, **fields}, value, shape.name, depth)
+    text = text_of(value)
+    shown = walk.fields({"message": arguments_of(value) if text is None else text, **fields}, value, shape.name, depth)
     if type(shown) is not Tagged:
         return shown
     if cut:

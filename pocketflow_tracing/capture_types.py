@@ -17,6 +17,7 @@ __all__ = [
     "LARGE",
     "MARGIN",
     "REDACTED",
+    "SHORTEST_QUOTED",
     "Again",
     "Cut",
     "Elided",
@@ -37,6 +38,9 @@ Snapshot = Any
 
 MARGIN = 8400
 """Characters beyond a cut that mask and scan also see, so that a secret on the edge is whole for them, with its name."""
+
+SHORTEST_QUOTED = 6
+"""Characters of a field's text that is looked for in the message of its exception: shorter ones stand in words by chance."""
 
 CUT_KEY = "…"
 """The key under which a dict says how many of its entries are not shown."""

@@ -6,11 +6,11 @@ Everything here looks at snapshots; `hits` tells whether a name is a secret's (`
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .capture_aliases import other_names
-from .capture_types import Note, Snapshot
+from .capture_types import SHORTEST_QUOTED, Note, Snapshot
 from .redaction_shapes import REPLACEMENT, scan
 from .redaction_tables import (
     COLUMNS,
@@ -24,7 +24,15 @@ from .redaction_tables import (
 )
 from .render_text import LONGEST_KEY
 
-__all__ = ["MAY_NAME", "is_a_type", "is_of_a_model", "without_aliased", "without_named", "without_words"]
+__all__ = [
+    "MAY_NAME",
+    "is_a_type",
+    "is_of_a_model",
+    "without_aliased",
+    "without_named",
+    "without_quoted",
+    "without_words",
+]
 
 Hits = Callable[[str], bool]
 
@@ -102,6 +110,21 @@ def without_aliased(fields: dict[str, Snapshot], cls: str, hits: Hits) -> dict[s
     """Hide the fields of an object that have the name of a secret elsewhere: as a model's alias, say."""
     secret = {name for name, others in other_names(cls).items() if any(map(hits, others))}
     return {name: hidden(value) if name in secret else value for name, value in fields.items()} if secret else fields
+
+
+def without_quoted(message: Snapshot, fields: Iterable[tuple[str, Snapshot]], hits: Hits) -> Snapshot:
+    """Hide in an exception's message what its own fields say is a secret: `raise Rejected(key)`, which has it as `api_key`."""
+    secrets = [value for name, value in fields if type(value) is str and len(value) >= SHORTEST_QUOTED and hits(name)]
+    return _without(message, secrets) if secrets else message
+
+
+def _without(message: Snapshot, secrets: list[str]) -> Snapshot:
+    if type(message) is list:
+        return [_without(part, secrets) for part in message]
+    if type(message) is str:
+        for secret in secrets:
+            message = message.replace(secret, REPLACEMENT)
+    return message
 
 
 def _names_a_secret(statement: Snapshot, hits: Hits) -> bool:

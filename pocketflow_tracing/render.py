@@ -19,7 +19,15 @@ from .capture_types import CUT_KEY, MARGIN, Again, Cut, Failure, Long, Pairs, Sn
 from .records import Json
 from .redaction import Policy, Rules
 from .redaction_data import scan_value
-from .redaction_labels import MAY_NAME, is_a_type, is_of_a_model, without_aliased, without_named, without_words
+from .redaction_labels import (
+    MAY_NAME,
+    is_a_type,
+    is_of_a_model,
+    without_aliased,
+    without_named,
+    without_quoted,
+    without_words,
+)
 from .redaction_shapes import REPLACEMENT, scan
 from .redaction_tables import is_label
 from .redaction_text import redact_text
@@ -162,6 +170,8 @@ class _Rendering:
                 return HIDDEN if policy == "hide" else summary(value)
             around, self.in_error = self.in_error, self.in_error or t is Failure
             fields = without_aliased(value.fields, value.type_name, self.hits)
+            if t is Failure:
+                fields = {**fields, "message": without_quoted(fields.get("message"), value.fields.items(), self.hits)}
             shown = self.entries(fields, path, {TYPE_KEY: shown_name(value.type_name)})
             self.in_error = around
         elif t is bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+from itertools import chain
 from json import dumps
 
 from .capture_errors import ErrorSnapshot
@@ -10,6 +11,7 @@ from .capture_types import CUT_KEY, Snapshot
 from .records import Json
 from .redaction import Policy, Rules
 from .redaction_data import scan_value
+from .redaction_labels import without_quoted
 from .redaction_text import redact_text
 from .render import HIDDEN, MARGIN, render
 from .render_marks import shown_name, summary
@@ -17,19 +19,26 @@ from .render_text import clean, short
 
 __all__ = ["render_exception"]
 
+Quoted = tuple[tuple[str, str], ...]
 
-def render_exception(error: ErrorSnapshot, rules: Rules) -> dict[str, Json]:
+
+def render_exception(error: ErrorSnapshot, rules: Rules, quoted: Quoted = ()) -> dict[str, Json]:
     """Turn an exception's picture into {"type", "message", "traceback": [{"file", "line", "function", "code"}]}.
 
     Args:
         error: what `describe_exception` returned.
         rules: the message passes redaction and the mask, at the path ("error", "message").
+        quoted: names and texts of the fields of what it came with, which its message may repeat.
 
     Returns:
         JSON-ready data; "notes", "cause" or "context" (the same again), "exceptions" (of a group) where there are any.
     """
+    quoted = (*quoted, *_quoted(error))
     policy = rules.policy_of_class(error.class_name) if rules.has_classes else "record"
-    shown: dict[str, Json] = {"type": shown_name(error.type_name), "message": _message(error.message, rules, policy)}
+    shown: dict[str, Json] = {
+        "type": shown_name(error.type_name),
+        "message": _message(error.message, rules, policy, quoted),
+    }
     frames: list[Json] = [
         {
             "file": clean(frame.file),
@@ -43,16 +52,23 @@ def render_exception(error: ErrorSnapshot, rules: Rules) -> dict[str, Json]:
         frames.insert(len(frames) // 2, {"file": f"{CUT_KEY} {error.cut_frames:,} more frames"})
     shown["traceback"] = frames
     if error.notes:
-        shown["notes"] = [_message(note, rules, policy) for note in error.notes]
+        shown["notes"] = [_message(note, rules, policy, quoted) for note in error.notes]
     if error.cause is not None:
-        shown["cause" if error.explicit else "context"] = render_exception(error.cause, rules)
+        shown["cause" if error.explicit else "context"] = render_exception(error.cause, rules, quoted)
     if error.members:
-        shown["exceptions"] = [render_exception(member, rules) for member in error.members]
+        shown["exceptions"] = [render_exception(member, rules, quoted) for member in error.members]
     return shown
 
 
-def _message(message: Snapshot, rules: Rules, policy: Policy) -> str:
+def _quoted(error: ErrorSnapshot) -> Quoted:
+    """Of an exception, of what it came from, and of its members: the message of one often repeats that of another."""
+    of_cause = () if error.cause is None else _quoted(error.cause)
+    return (*error.quoted, *of_cause, *chain.from_iterable(map(_quoted, error.members)))
+
+
+def _message(message: Snapshot, rules: Rules, policy: Policy, quoted: Quoted) -> str:
     path = ("error", "message")
+    message = without_quoted(message, quoted, rules.redact.hits)
     if policy != "record":
         return HIDDEN if policy == "hide" else dumps(summary(message))
     if type(message) is str:

@@ -24,6 +24,7 @@ from pocketflow_tracing import capture_aliases, trace_flow
 from pocketflow_tracing import render as render_module
 from pocketflow_tracing._state import SharedState
 from pocketflow_tracing.capture import Capture, describe_exception, snapshot
+from pocketflow_tracing.capture_errors import describe_again, place_of
 from pocketflow_tracing.capture_types import Limits
 from pocketflow_tracing.redaction import Redactor, Rules, redact_text
 from pocketflow_tracing.redaction_shapes import scan
@@ -453,6 +454,48 @@ def test_what_the_levels_of_columns_are_called_counts():
     assert "hunter" not in json.dumps(two)
     three = render(snapshot(frame.pivot_table(index="day", columns="model", values="cost")), Rules())
     assert {"m": "float64", "n": "float64"} == three["columns"]
+
+
+class RejectedError(Exception):
+    """Its message is, or quotes, a field of its own."""
+
+    def __init__(self, api_key, *args):
+        super().__init__(*(args or (api_key,)))
+        self.api_key, self.model = api_key, "model-one"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("no: hunter2-hunter2 with model-one",),
+        (401, "hunter2-hunter2", "model-one"),
+        (["hunter2-hunter2"], {1, "model-one"}),
+    ],
+)
+def test_a_message_does_not_tell_a_secret_of_its_own_exception(arguments):
+    """By the name of the field: in its own message and notes, and in those of what it is raised as and grouped in."""
+    error = RejectedError("hunter2-hunter2", *arguments)
+    error.__notes__ = ["it was hunter2-hunter2"]
+    with pytest.raises(ValueError) as caught:
+        try:
+            raise error
+        except RejectedError as first:
+            raise ValueError(f"failed: {first}") from first
+    for shown in (
+        render_exception(describe_exception(error), Rules()),
+        render_exception(describe_exception(caught.value), Rules()),
+        render(snapshot({"error": error}), Rules()),
+    ):
+        text = json.dumps(shown)
+        assert ("hunter2" not in text, "[redacted]" in text) == (True, True)
+    place, known = place_of(error), describe_exception(error)
+    again = describe_again(error, known, place, snapshot)
+    assert "hunter2" not in json.dumps(render_exception(again, Rules()))
+    plain = json.dumps(render_exception(describe_exception(error), Rules(redact=Redactor(defaults=False))))
+    assert "hunter2-hunter2" in plain
+    if arguments:
+        assert "model-one" in text
 
 
 def test_what_a_field_is_called_elsewhere_counts():

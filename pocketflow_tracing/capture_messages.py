@@ -1,0 +1,146 @@
+"""What an exception says, had without running its `__str__` or the `__repr__` of what it holds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from math import inf
+from types import MemberDescriptorType, WrapperDescriptorType
+from typing import Any
+
+from .capture_kinds import attributes_of, is_genuine, module_named, mro_of, qualified_name_of
+from .capture_types import SHORTEST_QUOTED, Snapshot
+
+__all__ = ["MAX_MEMBERS", "arguments_of", "members_of", "message_of", "notes_of", "quoted_by", "text_of"]
+
+MAX_MEMBERS = 10
+"""Of a group that are shown, and notes."""
+_MAX_MESSAGE = 10_000
+_MAX_FIELDS = 20
+
+_exception = BaseException.__dict__
+_get_args = _exception["args"].__get__
+_get_dict = _exception["__dict__"].__get__
+
+
+def quoted_by(error: BaseException, message: Snapshot, notes: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Find the fields that the class of an exception gave it whose texts are repeated in what it says."""
+    fields = [*dict.items(_get_dict(error))][:_MAX_FIELDS]
+    texts = [
+        (name, value)
+        for name, value in fields
+        if type(name) is str and type(value) is str and SHORTEST_QUOTED <= len(value) <= _MAX_MESSAGE
+    ]
+    if not texts or type(message) is not str:  # of other messages there is no text yet
+        return tuple(texts)
+    said = (message, *notes)
+    if sum(map(len, said)) > 10 * _MAX_MESSAGE:  # the worker may look
+        return tuple(texts)
+    return tuple([row for row in texts if any(row[1] in text for text in said)])
+
+
+def notes_of(error: BaseException) -> tuple[str, ...]:
+    """Return the first ten notes that `add_note` added."""
+    notes = dict.get(_get_dict(error), "__notes__")
+    return tuple([note for note in notes[:MAX_MEMBERS] if type(note) is str]) if type(notes) is list else ()
+
+
+def message_of(error: BaseException, snapshot: Callable[[Any], Snapshot]) -> Snapshot:
+    """Return an exception's text; the snapshot of its arguments where it has none for us."""
+    text = text_of(error)
+    return snapshot(arguments_of(error)) if text is None else text
+
+
+def arguments_of(error: BaseException) -> object:
+    """Return the arguments that an exception was made with; the only one where there is one."""
+    args = _get_args(error)
+    return args[0] if type(args) is tuple and len(args) == 1 else args
+
+
+def text_of(error: BaseException) -> str | None:
+    """Return an exception's text, None where that would need code of the user's."""
+    if _has_builtin_str(error):
+        return str(error)
+    members = members_of(error)
+    if members:
+        text = attributes_of(_group_of(error))["message"].__get__(error)
+        return f"{str.__str__(text)} ({len(members)} sub-exception{'s' * (len(members) != 1)})"
+    return _validation_message(error)
+
+
+def _has_builtin_str(error: BaseException) -> bool:
+    """Tell whether `str(error)` runs only C code of Python's own, on exact builtins that are soon written out."""
+    args = _get_args(error)
+    for cls in mro_of(type(error)):
+        method = attributes_of(cls).get("__str__")
+        if method is not None:
+            if type(method) is not WrapperDescriptorType or not qualified_name_of(cls).startswith("builtins."):
+                return False
+            # One text is the message itself and is not copied, however long it is; others quote it, as KeyError does.
+            is_message = cls is BaseException and len(args) == 1 and type(args[0]) is str
+            if not (is_message or _is_plain(args)):
+                return False
+            break
+    # OSError, SyntaxError and others format their own members, which may be assigned.
+    for cls in mro_of(type(error)):
+        if cls is BaseException:
+            return True
+        for name, attribute in [*attributes_of(cls).items()]:
+            if type(attribute) is MemberDescriptorType and name not in {"value", "code", "obj", "exceptions"}:
+                try:
+                    member = attribute.__get__(error)
+                except AttributeError:
+                    continue
+                if not _is_plain((member,)):
+                    return False
+    return True
+
+
+def _is_plain(values: tuple[object, ...]) -> bool:
+    """Tell whether values are exact scalars, or exact tuples of them, of a bounded size in total."""
+    return _size_of(values, 1) <= _MAX_MESSAGE
+
+
+def _size_of(values: tuple[Any, ...], levels: int) -> float:
+    """About the characters of some values; infinite where they are no scalars, too many, or more than so many levels deep."""
+    if len(values) > 20:
+        return inf
+    size = 0.0
+    for value in values:
+        t = type(value)
+        if t is str or (t is bytes and not sys.flags.bytes_warning):  # which `python -b` warns of
+            size += len(value)
+        elif t is tuple and levels:
+            size += _size_of(value, levels - 1)
+        elif not (value is None or t is bool or t is float or (t is int and value.bit_length() < 2000)):
+            return inf
+    return size
+
+
+def _validation_message(error: BaseException) -> str | None:
+    """Word a pydantic ValidationError without its inputs, whose `__repr__` its own text would run."""
+    cls = type(error)
+    if module_named("pydantic_core._pydantic_core").get("ValidationError") is not cls:
+        return None
+    known: Any = error
+    if known.error_count() > 100:
+        return f"{known.error_count()} validation errors for {known.title}"
+    problems = known.errors(include_url=False, include_context=False, include_input=False)
+    lines = [f"{len(problems)} validation error{'s' * (len(problems) != 1)} for {known.title}"]
+    lines += [f"{'.'.join(str(part) for part in p['loc'])}: {p['msg']} ({p['type']})" for p in problems]
+    return "\n".join(lines)
+
+
+def members_of(error: BaseException) -> tuple[BaseException, ...]:
+    """Return the exceptions of a group, () for any other."""
+    group = _group_of(error)
+    found = None if group is None else attributes_of(group)["exceptions"].__get__(error)
+    return found if type(found) is tuple else ()
+
+
+def _group_of(error: BaseException) -> Any:
+    """Return BaseExceptionGroup if the error is one (Python 3.10 has none)."""
+    for cls in mro_of(type(error)):
+        if qualified_name_of(cls) == "builtins.BaseExceptionGroup" and is_genuine(cls):
+            return cls
+    return None
