@@ -116,7 +116,7 @@ class Elided(NamedTuple):
     entries: int = -1
 
 
-COLUMNS = ("columns", "headers", "fields", "column_names")
+COLUMNS = ("columns", "headers", "header", "fields", "column_names")
 """Fields that say what the columns of a table are called: in each of several, for that may be the name of a secret."""
 
 

@@ -131,7 +131,7 @@ class Account:
         {"name": "sid", "value": "hunter2", "domain": "x.com", "path": "/"},
         {"statement": "insert into users(name, password) values (?, ?)", "params": ("me", "hunter2")},
         {"columns": [{"name": "user", "type": "varchar"}, {"name": "password", "type": "varchar"}], "data": [["me", "hunter2"]]},
-        {"columns": ["time", "password"], "values": [[1, "hunter2"]]}, {"headers": ["user", "password"], "rows": [["me", "hunter2"]]},
+        {"columns": ["time", "password"], "values": [[1, "hunter2"]]}, {"headers": ["user", "password"], "rows": [["me", "hunter2"]]}, {"header": ["user", "password"], "rows": [["me", "hunter2"]]},
         {"db_password": {"sensitive": True, "type": "string", "value": "hunter2"}}, {"token_id": 8123, "token": "hunter2"},
         {"openai_api_key": {"type": "str", "value": "hunter2", "password": True, "show": True}},
         {"password": {"type": "string", "default": "hunter2"}}, {"password": {"type": "array", "items": {"type": "string", "const": "hunter2"}}},
