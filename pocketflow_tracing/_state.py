@@ -15,7 +15,8 @@ from .capture import Capture, is_scalar
 from .capture_allowance import FEW
 from .capture_entries import taken
 from .capture_kinds import key_text
-from .capture_types import COLUMNS, WEIGHTLESS, Snapshot, weigh
+from .capture_labels import TELLING, TOLD
+from .capture_types import WEIGHTLESS, Snapshot, weigh
 from .render_text import unused
 
 MAX_KEYS = 128
@@ -179,7 +180,7 @@ class SharedState:
             {"added": {key: new}, "changed": {key: (old, new)}, "removed": [key], "unwatched": [key], "shown": {key: value},
             "labels": {key: value}}, each left out when empty, or None when nothing differs. Unwatched keys still exist but have
             moved out of the watched ends; what is shown is as it was, and has a new picture: a smaller one, or its first one
-            again; labels are what the columns of a table are called now.
+            again; labels are what says of these what they hold: what the columns of a table are called, say.
         """
         self.is_behind = False
         pictures = self._pictures
@@ -196,8 +197,9 @@ class SharedState:
         self._is_partial = dict.__len__(self.shared) > len(watched)
         if len(pictures) > len(watched):
             self._forget(watched, result)
-        if result and (labels := {key: pictures[key] for key in COLUMNS if key in pictures}):
-            result["labels"] = labels
+        if any(not TOLD.isdisjoint(result[kind]) for kind in ("added", "changed", "shown") if kind in result):
+            labels = {key: pictures[key] for key in TELLING if key in pictures}
+            result.update({"labels": labels} if labels else {})
         return result or None
 
     def _compare(self, rows: list[tuple[Any, Any]], watched: list[tuple[Any, Any]], result: dict[str, Any]) -> None:

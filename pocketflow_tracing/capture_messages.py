@@ -8,8 +8,8 @@ from math import inf
 from types import MemberDescriptorType, WrapperDescriptorType
 from typing import Any
 
-from .capture_kinds import attributes_of, is_genuine, module_named, mro_of, qualified_name_of
-from .capture_types import SHORTEST_QUOTED, Snapshot
+from .capture_kinds import attributes_of, is_genuine, module_named, mro_of, qualified_name_of, shape_of
+from .capture_types import Snapshot
 
 __all__ = ["MAX_MEMBERS", "arguments_of", "members_of", "message_of", "notes_of", "quoted_by", "text_of"]
 
@@ -25,12 +25,8 @@ _get_dict = _exception["__dict__"].__get__
 
 def quoted_by(error: BaseException, message: Snapshot, notes: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """Find the fields that the class of an exception gave it whose texts are repeated in what it says."""
-    fields = [*dict.items(_get_dict(error))][:_MAX_FIELDS]
-    texts = [
-        (name, value)
-        for name, value in fields
-        if type(name) is str and type(value) is str and SHORTEST_QUOTED <= len(value) <= _MAX_MESSAGE
-    ]
+    fields, _ = shape_of(type(error)).fields(error, _MAX_FIELDS)
+    texts = [(name, value) for name, value in fields.items() if type(value) is str and 0 < len(value) <= _MAX_MESSAGE]
     if not texts or type(message) is not str:  # of other messages there is no text yet
         return tuple(texts)
     said = (message, *notes)

@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 __all__ = [
-    "COLUMNS",
     "CUT_KEY",
     "DEFAULT_LIMITS",
     "LARGE",
     "MARGIN",
     "REDACTED",
-    "SHORTEST_QUOTED",
     "Again",
     "Cut",
     "Elided",
@@ -38,9 +36,6 @@ Snapshot = Any
 
 MARGIN = 8400
 """Characters beyond a cut that mask and scan also see, so that a secret on the edge is whole for them, with its name."""
-
-SHORTEST_QUOTED = 6
-"""Characters of a field's text that is looked for in the message of its exception: shorter ones stand in words by chance."""
 
 CUT_KEY = "…"
 """The key under which a dict says how many of its entries are not shown."""
@@ -114,10 +109,6 @@ class Elided(NamedTuple):
 
     type_name: str
     entries: int = -1
-
-
-COLUMNS = ("columns", "headers", "header", "fields", "column_names")
-"""Fields that say what the columns of a table are called: in each of several, for that may be the name of a secret."""
 
 
 class Again(NamedTuple):

@@ -9,9 +9,10 @@ from typing import Any
 from ._guard import is_hosts
 from .capture_entries import LARGE_TABLE, is_hollow, taken
 from .capture_kinds import key_text
+from .capture_labels import COLUMNS
 from .capture_objects import Serializer, read_other
 from .capture_texts import read_text
-from .capture_types import COLUMNS, CUT_KEY, Again, Cut, Elided, Ends, Limits, Note, Pairs, Snapshot, Tagged, Unread
+from .capture_types import CUT_KEY, Again, Cut, Elided, Ends, Limits, Note, Pairs, Snapshot, Tagged, Unread
 
 __all__ = ["SHARE_OF_CLOSE", "Walk", "read"]
 

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .capture_aliases import other_names
-from .capture_types import SHORTEST_QUOTED, Note, Snapshot
+from .capture_labels import COLUMNS, NAMES, USERS, VALUES
+from .capture_types import Note, Snapshot
 from .redaction_shapes import REPLACEMENT, scan
 from .redaction_tables import (
-    COLUMNS,
-    NAMES,
     hidden,
     is_label,
     labelled,
@@ -36,7 +35,6 @@ __all__ = [
 
 Hits = Callable[[str], bool]
 
-_VALUES = frozenset({"value", "Value", "ParameterValue", "head"})
 _TYPE = re.compile(
     r"string|integer|number|boolean|object|array|null|str|int|float|bool|TEXT|INTEGER|INT|BIGINT|REAL|BLOB|BOOLEAN|DATE|TIMESTAMP"
     r"|JSONB?|UUID|N?(?:VAR)?CHAR(?:\(\d+\))?"
@@ -47,10 +45,11 @@ _SAYS_WHAT_BELONGS = frozenset({
     "minLength", "maxLength", "minItems", "maxItems", "uniqueItems", "minimum", "maximum", "deprecated", "primary_key",
 })  # fmt: skip
 """Words of a schema beside which stands no value: of "default", "value", "examples" and what else there may be, nobody knows."""
+_SHORTEST_QUOTED = 6
+"""Characters of a secret that is looked for in a text: shorter ones stand in words by chance, unless they are quoted."""
 _PROBABILITIES = frozenset({"logprob", "top_logprobs"})
-_USERS = frozenset({"user", "username", "login", "email", "User", "Username"})
 _NETLOCS = frozenset({"netloc", "_netloc"})
-MAY_NAME = _VALUES | _NETLOCS | {*COLUMNS, "params", "loc", "pass"}
+MAY_NAME = VALUES | _NETLOCS | {*COLUMNS, "params", "loc", "pass"}
 """Fields of which at least one is there where `without_named` has something to do."""
 _WORD = re.compile(r"\w+")
 _LONGEST_STATEMENT = 10_000
@@ -88,8 +87,8 @@ def without_named(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot
         hits: tells whether a name is one of a secret.
     """
     if _names_its_value(fields, hits):
-        return {key: hidden(value) if key in _VALUES else value for key, value in fields.items()}
-    if type(fields.get("pass")) is str and not _USERS.isdisjoint(fields) and hits("password"):  # "3 pass" has no user
+        return {key: hidden(value) if key in VALUES else value for key, value in fields.items()}
+    if type(fields.get("pass")) is str and not USERS.isdisjoint(fields) and hits("password"):  # "3 pass" has no user
         fields = {**fields, "pass": hidden(fields["pass"])}
     if "input" in fields and labelled(fields.get("loc"), hits):  # one of pydantic's errors
         return {**fields, "input": hidden(fields["input"])}
@@ -114,16 +113,18 @@ def without_aliased(fields: dict[str, Snapshot], cls: str, hits: Hits) -> dict[s
 
 def without_quoted(message: Snapshot, fields: Iterable[tuple[str, Snapshot]], hits: Hits) -> Snapshot:
     """Hide in an exception's message what its own fields say is a secret: `raise Rejected(key)`, which has it as `api_key`."""
-    secrets = [value for name, value in fields if type(value) is str and len(value) >= SHORTEST_QUOTED and hits(name)]
+    secrets = [value for name, value in fields if type(value) is str and value and hits(name)]
     return _without(message, secrets) if secrets else message
 
 
 def _without(message: Snapshot, secrets: list[str]) -> Snapshot:
     if type(message) is list:
         return [_without(part, secrets) for part in message]
-    if type(message) is str:
-        for secret in secrets:
-            message = message.replace(secret, REPLACEMENT)
+    if type(message) is not str:
+        return message
+    for secret in secrets:
+        is_short = len(secret) < _SHORTEST_QUOTED and message != secret
+        message = message.replace(repr(secret) if is_short else secret, REPLACEMENT)
     return message
 
 

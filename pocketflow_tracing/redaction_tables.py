@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from .capture_types import COLUMNS, CUT_KEY, Again, Cut, Elided, Long, Note, Snapshot, Tagged
+from .capture_labels import COLUMNS, NAMES, TABLES
+from .capture_types import CUT_KEY, Again, Cut, Elided, Long, Note, Snapshot, Tagged
 from .redaction_shapes import REPLACEMENT
 from .render_text import LONGEST_KEY
 
-__all__ = ["COLUMNS", "NAMES", "hidden", "is_label", "labelled", "without_columns", "without_labels", "without_places"]
+__all__ = ["hidden", "is_label", "labelled", "without_columns", "without_labels", "without_places"]
 
 Hits = Callable[[str], bool]
 
-NAMES = ("name", "key", "field", "header", "variable", "param", "parameter", "Name", "Key", "ParameterKey")
-"""Fields that say what something is called."""
-_TABLES = ("data", "rows", "values", "records")
-"""Fields that hold tables; of `COLUMNS`, which say what their columns are called."""
 _UNKNOWN = frozenset({Elided, Again})
 """Of what a label may be and is not said here."""
 _ENTRIES = ("head", "items", "values")
@@ -64,7 +61,7 @@ def without_columns(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapsh
         hits: tells whether a name is one of a secret.
     """
     shown = fields
-    tables = [key for key in _TABLES if _entries(fields.get(key)) is not None]
+    tables = [key for key in TABLES if _entries(fields.get(key)) is not None]
     for labels in COLUMNS if tables else ():
         found = fields.get(labels)
         secret = labelled(found, hits)

@@ -498,6 +498,28 @@ def test_a_message_does_not_tell_a_secret_of_its_own_exception(arguments):
         assert "model-one" in text
 
 
+@pytest.mark.parametrize("password", ["hunter2", "pw2"])
+@pytest.mark.parametrize("has_str", [True, False])
+def test_arguments_that_are_secrets_of_their_exception(password, has_str):
+    """Of dataclasses say, and where `__init__` calls none above; the message is a text, or its arguments as they are."""
+
+    @dataclasses.dataclass
+    class LoginError(Exception):
+        user: str
+        password: str
+
+    if has_str:
+        LoginError.__str__ = lambda self: self.user
+    error = LoginError("ada w. and pw2s", password)
+    for shown in (
+        render_exception(describe_exception(error), Rules()),
+        render(snapshot(error), Rules()),
+        render_exception(describe_exception(ValueError(error)), Rules()),
+    ):
+        text = json.dumps(shown)
+        assert (True, False) == ("ada w. and pw2s" in text, password in text.replace("pw2s", ""))
+
+
 def test_what_a_field_is_called_elsewhere_counts():
     """In JSON, in the environment, or where the class is called."""
     pydantic, attrs = pytest.importorskip("pydantic"), pytest.importorskip("attrs")

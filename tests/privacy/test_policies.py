@@ -382,6 +382,29 @@ def test_columns_that_are_named_once(rows, records):
     assert "ada" in text
 
 
+@pytest.mark.parametrize(
+    ("names", "key"),
+    [
+        ({"user": "ada"}, "pass"),
+        ({"name": "db_password"}, "value"),
+        ({"domain": "x.com", "path": "/", "name": "sid"}, "value"),
+        ({"loc": ["body", "password"]}, "input"),
+        ({"statement": "update users set password = ?"}, "params"),
+    ],
+)
+@pytest.mark.parametrize("before", [False, True])
+def test_what_comes_later_is_what_other_keys_say_it_is(names, key, before, records):
+    """`shared` itself may be a login, a variable or a cookie, whose secret a later node writes."""
+
+    class Writes(Node):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+            shared[key] = "hunter2 hunter2"
+
+    trace_flow(Flow(start=Writes())).run({"city": "Paris", **names, **({key: "hunter2"} if before else {})})
+    text = json.dumps([dataclasses.asdict(record) for record in [*records.spans(), records.run()]])
+    assert (True, False) == ("Paris" in text, "hunter2" in text)
+
+
 def test_columns_that_are_described_by_objects_of_several_tables():
     """Of what is described in another place nobody sees the name: all texts go."""
     column = Customer("password")
