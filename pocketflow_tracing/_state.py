@@ -16,7 +16,7 @@ from .capture_allowance import FEW
 from .capture_entries import taken
 from .capture_kinds import key_text
 from .capture_labels import TELLING, TOLD
-from .capture_types import WEIGHTLESS, Snapshot, weigh
+from .capture_types import WEIGHTLESS, Elided, Snapshot, weigh
 from .render_text import unused
 
 MAX_KEYS = 128
@@ -25,6 +25,8 @@ MAX_KEYS = 128
 VALUES = 2
 """Of so many values the elements are read at each visit, if `shared` holds more that are large; else each has its own limit."""
 
+_LARGEST_LABEL = 30_000
+"""Bytes, estimated: a statement, or what a wide table's columns are called."""
 _LEAST = 16
 """Elements that each value has, however many there are."""
 
@@ -198,9 +200,20 @@ class SharedState:
         if len(pictures) > len(watched):
             self._forget(watched, result)
         if any(not TOLD.isdisjoint(result[kind]) for kind in ("added", "changed", "shown") if kind in result):
-            labels = {key: pictures[key] for key in TELLING if key in pictures}
-            result.update({"labels": labels} if labels else {})
+            result.update(self._telling())
         return result or None
+
+    def _telling(self) -> dict[str, Any]:
+        """The values of keys that say what others hold; of a large one, that it is there: it waits as often as it is named."""
+        labels: dict[str, Snapshot] = {}
+        for text in TELLING & self._pictures.keys():
+            shown = self._shown(text, self._pictures[text])
+            weight = weigh(shown)
+            if weight > _LARGEST_LABEL:
+                shown, weight = Elided("list") if type(shown) is list else None, 0
+            labels[text] = shown
+            self.weight += weight + ENTRY_BYTES
+        return {"labels": labels} if labels else {}
 
     def _compare(self, rows: list[tuple[Any, Any]], watched: list[tuple[Any, Any]], result: dict[str, Any]) -> None:
         """Find what came, what changed, and what is only shown otherwise, and bring its pictures up to date."""

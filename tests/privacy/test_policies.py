@@ -405,6 +405,19 @@ def test_what_comes_later_is_what_other_keys_say_it_is(names, key, before, recor
     assert (True, False) == ("Paris" in text, "hunter2" in text)
 
 
+def test_columns_too_wide_to_be_kept_with_each_visit(records):
+    """What nobody can know then is hidden: every text in the rows."""
+    columns = [*("a column with a long name" * 20 for _ in range(90)), "password"]
+
+    class Queries(Node):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+            shared["rows"] = [[*range(90), "hunter2"]]
+
+    trace_flow(Flow(start=Queries())).run({"columns": columns})
+    text = json.dumps([dataclasses.asdict(record) for record in [*records.spans(), records.run()]])
+    assert "hunter2" not in text
+
+
 def test_columns_that_are_described_by_objects_of_several_tables():
     """Of what is described in another place nobody sees the name: all texts go."""
     column = Customer("password")

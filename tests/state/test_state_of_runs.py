@@ -21,7 +21,7 @@ from kit import examples
 from pocketflow import Flow, Node
 
 from pocketflow_tracing import TracingConfig, _state, flush, trace_flow
-from pocketflow_tracing.capture import Capture
+from pocketflow_tracing.capture import Capture, Limits
 from pocketflow_tracing.frameworks import _phases
 from pocketflow_tracing.recorder import current, span_of
 from pocketflow_tracing.redaction import Rules
@@ -244,6 +244,18 @@ def test_a_change_in_the_middle_of_a_long_text_is_seen(wrap):
     shared["document"] = 1
     assert len(repr(state.changes())) < 500_000
     assert state.weight < 200_000
+
+
+def test_what_tells_what_another_key_holds_is_kept_only_where_it_is_short():
+    """A mail under "email" may be a login beside "pass": that it is there is enough, and it does not wait with each visit."""
+    limits = Limits()
+    shared = {"email": "x" * (limits.longest_text + 1), "name": "n" * 40_000, "user": "ada", "data": 1}
+    state = _state.SharedState(shared, Capture(limits))
+    state.full()
+    shared["data"] = 2
+    changes = state.changes() or {}
+    assert {"email": None, "name": None, "user": "ada"} == changes["labels"]
+    assert state.weight < 1000
 
 
 @pytest.mark.parametrize(("old", "new"), [(1, 2), (None, 0.5), (True, 1)])
