@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from gzip import compress, decompress
+from typing import NamedTuple
 
 from . import _wire
 from ._scores import are_scores, lines_with, trace_of
 
-__all__ = ["Batch", "halves", "joined", "shed", "singles", "traces_of", "without"]
+__all__ = ["Batch", "Found", "halves", "joined", "shed", "singles", "traces_of", "without"]
 
 
 @dataclass(eq=False)
@@ -38,6 +39,22 @@ class Batch:
     def of_scores(self) -> bool:
         """Whether it holds scores, and not spans."""
         return are_scores(self.body)
+
+
+class Found(NamedTuple):
+    """What was found on disk.
+
+    Args:
+        batch: to be sent now.
+        is_left: whether something is there that cannot be sent yet, or nobody can know.
+        due_in: seconds until it is looked again for what was put off; None where nothing was.
+        is_put_off: whether it is to be looked again as soon as the caller has nothing better to do.
+    """
+
+    batch: Batch | None
+    is_left: bool = False
+    due_in: float | None = None
+    is_put_off: bool = False
 
 
 def halves(batch: Batch) -> list[Batch]:

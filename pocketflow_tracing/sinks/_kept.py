@@ -20,7 +20,7 @@ from ..store import (
     StoreWriter,
     adopt,
 )
-from ._batch import Batch, traces_of, without
+from ._batch import Batch, Found, traces_of, without
 from ._http import shown_host
 
 __all__ = ["Kept"]
@@ -79,29 +79,38 @@ class Kept:
         """Spans that the outbox's limits or another process's refusal have cost, or that went with its file."""
         return self._outbox.dropped + self._vanished
 
-    def claim(self) -> Batch | None:
-        """A batch whose time has come, which nobody else sends meanwhile."""
+    def look(self, may_wait: Callable[[], bool]) -> Found:
+        """Take a batch whose time has come, which nobody else sends meanwhile, or see whether anything is left.
+
+        Args:
+            may_wait: says whether the caller has nothing better to do than to wait for processes that are writing.
+        """
         with self._lock:
             self._see_to_file()
         self._adopt()
         try:
-            claimed = self._outbox.claim(process_id(), time_ns(), endpoint=self._endpoint, public_key=self._key)
+            claimed = self._outbox.claim(
+                process_id(), time_ns(), endpoint=self._endpoint, public_key=self._key, may_wait=may_wait
+            )
+        except StoreBusyError:  # no other question would be answered either
+            return Found(None, is_left=True, due_in=_ASK_AGAIN, is_put_off=not may_wait())
         except StoreError as error:
             _say(error)
-            return None
+            claimed = []
         for found in claimed:
-            batch = Batch(found.body, max(found.spans, 1), found.id, monotonic(), found.attempts)
             self._file = self._outbox.file()
-            return batch
-        return None
+            return Found(Batch(found.body, max(found.spans, 1), found.id, monotonic(), found.attempts))
+        is_left = self.waits()
+        return Found(None, is_left, self._due_in() if is_left else None)
 
     def _adopt(self) -> None:
         """Take over, once, what ended processes have left in files beside the store."""
         if not self._has_adopted:
             self._has_adopted = True
             try:
-                adopt(self._path)
+                adopt(self._path, patience_s=_PATIENCE)
             except StoreError as error:
+                self._has_adopted = not isinstance(error, StoreBusyError)
                 _say(error)
 
     def keep(self, batch: Batch, reason: str, *, ahead: float = 0.0, pause: float = 0.0) -> bool:
@@ -241,7 +250,7 @@ class Kept:
             self._path,
         )
 
-    def due_in(self) -> float | None:
+    def _due_in(self) -> float | None:
         """Seconds until the first batch may be sent again that was put off; None if none was."""
         now = time_ns()
         try:

@@ -67,7 +67,7 @@ def fields(message: bytes) -> Iterator[tuple[int, int | bytes, bytes]]:
                 size = _FIXED.get(kind, end)
             value = message[at : at + size]
             at += size
-        if at > end:
+        if at > end or not 8 <= tag <= _MOST_TAG:
             raise ValueError("no message of protobuf, or a part of one")
         yield tag >> 3, value, message[begin:at]
 
@@ -96,6 +96,7 @@ def _varint_at(message: bytes, at: int) -> tuple[int, int]:
 
 _VARINT, _LENGTH = 0, 2
 _FIXED = {1: 8, 5: 4}
+_MOST_TAG = 2**32 - 1
 
 
 @lru_cache(maxsize=1024)

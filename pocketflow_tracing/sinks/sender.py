@@ -17,7 +17,7 @@ from .._guard import Seam
 from .._threads import of_now, start_thread, wait_unseen
 from .._time import monotonic, sleep
 from ..config import TracingConfig
-from ._batch import Batch
+from ._batch import Batch, Found
 from ._channel import Channel
 from ._courier import Courier
 from ._http import Answer
@@ -159,7 +159,8 @@ class Sender:
         with self._changed:
             late = [batch for batch in self._unanswered() if not batch.kept and now - batch.since > _LATE_SECONDS]
         for batch in late:
-            self._keep(batch, _NO_ANSWER, ahead=2 * self._config.timeout + 2)
+            if not self._keep(batch, _NO_ANSWER, ahead=2 * self._config.timeout + 2):
+                break  # each would wait for whoever is writing
 
     def is_done(self) -> bool:
         """Whether nothing is left to be sent, on disk neither, or to be counted."""
@@ -333,16 +334,15 @@ class Sender:
             batch = self._in_flight = self._waiting.take()
         if batch is None:
             keeps = self._keeps
-            batch = self._kept.claim() if self._kept is not None else None
-            is_left = batch is None and self._kept is not None and self._kept.waits()
-            due_in = self._kept.due_in() if is_left and self._kept is not None else None
+            found = self._kept.look(lambda: not self._waiting) if self._kept is not None else Found(None)
+            batch = found.batch
             with self._changed:
                 is_given_up = generation != self._generation
                 if not is_given_up:
-                    self._is_left = is_left
-                    self._pace.look_in(due_in)
+                    self._is_left = found.is_left
+                    self._pace.look_in(found.due_in)
                     self._in_flight = batch
-                    self._more = batch is not None or keeps != self._keeps
+                    self._more = batch is not None or keeps != self._keeps or found.is_put_off
                     self._note()
             if is_given_up and batch is not None:
                 self._keep(batch, self.last_reason or _NO_ANSWER)  # nobody would send it while it is leased

@@ -21,15 +21,19 @@ __all__ = ["adopt"]
 _AT_A_TIME = 100
 
 
-def adopt(path: str | os.PathLike[str]) -> int:
+def adopt(path: str | os.PathLike[str], *, patience_s: float = 30.0) -> int:
     """Take what waits in files of ended processes over into a store's outbox; returns the number of spans.
+
+    Args:
+        path: of the store.
+        patience_s: seconds that each call may wait for other processes.
 
     Raises:
         StoreError: one of the files cannot be written; what was taken over until then is in the store.
     """
     store, spans = target_of(path), 0
     for beside in _left_behind(store):
-        source, outbox = Outbox(beside), Outbox(store)
+        source, outbox = Outbox(beside, patience_s=patience_s), Outbox(store, patience_s=patience_s)
         try:
             while batches := source.claim(f"{machine()}:{_files.process()}:0", time_ns(), _AT_A_TIME):
                 for batch in batches:

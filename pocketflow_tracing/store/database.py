@@ -65,7 +65,7 @@ class Database:
 
     Args:
         path: of the SQLite file; its directory is created when it is missing, but for what stands now and is removed later.
-        patience_s: seconds to go on trying while other processes hold the file.
+        patience_s: seconds to go on trying while other processes hold the file; set anew, it holds for calls that wait, too.
         max_log_bytes: that the log beside the file may take before the file must have them.
     """
 
@@ -90,11 +90,12 @@ class Database:
         """Return whether there is a file; asking never creates one."""
         return _files.exists(_elsewhere.get(self.path, self.path))
 
-    def transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def transaction(self, work: Callable[[sqlite3.Connection], T], may_wait: Callable[[], bool] | None = None) -> T:
         """Run `work` in one write transaction and return its result.
 
         Args:
             work: is called with the connection; it may be called again after a broken file was set aside.
+            may_wait: says whether the caller has nothing better to do than to wait for other processes.
 
         Raises:
             StoreBusyError: other processes were writing all the time.
@@ -104,8 +105,8 @@ class Database:
             StoreUnusableError: the file is a newer version's or another program's.
         """
         began, pause = monotonic(), SHORTEST_PAUSE
-        deadline = began + self.patience_s
         while True:
+            deadline = began + self.patience_s
             opened.give_way()
             with self._lock:
                 was_open = self._connection is not None
@@ -113,7 +114,7 @@ class Database:
                     result = self._transaction_or_new_file(work, deadline)
                 except BusyError as error:
                     self._busy_since = began if self._busy_since is None else self._busy_since
-                    if monotonic() >= deadline:
+                    if monotonic() >= deadline or not (may_wait is None or may_wait()):
                         raise self._failed(error) from error
                 else:
                     self._busy_since = None

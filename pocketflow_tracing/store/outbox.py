@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -178,6 +178,7 @@ class Outbox:
         lease_ns: int = 60_000_000_000,
         endpoint: str | None = None,
         public_key: str | None = None,
+        may_wait: Callable[[], bool] | None = None,
     ) -> list[OutboxBatch]:
         """Return due batches that from now on only the owner sends, until it answers for them, ends, or the lease expires.
 
@@ -188,6 +189,7 @@ class Outbox:
             lease_ns: how long nobody else gets them.
             endpoint: only those for this server.
             public_key: only those of this project.
+            may_wait: says whether the caller has nothing better to do than to wait for other processes.
         """
         if not self._database.exists():
             return []
@@ -202,7 +204,7 @@ class Outbox:
             )
             return batches
 
-        return self._database.transaction(work)
+        return self._database.transaction(work, may_wait)
 
     def done(self, ids: Sequence[int], delivered: int | None = None) -> None:
         """Remove batches that have been answered for.

@@ -509,7 +509,7 @@ def test_who_waits_takes_no_lock_and_touches_no_file(sender, monkeypatch):
 
         return with_caller
 
-    for name in ("claim", "keep", "waits", "answered"):
+    for name in ("look", "keep", "waits", "answered"):
         monkeypatch.setattr(_kept.Kept, name, noted(getattr(_kept.Kept, name)))
     with Collector(Mode.status(503)) as collector:
         made = sender(collector)
@@ -543,14 +543,14 @@ class Watched(threading.Condition):
 def test_what_a_thread_claims_when_it_was_given_up_is_sent_by_the_next(sender, monkeypatch):
     """It is given back, or nobody would get it for a minute, and a flush would wait for it."""
     begun, go_on, gone = threading.Event(), threading.Event(), threading.Event()
-    claim = _kept.Kept.claim
+    look = _kept.Kept.look
 
-    def slowly(self):
+    def slowly(self, may_wait):
         begun.set()
         go_on.wait(10)
-        claimed = claim(self)
+        found = look(self, may_wait)
         gone.set()
-        return claimed
+        return found
 
     with Collector(Mode.status(503)) as collector:
         made = sender(collector)
@@ -558,7 +558,7 @@ def test_what_a_thread_claims_when_it_was_given_up_is_sent_by_the_next(sender, m
         assert made.flush(soon()) is False
         collector.mode = Mode.healthy()
         with monkeypatch.context() as patched:
-            patched.setattr(_kept.Kept, "claim", slowly)
+            patched.setattr(_kept.Kept, "look", slowly)
             made.hasten()
             assert begun.wait(10)
             made.close(soon(0.3), time.monotonic())
