@@ -237,7 +237,7 @@ class SharedState:
                 if not same(old, picture):
                     self._pictures[text] = picture
                     changed[text] = (old, picture)
-                    self.weight += 2 * ENTRY_BYTES
+                    self.weight += 2 * ENTRY_BYTES + weigh(old) + weigh(picture)
                 continue
             sharing = Sharing()
             new = sharing.of(old, picture)

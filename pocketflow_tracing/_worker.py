@@ -111,10 +111,10 @@ class Worker:
         with self._starting:
             if self._starter is not None or (self._thread is not None and self._thread.is_alive()):
                 return
-            self._starter = threading.get_ident()
-            # beside its thread: both are of gevent's kind or neither, whenever that comes into a program
-            self._wake, sinks_are_ready = Wake(), Wake()
             try:
+                self._starter = threading.get_ident()
+                # beside its thread: both are of gevent's kind or neither, whenever that comes into a program
+                self._wake, sinks_are_ready = Wake(), Wake()
                 self._thread = start_thread(self._work, "pocketflow-tracing", sinks_are_ready)
             finally:
                 self._starter = None

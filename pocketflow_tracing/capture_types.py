@@ -165,6 +165,9 @@ WEIGHTLESS = frozenset({int, float, bool, type(None)})
 """Types of snapshots that weigh nothing by themselves."""
 
 
+_LARGE_INT = 1 << 512
+
+
 def weigh(value: Snapshot, large: list[str | bytes] | None = None) -> int:
     """Estimate the bytes that a snapshot keeps alive: its texts and bytes, and 64 for each entry; 0 for a number by itself.
 
@@ -177,7 +180,9 @@ def weigh(value: Snapshot, large: list[str | bytes] | None = None) -> int:
         if len(value) >= LARGE and large is not None:
             large.append(value)
         return len(value) + 64
-    if kind is int or value is None or kind is float or kind is bool:
+    if kind is int:
+        return 0 if -_LARGE_INT < value < _LARGE_INT else value.bit_length() // 8
+    if value is None or kind is float or kind is bool:
         return 0
     weight = 64
     if kind is dict:
@@ -189,7 +194,9 @@ def weigh(value: Snapshot, large: list[str | bytes] | None = None) -> int:
             weight += size + 64
             if size >= LARGE and large is not None:
                 large.append(item)
-        elif t is int or item is None or t is float or t is bool:
+        elif t is int:
+            weight += 64 if -_LARGE_INT < item < _LARGE_INT else item.bit_length() // 8
+        elif item is None or t is float or t is bool:
             weight += 64
         else:
             weight += weigh(item, large)

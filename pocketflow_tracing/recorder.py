@@ -190,7 +190,7 @@ class Span:
 
     def charge(self, value: Any) -> None:
         """Count a snapshot among what waits in memory, which is bounded."""
-        if type(value) in WEIGHTLESS:
+        if type(value) in WEIGHTLESS and (type(value) is not int or value.bit_length() < 512):
             return
         large: list[str | bytes] = []
         self.weight += weigh(value, large)

@@ -61,7 +61,7 @@ def prune(
     finally:
         writer.close()
     if json:
-        print_json(dataclasses.asdict(removed))
+        print_json({"runs": removed.runs, "spans": removed.spans, "bytes": removed.bytes})
     elif removed.runs:
         spans = count(removed.spans, "span")
         console().print(f"Removed {count(removed.runs, 'run')} ({spans}, about {size(removed.bytes)}) from {path}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from math import inf
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -26,6 +27,10 @@ _PRUNE_EVERY = 200
 """Batches between two looks at the store's limits, at most."""
 _PRUNE_PERCENT = 10
 """Of the bytes that it may take: when so many have been written, a look is due too."""
+_PRUNE_SECONDS = 0.1
+"""Of the worker's time at once; the next batch goes on with it. At the end of the process, a part of what is left."""
+_PRUNE_PAUSE = 0.5
+"""Seconds between two such times, that what is recorded meanwhile is written."""
 _MOST_WRITTEN = 1024 * 1024
 """Bytes of one transaction, about: other processes and forks wait for its end."""
 _LEAST_LOG = 16 * 1024 * 1024
@@ -53,6 +58,7 @@ class LocalSink:
         self._writer = StoreWriter(path, patience_s=_PATIENCE, max_log_bytes=max(self._max_bytes, _LEAST_LOG))
         self._beat = 0.0
         self._batches = 0
+        self._prune_at = inf  # of `time.monotonic`: when its limits are to be looked at
         self._share = self._max_bytes * _PRUNE_PERCENT // 100
         self._bytes = 0  # written since the store's limits were looked at
         self._span_bytes = 0.0  # what a span took in the last write
@@ -145,7 +151,10 @@ class LocalSink:
         self._writer.patience_s = max(0.05, 0.75 * (deadline - monotonic()))  # and time to say what is lost
         try:
             if self._is_behind:
-                self._write()
+                self._write(may_prune=False)
+            if not self._is_behind and self._prune_at < inf:
+                self._writer.patience_s = seconds = max(0.0, min(_PRUNE_SECONDS, (deadline - monotonic()) / 4))
+                self._prune(seconds)
         finally:
             self._writer.patience_s = _PATIENCE
         self._writer.close()
@@ -167,12 +176,14 @@ class LocalSink:
     def _is_behind(self) -> bool:
         return bool(self._kept or self._uncounted)
 
-    def _write(self, *, beat: bool = False) -> None:
+    def _write(self, *, beat: bool = False, may_prune: bool = True) -> None:
         now = time_ns()
         try:
             while self._is_behind or beat:
                 try:
                     self._write_first(now)
+                    if may_prune and monotonic() >= self._prune_at:
+                        self._prune(_PRUNE_SECONDS)
                 except (UnfitRecordError, OverflowError, RecursionError, TypeError, ValueError) as error:
                     if not self._kept or is_hosts(error):
                         raise
@@ -208,7 +219,16 @@ class LocalSink:
         completes = bool(batch.runs) and not batch.spans  # what a large batch has brought may be pruned from now on
         if self._batches % _PRUNE_EVERY == 1 or self._bytes > self._share or completes:
             self._bytes = 0
-            self._writer.prune(self._config.store_max_runs, self._max_bytes)
+            self._prune_at = 0.0
+
+    def _prune(self, seconds: float) -> None:
+        began = monotonic()
+        try:
+            pruned = self._writer.prune(self._config.store_max_runs, self._max_bytes, deadline=began + seconds)
+        except StoreError:  # the next write says it
+            pruned = None
+        is_done = pruned is not None and pruned.is_done
+        self._prune_at = inf if is_done else monotonic() + _PRUNE_PAUSE
 
     def _next(self) -> Unwritten:
         """What waits longest, no more of it than one transaction should hold."""

@@ -17,6 +17,7 @@ __all__ = [
     "BusyError",
     "check_ours",
     "connect",
+    "give_others_a_turn",
     "is_busy",
     "is_corrupt",
     "is_of_a_record",
@@ -145,6 +146,11 @@ def paused(pause: float) -> float:
     """Pause, and return how long to pause the next time."""
     sleep(pause * jitter(0.5, 1.5))
     return min(pause * 2, _LONGEST_PAUSE)
+
+
+def give_others_a_turn() -> None:
+    """Pause for as long as those who wait pause at most between two tries."""
+    sleep(1.5 * _LONGEST_PAUSE)
 
 
 def is_busy(error: sqlite3.Error) -> bool:

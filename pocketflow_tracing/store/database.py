@@ -15,7 +15,17 @@ from .. import _files
 from .._log import warn
 from .._time import monotonic
 from . import opened
-from .connection import SHORTEST_PAUSE, BusyError, connect, is_busy, is_corrupt, is_of_a_record, patiently, paused
+from .connection import (
+    SHORTEST_PAUSE,
+    BusyError,
+    connect,
+    give_others_a_turn,
+    is_busy,
+    is_corrupt,
+    is_of_a_record,
+    patiently,
+    paused,
+)
 from .descriptors import Held, leak
 from .errors import StoreBusyError, StoreError, StoreGoneError, StoreUnusableError, UnfitRecordError
 from .files import (
@@ -58,6 +68,9 @@ _REMOVAL_SECONDS = 0.25
 
 _FREE_PAGES = 256
 """Free pages that stay in the file: the next batches use them."""
+
+_PAGES_AT_ONCE = 1000
+"""That one transaction gives back, in some 20 ms: others write in between."""
 
 
 class Database:
@@ -126,15 +139,41 @@ class Database:
             opened.close_beyond(_MOST_OPEN)
         return result
 
-    def shrink(self) -> None:
-        """Give free pages back to the file system where there are many and nobody else is writing."""
-        with self._lock, contextlib.suppress(sqlite3.Error, BlockingIOError):
-            if self._connection is not None and self._pid == _files.process() and not self._held.are_lost:
+    def shrink(self, deadline: float = inf) -> bool:
+        """Give free pages back to the file system where there are many, in steps between which others write.
+
+        Args:
+            deadline: of `time.monotonic`, after which no other step begins.
+
+        Returns:
+            Whether there are no more; also where that cannot be done.
+        """
+        give_up = monotonic() + self.patience_s
+        while (has_freed := self._shrink_a_little()) is not False:
+            now = monotonic()
+            give_up = now + self.patience_s if has_freed else give_up
+            if now >= min(deadline, give_up):
+                return False
+            give_others_a_turn()
+        return True
+
+    def _shrink_a_little(self) -> bool | None:
+        """Give some pages back; None while others are writing, False when there are no more, or when it cannot be done."""
+        try:
+            with self._lock:
+                if self._connection is None or self._pid != _files.process() or self._held.are_lost:
+                    return False
                 (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
-                if free > _FREE_PAGES:
-                    with self._held.writing():
-                        # As a script: its every step frees one page, and `execute` makes one step.
-                        self._connection.executescript("PRAGMA incremental_vacuum;")
+                if free <= _FREE_PAGES:
+                    return False
+                with self._held.writing():
+                    # As a script: its every step frees one page, and `execute` makes one step.
+                    self._connection.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE});")
+                return True
+        except BlockingIOError:
+            return None
+        except sqlite3.Error as error:
+            return None if is_busy(error) else False
 
     def close(self) -> None:
         """Close the connection; the next transaction opens it again."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from .._time import monotonic
 from . import counts, outbox_limits
 from .codec import MAX_INTEGER, dump, integer, text
 from .database import Database
@@ -21,6 +22,8 @@ __all__ = ["Outbox", "OutboxBatch"]
 
 _FAR_NS = 600_000_000_000
 """Nothing is put off for so long: a time beyond it was written before the clock was set back."""
+_SHRINKING_SECONDS = 0.05
+"""After each batch that was delivered; the next one goes on with it."""
 _MOST_GONE = 10_000
 """Traces that were dropped and are remembered, so that what comes of them later goes too."""
 
@@ -221,7 +224,7 @@ class Outbox:
 
         if ids:
             self._database.transaction(work)
-            self._database.shrink()
+            self._database.shrink(monotonic() + _SHRINKING_SECONDS)
 
     def retry(self, ids: Sequence[int], next_try_ns: int, error: str) -> None:
         """Give batches back to be sent again at `next_try_ns`; `error` says what went wrong this time."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from .._time import time_ns
+from .._time import monotonic, time_ns
 from . import counts
 from .codec import integer
+from .connection import give_others_a_turn
 from .database import Database
 from .liveness import is_alive
 
 __all__ = ["Pruned", "prune"]
 
-_RUNS_AT_ONCE = 50
-"""Runs removed in one transaction: other processes write in between."""
+_RUNS_AT_ONCE, _BYTES_AT_ONCE = 50, 8 * 1024 * 1024
+"""Runs removed in one transaction, and bytes of them, about: other processes write in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,27 +26,32 @@ class Pruned:
         runs: the number of runs.
         spans: the number of their spans.
         bytes: about how much they took.
+        is_done: whether there is nothing more to remove or to give back to the file system.
     """
 
     runs: int = 0
     spans: int = 0
     bytes: int = 0
+    is_done: bool = True
 
     def __add__(self, other: Pruned) -> Pruned:
-        return Pruned(self.runs + other.runs, self.spans + other.spans, self.bytes + other.bytes)
+        return Pruned(self.runs + other.runs, self.spans + other.spans, self.bytes + other.bytes, other.is_done)
 
 
-def prune(database: Database, max_runs: int | None, max_bytes: int | None, older_than_ns: int | None) -> Pruned:
+def prune(
+    database: Database, max_runs: int | None, max_bytes: int | None, older_than_ns: int | None, deadline: float
+) -> Pruned:
     """Remove complete runs, the oldest first, until the limits hold (see `StoreWriter.prune`)."""
     removed = Pruned()
     if not database.exists():
         return removed
     while True:
-        some = database.transaction(lambda connection: _remove_some(connection, max_runs, max_bytes, older_than_ns))
-        removed += some
-        if some.runs < _RUNS_AT_ONCE:
-            database.shrink()
+        removed += database.transaction(lambda connection: _remove_some(connection, max_runs, max_bytes, older_than_ns))
+        if removed.is_done:
+            return replace(removed, is_done=database.shrink(deadline))
+        if monotonic() >= deadline:
             return removed
+        give_others_a_turn()
 
 
 def _remove_some(
@@ -61,8 +67,9 @@ def _remove_some(
         if not (too_old or removed.runs < excess_runs or removed.bytes < excess_bytes):
             break
         going.append(run_id)
-        removed += Pruned(1, spans, size)
-        if len(going) == _RUNS_AT_ONCE:
+        is_full = len(going) == _RUNS_AT_ONCE or removed.bytes + size > _BYTES_AT_ONCE
+        removed += Pruned(1, spans, size, is_done=not is_full)
+        if is_full:
             break
     for run_id in going:
         connection.execute("DELETE FROM spans WHERE run_id = ?", (run_id,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 
 from pocketflow_tracing.records import RunRecord, SpanRecord
 
@@ -111,19 +112,26 @@ class StoreWriter:
         self._database.transaction(lambda connection: connection.execute(take_out, (_ROOM,)))
 
     def prune(
-        self, max_runs: int | None = None, max_bytes: int | None = None, older_than_ns: int | None = None
+        self,
+        max_runs: int | None = None,
+        max_bytes: int | None = None,
+        older_than_ns: int | None = None,
+        deadline: float = inf,
     ) -> Pruned:
         """Remove complete runs, the oldest first, until the limits hold; a run that is going on is never touched.
+
+        Others write in between.
 
         Args:
             max_runs: the number of runs that may stay.
             max_bytes: the bytes that runs may take in the file.
             older_than_ns: wall clock; complete runs that began before it go too.
+            deadline: of `time.monotonic`, after which it ends although there is more to remove.
 
         Returns:
             What was removed. A store that does not exist is not created.
         """
-        return prune.prune(self._database, max_runs, max_bytes, older_than_ns)
+        return prune.prune(self._database, max_runs, max_bytes, older_than_ns, deadline)
 
     def close(self) -> None:
         """Close the file; the next write opens it again."""

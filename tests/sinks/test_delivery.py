@@ -250,6 +250,23 @@ def test_sinks_are_started_on_the_worker_before_the_host_goes_on(monkeypatch):
     assert ["pocketflow-tracing"] * 2 == on
 
 
+def test_a_time_limit_within_the_start_of_the_worker_leaves_nothing_behind(monkeypatch):
+    """The next record starts it."""
+    worker = _worker.Worker(delivery._sinks, lambda: None)
+
+    def strikes():
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_worker, "Wake", strikes)
+        with pytest.raises(KeyboardInterrupt):
+            worker.start()
+    started = []
+    monkeypatch.setattr(_worker, "start_thread", lambda *_: started.append(True))
+    worker.start()
+    assert [True] == started
+
+
 def test_a_flush_from_within_the_start_of_the_worker_is_not_waited_for(monkeypatch):
     """A signal handler may flush there: the worker that would answer may not run before the handler returns."""
     answers = []

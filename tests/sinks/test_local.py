@@ -18,6 +18,7 @@ from pocketflow_tracing.delivery import delivery
 from pocketflow_tracing.sinks import _backlog, local
 from pocketflow_tracing.sinks.local import LocalSink, open_sink
 from pocketflow_tracing.store import Store
+from pocketflow_tracing.store.prune import Pruned
 
 sys.path.append(str(Path(__file__).parents[1] / "store"))
 from sample import Run, small_run
@@ -195,6 +196,28 @@ def test_a_run_is_complete_when_its_spans_are_there(sink, path, monkeypatch):
     (left,) = Store(path).runs()
     assert left.name
     assert left.status != "running"
+
+
+@pytest.mark.parametrize("is_unfinished", [True, False])
+def test_pruning_that_does_not_end_in_time_goes_on_between_batches(is_unfinished, sink, path, monkeypatch):
+    """What is recorded meanwhile is written, and the end of the process is not held up."""
+    now, asked = [1000.0], []
+    made = sink()
+
+    def prune(*_, deadline):
+        asked.append(deadline - now[0])
+        return Pruned(1, is_done=not is_unfinished)
+
+    monkeypatch.setattr(local, "monotonic", lambda: now[0])
+    monkeypatch.setattr(made._writer, "prune", prune)
+    for number in range(10):
+        accept(made, small_run(number))
+        now[0] += 0.2
+    assert pytest.approx([0.1] * (4 if is_unfinished else 1)) == asked
+    accept(made, small_run(10))
+    made.close(now[0] + 0.04, now[0])
+    assert pytest.approx([0.01] if is_unfinished else []) == asked[4:]
+    assert list(range(11)) == numbers(path)
 
 
 def test_a_working_directory_that_was_removed(tmp_path, monkeypatch, caplog):

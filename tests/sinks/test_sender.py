@@ -730,6 +730,27 @@ def test_the_count_of_dropped_spans_waits_for_no_lock(sender, path):
         other.close()
 
 
+def test_what_waits_in_memory_does_not_wait_for_a_locked_outbox(sender, path):
+    """Somebody writes for long: an editor of databases, a backup. What is recorded meanwhile goes to the server all the same."""
+    with Collector() as collector:
+        with contextlib.closing(Outbox(path)) as outbox:
+            outbox.put(OutboxBatch(0, collector.url, collector.public_key, 1, body(span(9, 9))))
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        made = sender(collector)
+        made.start()
+        began = time.monotonic()
+        for number in range(3):
+            made.submit(body(span(1, number)), 1)
+            collector.wait_for(number + 1, timeout=10)
+        assert time.monotonic() - began < 3 * _kept._PATIENCE
+        assert made.flush(soon()) is False
+        other.execute("ROLLBACK")
+        other.close()
+        assert made.flush(soon()) is True
+        assert 4 == len(collector.spans())
+
+
 def test_what_a_killed_process_was_sending_is_sent_at_once(sender, path):
     """And what a living one is sending is not, which is said."""
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

@@ -15,6 +15,7 @@ from pocketflow import AsyncFlow, AsyncNode, Flow, Node
 
 from pocketflow_tracing import _pipeline, capture_allowance, trace_flow
 from pocketflow_tracing._sharing import Sharing
+from pocketflow_tracing._state import SharedState
 from pocketflow_tracing.capture import Capture
 from pocketflow_tracing.capture_allowance import FEW, Allowance
 from pocketflow_tracing.capture_types import weigh
@@ -75,6 +76,19 @@ def test_what_a_change_weighs(kind: type) -> None:
     assert weigh(new) > 90 * 2000
     rows, known = (new.rows, old.rows) if kind is dict else (new, old)
     assert all(row is before for row, before in zip(rows, known, strict=False))
+
+
+def test_a_large_number_weighs_what_it_takes() -> None:
+    """It is kept whole as long as it waits, though only its digits are counted then."""
+    number = 1 << 8_000_000
+    state = SharedState({"n": number}, Capture())
+    state.full()
+    assert state.weight > 1_000_000
+    state.shared["n"] = number + 1
+    state.changes()
+    assert state.weight > 2_000_000
+    assert weigh([number]) > 1_000_000
+    assert 0 == weigh(7)
 
 
 def test_entries_behind_a_cut_are_found_where_they_were() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import shutil
 import sqlite3
 import stat
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,7 @@ from pocketflow_tracing.store import (
     StoreWriter,
     UnfitRecordError,
     database,
+    prune,
     schema,
 )
 
@@ -481,6 +484,43 @@ class TestPrune:
         self.fill(writer, 130)
         assert 125 == writer.prune(max_runs=5).runs
         assert 5 == len(Store(path).runs())
+
+    def fill_largely(self, writer):
+        for number in range(300):
+            run = small_run(number)
+            run.spans[0].input = "x" * 20_000
+            write(writer, run)
+
+    def test_others_write_in_between(self, writer, path, monkeypatch):
+        """While runs are removed, and while the space that they took goes back: of a large store that takes seconds."""
+        monkeypatch.setattr(database, "_PAGES_AT_ONCE", 100)
+        self.fill_largely(writer)
+        other = sqlite3.connect(path, isolation_level=None, timeout=0)
+        sizes = []
+
+        def turn():
+            other.execute("BEGIN IMMEDIATE")
+            other.execute("ROLLBACK")
+            sizes.append(other.execute("PRAGMA freelist_count").fetchone()[0])
+
+        monkeypatch.setattr(database, "give_others_a_turn", turn)
+        monkeypatch.setattr(prune, "give_others_a_turn", turn)
+        assert writer.prune(max_runs=0).is_done
+        other.close()
+        steps = [before - after for before, after in itertools.pairwise(sizes)]
+        assert [-1] * 5 == [-1 if step < 0 else step for step in steps][:5]  # 50 runs each
+        assert len(steps) > 15
+        assert max(steps) <= 100
+
+    def test_what_does_not_end_in_time_goes_on_the_next_time(self, writer, path):
+        """What was removed and given back until then stays so."""
+        self.fill_largely(writer)
+        left = []
+        while not writer.prune(max_runs=1, deadline=time.monotonic()).is_done:
+            left.append(len(Store(path).runs(limit=None)))
+        assert [250, 200, 150, 100, 50, 1, 1] == left[:7]
+        writer.close()
+        assert path.stat().st_size < 1_400_000
 
     def test_no_store_is_created(self, writer, path):
         """Pruning a store that does not exist creates nothing."""
