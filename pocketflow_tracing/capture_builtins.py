@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from .capture_arrays import is_lent_safely
 from .capture_entries import is_hollow, taken
 from .capture_kinds import Shape, attributes_of, kind, mro_of, name_of
-from .capture_types import Elided, Ends, Snapshot, Tagged
+from .capture_types import Elided, Ends, Head, Snapshot, Tagged
 
 if TYPE_CHECKING:
     from .capture_walk import Walk
 
-_PREVIEW = 64
+_HEAD_BYTES = 64 + 1024
+"""What is shown, and what may stand behind the name of a secret in it."""
 
 
 @kind("builtins.str")
@@ -49,15 +50,14 @@ def _read_complex(value: complex, shape: Shape, _walk: Walk, _depth: int) -> Sna
 
 @kind("builtins.bytes")
 def _read_bytes(value: bytes, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
-    return Tagged(
-        shape.name, {"size": bytes.__len__(value), "preview": preview(bytes.__getitem__(value, slice(0, _PREVIEW)))}
-    )
+    head = bytes.__getitem__(value, slice(0, _HEAD_BYTES))
+    return Tagged(shape.name, {"size": bytes.__len__(value), "preview": Head(head)})
 
 
 @kind("builtins.bytearray")
 def _read_bytearray(value: bytearray, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
-    head = bytes(bytearray.__getitem__(value, slice(0, _PREVIEW)))
-    return Tagged(shape.name, {"size": bytearray.__len__(value), "preview": preview(head)})
+    head = bytes(bytearray.__getitem__(value, slice(0, _HEAD_BYTES)))
+    return Tagged(shape.name, {"size": bytearray.__len__(value), "preview": Head(head)})
 
 
 @kind("builtins.memoryview")
@@ -65,13 +65,8 @@ def _read_memoryview(value: memoryview, shape: Shape, _walk: Walk, _depth: int) 
     shown: dict[str, Any] = {"size": value.nbytes, "format": value.format}
     if not is_lent_safely(value):  # a file's that is mapped, say: see `capture_arrays`
         return Tagged(shape.name, {**shown, "memory": name_of(type(value.obj))})
-    head = value[:_PREVIEW].tobytes() if value.ndim == 1 and value.itemsize == 1 else b""
-    return Tagged(shape.name, {**shown, "preview": preview(head)})
-
-
-def preview(head: bytes) -> str:
-    """Show the first bytes as Python writes them, without the b and its quotes."""
-    return repr(head)[2:-1]
+    head = value[:_HEAD_BYTES].tobytes() if value.ndim == 1 and value.itemsize == 1 else b""
+    return Tagged(shape.name, {**shown, "preview": Head(head)})
 
 
 @kind("builtins.list")

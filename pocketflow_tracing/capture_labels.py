@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["COLUMNS", "NAMES", "TABLES", "TELLING", "TOLD", "USERS", "VALUES"]
+__all__ = ["COLUMNS", "NAMES", "PASSES", "TABLES", "TELLING", "TOLD", "USERS", "VALUES"]
 
 COLUMNS = ("columns", "headers", "header", "fields", "column_names")
 """Fields that say what the columns of a table are called …"""
@@ -13,9 +13,11 @@ NAMES = ("name", "key", "field", "header", "variable", "param", "parameter", "Na
 VALUES = frozenset({"value", "Value", "ParameterValue", "head"})
 """… and those that hold it."""
 USERS = frozenset({"user", "username", "login", "email", "User", "Username"})
-"""Beside which "pass" is a password."""
+"""Fields beside which …"""
+PASSES = frozenset({"pass", "pass_", "_pass"})
+"""… these are passwords; by themselves they may count tests."""
 
 TELLING = frozenset({*COLUMNS, *NAMES, *USERS, "domain", "path", "httpOnly", "loc", "statement"})
 """All that say something of others."""
-TOLD = frozenset({*TABLES, *VALUES, "pass", "input", "params"})
+TOLD = frozenset({*TABLES, *VALUES, *PASSES, "input", "params"})
 """All of which something is said by others."""

@@ -21,6 +21,7 @@ __all__ = [
     "Elided",
     "Ends",
     "Failure",
+    "Head",
     "Limits",
     "Long",
     "Note",
@@ -116,6 +117,12 @@ class Again(NamedTuple):
 
     type_name: str
     path: tuple[str | int, ...]
+
+
+class Head(NamedTuple):
+    """The first bytes of something, of which fewer are shown."""
+
+    data: bytes
 
 
 class Long(NamedTuple):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .capture_aliases import other_names
-from .capture_labels import COLUMNS, NAMES, USERS, VALUES
+from .capture_labels import COLUMNS, NAMES, PASSES, USERS, VALUES
 from .capture_types import Note, Snapshot
 from .redaction_shapes import REPLACEMENT, scan
 from .redaction_tables import (
@@ -49,7 +49,7 @@ _SHORTEST_QUOTED = 6
 """Characters of a secret that is looked for in a text: shorter ones stand in words by chance, unless they are quoted."""
 _PROBABILITIES = frozenset({"logprob", "top_logprobs"})
 _NETLOCS = frozenset({"netloc", "_netloc"})
-MAY_NAME = VALUES | _NETLOCS | {*COLUMNS, "params", "loc", "pass"}
+MAY_NAME = VALUES | _NETLOCS | PASSES | {*COLUMNS, "params", "loc"}
 """Fields of which at least one is there where `without_named` has something to do."""
 _WORD = re.compile(r"\w+")
 _LONGEST_STATEMENT = 10_000
@@ -88,8 +88,10 @@ def without_named(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot
     """
     if _names_its_value(fields, hits):
         return {key: hidden(value) if key in VALUES else value for key, value in fields.items()}
-    if type(fields.get("pass")) is str and not USERS.isdisjoint(fields) and hits("password"):  # "3 pass" has no user
-        fields = {**fields, "pass": hidden(fields["pass"])}
+    if not (PASSES.isdisjoint(fields) or USERS.isdisjoint(fields)) and hits("password"):
+        fields = {
+            key: hidden(value) if key in PASSES and type(value) is str else value for key, value in fields.items()
+        }
     if "input" in fields and labelled(fields.get("loc"), hits):  # one of pydantic's errors
         return {**fields, "input": hidden(fields["input"])}
     shown = fields
@@ -136,6 +138,8 @@ def _names_a_secret(statement: Snapshot, hits: Hits) -> bool:
 def _names_its_value(fields: dict[str, Snapshot], hits: Hits) -> bool:
     if "domain" in fields and "name" in fields and ("path" in fields or "httpOnly" in fields):
         return True  # a cookie of a browser: any may be a session's
+    if fields.get("type") == "password" and hits("password"):  # an element of a form
+        return True
     return any(is_label(fields[key], hits) for key in NAMES if key in fields)
 
 

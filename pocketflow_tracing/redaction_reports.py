@@ -30,6 +30,14 @@ _INPUT = r"((?:\A|\n)([\w.-]{1,200})\n  [^\n]{0,500}?input_value=)([^\n]{1,8000}
 _STATEMENT = r"(\[SQL: ((?:(?!\[parameters: )[\s\S]){1,8000})\[parameters: )((?:(?!\]\n|\]\Z)[\s\S]){1,20000})"
 """Of SQLAlchemy's errors."""
 
+_KEY = (
+    r"((?<!\w)Key \(((?:[^()\n]|\([^()\n]{0,200}\)){1,500})\)=\()((?:(?!Key \()[^\n]){1,8000}?)"
+    r"(?=\)(?: (?:already|is|conflicts)\b|[.\s\"'\\]|\Z))"
+)
+"""Of PostgreSQL: Key (email, token)=(…) already exists."""
+_ENTRY = r"(Duplicate entry ')((?:(?!Duplicate entry ')[^\n]){1,8000}?)(?=' for key '([^'\n]{1,200})')"
+"""Of MySQL, which names the column or index behind it."""
+
 
 def without_reported(text: str, hits: Hits) -> str:
     """Replace secrets by the names that stand beside them in such texts.
@@ -51,7 +59,16 @@ def without_reported(text: str, hits: Hits) -> str:
         text = compiled(_INPUT).sub(lambda found: _input(found, hits), text)
     if "[parameters: " in text:
         text = compiled(_STATEMENT).sub(lambda found: _statement(found, hits), text)
+    if "Key (" in text:
+        text = compiled(_KEY).sub(lambda found: _row(found[1], found[2], found[0], hits), text)
+    if "Duplicate entry" in text:
+        text = compiled(_ENTRY).sub(lambda found: _row(found[1], found[3], found[0], hits), text)
     return text
+
+
+def _row(before: str, names: str, found: str, hits: Hits) -> str:
+    """What is shown of the values of some columns, which do not say which is whose."""
+    return f"{before}{REPLACEMENT}" if any(map(hits, compiled(r"\w{2,80}").findall(names))) else found
 
 
 def _pair(found: re.Match[str], hits: Hits) -> str:

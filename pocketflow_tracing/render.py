@@ -14,8 +14,7 @@ from . import _media
 from ._guard import Seam
 from ._time import breathe
 from .capture import snapshot
-from .capture_builtins import preview
-from .capture_types import CUT_KEY, MARGIN, Again, Cut, Failure, Long, Pairs, Snapshot, Tagged
+from .capture_types import CUT_KEY, MARGIN, Again, Cut, Failure, Head, Long, Pairs, Snapshot, Tagged
 from .records import Json
 from .redaction import Policy, Rules
 from .redaction_data import scan_value
@@ -181,6 +180,8 @@ class _Rendering:
             if self.classes and (policy := self.rules.policy_of_class(value.type_name)) != "record":
                 return HIDDEN if policy == "hide" else summary(value)
             shown = self.pairs(value, path)
+        elif t is Head:
+            shown = self.preview(value.data)
         elif t is Long:
             return self.long(value, path)
         else:
@@ -281,13 +282,17 @@ class _Rendering:
         return HIDDEN if policy == "hide" else summary(value)
 
     def raw(self, value: bytes, size: int, path: Path) -> Json:
-        shown = preview(value[:_PREVIEW])
-        if self.scan and len(value) > 7:
-            wide = value[: _PREVIEW + MARGIN].decode("latin-1")
+        shown = self.preview(value)
+        return {TYPE_KEY: "bytes", "size": size, "preview": self.masked(shown, (*path, "preview"))}
+
+    def preview(self, head: bytes) -> str:
+        """Show the first bytes as Python writes them, without the b and its quotes; as a text where secrets are hidden."""
+        if self.scan and len(head) > 7:
+            wide = head[: _PREVIEW + MARGIN].decode("latin-1")
             scanned = scan_value(wide, self.hits)
             if scanned is not wide and scanned != wide:
-                shown = clean(scanned[:_PREVIEW])
-        return {TYPE_KEY: "bytes", "size": size, "preview": self.masked(shown, (*path, "preview"))}
+                return clean(scanned[:_PREVIEW])
+        return repr(head[:_PREVIEW])[2:-1]
 
     def medium(self, value: bytes | str, mime: str, size: int) -> Json:
         """Show an image, a sound or a PDF as its type and size; with its id, if it is one to be sent."""

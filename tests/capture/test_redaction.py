@@ -141,7 +141,7 @@ class Account:
         {"columns": ["user", "password"], "rows": collections.deque([collections.deque(["me", "hunter2"])])}, [(np.str_("x-api-key"), "hunter2")],
         {"name": Header.KEY, "value": "hunter2"}, {"name": b"DB_PASSWORD", "value": "hunter2"}, {"name": "DB_PASSWORD", "value": "hunter2", 0: 1},
         {"columns": ["password"], "rows": [["hunter2"]], 0: 1},
-        {"host": "smtp.x", "user": "me", "pass": "hunter2"},
+        {"host": "smtp.x", "user": "me", "pass": "hunter2"}, {"user": "me", "pass_": "hunter2"}, {"user": "me", "_pass": "hunter2"}, {"id": "pw1", "type": "password", "value": "hunter2"},
         {"errors": [{"loc": ["body", "password"], "type": "too_short", "input": "hunter2"}]},
         {Header.KEY: "hunter2", Header.ACCEPT: "json"}, {Plain.LOGIN: "hunter2", Plain.ACCEPT: "json"}, {"token": "hunter2", "token_str": "a"},
         {"ParameterKey": "DbPassword", "ParameterValue": "hunter2"}, {"authkey": b"hunter2"}, {"X-Auth-Key": "hunter2"},
@@ -384,6 +384,9 @@ DATA_TEXTS = [
     ('<input name="password" type="password" value="hunter2">', '<input name="password" type="password" value="[redacted]">'),
     ('password="""hunter2 "x" y"""\n', 'password="[redacted]"""\n'),
     ("E\n[SQL: INSERT INTO u (name, password) VALUES (?, ?)]\n[parameters: ('me', 'hunter2')]\n(Background)", "E\n[SQL: INSERT INTO u (name, password) VALUES (?, ?)]\n[parameters: [redacted]]\n(Background)"),
+    ("DETAIL:  Key (tenant, api_key)=(1, hunter2) already exists.\n", "DETAIL:  Key (tenant, api_key)=([redacted]) already exists.\n"),
+    ('Key (lower(token::text))=(hun)ter2) is not present in table "a". Key (id)=(1) is still referenced', 'Key (lower(token::text))=([redacted]) is not present in table "a". Key (id)=(1) is still referenced'),
+    ("(1062, \"Duplicate entry '1-hun'ter2' for key 'users.api_key'\")", "(1062, \"Duplicate entry '[redacted]' for key 'users.api_key'\")"),
 ]  # fmt: skip
 PROSE_AND_CODE = [
     *PLAIN_TEXTS, "password: at least 8 characters", "the token: a thing", "token = next(tokens)", "f(password=value, token=t)",
@@ -400,6 +403,7 @@ PROSE_AND_CODE = [
     "os.environ['HOME'] = 'x'", "use -e password of course", "rows['token'] = next(tokens)",
     '["ls", "--color", "auto"]', "CHOICES = [('password', 'Password'), ('token', 'Token')]", "f({ name: 'x' })",
     "name\n  Input should be valid [type=x, input_value='Ada', input_type=str]", "[SQL: SELECT 1 FROM t WHERE a = ?]\n[parameters: ('me',)]",
+    "Key (email)=(ada@x.org) already exists.", "Duplicate entry 'ada' for key 'users.name'", "Key (token) = 5",
     "-----BEGIN PUBLIC KEY-----\nabc\n-----END PUBLIC KEY-----", "certificate: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t",
 ]  # fmt: skip
 
@@ -697,6 +701,18 @@ def test_the_mask_sees_the_text_of_bytes(put):
     assert ("shared", "body", 0) in seen
 
 
+@pytest.mark.parametrize(
+    "put", [bytes, bytearray, memoryview, type("Bytes", (bytes,), {}), lambda value: value + bytes(400_000)]
+)
+@pytest.mark.parametrize(
+    "text", ["A=1\nAPI_KEY={}\n", "Host: x\r\nAuthorization: {}\r\n", 'a: {{"password": "{}"}}', "plain {}"]
+)
+def test_the_secrets_of_bytes(put, text):
+    """Of whatever kind they are: each line is read as one, and what is behind the part that is shown is known."""
+    shown = render(snapshot(put(text.format("hunter2" * 30).encode())), Rules())
+    assert ("plain" in text) == ("hunter2" in json.dumps(shown))
+
+
 def test_a_value_whose_mask_fails_is_withheld():
     def mask(value, path):
         if value == "hunter2":
@@ -877,6 +893,11 @@ REPEATED = [
     "[SQL: ",
     "[parameters: ",
     "&Signature=",
+    "Key (",
+    "Key (token)=(",
+    "Key (a)=(b) ",
+    "Duplicate entry '",
+    "Duplicate entry 'a' for key '",
 ]
 
 
