@@ -116,6 +116,8 @@ class Values:
             return self.at(value, "input")
         # any dict that a decorated function takes may be the `shared` of its flows, but for one with the name of a secret
         is_secret = self.rules.redact.hits
+        if not MAY_NAME.isdisjoint(value):
+            value = without_named(value, is_secret)
         return {
             key_name(name, self.run): self.at(
                 item, *(("shared",) if type(item) is dict and not is_secret(name) else ("input", name))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from .capture_aliases import other_names
@@ -86,31 +87,33 @@ def without_named(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot
         fields: of a dict or an object; {"name": "Authorization", "value": …}, {"columns": ["password"], "data": [[…]]}.
         hits: tells whether a name is one of a secret.
     """
-    if _names_its_value(fields, hits):
-        return {key: hidden(value) if key in VALUES else value for key, value in fields.items()}
-    if not (PASSES.isdisjoint(fields) or USERS.isdisjoint(fields)) and hits("password"):
-        fields = {
-            key: hidden(value) if key in PASSES and type(value) is str else value for key, value in fields.items()
-        }
-    if "input" in fields and labelled(fields.get("loc"), hits):  # one of pydantic's errors
-        return {**fields, "input": hidden(fields["input"])}
     shown = fields
+    if _names_its_value(fields, hits):
+        shown = _without_those(shown, VALUES & fields.keys())
+    if not (PASSES.isdisjoint(fields) or USERS.isdisjoint(fields)) and hits("password"):
+        shown = _without_those(shown, {key for key in PASSES & fields.keys() if type(fields[key]) is str})
+    if "input" in fields and labelled(fields.get("loc"), hits):  # one of pydantic's errors
+        shown = _without_those(shown, {"input"})
     if "params" in fields and _names_a_secret(fields.get("statement"), hits):  # of SQL that failed
-        shown = {**shown, "params": hidden(fields["params"])}
+        shown = _without_those(shown, {"params"})
     for key in _NETLOCS & fields.keys():  # of a URL in its parts
         if type(netloc := fields[key]) is str and "@" in netloc:
             shown = {**shown, key: scan(f"://{netloc}").removeprefix("://")}
     if type(fields.get("index")) is list and (secret := labelled(fields.get("index_names"), hits)):
         shown = {**shown, "index": [_without_part(label, secret) for label in fields["index"]]}
     if "head" in fields and "index" in fields:
-        shown = {**shown, "head": without_places(fields["head"], labelled(fields["index"], hits))}
+        shown = {**shown, "head": without_places(shown["head"], labelled(fields["index"], hits))}
     return without_columns(without_labels(shown, hits), hits)
+
+
+def _without_those(fields: dict[str, Snapshot], secret: AbstractSet[str]) -> dict[str, Snapshot]:
+    return {key: hidden(value) if key in secret else value for key, value in fields.items()} if secret else fields
 
 
 def without_aliased(fields: dict[str, Snapshot], cls: str, hits: Hits) -> dict[str, Snapshot]:
     """Hide the fields of an object that have the name of a secret elsewhere: as a model's alias, say."""
     secret = {name for name, others in other_names(cls).items() if any(map(hits, others))}
-    return {name: hidden(value) if name in secret else value for name, value in fields.items()} if secret else fields
+    return _without_those(fields, secret)
 
 
 def without_quoted(message: Snapshot, fields: Iterable[tuple[str, Snapshot]], hits: Hits) -> Snapshot:
@@ -122,6 +125,8 @@ def without_quoted(message: Snapshot, fields: Iterable[tuple[str, Snapshot]], hi
 def _without(message: Snapshot, secrets: list[str]) -> Snapshot:
     if type(message) is list:
         return [_without(part, secrets) for part in message]
+    if type(message) is dict:
+        return {key: _without(part, secrets) for key, part in message.items()}
     if type(message) is not str:
         return message
     for secret in secrets:

@@ -142,6 +142,11 @@ class Account:
         {"name": Header.KEY, "value": "hunter2"}, {"name": b"DB_PASSWORD", "value": "hunter2"}, {"name": "DB_PASSWORD", "value": "hunter2", 0: 1},
         {"columns": ["password"], "rows": [["hunter2"]], 0: 1},
         {"host": "smtp.x", "user": "me", "pass": "hunter2"}, {"user": "me", "pass_": "hunter2"}, {"user": "me", "_pass": "hunter2"}, {"id": "pw1", "type": "password", "value": "hunter2"},
+        *({"name": "api_tokens", **more} for more in (
+            {"columns": ["user", "password"], "rows": [["me", "hunter2"]]}, {"user": "me", "pass": "hunter2"},
+            {"statement": "insert into x(password) values (?)", "params": ["hunter2"]}, {"loc": ["password"], "input": "hunter2"},
+        )),
+        {"loc": ["body", "password"], "input": 1, "columns": ["password"], "rows": [["hunter2"]]},
         {"errors": [{"loc": ["body", "password"], "type": "too_short", "input": "hunter2"}]},
         {Header.KEY: "hunter2", Header.ACCEPT: "json"}, {Plain.LOGIN: "hunter2", Plain.ACCEPT: "json"}, {"token": "hunter2", "token_str": "a"},
         {"ParameterKey": "DbPassword", "ParameterValue": "hunter2"}, {"authkey": b"hunter2"}, {"X-Auth-Key": "hunter2"},
@@ -475,6 +480,7 @@ class RejectedError(Exception):
         ("no: hunter2-hunter2 with model-one",),
         (401, "hunter2-hunter2", "model-one"),
         (["hunter2-hunter2"], {1, "model-one"}),
+        ({"detail": ["no hunter2-hunter2", "model-one"]},),
     ],
 )
 def test_a_message_does_not_tell_a_secret_of_its_own_exception(arguments):

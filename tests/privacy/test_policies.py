@@ -365,6 +365,20 @@ def test_an_argument_that_has_the_name_of_a_secret(secret, records):
     assert hidden == records.span("nightly").input
 
 
+def test_arguments_say_of_each_other_what_they_hold(records):
+    """As the entries of a dict do."""
+
+    @trace_flow
+    def set_to(name, value, columns, rows):
+        Flow(start=Node()).run({})
+
+    set_to("OPENAI_API_KEY", "hunter2", ["user", "password"], [["ada", "hunter2"]])
+    given = records.span("set_to").input
+    assert ["OPENAI_API_KEY", "[redacted]", [["ada", "[redacted]"]]] == [
+        given[key] for key in ("name", "value", "rows")
+    ]
+
+
 class Fetches(Node):
     """Finds the rows of a query whose columns it knew before."""
 
