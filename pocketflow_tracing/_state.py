@@ -16,7 +16,7 @@ from .capture_allowance import FEW
 from .capture_entries import taken
 from .capture_kinds import key_text
 from .capture_labels import TELLING, TOLD
-from .capture_types import WEIGHTLESS, Elided, Snapshot, weigh
+from .capture_types import LARGE, WEIGHTLESS, Elided, Snapshot, weigh
 from .render_text import unused
 
 MAX_KEYS = 128
@@ -199,7 +199,12 @@ class SharedState:
         self._is_partial = dict.__len__(self.shared) > len(watched)
         if len(pictures) > len(watched):
             self._forget(watched, result)
-        if any(not TOLD.isdisjoint(result[kind]) for kind in ("added", "changed", "shown") if kind in result):
+        has_none = TOLD.isdisjoint
+        if not (
+            has_none(result.get("changed", ()))
+            and has_none(result.get("added", ()))
+            and has_none(result.get("shown", ()))
+        ):
             result.update(self._telling())
         return result or None
 
@@ -237,7 +242,9 @@ class SharedState:
                 if not same(old, picture):
                     self._pictures[text] = picture
                     changed[text] = (old, picture)
-                    self.weight += 2 * ENTRY_BYTES + weigh(old) + weigh(picture)
+                    self.weight += 2 * ENTRY_BYTES
+                    if type(picture) is int and picture.bit_length() > LARGE:
+                        self.weight += weigh(old) + weigh(picture)
                 continue
             sharing = Sharing()
             new = sharing.of(old, picture)

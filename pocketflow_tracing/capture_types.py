@@ -165,14 +165,11 @@ REDACTED = Note("[redacted]")
 
 
 LARGE = 4096
-"""Characters or bytes from which a text is large."""
+"""Characters or bytes from which a text is large, and bits of a number."""
 
 
 WEIGHTLESS = frozenset({int, float, bool, type(None)})
 """Types of snapshots that weigh nothing by themselves."""
-
-
-_LARGE_INT = 1 << 512
 
 
 def weigh(value: Snapshot, large: list[str | bytes] | None = None) -> int:
@@ -188,7 +185,7 @@ def weigh(value: Snapshot, large: list[str | bytes] | None = None) -> int:
             large.append(value)
         return len(value) + 64
     if kind is int:
-        return 0 if -_LARGE_INT < value < _LARGE_INT else value.bit_length() // 8
+        return 0 if (bits := value.bit_length()) < LARGE else bits // 8
     if value is None or kind is float or kind is bool:
         return 0
     weight = 64
@@ -202,7 +199,7 @@ def weigh(value: Snapshot, large: list[str | bytes] | None = None) -> int:
             if size >= LARGE and large is not None:
                 large.append(item)
         elif t is int:
-            weight += 64 if -_LARGE_INT < item < _LARGE_INT else item.bit_length() // 8
+            weight += 64 if (bits := item.bit_length()) < LARGE else bits // 8
         elif item is None or t is float or t is bool:
             weight += 64
         else:

@@ -16,7 +16,7 @@ from ._finalisers import MAY_RUN_INSIDE, guarded, hold, release
 from ._ids import source
 from .capture import describe_exception
 from .capture_errors import describe_again, place_of
-from .capture_types import WEIGHTLESS, weigh
+from .capture_types import LARGE, WEIGHTLESS, weigh
 
 if TYPE_CHECKING:
     from ._graph import Graph
@@ -190,7 +190,7 @@ class Span:
 
     def charge(self, value: Any) -> None:
         """Count a snapshot among what waits in memory, which is bounded."""
-        if type(value) in WEIGHTLESS and (type(value) is not int or value.bit_length() < 512):
+        if type(value) in WEIGHTLESS and (type(value) is not int or value.bit_length() < LARGE):
             return
         large: list[str | bytes] = []
         self.weight += weigh(value, large)
