@@ -111,12 +111,14 @@ def _without_sigpipe() -> Iterator[None]:
     if signal.SIGPIPE in blocked or signal.SIGPIPE in signal.sigpending():
         yield
         return
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
     try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})  # a handler of the host's may run in it, and raise
         yield
     finally:
-        signal.sigtimedwait({signal.SIGPIPE}, 0)  # what our line has caused; that of a write is its thread's
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        try:
+            signal.sigtimedwait({signal.SIGPIPE}, 0)  # what our line has caused; that of a write is its thread's
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _cleaned(record: logging.LogRecord) -> bool:

@@ -61,8 +61,9 @@ def start_thread(target: Callable[..., Any], name: str, *args: Any) -> OwnThread
     if _sigmask is None or not _has_a_thread_of_its_own():
         return _started(thread)
     theirs = {number for number in signal.valid_signals() if getattr(number, "name", "") not in _OF_THE_THREAD}
-    before = _sigmask(signal.SIG_BLOCK, theirs)  # a new thread has the mask of the one that makes it
+    before = _sigmask(signal.SIG_BLOCK, ())  # by itself: with each call a handler of the host's may run, and raise
     try:
+        _sigmask(signal.SIG_BLOCK, theirs)  # a new thread has the mask of the one that makes it
         return _started(thread)
     finally:
         _sigmask(signal.SIG_SETMASK, before)

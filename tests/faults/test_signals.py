@@ -15,7 +15,7 @@ import pytest
 from drill import environment
 from opentelemetry import context as otel_context
 
-from pocketflow_tracing import _threads
+from pocketflow_tracing import _log, _threads
 from pocketflow_tracing._threads import start_thread
 from pocketflow_tracing.store.database import Database
 
@@ -167,6 +167,37 @@ def test_the_signals_of_a_host_whose_threads_are_none_stay_as_they_are(monkeypat
     thread = start_thread(lambda: masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, ())), "ours")
     thread.wait(10)
     assert [before] == masks
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("which", ["thread", "line"])
+def test_a_handler_that_strikes_while_signals_are_blocked(number, which, monkeypatch):
+    """It runs within the very call, whose change stands then: the host gets its signals again all the same."""
+    sigmask, calls = signal.pthread_sigmask, []
+
+    def struck(how, signals):
+        before = sigmask(how, signals)
+        calls.append(how)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        return before
+
+    before = sigmask(signal.SIG_BLOCK, ())
+    handler = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(_threads, "_sigmask", struck)
+            patched.setattr(signal, "pthread_sigmask", struck)
+            with pytest.raises(KeyboardInterrupt):
+                if which == "thread":
+                    start_thread(lambda: None, "ours")
+                else:
+                    with _log._without_sigpipe():
+                        pass
+        assert before == sigmask(signal.SIG_BLOCK, ())
+    finally:
+        sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGPIPE, handler)
 
 
 def test_our_threads_take_over_no_context(monkeypatch):
