@@ -151,8 +151,8 @@ class _Inside:
 
     def __call__(self, step: Callable[..., R], *args: Any, **kwargs: Any) -> R:
         outside = _around.get()
-        _set_around(self._block)
         try:
+            _set_around(self._block)
             return step(*args, **kwargs)
         finally:
             self._block = _around.get()
