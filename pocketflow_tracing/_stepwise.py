@@ -74,7 +74,9 @@ def _without_hooks(step: Callable[[Any], Any], given: Any) -> Any:
     """Take the first step of an async generator that no event loop is to know: it would close it beside the one around it."""
     hooks = sys.get_asyncgen_hooks()
     try:  # at once: a signal handler may strike right behind the call
-        sys.set_asyncgen_hooks(_nothing, _nothing)  # without a finalizer Python would close it itself, outside of the loop
+        sys.set_asyncgen_hooks(
+            _nothing, _nothing
+        )  # without a finalizer Python would close it itself, outside of the loop
         return step(given)
     finally:
         sys.set_asyncgen_hooks(*hooks)

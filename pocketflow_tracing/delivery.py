@@ -63,8 +63,8 @@ class Delivery:
         registered runs first, so what they export at exit still finds us.
         """
         if not self._at_exit_registered:
-            self._at_exit_registered = True
             call_at_exit(self._at_exit)
+            self._at_exit_registered = True  # now: a time limit may strike in between, and twice does no harm
             self._is_over = self._has_ended = is_ending()  # too late to be called
         self._sinks.append(sink)
         if self._worker.runs:

@@ -234,8 +234,9 @@ def open_sink(config: TracingConfig) -> LangfuseSink:
     with _lock():
         sink = _sinks.get(key)  # also one that was let go of: the client that it has made keeps it
         if sink is None:
-            sink = _sinks[key] = LangfuseSink(config)
+            sink = LangfuseSink(config)
             delivery.add_sink(sink)
+            _sinks[key] = sink  # last: a time limit that strikes before leaves none that nobody would flush
         return sink
 
 

@@ -263,6 +263,7 @@ def open_sink(path: str, config: TracingConfig) -> LocalSink:
     with _lock():
         sink = _sinks.get(path)
         if sink is None:
-            sink = _sinks[path] = LocalSink(path, config)
+            sink = LocalSink(path, config)
             delivery.add_sink(sink)
+            _sinks[path] = sink  # last, as in `langfuse`
         return sink

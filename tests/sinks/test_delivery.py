@@ -10,7 +10,7 @@ import pytest
 from kit import Raising, Records, use
 from pocketflow import Flow, Node
 
-from pocketflow_tracing import _entries, _uses, _worker, trace_flow
+from pocketflow_tracing import TracingConfig, _entries, _uses, _worker, trace_flow
 from pocketflow_tracing._line import Line
 from pocketflow_tracing._threads import OwnLock, Wake, start_thread
 from pocketflow_tracing._time import monotonic
@@ -346,3 +346,23 @@ def test_a_line_is_read_while_others_append():
     for item in line:
         line.append(item)
     assert [1, 2, 1, 2] == list(line)
+
+
+@pytest.mark.parametrize("where", ["langfuse", "local"])
+def test_a_time_limit_while_a_sink_is_made_known_leaves_none_that_is_not(where, monkeypatch, tmp_path):
+    """The next flow makes one anew, which flush and the end of the process know of."""
+    from pocketflow_tracing.sinks import langfuse, local
+
+    config = TracingConfig(langfuse_public_key="pk", langfuse_secret_key="sk", store="off").resolved()
+
+    def opened():
+        return langfuse.open_sink(config) if where == "langfuse" else local.open_sink(str(tmp_path / "t.db"), config)
+
+    def strikes(sink):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(delivery, "add_sink", strikes)
+        with pytest.raises(KeyboardInterrupt):
+            opened()
+    assert opened() in delivery._sinks
