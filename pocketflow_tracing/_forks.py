@@ -25,11 +25,14 @@ _FORK_PATIENCE = 5.0
 def unforked() -> Iterator[None]:
     """Let no fork fall into what is done inside."""
     lock = _lock
-    held = lock.acquire(timeout=_FORK_PATIENCE)  # a time limit of the host's may have struck where a fork gives it back
-    try:
+    if lock._is_owned():  # noqa: SLF001 - as below
+        yield  # within another one, which gives it back
+        return
+    try:  # at once: a signal handler may strike right behind the call that takes it
+        lock.acquire(timeout=_FORK_PATIENCE)  # one may have struck where a fork gives it back
         yield
     finally:
-        if held and lock._is_owned():  # noqa: SLF001 - as below: a signal handler may have forked in here
+        if lock._is_owned():  # noqa: SLF001 - a signal handler may have forked in here
             lock.release()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import decimal
 import functools
@@ -25,6 +26,7 @@ from pocketflow_tracing import (
     TracingConfig,
     _env,
     _files,
+    _forks,
     capture,
     capture_entries,
     capture_errors,
@@ -490,3 +492,28 @@ def test_a_time_limit_while_a_visit_notes_what_changed(tmp_path, monkeypatch):
             continue
         break
     assert number > 1
+
+
+def test_a_time_limit_right_behind_the_call_that_keeps_forks_away(monkeypatch):
+    """The lock is given back: other threads, and ours, would wait for it at each import."""
+
+    class Strikes:
+        def __init__(self):
+            self.lock = _thread.RLock()
+            self.release, self._is_owned = self.lock.release, self.lock._is_owned
+
+        def acquire(self, timeout):
+            self.lock.acquire()
+            raise OutOfTimeError
+
+    lock = Strikes()
+    monkeypatch.setattr(_forks, "_lock", lock)
+    with pytest.raises(OutOfTimeError), _forks.unforked():
+        pass
+    assert not lock._is_owned()
+    lock.acquire = lambda timeout: lock.lock.acquire()
+    with _forks.unforked():
+        with _forks.unforked():
+            assert lock._is_owned()
+        assert lock._is_owned()
+    assert not lock._is_owned()
