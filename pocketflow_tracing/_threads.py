@@ -16,7 +16,7 @@ from opentelemetry import context as otel_context
 
 from ._guard import on_our_thread
 
-__all__ = ["OwnLock", "OwnThread", "Wake", "can_start", "of_now", "start_thread", "wait_unseen"]
+__all__ = ["OwnLock", "OwnThread", "Wake", "can_start", "can_start_later", "of_now", "start_thread", "wait_unseen"]
 
 _SUPPRESSING = (
     otel_context._SUPPRESS_INSTRUMENTATION_KEY,  # noqa: SLF001 - what every OpenTelemetry exporter sets
@@ -82,6 +82,14 @@ def can_start() -> bool:
     if _has_a_thread_of_its_own() or sys.platform != "linux":
         return True
     return _native_id() == _getpid()
+
+
+def can_start_later() -> bool:
+    """Whether a thread that ends now could be started again.
+
+    Python 3.12.0 to 3.12.2 start none once the main thread has ended, also while others go on (CPython, gh-113964).
+    """
+    return not (3, 12) <= sys.version_info < (3, 12, 3) or threading.main_thread().is_alive()
 
 
 _SYSTEMS_LOCK = type(threading.RLock()) if _has_a_thread_of_its_own() else None

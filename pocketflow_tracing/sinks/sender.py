@@ -12,9 +12,10 @@ from math import inf
 from typing import TYPE_CHECKING, Literal
 
 from .. import _log
+from .._command import command
 from .._forks import unforked
 from .._guard import Seam
-from .._threads import of_now, start_thread, wait_unseen
+from .._threads import can_start_later, of_now, start_thread, wait_unseen
 from .._time import monotonic, sleep
 from ..config import TracingConfig
 from ._batch import Batch, Found
@@ -122,9 +123,14 @@ class Sender:
             return
         with self._changed:
             self._waiting.put(batch)
-            self._start()
+            is_sent = self._start() or can_start_later()
             self._note()
             self._changed.notify_all()
+        if not is_sent and self._kept is not None:
+            _log.warn_once(
+                "pocketflow-tracing: Python 3.12 before 3.12.3 starts no thread once the main thread has ended. What is recorded "
+                f"waits in the outbox; `{command()} sync` sends it."
+            )
 
     def add_dropped(self, spans: int) -> bool:
         """Count spans that were dropped before they came here; True when a store keeps the count."""
@@ -309,7 +315,7 @@ class Sender:
                 if not wait_unseen(self._changed.wait, seconds):
                     with _SENDING:
                         channel.close()  # an idle process holds no connection
-                    if is_safe and not self._has_work():
+                    if is_safe and not self._has_work() and can_start_later():
                         self._thread = None
                         return False
             return generation == self._generation and not self._stopping

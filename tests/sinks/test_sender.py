@@ -21,6 +21,7 @@ from pocketflow_tracing import TracingConfig, _sdk, _sdk_spans
 from pocketflow_tracing._machine import machine
 from pocketflow_tracing.records import RunRecord, SpanRecord
 from pocketflow_tracing.sinks import _kept, _memory
+from pocketflow_tracing.sinks import sender as sender_module
 from pocketflow_tracing.sinks._batch import Batch, halves, shed, traces_of, without
 from pocketflow_tracing.sinks._pace import MOST_REFUSALS
 from pocketflow_tracing.sinks.langfuse import LangfuseSink, sync
@@ -728,6 +729,40 @@ def test_the_count_of_dropped_spans_waits_for_no_lock(sender, path):
         assert 17 == Store(path).figures()["dropped"]
         assert made.flush(soon()) is True
         other.close()
+
+
+def test_a_thread_that_could_not_be_started_again_does_not_end(sender, monkeypatch):
+    """Python 3.12 before 3.12.3, once the main thread has ended: an outage would be the end of delivery."""
+    asked, times = threading.Event(), []
+
+    def can_start_later():
+        times.append(1)
+        if len(times) > 2:
+            asked.set()
+        return False
+
+    monkeypatch.setattr(sender_module, "_SAFE_SECONDS", 0.01)
+    monkeypatch.setattr(sender_module, "can_start_later", can_start_later)
+    with Collector(Mode.status(503)) as collector:
+        made = sender(collector)
+        made.submit(body(span(1, 0)), 1)
+        assert asked.wait(10)
+        collector.mode = Mode.healthy()
+        monkeypatch.setattr(sender_module, "start_thread", lambda *_: None)
+        assert made.flush(soon()) is True
+
+
+def test_it_is_said_where_no_thread_can_be_started(sender, path, monkeypatch, caplog):
+    """What is recorded is in the outbox then."""
+    monkeypatch.setattr(sender_module, "can_start_later", lambda: False)
+    monkeypatch.setattr(sender_module, "start_thread", lambda *_: None)
+    with Collector() as collector:
+        made = sender(collector)
+        for number in range(2):
+            made.submit(body(span(1, number)), 1)
+        made.close(soon(), soon(0.1))
+        assert 1 == sum("starts no thread" in record.getMessage() for record in caplog.records)
+        assert 2 == Store(path).outbox().waiting_spans
 
 
 def test_what_waits_in_memory_does_not_wait_for_a_locked_outbox(sender, path):
