@@ -55,7 +55,8 @@ def _make_processor() -> Any:
 
     class Processor(SpanProcessor):
         def __init__(self) -> None:
-            self._open: dict[int, tuple[Run, weakref.ref[Span]]] = {}
+            self._open: dict[int, weakref.ref[Span]] = {}
+            self._runs: dict[weakref.ref[Span], Run] = {}
 
         def on_start(self, span: Span, parent_context: Any = None) -> None:  # noqa: ARG002 - the run is in our own context
             with _STARTED:
@@ -63,20 +64,24 @@ def _make_processor() -> Any:
                 if above is None or above.run.pipeline.local is None or span.context.trace_id != above.run.trace_id:
                     return
                 if len(self._open) >= _MAX_OPEN:
-                    delivery.queue.leave_out(self._open.pop(next(iter(self._open)))[0])
-                # one that goes without an end, as of a stream that nobody reads to its end, must not keep its run
-                key, forget = span.context.span_id, self._open.pop
-                self._open[key] = above.run, weakref.ref(span, lambda _: forget(key, None))
+                    run = self._runs.pop(self._open.pop(next(iter(self._open))), None)
+                    if run is not None:
+                        delivery.queue.leave_out(run)
+                # one that goes without an end, as of a stream that nobody reads to its end, must not keep its run; by a function
+                # written in C, see `_weak`
+                known = self._open[span.context.span_id] = weakref.ref(span, self._runs.__delitem__)
+                self._runs[known] = above.run
 
         def on_end(self, span: ReadableSpan) -> None:
             with _ENDED:
                 known = self._open.pop(span.context.span_id, None) if span.context is not None else None
-                if known is not None:
-                    run = known[0]
+                run = self._runs.pop(known, None) if known is not None else None
+                if run is not None:
                     delivery.queue.put_foreign(run, Foreign(partial(_for_store, run, span), weight_of(span)))
 
         def shutdown(self) -> None:
             self._open.clear()
+            self._runs.clear()
 
         def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - it holds nothing back
             return True

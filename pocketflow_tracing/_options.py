@@ -11,6 +11,7 @@ from . import _log
 from ._attributes import merge, tags_of, text_of
 from ._guard import Seam
 from ._kinds import shown
+from ._weak import Alive, Gone
 from .capture_kinds import mro_of
 
 if TYPE_CHECKING:
@@ -94,16 +95,19 @@ def _unpickle(texts: dict[str, str]) -> Options:
 
 _KEY = "__pocketflow_tracing__"
 _classes: dict[int, tuple[weakref.ref[type], Options]] = {}
-"""By id of the class: hashing a class would run its metaclass's `__hash__`. An entry leaves with its class."""
+"""By id of the class: hashing a class would run its metaclass's `__hash__`. An entry is one for as long as its class is there."""
+_gone = Gone()  # of these classes
 _objects: dict[int, tuple[object, Options]] = {}  # only objects that refuse an attribute
-_marked: weakref.WeakSet[Options] = weakref.WeakSet()  # alive as long as what they mark
+_marked = Alive()  # options, as long as what they mark
 
 
 def mark_class(cls: type, options: Options) -> None:
     """Trace every run of a class's instances; nothing is set on the class."""
     _marked.add(options)
-    key = id(cls)
-    _classes[key] = (weakref.ref(cls, lambda _: _classes.pop(key, None)), options)
+    for lost in _gone:
+        if lost.key in _classes and _classes[lost.key][0] is lost:
+            del _classes[lost.key]
+    _classes[id(cls)] = (_gone.watch(cls, id(cls)), options)
 
 
 def keep_mark(options: Options) -> None:
@@ -152,7 +156,7 @@ def mark_of(flow: object) -> Options | None:
     if _classes:
         for base in mro_of(cls):
             found = _classes.get(id(base))
-            if found is not None:
+            if found is not None and found[0]() is base:
                 return found[1]
     return None
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from json import dumps
 from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import WeakValueDictionary
 
 from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
@@ -21,6 +20,7 @@ from opentelemetry.context import Context
 from ._finalisers import guarded
 from ._otel_span import SPAN_KEY, Here, become_context, context_now, lasting
 from ._sdk import decoded
+from ._weak import Remembered
 from .recorder import current, set_current, span_of
 
 if TYPE_CHECKING:
@@ -231,10 +231,10 @@ def _settle(run: Run, ours: Context, outside: Context, *, run_goes_on: bool) -> 
     """Remember a context that the host may go back to after the run, or leave nothing of the run in those."""
     if run_goes_on:
         if run.contexts is None:
-            run.contexts = WeakValueDictionary()
-        run.contexts[id(ours)] = ours
+            run.contexts = Remembered()
+        run.contexts.add(ours)
     elif run.contexts is not None:
-        for context in [*run.contexts.values()]:
+        for context in run.contexts:
             _take_out(context, ours, outside)
 
 

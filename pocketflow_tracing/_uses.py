@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, WeakSet
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from ._guard import Seam
 from ._time import monotonic
+from ._weak import Alive
 
 if TYPE_CHECKING:
     from ._sink import Sink
@@ -25,12 +26,12 @@ class Uses:
     """Tells which sinks can be let go of: those that had users, have none any more, and are done."""
 
     def __init__(self) -> None:
-        self._users: WeakKeyDictionary[Sink, WeakSet[Any]] = WeakKeyDictionary()
+        self._users: WeakKeyDictionary[Sink, Alive] = WeakKeyDictionary()
         self._resting: dict[Sink, float] = {}  # each with when it was first seen so, the first in front
 
     def add(self, sink: Sink, user: object) -> None:
         """Note that a sink is used for as long as an object is there."""
-        self._users.setdefault(sink, WeakSet()).add(user)
+        self._users.setdefault(sink, Alive()).add(user)
 
     def had(self, sink: Sink) -> bool:
         """Note that a sink was given something; True where it may have been let go of before."""

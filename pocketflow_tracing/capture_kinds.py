@@ -14,6 +14,7 @@ from enum import Enum
 from types import GetSetDescriptorType, MemberDescriptorType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ._weak import Gone
 from .capture_aliases import Aliases, aliases_in, note_aliases
 from .capture_entries import taken
 from .capture_types import CUT_KEY, REDACTED, Cut, Elided, Snapshot, Tagged
@@ -55,7 +56,8 @@ _READERS: dict[str, tuple[Reader, bool]] = {}
 """Qualified class name → its reader, and whether it goes before those of other bases (an Enum that is also a str)."""
 
 _SHAPES: dict[int, tuple[Shape, weakref.ref[type]]] = {}
-"""By id of the class: hashing a class would run its metaclass's `__hash__`. An entry leaves with its class."""
+"""By id of the class: hashing a class would run its metaclass's `__hash__`. An entry is one for as long as its class is there."""
+_gone = Gone()  # of these classes
 
 _BASES: dict[str, frozenset[str]] = {}
 """Name of a class that was read → names of those it derives from: a policy for them is one for it."""
@@ -178,11 +180,13 @@ def kind(*names: str, first: bool = False) -> Callable[[Reader], Reader]:
 def shape_of(cls: type) -> Shape:
     """Return how instances of a class are read."""
     found = _SHAPES.get(id(cls))
-    if found is not None:
+    if found is not None and found[1]() is cls:
         return found[0]
     shape = _decide(cls)
-    key = id(cls)
-    _SHAPES[key] = (shape, weakref.ref(cls, lambda _: _SHAPES.pop(key, None)))
+    for lost in _gone:
+        if lost.key in _SHAPES and _SHAPES[lost.key][1] is lost:
+            del _SHAPES[lost.key]
+    _SHAPES[id(cls)] = (shape, _gone.watch(cls, id(cls)))
     if shape.aliases:
         note_aliases(
             shape.name,

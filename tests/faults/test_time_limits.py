@@ -6,6 +6,7 @@ import _thread
 import ctypes
 import decimal
 import functools
+import gc
 import json
 import signal
 import sqlite3
@@ -517,3 +518,45 @@ def test_a_time_limit_right_behind_the_call_that_keeps_forks_away(monkeypatch):
             assert lock._is_owned()
         assert lock._is_owned()
     assert not lock._is_owned()
+
+
+def test_the_collector_runs_no_code_of_ours_where_it_frees_a_flow(records):
+    """A signal that came meanwhile would be handled there, and what its handler raises be lost."""
+
+    def request():
+        class Value:
+            pass
+
+        @trace_flow(config=TracingConfig(store="off"))
+        class Agent(Flow):
+            pass
+
+        class Ask(Node):
+            def post(self, shared, prep_res, exec_res):
+                shared["value"] = Value()
+                return "end"
+
+        ask = Ask()
+        ask - "again" >> ask
+        ask - "end" >> Node()
+        Agent(start=ask).run({})
+        trace_flow(Flow(start=ask), config=TracingConfig(store="off")).run({})
+        trace_flow(Flow(start=ask)).run({})
+
+    called = []
+
+    def note(frame, event, _):
+        if event == "call":
+            called.append(frame.f_code.co_qualname if hasattr(frame.f_code, "co_qualname") else frame.f_code.co_name)
+
+    request()
+    records.clear()
+    gc.collect()
+    request()
+    records.clear()
+    sys.setprofile(note)
+    try:
+        gc.collect()
+    finally:
+        sys.setprofile(None)
+    assert [] == called
