@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -94,7 +93,7 @@ def _unpickle(texts: dict[str, str]) -> Options:
 
 
 _KEY = "__pocketflow_tracing__"
-_classes: dict[int, tuple[weakref.ref[type], Options]] = {}
+_classes: dict[int, tuple[Any, ...]] = {}  # of (reference to the class, Options)
 """By id of the class: hashing a class would run its metaclass's `__hash__`. An entry is one for as long as its class is there."""
 _gone = Gone()  # of these classes
 _objects: dict[int, tuple[object, Options]] = {}  # only objects that refuse an attribute
@@ -104,9 +103,7 @@ _marked = Alive()  # options, as long as what they mark
 def mark_class(cls: type, options: Options) -> None:
     """Trace every run of a class's instances; nothing is set on the class."""
     _marked.add(options)
-    for lost in _gone:
-        if lost.key in _classes and _classes[lost.key][0] is lost:
-            del _classes[lost.key]
+    _gone.sweep(_classes)
     _classes[id(cls)] = (_gone.watch(cls, id(cls)), options)
 
 
@@ -157,7 +154,8 @@ def mark_of(flow: object) -> Options | None:
         for base in mro_of(cls):
             found = _classes.get(id(base))
             if found is not None and found[0]() is base:
-                return found[1]
+                options: Options = found[1]
+                return options
     return None
 
 

@@ -30,22 +30,32 @@ class Alive:
 
 
 class Gone:
-    """Tells which of the objects that it has watched have gone."""
+    """Takes the entries out of a dict whose objects have gone, whenever it is asked to."""
 
     __slots__ = ("_gone",)
 
     def __init__(self) -> None:
-        self._gone: list[Any] = []
+        self._gone: list[KeyedRef[Any, Any]] = []
 
     def watch(self, value: Any, key: Any) -> KeyedRef[Any, Any]:
-        """Return a reference, under whose `key` the object is known; it is among the ones that have gone when it has."""
+        """Return a reference to an object, for the entry of that key."""
         return KeyedRef(value, self._gone.append, key)
 
-    def __iter__(self) -> Iterator[KeyedRef[Any, Any]]:
-        """Those that have gone since they were asked for last."""
-        gone = self._gone
-        while gone:
-            yield gone.pop()
+    def sweep(self, entries: dict[Any, tuple[Any, ...]]) -> None:
+        """Take out the entries, each a tuple that begins with its reference, of what has gone."""
+        while self._gone:
+            try:
+                lost = self._gone.pop()
+            except IndexError:  # another thread was quicker
+                return
+            if entries.get(lost.key, _NONE)[0] is not lost:
+                continue
+            entry = entries.pop(lost.key, _NONE)
+            if entry is not _NONE and entry[0] is not lost:  # another thread has put it there meanwhile
+                entries.setdefault(lost.key, entry)
+
+
+_NONE: tuple[Any, ...] = (None,)
 
 
 class Remembered:
@@ -55,15 +65,13 @@ class Remembered:
 
     def __init__(self) -> None:
         self._gone = Gone()
-        self._refs: dict[int, KeyedRef[Any, Any]] = {}
+        self._refs: dict[Any, tuple[Any, ...]] = {}
 
     def add(self, value: Any) -> None:
         """Remember one more."""
-        for lost in self._gone:
-            if self._refs.get(lost.key) is lost:
-                del self._refs[lost.key]
-        self._refs[id(value)] = self._gone.watch(value, id(value))
+        self._gone.sweep(self._refs)
+        self._refs[id(value)] = (self._gone.watch(value, id(value)),)
 
     def __iter__(self) -> Iterator[Any]:
         """Those that are still there."""
-        return iter([value for known in list(self._refs.values()) if (value := known()) is not None])
+        return iter([value for (known,) in list(self._refs.values()) if (value := known()) is not None])

@@ -8,7 +8,6 @@ for it.
 from __future__ import annotations
 
 import sys
-import weakref
 from collections.abc import Callable
 from enum import Enum
 from types import GetSetDescriptorType, MemberDescriptorType, ModuleType
@@ -55,7 +54,7 @@ _module_dict = _module_attributes["__dict__"].__get__
 _READERS: dict[str, tuple[Reader, bool]] = {}
 """Qualified class name → its reader, and whether it goes before those of other bases (an Enum that is also a str)."""
 
-_SHAPES: dict[int, tuple[Shape, weakref.ref[type]]] = {}
+_SHAPES: dict[int, tuple[Any, ...]] = {}  # of (reference to the class, Shape)
 """By id of the class: hashing a class would run its metaclass's `__hash__`. An entry is one for as long as its class is there."""
 _gone = Gone()  # of these classes
 
@@ -180,22 +179,21 @@ def kind(*names: str, first: bool = False) -> Callable[[Reader], Reader]:
 def shape_of(cls: type) -> Shape:
     """Return how instances of a class are read."""
     found = _SHAPES.get(id(cls))
-    if found is not None and found[1]() is cls:
-        return found[0]
+    if found is not None and found[0]() is cls:
+        shape: Shape = found[1]
+        return shape
     shape = _decide(cls)
-    for lost in _gone:
-        if lost.key in _SHAPES and _SHAPES[lost.key][1] is lost:
-            del _SHAPES[lost.key]
-    _SHAPES[id(cls)] = (shape, _gone.watch(cls, id(cls)))
+    _gone.sweep(_SHAPES)
+    _SHAPES[id(cls)] = (_gone.watch(cls, id(cls)), shape)
     if shape.aliases:
         note_aliases(
             shape.name,
             shape.aliases,
-            lambda: ((one.name, one.aliases) for one, _ in list(_SHAPES.values()) if one.aliases),
+            lambda: ((one.name, one.aliases) for _, one in list(_SHAPES.values()) if one.aliases),
         )
     if shape.bases:
         if len(_BASES) >= _MOST_BASES:  # of classes that are long gone
-            known = [shape for shape, _ in list(_SHAPES.values())]
+            known = [shape for _, shape in list(_SHAPES.values())]
             _BASES.clear()
             _BASES.update((shape.name, shape.bases) for shape in known if shape.bases)
         _BASES[shape.name] = _BASES.get(shape.name, frozenset()) | shape.bases
