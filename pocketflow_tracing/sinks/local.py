@@ -27,8 +27,8 @@ _PRUNE_EVERY = 200
 """Batches between two looks at the store's limits, at most."""
 _PRUNE_PERCENT = 10
 """Of the bytes that it may take: when so many have been written, a look is due too."""
-_PRUNE_SECONDS = 0.1
-"""Of the worker's time at once; the next batch goes on with it. At the end of the process, a part of what is left."""
+_PRUNE_SECONDS, _LAST_PRUNE_SECONDS = 0.5, 0.1
+"""Of the worker's time at once, some thousand runs; the next batch goes on with it. At the end of the process, at most."""
 _PRUNE_PAUSE = 0.5
 """Seconds between two such times, that what is recorded meanwhile is written."""
 _MOST_WRITTEN = 1024 * 1024
@@ -153,7 +153,7 @@ class LocalSink:
             if self._is_behind:
                 self._write(may_prune=False)
             if not self._is_behind and self._prune_at < inf:
-                self._writer.patience_s = seconds = max(0.0, min(_PRUNE_SECONDS, (deadline - monotonic()) / 4))
+                self._writer.patience_s = seconds = max(0.0, min(_LAST_PRUNE_SECONDS, (deadline - monotonic()) / 4))
                 self._prune(seconds)
         finally:
             self._writer.patience_s = _PATIENCE

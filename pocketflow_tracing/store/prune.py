@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass, replace
+from math import inf
 
 from .._time import monotonic, time_ns
 from . import counts
@@ -16,6 +17,10 @@ __all__ = ["Pruned", "prune"]
 
 _RUNS_AT_ONCE, _BYTES_AT_ONCE = 50, 8 * 1024 * 1024
 """Runs removed in one transaction, and bytes of them, about: other processes write in between."""
+
+
+_SHRINKING_SECONDS = 0.1
+"""After the runs, where there is a deadline: what is free is used again, so it may go back little by little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +53,12 @@ def prune(
     while True:
         removed += database.transaction(lambda connection: _remove_some(connection, max_runs, max_bytes, older_than_ns))
         if removed.is_done:
-            return replace(removed, is_done=database.shrink(deadline))
+            is_for_ever = deadline == inf
+            return replace(removed, is_done=database.shrink(inf if is_for_ever else monotonic() + _SHRINKING_SECONDS))
         if monotonic() >= deadline:
             return removed
-        give_others_a_turn()
+        if deadline == inf:  # who has a deadline has to remove more until then than comes meanwhile
+            give_others_a_turn()
 
 
 def _remove_some(

@@ -213,7 +213,7 @@ def test_pruning_that_does_not_end_in_time_goes_on_between_batches(is_unfinished
     for number in range(10):
         accept(made, small_run(number))
         now[0] += 0.2
-    assert pytest.approx([0.1] * (4 if is_unfinished else 1)) == asked
+    assert pytest.approx([0.5] * (4 if is_unfinished else 1)) == asked
     accept(made, small_run(10))
     made.close(now[0] + 0.04, now[0])
     assert pytest.approx([0.01] if is_unfinished else []) == asked[4:]
