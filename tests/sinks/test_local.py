@@ -220,6 +220,15 @@ def test_pruning_that_does_not_end_in_time_goes_on_between_batches(is_unfinished
     assert list(range(11)) == numbers(path)
 
 
+def test_jobs_one_after_the_other_keep_to_the_limits(sink, path):
+    """Each records more than may stay, and ends: what it leaves, the next one removes."""
+    for job in range(6):
+        made = sink(store_max_runs=100)
+        accept(made, *[small_run(1500 * job + number) for number in range(1500)])
+        made.close(soon(2.0), soon(2.0))
+    assert len(numbers(path)) <= 2500
+
+
 def test_a_working_directory_that_was_removed(tmp_path, monkeypatch, caplog):
     """Nothing can be recorded in it: that is said, and flush is False."""
     gone = tmp_path / "gone"
