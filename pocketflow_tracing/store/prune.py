@@ -17,8 +17,6 @@ __all__ = ["Pruned", "prune"]
 
 _RUNS_AT_ONCE, _BYTES_AT_ONCE = 50, 8 * 1024 * 1024
 """Runs removed in one transaction, and bytes of them, about: other processes write in between."""
-
-
 _SHRINKING_SECONDS = 0.1
 """After the runs, where there is a deadline: what is free is used again, so it may go back little by little."""
 
@@ -50,14 +48,14 @@ def prune(
     removed = Pruned()
     if not database.exists():
         return removed
+    has_time = deadline == inf
     while True:
         removed += database.transaction(lambda connection: _remove_some(connection, max_runs, max_bytes, older_than_ns))
         if removed.is_done:
-            is_for_ever = deadline == inf
-            return replace(removed, is_done=database.shrink(inf if is_for_ever else monotonic() + _SHRINKING_SECONDS))
+            return replace(removed, is_done=database.shrink(inf if has_time else monotonic() + _SHRINKING_SECONDS))
         if monotonic() >= deadline:
             return removed
-        if deadline == inf:  # who has a deadline has to remove more until then than comes meanwhile
+        if has_time:  # who has none must remove more than comes meanwhile
             give_others_a_turn()
 
 

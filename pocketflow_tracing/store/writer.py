@@ -120,13 +120,12 @@ class StoreWriter:
     ) -> Pruned:
         """Remove complete runs, the oldest first, until the limits hold; a run that is going on is never touched.
 
-        Others write in between.
-
         Args:
             max_runs: the number of runs that may stay.
             max_bytes: the bytes that runs may take in the file.
             older_than_ns: wall clock; complete runs that began before it go too.
-            deadline: of `time.monotonic`, after which it ends although there is more to remove.
+            deadline: of `time.monotonic`, after which it ends although there is more to remove; without one it pauses after
+                each step, for others to write.
 
         Returns:
             What was removed. A store that does not exist is not created.
