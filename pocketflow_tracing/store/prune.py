@@ -62,30 +62,62 @@ def prune(
 def _remove_some(
     connection: sqlite3.Connection, max_runs: int | None, max_bytes: int | None, older_than_ns: int | None
 ) -> Pruned:
+    removed = Pruned()
+    if not _is_any_leaving(connection):
+        removed = _remove_runs(connection, max_runs, max_bytes, older_than_ns)
+    _remove_spans(connection)
+    return replace(removed, is_done=removed.is_done and not _is_any_leaving(connection))
+
+
+def _is_any_leaving(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM leaving LIMIT 1").fetchone() is not None
+
+
+def _remove_runs(
+    connection: sqlite3.Connection, max_runs: int | None, max_bytes: int | None, older_than_ns: int | None
+) -> Pruned:
+    """Remove the rows of some runs: their spans, which nobody sees from now on, may take several transactions."""
     stored, used = connection.execute("SELECT count(*), coalesce(sum(bytes), 0) FROM runs").fetchone()
     excess_runs = 0 if max_runs is None else stored - max_runs
     excess_bytes = 0 if max_bytes is None else used - max_bytes
-    going: list[str] = []
+    going: list[tuple[str]] = []
     removed = Pruned()
     for run_id, start_ns, spans, size in _complete_runs(connection):
         too_old = older_than_ns is not None and start_ns < older_than_ns
         if not (too_old or removed.runs < excess_runs or removed.bytes < excess_bytes):
             break
-        going.append(run_id)
+        going.append((run_id,))
         is_full = len(going) == _RUNS_AT_ONCE or removed.bytes + size > _BYTES_AT_ONCE
         removed += Pruned(1, spans, size, is_done=not is_full)
         if is_full:
             break
-    for run_id in going:
-        connection.execute("DELETE FROM spans WHERE run_id = ?", (run_id,))
-        connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
     if going:
+        connection.executemany("DELETE FROM runs WHERE run_id = ?", going)
+        connection.executemany("INSERT INTO leaving VALUES (?)", going)
         connection.execute(
             "DELETE FROM processes WHERE beat_ns < ? AND process_id NOT IN (SELECT process_id FROM runs)",
             (integer(time_ns() - 86_400_000_000_000),),
         )
         counts.add_figures(connection, {"pruned_runs": len(going)})
     return removed
+
+
+def _remove_spans(connection: sqlite3.Connection) -> None:
+    """Remove spans of runs that are leaving, as many as one transaction should."""
+    room = _BYTES_AT_ONCE
+    for run in connection.execute("SELECT run_id FROM leaving").fetchall():
+        going = []
+        for row_id, size in connection.execute("SELECT id, bytes FROM spans WHERE run_id = ?", run):
+            going.append((row_id,))
+            room -= size
+            if room < 0:
+                break
+        connection.executemany("DELETE FROM spans WHERE id = ?", going)
+        if room < 0:
+            break
+        # Spans that came late have made its row anew.
+        connection.execute("DELETE FROM runs WHERE run_id = ?", run)
+        connection.execute("DELETE FROM leaving WHERE run_id = ?", run)
 
 
 def _complete_runs(connection: sqlite3.Connection) -> list[tuple[str, int, int, int]]:

@@ -143,7 +143,17 @@ CREATE INDEX outbox_next ON outbox (
 );
 """
 
-MIGRATIONS: tuple[str, ...] = (VERSION_1, VERSION_2, VERSION_3)
+VERSION_4 = """
+-- History
+--   4  a large run is removed in parts, between which others write.
+
+-- Runs that are removed already, but for some of their spans.
+CREATE TABLE leaving (
+    run_id      TEXT PRIMARY KEY
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4)
 """Script n brings a file from `user_version` n to n + 1. Published scripts never change."""
 
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -522,6 +522,42 @@ class TestPrune:
         writer.close()
         assert path.stat().st_size < 1_400_000
 
+    def spans_left(self, path):
+        with contextlib.closing(sqlite3.connect(path)) as raw:
+            return raw.execute("SELECT count(*) FROM spans").fetchone()[0]
+
+    def test_a_large_run_goes_in_parts(self, writer, path, monkeypatch):
+        """Nobody sees the half of it, and what a part takes does not grow with the run."""
+        monkeypatch.setattr(prune, "_BYTES_AT_ONCE", 100_000)
+        run = small_run(1, nodes=40)
+        for span in run.spans:
+            span.input = "x" * 20_000
+        write(writer, run)
+        write(writer, small_run(2))
+        left = []
+        removed = prune.Pruned(is_done=False)
+        while not removed.is_done:
+            removed += writer.prune(max_runs=1, deadline=time.monotonic())
+            left.append(self.spans_left(path))
+            assert [2] == [int(kept.run_id[:4], 16) for kept in Store(path).runs()]
+            assert removed.runs == Store(path).figures()["pruned_runs"] == 1
+        assert 41 == removed.spans
+        assert [39, 34, 29, 24, 19, 14, 9, 4, 3] == left
+
+    def test_spans_that_come_late_go_with_their_run(self, writer, path, monkeypatch):
+        """What a run has left running may end while the run is removed: it does not bring the half of it back."""
+        monkeypatch.setattr(prune, "_BYTES_AT_ONCE", 100_000)
+        run = small_run(1, nodes=12)
+        for span in run.spans:
+            span.input = "x" * 20_000
+        write(writer, run)
+        assert not writer.prune(max_runs=0, deadline=time.monotonic()).is_done
+        writer.write([], [run.span("node", "Late", 1, 2)], BEAT)
+        while not writer.prune(max_runs=0, deadline=time.monotonic()).is_done:
+            pass
+        assert [] == Store(path).runs()
+        assert 0 == self.spans_left(path)
+
     def test_no_store_is_created(self, writer, path):
         """Pruning a store that does not exist creates nothing."""
         assert 0 == writer.prune(max_runs=0).runs
