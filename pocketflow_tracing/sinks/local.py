@@ -27,8 +27,8 @@ _PRUNE_EVERY = 200
 """Batches between two looks at the store's limits, at most."""
 _PRUNE_PERCENT = 10
 """Of the bytes that it may take: when so many have been written, a look is due too."""
-_PRUNE_SECONDS, _LAST_PRUNE_SECONDS = 0.5, 0.1
-"""Of the worker's time at once, some thousand runs; the next batch goes on with it. At the end of the process, at most."""
+_PRUNE_SECONDS, _IDLE_PRUNE_SECONDS, _LAST_PRUNE_SECONDS = 0.5, 0.1, 0.1
+"""Of the worker's time at once, some thousand runs; while nothing comes, for something may; at the end of the process."""
 _PRUNE_PAUSE = 0.5
 """Seconds between two such times, that what is recorded meanwhile is written."""
 _MOST_WRITTEN = 1024 * 1024
@@ -112,14 +112,20 @@ class LocalSink:
         return not self._unusable
 
     def tick(self) -> float | None:
-        """Say that the process lives, and try again what could not be written."""
+        """Say that the process lives, try again what could not be written, and go on with what is to be removed."""
         if self._unusable:
             return None
         now = monotonic()
         beat = bool(self._open) and now - self._beat > _BEAT_SECONDS
         if now >= self._retry_at and (beat or self._is_behind):
             self._write(beat=beat)
-        return _RETRY_SECONDS if self._is_behind else (_BEAT_SECONDS if self._open else None)
+        if self._is_behind:
+            return _RETRY_SECONDS
+        if now >= self._prune_at:
+            self._prune(_IDLE_PRUNE_SECONDS)
+        beat_in = _BEAT_SECONDS if self._open else inf
+        due = min(beat_in, max(0.0, self._prune_at - monotonic()))
+        return due if due < inf else None
 
     @property
     def in_memory(self) -> int:
@@ -225,10 +231,12 @@ class LocalSink:
         began = monotonic()
         try:
             pruned = self._writer.prune(self._config.store_max_runs, self._max_bytes, deadline=began + seconds)
-        except StoreError:  # the next write says it
-            pruned = None
-        is_done = pruned is not None and pruned.is_done
-        self._prune_at = inf if is_done else monotonic() + _PRUNE_PAUSE
+        except (StoreGoneError, StoreUnusableError):  # the next write says it, as below
+            self._prune_at = inf
+        except StoreError:
+            self._prune_at = monotonic() + _RETRY_SECONDS
+        else:
+            self._prune_at = inf if pruned.is_done else monotonic() + _PRUNE_PAUSE
 
     def _next(self) -> Unwritten:
         """What waits longest, no more of it than one transaction should hold."""

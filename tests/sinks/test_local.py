@@ -220,6 +220,27 @@ def test_pruning_that_does_not_end_in_time_goes_on_between_batches(is_unfinished
     assert list(range(11)) == numbers(path)
 
 
+def test_pruning_goes_on_while_nothing_comes(sink, path, monkeypatch):
+    """What was not removed in time, and space that was not given back, do not wait for the next run."""
+    now, left = [1000.0], [3]
+    made = sink()
+
+    def prune(*_, deadline):
+        left[0] -= 1
+        return Pruned(1, is_done=not left[0])
+
+    monkeypatch.setattr(local, "monotonic", lambda: now[0])
+    monkeypatch.setattr(made._writer, "prune", prune)
+    accept(made, small_run(1))
+    assert 2 == left[0]
+    ticks = 0
+    while (due := made.tick()) is not None:
+        now[0] += due
+        ticks += 1
+    assert 0 == left[0]
+    assert 2 == ticks
+
+
 def test_jobs_one_after_the_other_keep_to_the_limits(sink, path):
     """Each records more than may stay, and ends: what it leaves, the next one removes."""
     for job in range(6):
