@@ -32,8 +32,7 @@ def unforked() -> Iterator[None]:
         lock.acquire(timeout=_FORK_PATIENCE)  # one may have struck where a fork gives it back
         yield
     finally:
-        if lock._is_owned():  # noqa: SLF001 - a signal handler may have forked in here
-            lock.release()
+        _let_go(lock)  # which may not be taken any more: a signal handler may have forked in here
 
 
 def before_forks(prepare: Callable[[], None]) -> None:
@@ -56,15 +55,17 @@ def _before_fork() -> None:
 
 
 def _after_fork_in_parent() -> None:
+    _let_go(_lock)
+
+
+def _let_go(lock: Any) -> None:
+    """Give it back as often as this thread has taken it, also where a signal handler strikes meanwhile."""
     try:
-        _let_go()
+        while lock._is_owned():  # noqa: SLF001 - what threading.Condition asks it
+            lock.release()
     finally:
-        _let_go()
-
-
-def _let_go() -> None:
-    while _lock._is_owned():  # noqa: SLF001 - what threading.Condition asks it
-        _lock.release()
+        while lock._is_owned():  # noqa: SLF001
+            lock.release()
 
 
 def _after_fork_in_child() -> None:

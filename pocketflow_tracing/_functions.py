@@ -11,7 +11,7 @@ from typing import Any
 
 from pocketflow import BaseNode
 
-from . import _log, _options, _otel
+from . import _log, _marks, _options, _otel
 from ._guard import Seam, is_hosts
 from ._options import Options
 from ._runs import open_run
@@ -26,7 +26,7 @@ _ENDING = Seam("recording the end of a traced function")
 
 def traced_function(function: Any, options: Options) -> Any:
     """A function that does the same, inside a trace; one that returns a coroutine has it on until that has ended."""
-    _options.keep_mark(options)
+    _marks.keep(options)
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -44,7 +44,7 @@ def traced_function(function: Any, options: Options) -> Any:
 
 def traced_coroutine_function(function: Any, options: Options) -> Any:
     """A coroutine function that does the same, inside a trace."""
-    _options.keep_mark(options)
+    _marks.keep(options)
 
     @functools.wraps(function)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -180,7 +180,7 @@ class FunctionRun:
     def _finish(self, error: BaseException | None, result: Any) -> None:
         returned = [node for node in _members(result) if issubclass(type(node), BaseNode)]
         for node in returned:
-            if not _options.is_marked_itself(node):
+            if not _marks.is_marked_itself(node):
                 framework.mark(node, self.options)
         span = self.span
         if span is None:

@@ -1,17 +1,15 @@
-"""What a decorator says of the runs of a flow, and which flows are marked."""
+"""What a decorator says of the runs of a flow."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from . import _log
 from ._attributes import merge, tags_of, text_of
 from ._guard import Seam
 from ._kinds import shown
-from ._weak import Alive, Gone
-from .capture_kinds import mro_of
 
 if TYPE_CHECKING:
     from ._pipeline import Pipeline
@@ -74,6 +72,14 @@ class Options:
             for mine, theirs in ((getattr(self, name), getattr(other, name)) for name in ("flow_name", *_GIVEN))
         )
 
+    def is_plain(self) -> bool:
+        """Whether it holds nothing but texts and numbers: functions, and objects of the program's, lead to its modules."""
+        config = self.config
+        held: list[object] = [self.session_id, self.user_id, self.tags, self.metadata]
+        if config is not None:
+            held += [config.mask, config.serializers, config.metadata]
+        return all(_is_plain(value) for value in held)
+
     def __reduce__(self) -> tuple[Any, ...]:
         texts = {
             name: value
@@ -83,80 +89,22 @@ class Options:
         return _unpickle, (texts,)
 
 
+def _is_plain(value: object, depth: int = 3) -> bool:
+    if type(value) is dict:
+        return depth > 0 and all(_is_plain(item, depth - 1) for pair in value.items() for item in pair)
+    if type(value) in {list, tuple}:
+        return depth > 0 and all(_is_plain(item, depth - 1) for item in cast("list[object]", value))
+    return value is None or type(value) in {str, int, float, bool}
+
+
 def _unpickle(texts: dict[str, str]) -> Options:
-    from .frameworks import pocketflow as framework  # noqa: PLC0415 - it imports this module
+    from . import _marks  # noqa: PLC0415 - they import this module
+    from .frameworks import pocketflow as framework  # noqa: PLC0415
 
     framework.install()  # a flow that comes from another process is the first marked one here
     options = Options(**texts)  # type: ignore[arg-type]
-    _marked.add(options)
+    _marks.keep(options)
     return options
-
-
-_KEY = "__pocketflow_tracing__"
-_classes: dict[int, tuple[Any, ...]] = {}  # of (reference to the class, Options)
-"""By id of the class: hashing a class would run its metaclass's `__hash__`. An entry is one for as long as its class is there."""
-_gone = Gone()  # of these classes
-_objects: dict[int, tuple[object, Options]] = {}  # only objects that refuse an attribute
-_marked = Alive()  # options, as long as what they mark
-
-
-def mark_class(cls: type, options: Options) -> None:
-    """Trace every run of a class's instances; nothing is set on the class."""
-    _marked.add(options)
-    _gone.sweep(_classes)
-    _classes[id(cls)] = (_gone.watch(cls, id(cls)), options)
-
-
-def keep_mark(options: Options) -> None:
-    """Count options that a decorated function holds, so that `any_marks` knows of it."""
-    _marked.add(options)
-
-
-def any_marks() -> bool:
-    """Whether anything that `trace_flow` marked is still alive."""
-    return len(_marked) > 0
-
-
-def mark_object(flow: object, options: Options) -> None:
-    """Trace every run of one flow object and of its copies."""
-    _marked.add(options)
-    try:
-        attributes = object.__getattribute__(flow, "__dict__")
-        before = attributes.get(_KEY)
-        attributes[_KEY] = options
-        if type(before) is Options and before.differs(options):
-            _log.warn_once(
-                "A flow object was given to trace_flow again, with other parameters: the last ones hold for all its runs. "
-                "For what differs from run to run there are functions of shared, and trace_attributes around the run."
-            )
-    except AttributeError:  # __slots__: remembered here instead, for as long as the process lives
-        _objects[id(flow)] = (flow, options)
-
-
-def is_marked_itself(flow: object) -> bool:
-    """Whether a flow object was given to `trace_flow`, and not only its class."""
-    try:
-        return _KEY in object.__getattribute__(flow, "__dict__")
-    except AttributeError:
-        return id(flow) in _objects
-
-
-def mark_of(flow: object) -> Options | None:
-    """The options a flow object was marked with, by itself or by its nearest marked class; None without a mark."""
-    cls = type(flow)
-    try:
-        own = object.__getattribute__(flow, "__dict__").get(_KEY)
-    except AttributeError:
-        own = _objects.get(id(flow), (None, None))[1]
-    if type(own) is Options:
-        return own
-    if _classes:
-        for base in mro_of(cls):
-            found = _classes.get(id(base))
-            if found is not None and found[0]() is base:
-                options: Options = found[1]
-                return options
-    return None
 
 
 def say_whose_config_holds(options: Options, of_the_run: TracingConfig) -> None:

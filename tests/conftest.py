@@ -17,7 +17,7 @@ import pytest
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
-from pocketflow_tracing import _guard, _log, _options, _pipeline, recorder, uninstrument
+from pocketflow_tracing import _guard, _log, _marks, _pipeline, recorder, uninstrument
 from pocketflow_tracing.delivery import delivery
 from pocketflow_tracing.frameworks import pocketflow as framework
 
@@ -133,7 +133,7 @@ def no_hook_left(fresh_delivery: None):
         gc.collect()
         uninstrument()
     if framework.is_installed():
-        assert _options.any_marks(), "hooks without anything decorated"
+        assert _marks.any_marks(), "hooks without anything decorated"
     else:
         assert _functions() == PRISTINE
         assert set(vars(pocketflow)) - {"__warningregistry__"} == NAMES - {"__warningregistry__"}

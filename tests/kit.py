@@ -29,7 +29,7 @@ from pocketflow import (
     Node,
 )
 
-from pocketflow_tracing import TracingConfig, _options, _pipeline, instrument, trace_flow, uninstrument
+from pocketflow_tracing import TracingConfig, _marks, _pipeline, instrument, trace_flow, uninstrument
 from pocketflow_tracing._ids import source
 from pocketflow_tracing.delivery import delivery
 from pocketflow_tracing.records import RunRecord, SpanRecord
@@ -308,9 +308,9 @@ class World:
         uninstrument()
         for marked in self.marked:
             if issubclass(type(marked), type):
-                _options._classes.pop(marked, None)
+                _marks._classes.pop(id(marked), None)
             else:
-                object.__getattribute__(marked, "__dict__").pop(_options._KEY, None)
+                object.__getattribute__(marked, "__dict__").pop(_marks._KEY, None)
         self.marked.clear()
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from pocketflow import Flow
 
 from .. import _otel
-from .._options import Options, mark_of, say_whose_config_holds
+from .._marks import mark_of
+from .._options import Options, say_whose_config_holds
 from .._runs import open_run
 from .._state import SharedState
 from ..capture_kinds import key_text

@@ -16,7 +16,7 @@ from typing import Any
 import pocketflow
 from pocketflow import BaseNode, BatchFlow, Flow
 
-from .. import _log, _options
+from .. import _log, _marks
 from .._guard import Seam
 from .._options import Options
 from .._threads import OwnLock
@@ -48,10 +48,10 @@ def mark(target: BaseNode | type[BaseNode], options: Options) -> None:
     install()
     if issubclass(type(target), type):
         cls: Any = target
-        _options.mark_class(cls, options)
+        _marks.mark_class(cls, options)
     else:
         cls = type(target)
-        _options.mark_object(target, options)
+        _marks.mark_object(target, options)
     _nodes_marked = _nodes_marked or not issubclass(cls, Flow)
 
 
@@ -67,7 +67,7 @@ def uninstrument_all() -> None:
     """Undo `instrument_all`; without marked flows PocketFlow is then exactly as it was imported."""
     global everything  # noqa: PLW0603 - one fact of the process
     everything = None
-    if not _options.any_marks():
+    if not _marks.any_marks():
         uninstall()
 
 
@@ -76,7 +76,7 @@ def options_for(node: Any) -> Options | None:
     if everything is None and not _nodes_marked and not issubclass(type(node), Flow):
         return None
     with _DECIDING:
-        return _options.mark_of(node) or everything
+        return _marks.mark_of(node) or everything
     return None
 
 

@@ -53,7 +53,10 @@ class LocalSink:
 
     def __init__(self, path: str, config: TracingConfig) -> None:
         self.path = path
-        self._config = config
+        # not the config itself, whose functions lead to the program's modules: the sink stays as long as the process
+        self._debug = config.debug
+        self._queue_bytes = int(config.queue_mb * 1024 * 1024)
+        self._max_runs = config.store_max_runs
         self._max_bytes = int(config.store_max_mb * 1024 * 1024)
         self._writer = StoreWriter(path, patience_s=_PATIENCE, max_log_bytes=max(self._max_bytes, _LEAST_LOG))
         self._beat = 0.0
@@ -67,7 +70,7 @@ class LocalSink:
 
     def _reset(self) -> None:
         self._open: set[str] = set()  # runs that are going on
-        self._kept = Backlog(int(self._config.queue_mb * 1024 * 1024))
+        self._kept = Backlog(self._queue_bytes)
         self._retry_at = 0.0
         self._uncounted = 0  # spans that are missing in the store's figures
         self.lost = 0  # spans, so far
@@ -216,7 +219,7 @@ class LocalSink:
         if not self._kept:
             return
         self._kept.remove_first()
-        if self._config.debug and batch.spans:
+        if self._debug and batch.spans:
             _log.debug_line(f"delivered {len(batch.spans)} spans to {self.path}")
         self._batches += 1
         self._bytes += size
@@ -230,7 +233,7 @@ class LocalSink:
     def _prune(self, seconds: float) -> None:
         began = monotonic()
         try:
-            pruned = self._writer.prune(self._config.store_max_runs, self._max_bytes, deadline=began + seconds)
+            pruned = self._writer.prune(self._max_runs, self._max_bytes, deadline=began + seconds)
         except (StoreGoneError, StoreUnusableError):  # the next write says it, as below
             self._prune_at = inf
         except StoreError:

@@ -163,13 +163,13 @@ class Database:
             with self._lock:
                 if self._connection is None or self._pid != _files.process() or self._held.are_lost:
                     return False
-                (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+                free = _free_pages(self._connection)
                 if free <= _FREE_PAGES:
                     return False
                 with self._held.writing():
                     # As a script: its every step frees one page, and `execute` makes one step.
                     self._connection.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE});")
-                return True
+                return _free_pages(self._connection) < free  # none where another program made the file, or packed it
         except BlockingIOError:
             return None
         except sqlite3.Error as error:
@@ -352,3 +352,8 @@ class Database:
         if self._busy_since is not None and monotonic() - self._busy_since < _BUSY_SECONDS:
             return StoreBusyError(f"The trace store {self.path} is being written by other processes.")
         return StoreError(f"The trace store {self.path} cannot be written: {str(error).rstrip('.')}.")
+
+
+def _free_pages(connection: sqlite3.Connection) -> int:
+    (pages,) = connection.execute("PRAGMA freelist_count").fetchone()
+    return int(pages)

@@ -520,6 +520,27 @@ def test_a_time_limit_right_behind_the_call_that_keeps_forks_away(monkeypatch):
     assert not lock._is_owned()
 
 
+@pytest.mark.parametrize("number", [2, 3])
+def test_a_time_limit_right_before_forks_may_begin_again(number, monkeypatch):
+    """Likewise."""
+    taken = _thread.RLock()
+    looks = []
+
+    class Strikes:
+        acquire, release = taken.acquire, taken.release
+
+        def _is_owned(self):
+            looks.append(taken._is_owned())
+            if len(looks) == number:
+                raise OutOfTimeError
+            return looks[-1]
+
+    monkeypatch.setattr(_forks, "_lock", Strikes())
+    with pytest.raises(OutOfTimeError), _forks.unforked():
+        pass
+    assert not taken._is_owned()
+
+
 def test_the_collector_runs_no_code_of_ours_where_it_frees_a_flow(records):
     """A signal that came meanwhile would be handled there, and what its handler raises be lost."""
 

@@ -558,6 +558,16 @@ class TestPrune:
         assert [] == Store(path).runs()
         assert 0 == self.spans_left(path)
 
+    def test_a_file_that_gives_no_space_back(self, writer, path):
+        """One that another program made, or packed: what is free in it is used again, and pruning ends."""
+        path.parent.mkdir()
+        with contextlib.closing(sqlite3.connect(path)) as other:
+            other.execute("PRAGMA auto_vacuum = 0")
+            other.execute("PRAGMA journal_mode = wal")
+        self.fill_largely(writer)
+        assert 300 == writer.prune(max_runs=0).runs
+        assert [] == Store(path).runs()
+
     def test_no_store_is_created(self, writer, path):
         """Pruning a store that does not exist creates nothing."""
         assert 0 == writer.prune(max_runs=0).runs

@@ -9,12 +9,13 @@ import inspect
 import logging
 import pickle
 import warnings
+import weakref
 
 import pytest
 from kinds import KINDS, AnswerAsync, Ask, Kind, runs, trees
 from pocketflow import AsyncFlow, Flow, Node
 
-from pocketflow_tracing import instrument, trace_flow, uninstrument
+from pocketflow_tracing import TracingConfig, flush, instrument, trace_flow, uninstrument
 
 WITH_AND_WITHOUT_PARENTHESES = pytest.mark.parametrize(
     "decorate", [trace_flow, lambda target: trace_flow()(target)], ids=["bare", "called"]
@@ -422,6 +423,51 @@ class Inherits(Decorated):
 class DecoratedAgain(Decorated):
     def prep(self, shared):
         return super().prep(shared)
+
+
+_SCRIPT = """
+class Ask(Node):
+    def exec(self, _):
+        return data
+
+@trace_flow({options})
+class QA(Flow):
+    pass
+
+data = Data([1])
+QA(start=Ask()).run({{}})
+"""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "",
+        "session_id=lambda shared: 'c-1'",
+        "metadata={'of': [Ask]}",
+        "metadata={'of': {'team': 'care'}}, tags=['a']",
+        "config=TracingConfig(mask=lambda value, path: value)",
+        "config=TracingConfig(serializers={Ask: lambda ask: 'ask'})",
+    ],
+)
+def test_a_script_that_is_run_again_and_again_frees_what_it_made(options, records):
+    """A notebook's cell, or Streamlit's script: each time a class is made anew, whose options may lead to all of its globals."""
+
+    class Data(list):
+        pass
+
+    alive = weakref.WeakSet()
+    for _ in range(3):
+        scope = {"Flow": Flow, "Node": Node, "Data": Data, "trace_flow": trace_flow, "TracingConfig": TracingConfig}
+        exec(_SCRIPT.format(options=options), scope)
+        for name in ("Ask", "QA"):
+            alive.add(scope[name])
+        assert ("__pocketflow_tracing__" in vars(scope["QA"])) == ("lambda" in options or "[Ask]" in options)
+    assert flush(20)
+    assert len(records.runs) == (0 if "config" in options else 3)
+    scope.clear()
+    gc.collect()
+    assert len(alive) == 0
 
 
 def test_a_subclass_reports_its_own_name():
