@@ -25,6 +25,8 @@ def mark_class(cls: type, options: Options) -> None:
     if options.is_plain():
         _gone.sweep(_classes)
         _classes[id(cls)] = (_gone.watch(cls, id(cls)), options)
+        if _KEY in _dict_of(cls):
+            type.__delattr__(cls, _KEY)
     else:  # they may lead to the class, which would never go: a script that is run again and again makes it anew each time
         type.__setattr__(cls, _KEY, options)
 

@@ -470,6 +470,20 @@ def test_a_script_that_is_run_again_and_again_frees_what_it_made(options, record
     assert len(alive) == 0
 
 
+@pytest.mark.parametrize("names", [("first", "last"), ("last", "first")])
+def test_of_two_marks_of_a_class_the_last_one_holds(names, records):
+    """Whatever they hold."""
+    options = {"first": {"flow_name": "first", "session_id": lambda _: "c-1"}, "last": {"flow_name": "last"}}
+
+    class QA(Flow):
+        pass
+
+    for name in names:
+        trace_flow(**options[name])(QA)
+    QA(start=Node()).run({})
+    assert [names[-1]] == [run.name for run in records.flushed().runs.values()]
+
+
 def test_a_subclass_reports_its_own_name():
     """A subclass of a decorated class is traced under its own name; both remain ordinary classes."""
     flow = Inherits()
