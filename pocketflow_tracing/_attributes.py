@@ -10,7 +10,7 @@ from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from . import _kinds, _log
+from . import _log, _settings_kinds
 from ._finalisers import MAY_RUN_INSIDE, guarded, hold, release
 from ._guard import Seam
 from ._stepwise import is_generator_function, stepwise
@@ -57,6 +57,8 @@ class _Block:
 _around: ContextVar[_Block | None] = ContextVar("pocketflow_tracing_attributes", default=None)
 """The innermost block."""
 _set_around = guarded(_around.set)
+_TEXTS = ("session_id", "user_id", "version", "environment", "release", "trace_name")
+"""What a trace has one of; its tags and metadata add up."""
 _set: list[_Block | None] = [None]
 """What a block that was left has set last: it must not be freed where a `set` of another library's, within which a stream was
 closed, has undone it (see `_finalisers`)."""
@@ -199,7 +201,7 @@ def merge(nearer: Mapping[str, Any], farther: Mapping[str, Any]) -> dict[str, An
         Only what is set, ids as str, tags as a list of str without doubles, metadata with str keys.
     """
     merged: dict[str, Any] = {}
-    for name in ("session_id", "user_id", "version", "environment", "release", "trace_name"):
+    for name in _TEXTS:
         for source in (nearer, farther):
             text = text_of(source.get(name))
             if text:
@@ -216,7 +218,7 @@ def merge(nearer: Mapping[str, Any], farther: Mapping[str, Any]) -> dict[str, An
 
 def checked(attributes: dict[str, Any]) -> dict[str, Any]:
     """The attributes of a run as Langfuse takes them: long texts cut, an impossible environment left out; said once."""
-    for name in ("session_id", "user_id", "version", "environment", "release", "trace_name"):
+    for name in _TEXTS:
         text = attributes.get(name)
         if text is not None and len(text) > _MAX_ID:
             _log.warn_once(f"A {name} is cut to {_MAX_ID} characters, which is what Langfuse takes.")
@@ -226,10 +228,10 @@ def checked(attributes: dict[str, Any]) -> dict[str, Any]:
     environment = attributes.get("environment")
     if environment is not None:
         try:
-            _kinds.ENVIRONMENT.read(environment)
-        except _kinds.RefusedError:
-            shown = _kinds.shown(environment, chr(34))
-            _log.warn_once(f"environment is {shown}; accepted: {_kinds.ENVIRONMENT.accepts}. It is left out.")
+            _settings_kinds.ENVIRONMENT.read(environment)
+        except _settings_kinds.RefusedError:
+            shown = _settings_kinds.shown(environment, chr(34))
+            _log.warn_once(f"environment is {shown}; accepted: {_settings_kinds.ENVIRONMENT.accepts}. It is left out.")
             del attributes["environment"]
     return attributes
 

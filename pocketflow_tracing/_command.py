@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import _files
+from . import _system
 from ._forks import unforked
 
 __all__ = ["command"]
@@ -28,25 +28,25 @@ def _command() -> str:
     arguments = getattr(sys, "argv", None)  # a program that embeds Python may have none
     typed = arguments[0] if arguments else ""
     as_module = _folder(typed) == _folder(__file__)
-    installed = _files.on_path(_NAME)
+    installed = _system.on_path(_NAME)
     if not as_module:
         if installed:
             return _NAME
         beside = os.path.join(os.path.dirname(sys.executable or ""), _NAME)  # noqa: PTH118, PTH120
         for path in (typed if os.path.basename(typed) == _NAME else "", beside):  # noqa: PTH119
-            if path and _files.is_command(path):
+            if path and _system.is_command(path):
                 return shlex.quote(_from_here(path))
     if not os.path.basename(sys.executable or "python").startswith(("python", "pypy")):  # noqa: PTH119
         return _NAME  # the program itself, frozen or with Python in it: it would run again
-    python = _files.on_path("python")
+    python = _system.on_path("python")
     same = python is not None and python == sys.executable
     return f"{'python' if same else shlex.quote(_from_here(sys.executable or 'python'))} -m pocketflow_tracing"
 
 
 def _from_here(path: str) -> str:
     """Return a path below the working directory relative to it, another one as it is."""
-    return os.path.normpath(_files.absolute(path)).removeprefix(_files.here() + os.sep)
+    return os.path.normpath(_system.absolute(path)).removeprefix(_system.here() + os.sep)
 
 
 def _folder(path: str) -> str:
-    return os.path.dirname(os.path.normpath(_files.absolute(path)))  # noqa: PTH120 - texts
+    return os.path.dirname(os.path.normpath(_system.absolute(path)))  # noqa: PTH120 - texts

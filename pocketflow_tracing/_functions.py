@@ -15,10 +15,9 @@ from . import _log, _marks, _options, _otel
 from ._guard import Seam, is_hosts
 from ._options import Options
 from ._runs import open_run
-from .frameworks import _look
 from .frameworks import pocketflow as framework
 from .frameworks._scopes import NotRecorded, become_current, restore
-from .recorder import Branch, Run, Untraced, current, parent_in, span_of
+from .recorder import Branch, Untraced, current, parent_in, span_of
 
 _BEGINNING = Seam("recording the beginning of a traced function")
 _ENDING = Seam("recording the end of a traced function")
@@ -157,9 +156,9 @@ class FunctionRun:
             run = parent.run
             _options.say_whose_config_holds(self.options, run.pipeline.config)
         else:
-            opened = open_run(self.options, name, self._shared(), _look, span_of(frame))
-            if not isinstance(opened, Run):
-                self.dropped = NotRecorded(opened.trace_id)
+            opened = open_run(self.options, name, self._shared(), span_of(frame))
+            if isinstance(opened, NotRecorded):
+                self.dropped = opened
                 self.dropped.begin(())
                 return
             run = opened
@@ -187,7 +186,7 @@ class FunctionRun:
             return
         if span.parent is None:
             span.run.states.clear()
-        is_empty = span.next_step == 1 and not (span.parent is None and (span.run.spans or span.run.foreign))
+        is_empty = span.next_step == 1 and not (span.parent is None and (span.run.spans or span.run.has_external))
         if returned and is_empty:
             span.end = span.start
             return  # a factory: its own call is nobody's run

@@ -1,32 +1,16 @@
 """The picture of a flow: its nodes, told apart by their place in the graph, and the edges between them.
 
-Only `frameworks._look` knows PocketFlow's attributes; this module looks at nodes through it.
+Only `frameworks._look` knows PocketFlow's attributes: nodes are looked at through it, and nothing of it raises.
 """
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from .capture_kinds import key_text
-
-
-class Looking(Protocol):
-    """How the nodes of a framework are looked at; nothing of it raises."""
-
-    def place(self, node: Any) -> Any:
-        """The object by whose identity a node's place in the graph is known; a template node and its copies share it.
-
-        A dict holds the actions and successors of the node.
-        """
-
-    def look(self, node: Any) -> tuple[str, bool]:
-        """The name of a node's class, and whether it is a flow."""
-        ...
-
-    def start(self, flow: Any) -> Any:
-        """The first node of a flow, None where there is none."""
+from .frameworks import _look
 
 
 class FlowPicture:
@@ -103,18 +87,13 @@ _ENTRY_BYTES = 135
 
 
 class Graph:
-    """The graph of a run; grows when a flow or node turns up that was not there at the start.
-
-    Args:
-        looking: at the framework's nodes.
-    """
+    """The graph of a run; grows when a flow or node turns up that was not there at the start."""
 
     __slots__ = (
-        "_alone", "_beyond", "_flow_ids", "_late", "_looking", "_open", "_root_of", "_roots", "_taken", "flows",
+        "_alone", "_beyond", "_flow_ids", "_late", "_open", "_root_of", "_roots", "_taken", "flows",
     )  # fmt: skip
 
-    def __init__(self, looking: Looking) -> None:
-        self._looking = looking
+    def __init__(self) -> None:
         self._flow_ids: dict[int, tuple[str, Callable[[], Any]]] = {}  # by id of the place: flows that run on their own
         self._open: dict[str, int] = {}  # flows and passes that are running, by the flow's id
         # flows that run on their own, by id, with the ids of those nested in them; and the other way round
@@ -128,9 +107,9 @@ class Graph:
 
     def root_flow(self, flow: Any, name: str) -> str:
         """The id of a flow that is run on its own (not as a node of another), which is walked now."""
-        place = self._looking.place(flow)
+        place = _look.place(flow)
         flow_id, known = self._flow_ids.get(id(place), ("", _nobody))
-        if known() is None or self._looking.place(known()) is not place:
+        if known() is None or _look.place(known()) is not place:
             if len(self._roots) >= MAX_FLOWS:
                 return self._one_of_many(name)
             flow_id = _claimed(self._taken, name)
@@ -190,7 +169,7 @@ class Graph:
             self._roots.setdefault(root, {})[flow_id] = None
             picture = self._picture(flow_id, name)
             if not picture.ids:  # new, or to be looked at again after its objects were let go
-                start = self._looking.start(flow)
+                start = _look.start(flow)
                 if start is not None:
                     pending += self._walk(picture, start)
 
@@ -203,7 +182,7 @@ class Graph:
     def _walk(self, picture: FlowPicture, start: Any) -> list[tuple[Any, str, str]]:
         """Add the nodes and edges of one flow; returns (flow, id, name) of those nested in it."""
         nested: list[tuple[Any, str, str]] = []
-        look, place_of, ids, edges = self._looking.look, self._looking.place, picture.ids, picture.edges
+        look, place_of, ids, edges = _look.look, _look.place, picture.ids, picture.edges
         room = MAX_NODES - sum([len(flow.nodes) for flow in list(self.flows.values())])
         left = MAX_EDGES - sum([len(flow.edges) for flow in list(self.flows.values()) if flow is not picture])
         place = place_of(start)
@@ -237,11 +216,11 @@ class Graph:
 
         Beyond the limit of nodes, those of one class share a name that the graph does not show.
         """
-        place = self._looking.place(node)
+        place = _look.place(node)
         picture = self._picture(flow_id, flow_id)
         known = picture.ids.get(id(place))
         if known is None:
-            cls, is_flow = self._looking.look(node)
+            cls, is_flow = _look.look(node)
             if sum([len(flow.nodes) for flow in list(self.flows.values())]) >= MAX_NODES:
                 return self._shared(self._late, f"{flow_id}/{cls}", MAX_NODES), cls
             picture.add(place, cls, is_flow)

@@ -90,7 +90,7 @@ class Seam:
             return
         _said.add(key)
         warn(
-            "pocketflow-tracing could not finish %s (%s in %s). Your program runs on as before, with less in its trace.",
+            "could not finish %s (%s in %s). Your program runs on as before, with less in its trace.",
             self.doing,
             type(error).__name__,
             place,

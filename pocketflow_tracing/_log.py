@@ -28,12 +28,12 @@ _waiting: list[tuple[int, str, tuple[object, ...]]] = []
 
 
 def warn(message: str, *args: object) -> None:
-    """Log a warning; what a handler of the host's raises concerns nobody who records."""
-    _log(logging.WARNING, message, *args)
+    """Log a warning that begins with the package's name; what a handler of the host's raises concerns nobody who records."""
+    _log(logging.WARNING, _NAME + message, *args)
 
 
 def warn_once(message: str, about: str = "") -> None:
-    """Log a warning the first time it is said in this process; it begins with the package's name.
+    """Log a warning the first time it is said in this process.
 
     Args:
         message: in a sentence or two.
@@ -44,8 +44,7 @@ def warn_once(message: str, about: str = "") -> None:
         if len(_said) >= _MOST_SAID:
             _said.clear()
         _said.add(about)
-        said = message if message.startswith(_NAME) else f"{_NAME}{message}"
-        warn("%s", said)
+        warn("%s", message)
 
 
 def debug_line(message: str) -> None:
@@ -56,14 +55,14 @@ def debug_line(message: str) -> None:
 
 def say_waiting() -> None:
     """Log what could not be said while a test had a time of its own."""
-    if _waiting and not _time.is_hosts_own():
+    if _waiting and not _time.is_mocked():
         waiting, _waiting[:] = _waiting[:], []
         for level, message, args in waiting:
             _log(level, message, *args)
 
 
 def _log(level: int, message: str, *args: object) -> None:
-    if _time.is_hosts_own():
+    if _time.is_mocked():
         if len(_waiting) < _MOST_SAID:
             _waiting.append((level, message, args))
         return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from . import _log
 from ._attributes import merge, tags_of, text_of
 from ._guard import Seam
-from ._kinds import shown
+from ._settings_kinds import shown
 
 if TYPE_CHECKING:
     from ._pipeline import Pipeline

@@ -17,9 +17,9 @@ from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
+from ._conventions import SCOPE, decoded
 from ._finalisers import guarded
 from ._otel_span import SPAN_KEY, Here, become_context, context_now, lasting
-from ._sdk import decoded
 from ._weak import Remembered
 from .recorder import current, set_current, span_of
 
@@ -33,8 +33,8 @@ _MAX_TEXT = 200
 """Characters of a propagated metadata value; the SDK takes no longer ones."""
 
 _left_open: ContextVar[Any] = ContextVar("pocketflow_tracing_left_open", default=None)
-_leave_open = guarded(_left_open.set)
 """The span that the host has opened in a phase of the run and not closed in it: it goes on over the phases that follow."""
+_leave_open = guarded(_left_open.set)
 _BAGGAGE_KEY = next(iter(baggage.set_baggage("", "", Context())))
 _CLAIM = "langfuse_trace_id"
 _new_here = Here.__new__
@@ -62,7 +62,7 @@ def surrounding() -> tuple[int, int, bool] | None:
     if not context.is_valid:
         return None
     scope = getattr(span, "instrumentation_scope", None)
-    from_langfuse = getattr(scope, "name", None) == "langfuse-sdk"
+    from_langfuse = getattr(scope, "name", None) == SCOPE
     claimed = baggage.get_baggage(_CLAIM, now) == f"{context.trace_id:032x}"
     return context.trace_id, context.span_id, from_langfuse or claimed
 

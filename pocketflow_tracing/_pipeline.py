@@ -9,9 +9,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from . import _log
+from . import _settings_kinds as kinds
 from ._command import command
-from ._files import variable
 from ._forks import unforked
+from ._system import variable
 from ._threads import OwnLock
 from ._time import chance_as_it_was
 from .capture import Capture
@@ -67,10 +68,10 @@ class Pipeline:
         self.plain_rules = replace(self.rules, mask=None, policy={})
         self.attributes = {name: getattr(config, name) for name in _OF_A_RUN}
         self.names: dict[str, str] = {}  # texts that come again and again, rendered once
-        # the sampler of the Langfuse SDK decides by the lower 64 bits of the trace id: the same test here keeps or
-        # drops a run together with the generations below it
         self.max_run_bytes = config.max_run_mb * 1_000_000
         self.media_bytes = 0  # of the largest medium that is sent
+        # the sampler of the Langfuse SDK decides by the lower 64 bits of the trace id: the same test here keeps or
+        # drops a run together with the generations below it
         self._sample_bound = round(config.sample_rate * _FULL_RATE)
         self.sinks: tuple[LocalSink | LangfuseSink, ...] = ()
         self.live = False  # whether a sink shows spans that still run
@@ -123,7 +124,7 @@ class Pipeline:
             path = None
         automatic = config.store == "auto"
         config.store = path or "off"  # absolute from now on: the program may change its directory
-        if config.has_langfuse and langfuse_switch() is None:
+        if config.has_langfuse and langfuse_switch(config) is None:
             self.langfuse = _langfuse_sink().open_sink(config)
             self.media_bytes = int(config.media_max_mb * 1_000_000) if config.media else 0
             self.sinks += (self.langfuse,)
@@ -159,19 +160,19 @@ def has_sqlite() -> bool:
     return True
 
 
-def langfuse_switch() -> str | None:
+def langfuse_switch(config: TracingConfig) -> str | None:
     """The variable that switches sending to Langfuse off, None where none does."""
-    if _switched_off("LANGFUSE_TRACING_ENABLED"):
+    if not config.langfuse_enabled:
         return "LANGFUSE_TRACING_ENABLED"
-    return "OTEL_SDK_DISABLED" if _switched_on("OTEL_SDK_DISABLED") else None
+    return "OTEL_SDK_DISABLED" if _says("OTEL_SDK_DISABLED", True) else None
 
 
-def _switched_off(name: str) -> bool:
-    return variable(name).strip().lower() in {"false", "0", "no", "off"}
-
-
-def _switched_on(name: str) -> bool:
-    return variable(name).strip().lower() in {"true", "1", "yes", "on"}
+def _says(name: str, word: bool) -> bool:
+    """Whether a variable of the environment says yes, or no."""
+    try:
+        return kinds.BOOL.read(variable(name)) is word
+    except kinds.RefusedError:
+        return False
 
 
 def preload() -> None:
@@ -181,14 +182,14 @@ def preload() -> None:
     the program, and imports in the first run would hold up its event loop. Only the modules are chosen here; the
     settings themselves are read at the first run.
     """
-    if _switched_off("POCKETFLOW_TRACING_ENABLED"):
+    if _says("POCKETFLOW_TRACING_ENABLED", False):
         return
     with unforked():
         if variable("LANGFUSE_PUBLIC_KEY"):
             _langfuse_sink().preload()
             if has_sqlite():
                 from .sinks import _kept  # noqa: F401, PLC0415 - as below
-        from . import _shares  # noqa: F401, PLC0415 - rendering, for the worker
+        from . import _sink_shares  # noqa: F401, PLC0415 - rendering, for the worker
 
         if has_sqlite():
             from .sinks import local  # noqa: F401, PLC0415 - sqlite3 only where something is traced
@@ -202,21 +203,24 @@ def _langfuse_sink() -> ModuleType:
 
 
 _lock = OwnLock()
-_default: dict[str, Pipeline] = {}
+_default: Pipeline | None = None
+"""Of the process: what the environment alone decides."""
 
 
 def pipeline_for(config: TracingConfig | None) -> Pipeline:
     """The pipeline of a decorator's config, or the process's default one, which the environment alone decides."""
+    global _default  # noqa: PLW0603 - one fact of the process
     if config is not None:
         with unforked():  # what reads settings is imported with the first of them
             return Pipeline(config)
-    found = _default.get("default")
+    found = _default
     if found is None:
         with unforked(), _lock():
-            found = _default.get("default") or _default.setdefault("default", Pipeline(TracingConfig()))
+            found = _default = _default or Pipeline(TracingConfig())
     return found
 
 
 def forget_default() -> None:
     """Resolve the environment anew at the next run (tests change it)."""
-    _default.clear()
+    global _default  # noqa: PLW0603
+    _default = None

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import _log
-from ._entries import NOT_KEPT, Begun, Foreign, Marker, count_spans, let_values_go
-from ._line import Line
+from ._queue_items import NOT_KEPT, Begun, External, Marker, count_spans, let_values_go
+from ._queue_line import Line
 from .capture_types import weigh
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class SpanQueue:
         self.reset()
         spans = [item for item in items if type(item) not in {Marker, Begun}]
         for span in spans:
-            if not callable(span) and span.run.root is span:
+            if type(span) is not External and span.run.root is span:
                 span.run.give_up()
         return dropped + count_spans(spans), [item for item in items if type(item) is Marker]
 
@@ -119,7 +119,7 @@ class SpanQueue:
         if self._bytes > self.most_bytes:
             self._make_room()
             # room is made in steps; what it takes meanwhile is little
-            if self._bytes > self.most_bytes * (1.25 if self._items.is_looked_through else 1):
+            if self._bytes > self.most_bytes * (1.25 if self._items.is_being_looked_through else 1):
                 self._strip(span)
 
     def _charge(self, large: list[str | bytes], weight: int) -> int:
@@ -140,9 +140,9 @@ class SpanQueue:
         self._begun += 1
         self.put_other(Begun(span))
 
-    def put_foreign(self, run: Run, item: Foreign) -> None:
+    def put_external(self, run: Run, item: External) -> None:
         """Append a span of another instrumentation; where there is no room it is counted and left out, and its run says so."""
-        run.foreign = True
+        run.has_external = True
         if len(self._items) >= self.most_spans or self._bytes - self._ghost_bytes + item.weight > self.most_bytes:
             self.leave_out(run)
             self._rouse()
@@ -156,7 +156,7 @@ class SpanQueue:
         run.lost += 1
         self._warn()
 
-    def put_other(self, item: Begun | Foreign | Marker) -> None:
+    def put_other(self, item: Begun | External | Marker) -> None:
         """Append what is no complete span of ours."""
         self._items.append(item)
         if self.idle:
@@ -191,7 +191,7 @@ class SpanQueue:
                     if item.complete or item.run.dropped:
                         continue
                     item.run.seen = True
-                elif type(item) is Foreign:
+                elif type(item) is External:
                     self._bytes -= min(self._bytes, item.weight)
                 else:
                     if item.run.dropped:
@@ -256,7 +256,7 @@ class SpanQueue:
         # to look through a long queue has to be worth it: behind a run that fills it, each small one would cause that
         is_worth_it = self._ghost_bytes > self.most_bytes // 10 or self._is_short
         is_due = len(self._items) > self.most_items or (is_heavy and self._ghosts and is_worth_it)
-        if is_due or self._items.is_looked_through:
+        if is_due or self._items.is_being_looked_through:
             self._remove_ghosts()
         if self._waiting() > self.most_spans:
             self._remove_newest()
@@ -271,12 +271,12 @@ class SpanQueue:
         too_many = self._bytes - self._ghost_bytes - self.most_bytes
         if too_many > 0:
             return too_many + tenth
-        is_under_way = self._is_short or self._items.is_looked_through
+        is_under_way = self._is_short or self._items.is_being_looked_through
         return 0 if is_under_way else tenth + 1 - self._ghost_bytes  # as many as it is worth to look for them
 
     def _warn(self) -> None:
         _log.warn_once(
-            "pocketflow-tracing: more was recorded than can be delivered; the oldest runs are dropped, or, of a run that is "
+            "more was recorded than can be delivered; the oldest runs are dropped, or, of a run that is "
             "too large by itself, the newest spans or their values "
             f"(POCKETFLOW_TRACE_QUEUE_SIZE is {self.most_spans}, POCKETFLOW_TRACE_QUEUE_MB "
             f"{self.most_bytes // (1024 * 1024)}). `pocketflow-tracing doctor` shows how many."
@@ -299,10 +299,10 @@ class SpanQueue:
     def _remove_ghosts(self) -> None:
         """Take out what means nothing any more, in steps: with 100,000 entries it would take 100 ms at once."""
         items = self._items
-        if not items.is_looked_through:
+        if not items.is_being_looked_through:
             items.look_anew()
         items.look(_FEW if len(items) < _FEW else _STEP, self._stays)
-        if not items.is_looked_through:
+        if not items.is_being_looked_through:
             self._meant = len(
                 items.looked
             )  # that means something still, such as failed attempts of a loop that goes on
@@ -314,7 +314,7 @@ class SpanQueue:
                 return True
             self._begun -= 1
             return False
-        if callable(item) or type(item) is Marker or not item.run.dropped:
+        if type(item) is External or type(item) is Marker or not item.run.dropped:
             return True
         self._pass_over(item)
         return False
@@ -331,7 +331,12 @@ class SpanQueue:
 
     def _remove_newest(self) -> None:
         item = self._items.pop()
-        if callable(item) or type(item) in {Marker, Begun} or item.parent is None or item.kind in {"flow", "node"}:
+        if (
+            type(item) is External
+            or type(item) in {Marker, Begun}
+            or item.parent is None
+            or item.kind in {"flow", "node"}
+        ):
             self._items.append(item)  # what holds the tree together stays
         else:
             self._discharge(item)

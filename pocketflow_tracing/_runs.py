@@ -6,13 +6,14 @@ from json import dumps
 from typing import Any
 
 from . import _attributes, _log, _options, _otel
-from ._graph import Graph, Looking
+from ._graph import Graph
 from ._guard import Seam, on_our_thread
 from ._ids import source
 from ._options import Options
 from ._pipeline import Pipeline, pipeline_for
 from .capture_types import weigh
 from .delivery import delivery
+from .frameworks._scopes import NotRecorded
 from .recorder import Run, Span, unrecorded
 from .render import render
 
@@ -24,37 +25,23 @@ _OF_A_TRACE = ("session_id", "user_id", "version", "environment")
 _WATCHING = Seam("looking for the spans of other instrumentations")
 
 
-class Dropped:
-    """A run that is not recorded.
-
-    Args:
-        trace_id: that it would have had, set when sampling dropped it.
-    """
-
-    __slots__ = ("trace_id",)
-
-    def __init__(self, trace_id: int | None) -> None:
-        self.trace_id = trace_id
-
-
-def open_run(options: Options, name: str, shared: Any, looking: Looking, left: Span | None) -> Run | Dropped:
+def open_run(options: Options, name: str, shared: Any, left: Span | None) -> Run | NotRecorded:
     """Decide on a run and gather what is known of it.
 
     Args:
         options: of the decorator, or of `instrument`.
         name: the flow's name where the options give none.
         shared: what the flow is run with; given to options that are functions.
-        looking: at the framework's nodes.
         left: the span that the caller has been left in by a run that is over, None where there is none.
 
     Returns:
-        The run, or Dropped.
+        The run, or the scope of one that is not recorded.
     """
     pipeline = options.pipeline or pipeline_for(options.config)
     if options.config is not None:
         options.pipeline = pipeline
     if not pipeline.enabled or on_our_thread.get():  # a mask that runs a flow would have it masked by one, and so on
-        return Dropped(None)
+        return NotRecorded(None)
     for sink in pipeline.sinks:
         with _WATCHING:
             sink.watch()
@@ -63,7 +50,7 @@ def open_run(options: Options, name: str, shared: Any, looking: Looking, left: S
         outer = (left.run.trace_id, left.span_id, True)
     trace_id = outer[0] if outer else source.trace_id()
     if not pipeline.samples(trace_id):
-        return Dropped(None if outer else trace_id)  # the trace around goes on as it is
+        return NotRecorded(None if outer else trace_id)  # the trace around goes on as it is
     delivery.ready()
     attributes = unrecorded(_options.evaluate)(options, shared, pipeline.of_a_run())
     if left is not None:  # one trace is in one session
@@ -79,7 +66,7 @@ def open_run(options: Options, name: str, shared: Any, looking: Looking, left: S
     attributes.setdefault("trace_name", name if is_app_root else None)  # else it is for the span around to say
     if "metadata" in attributes:
         _take_metadata(attributes, pipeline)
-    run = Run(pipeline, name, trace_id, outer[1] if outer else None, _attributes.checked(attributes), Graph(looking))
+    run = Run(pipeline, name, trace_id, outer[1] if outer else None, _attributes.checked(attributes), Graph())
     run.is_app_root = is_app_root
     if pipeline.debug:
         _log.debug_line(f"trace started: {run.name} ({trace_id:032x})")

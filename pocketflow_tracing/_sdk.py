@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import partial
-from json import loads
 from math import inf
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary
@@ -351,13 +350,3 @@ def record_without_account(make_processor: Callable[[], Any]) -> None:
         _sdk_disabled.record(make_processor)
         _sdk_disabled.take()
         stand_back()
-
-
-def decoded(value: Any) -> Any:
-    """A value out of an attribute text: what is JSON is decoded, everything else is the text."""
-    if type(value) is not str or value[:1] not in '{["0123456789-tfn':
-        return value
-    try:
-        return loads(value)
-    except (ValueError, RecursionError):
-        return value

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ._files import variable
 from ._guard import Seam
+from ._system import variable
 from .recorder import current, span_of
 
 _HANDING_OUT = Seam("handing out the Langfuse client")
@@ -61,7 +61,7 @@ class _Clients(dict[str, Any]):
             if not sends:
                 return theirs
             client = self.get(str(config.langfuse_public_key))
-            if client is not None and _is_ours(client) and (not theirs or config.names_project):
+            if client is not None and _is_ours(client) and (not theirs or config.is_named("langfuse_public_key")):
                 return [client]
         if theirs:
             return theirs

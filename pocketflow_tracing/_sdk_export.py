@@ -35,15 +35,15 @@ __all__ = ["TOGETHER", "Unready", "is_exporting", "make_exporter", "weight_of"]
 _READYING = Seam("making a generation ready to be sent")
 TOGETHER = 50
 """Spans that are made ready before the worker looks at what else waits."""
-_MOST_BYTES = 3 * 1024 * 1024
+MOST_BYTES = 3 * 1024 * 1024
 """Of one request before compression; Langfuse's default limit is 4.5 MB."""
 _ENCODER = "opentelemetry.exporter.otlp.proto.common.trace_encoder"
 _MANY = 1 << 40
 _WHOLE = Limits(max_items=_MANY, max_elements=_MANY, max_depth=200, max_text=_MANY, max_total_text=_MANY)
 
 is_exporting: ContextVar[bool] = ContextVar("pocketflow_tracing_exporting", default=False)
-_enter, _leave = guarded(is_exporting.set), guarded(is_exporting.reset)
 """Whether spans are being made ready, for which a mask of the program's is called."""
+_enter, _leave = guarded(is_exporting.set), guarded(is_exporting.reset)
 
 
 def weight_of(span: Any) -> int:
@@ -115,7 +115,7 @@ class Unready:
         if dropped:
             self._drop(dropped)
             _log.warn_once(
-                "pocketflow-tracing: more generations came than can be delivered; the newest are dropped "
+                "more generations came than can be delivered; the newest are dropped "
                 f"(POCKETFLOW_TRACE_QUEUE_MB is {self._config.queue_mb:g})."
             )
         self._wake()
@@ -137,7 +137,7 @@ class Unready:
         """As many as one request may hold; returns how many were taken."""
         ready: list[bytes] = []
         size = taken = 0
-        while taken < most and size < _MOST_BYTES and self._waiting and not _is_late(until):
+        while taken < most and size < MOST_BYTES and self._waiting and not _is_late(until):
             self._in_hand += 1
             span, weight, config, rules = self._waiting.popleft()
             self._bytes -= min(self._bytes, weight)

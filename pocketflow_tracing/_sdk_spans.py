@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ._conventions import SCOPE
 from ._guard import on_our_thread
 from ._version import __version__
 from .recorder import Untraced, current, span_of
@@ -27,40 +28,6 @@ if TYPE_CHECKING:
 
 _MOST_WAITING = _MOST_NOTED = 20_000
 """Spans that may wait to be exported, and of which it is known whose settings hold."""
-
-SCOPE = "langfuse-sdk"
-"""The instrumentation scope of the SDK's spans, and of ours: the server takes their attributes as they are."""
-
-INPUT_KEYS = (
-    "langfuse.observation.input",
-    "input.value",
-    "gen_ai.input.messages",
-    "gen_ai.prompt",
-    "traceloop.entity.input",
-    "gen_ai.tool.call.arguments", "tool.parameters", "llm.prompts", "embedding.text", "reranker.query",
-    "pydantic_ai.all_messages", "langfuse.trace.input",
-)  # fmt: skip
-OUTPUT_KEYS = (
-    "langfuse.observation.output", "output.value", "gen_ai.output.messages", "gen_ai.completion",
-    "traceloop.entity.output", "gen_ai.tool.call.result", "final_result", "pydantic_ai.all_messages", "langfuse.trace.output",
-)  # fmt: skip
-INPUT_PREFIXES = (
-    "gen_ai.prompt.", "llm.input_messages.", "gen_ai.system_instructions", "llm.prompts.", "embedding.embeddings.",
-    "reranker.input_",
-)  # fmt: skip
-OUTPUT_PREFIXES = ("gen_ai.completion.", "llm.output_messages.", "retrieval.documents.", "reranker.output_")
-"""Where the usual conventions keep the inputs and outputs of a span: whole, or flattened under a prefix."""
-ERROR_KEYS = ("langfuse.observation.status_message", "error.message", "exception.message", "exception.stacktrace")
-
-
-def is_input(key: str) -> bool:
-    """Whether an attribute holds inputs."""
-    return key in INPUT_KEYS or key.startswith(INPUT_PREFIXES)
-
-
-def is_output(key: str) -> bool:
-    """Whether an attribute holds outputs."""
-    return key in OUTPUT_KEYS or key.startswith(OUTPUT_PREFIXES)
 
 
 def make_provider(config: TracingConfig | None) -> TracerProvider:

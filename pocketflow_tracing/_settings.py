@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
-from pocketflow_tracing._env import Outside, nearest
-from pocketflow_tracing._kinds import DEFAULT, Kind, RefusedError, shown, shown_secret
+from pocketflow_tracing._settings_env import Outside, nearest
+from pocketflow_tracing._settings_kinds import DEFAULT, Kind, RefusedError, shown, shown_secret
 
 if TYPE_CHECKING:
     from typing_extensions import Self

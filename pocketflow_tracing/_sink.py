@@ -11,7 +11,7 @@ __all__ = ["Sink"]
 
 
 class Sink(Protocol):
-    """Where records go. All methods but `describe`, `watch` and `flush` are called on the worker (or, at exit, after it)."""
+    """Where records go. All methods are called on the worker (or, at exit, after it), but those that say something else."""
 
     @property
     def lost(self) -> int:

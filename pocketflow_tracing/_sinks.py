@@ -10,8 +10,8 @@ from ._time import monotonic
 from ._uses import Uses
 
 if TYPE_CHECKING:
-    from ._shares import Share
     from ._sink import Sink
+    from ._sink_shares import Share
     from .recorder import Run
 
 __all__ = ["DELIVERING", "Sinks"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from os import urandom
 from typing import Any
 
-from . import _files
+from . import _system
 from ._json import encode
 from ._machine import machine
 from ._values import Values, rendered_text
@@ -27,8 +27,8 @@ _process: tuple[int, str] | None = None
 def process_id() -> str:
     """The name of this process in records: machine, pid and a random part, for pids come again."""
     global _process  # noqa: PLW0603 - one fact of the process, renewed in a forked child
-    if _process is None or _process[0] != _files.process():
-        _process = (_files.process(), f"{machine()}:{_files.process()}:{urandom(4).hex()}")
+    if _process is None or _process[0] != _system.pid():
+        _process = (_system.pid(), f"{machine()}:{_system.pid()}:{urandom(4).hex()}")
     return _process[1]
 
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType
 
-__all__ = ["breathe", "chance_as_it_was", "is_hosts_own", "jitter", "monotonic", "sleep", "time_ns"]
+__all__ = ["breathe", "chance_as_it_was", "is_mocked", "jitter", "monotonic", "sleep", "time_ns"]
 
 _REAL = (time.monotonic, time.time_ns, time.sleep)
 _chance = random.Random(os.urandom(16))  # noqa: S311 - not for secrecy
@@ -41,7 +41,7 @@ def sleep(seconds: float) -> None:
     pause(seconds)
 
 
-def is_hosts_own() -> bool:
+def is_mocked() -> bool:
     """Whether the time of day is a stand-in of a test: it may have so many answers and no more, and `logging` would take one."""
     return any(
         type(now) is not BuiltinFunctionType and getattr(now, "__module__", None) != "freezegun.api"

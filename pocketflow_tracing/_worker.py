@@ -12,8 +12,8 @@ from importlib import import_module
 from math import inf
 from typing import Any
 
-from ._entries import Marker, count_spans
 from ._queue import SpanQueue
+from ._queue_items import Marker, count_spans
 from ._sinks import DELIVERING, Sinks
 from ._threads import Wake, can_start, start_thread, wait_unseen
 from ._time import breathe, monotonic
@@ -223,7 +223,7 @@ class Worker:
     def _deliver(self, batch: list[Any]) -> None:
         # rendering is only needed on the worker, and there since a flow was marked; an `import` would ask
         # `builtins.__import__`, which a program may guard while it runs code of others
-        shares = import_module("._shares", __package__).Shares()
+        shares = import_module("._sink_shares", __package__).Shares()
         self.in_hand = count_spans(batch)
         for number, item in enumerate(batch):
             if monotonic() > self.last_moment:

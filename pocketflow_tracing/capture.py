@@ -18,7 +18,7 @@ from . import (  # noqa: F401 - each registers its readers
     capture_builtins,
     capture_clients,
     capture_code,
-    capture_frames,
+    capture_pandas,
     capture_polars,
     capture_stdlib,
     capture_web,

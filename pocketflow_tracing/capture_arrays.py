@@ -1,6 +1,6 @@
 """How the arrays of NumPy, the tensors of PyTorch and the images of Pillow are read: what they are, and their first values.
 
-As in `capture_frames`: nothing is imported, and never more than a few thousand elements are looked at; none of an array
+As in `capture_pandas`: nothing is imported, and never more than a few thousand elements are looked at; none of an array
 whose memory belongs to something else, a file or a block that processes share, say: that may be gone, and to read it would
 end the process. Nor of one that holds objects while the host has other threads, see `capture_threads`.
 """

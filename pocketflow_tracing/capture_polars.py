@@ -1,14 +1,14 @@
 """How the frames and series of Polars are read: what they are, and their first values.
 
-As in `capture_frames`: nothing is imported, and at a bounded cost.
+As in `capture_pandas`: nothing is imported, and at a bounded cost.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .capture_frames import COLUMNS, MOST_BYTES, MOST_NESTED_BYTES, ROWS, with_cut
 from .capture_kinds import Shape, kind, module_named
+from .capture_pandas import COLUMNS, MOST_BYTES, MOST_NESTED_BYTES, ROWS, with_cut
 from .capture_types import Snapshot, Tagged
 
 if TYPE_CHECKING:

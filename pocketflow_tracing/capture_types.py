@@ -52,11 +52,10 @@ class Limits:
     Args:
         max_items: entries shown of one container, half from its head and half from its tail.
         max_elements: entries shown in total, over all containers of one value; what is neither a number, text, list nor
-            dict counts as five. Frames, tensors and their like cost 100 times as much: one for each 250 elements is read
-            closely, the others by type and size.
+            dict counts as five. Of frames, tensors and their like one for each 250 elements is read closely, the others by
+            type and size.
         max_depth: containers within containers. A level of an object that declares no fields (no dataclass, attrs or
-        pydantic
-            model) counts as three: graphs of clients, pools and locks are deep and say little.
+            pydantic model) counts as three: graphs of clients, pools and locks are deep and say little.
         max_text: characters of one text; beyond it, its beginning and its end are kept. A prompt of 30 kB is whole.
         max_total_text: characters in total, over all texts of one value.
         max_medium: bytes or characters of an image, a sound or a PDF that is kept whole, because it is sent.

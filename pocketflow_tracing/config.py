@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pocketflow_tracing import _files
-from pocketflow_tracing import _kinds as kinds
+from pocketflow_tracing import _settings_kinds as kinds
+from pocketflow_tracing import _system
 from pocketflow_tracing._settings import Setting, SettingRow, Settings, resolved_first, setting, settings_of
 
 __all__ = ["SETTINGS", "SettingRow", "TracingConfig"]
@@ -42,6 +42,9 @@ class TracingConfig(Settings):
     )
     langfuse_host: str = setting(
         kinds.URL, "https://cloud.langfuse.com", "Where Langfuse is.", "LANGFUSE_BASE_URL", "LANGFUSE_HOST"
+    )
+    langfuse_enabled: bool = setting(
+        kinds.BOOL, True, "Sends to Langfuse where there are keys.", "LANGFUSE_TRACING_ENABLED"
     )
     environment: str | None = setting(
         kinds.ENVIRONMENT,
@@ -159,7 +162,7 @@ class TracingConfig(Settings):
         kinds.SECONDS, 0.5, "Seconds between two deliveries.", "POCKETFLOW_TRACE_FLUSH_INTERVAL"
     )
     shutdown_timeout: float = setting(
-        kinds.SECONDS_OR_NONE,
+        kinds.SECONDS_OR_ZERO,
         2.0,
         "Seconds that the end of the process may wait for delivery.",
         "POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT",
@@ -203,12 +206,6 @@ class TracingConfig(Settings):
         """Whether both keys are there, and an address that can be used."""
         return bool(self.langfuse_public_key and self.langfuse_secret_key) and self._has_address
 
-    @property
-    @resolved_first
-    def names_project(self) -> bool:
-        """Whether the project was named in Python, and not found in the environment or `.env`."""
-        return self.is_named("langfuse_public_key")
-
     def is_named(self, name: str) -> bool:
         """Whether a setting of a resolved config was given in Python, and not found in the environment or `.env`."""
         return self._sources[name] == "argument"
@@ -242,8 +239,8 @@ class TracingConfig(Settings):
 
         path = Path(".pocketflow", "traces.db") if self.store == "auto" else Path(self.store)
         try:
-            path = Path(_files.absolute(str(path.expanduser())))
-            if _files.is_dir(path):
+            path = Path(_system.absolute(str(path.expanduser())))
+            if _system.is_dir(path):
                 path /= "traces.db"
         except (OSError, RuntimeError):  # the working directory was removed, no such home, no right to look
             pass

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from . import _log
 from ._ends import end_with_multiprocessing, is_ending
 from ._guard import on_our_thread
-from ._kinds import shown
+from ._settings_kinds import shown
 from ._sinks import DELIVERING, Sinks
 from ._time import monotonic
 from ._worker import Worker
@@ -147,7 +147,7 @@ class Delivery:
                 self._mark(max(_LEAST_SECONDS, self._ends_by - monotonic()), closing=True)
         if not (has_time and self._was_reached):
             _log.warn_once(
-                "pocketflow-tracing: what flows recorded in exit handlers could neither be delivered nor kept in time; "
+                "what flows recorded in exit handlers could neither be delivered nor kept in time; "
                 "what is not when the process ends is lost"
             )
 
@@ -202,15 +202,13 @@ class Delivery:
                 lost, late = lost + late + self._sinks.in_memory, 0
             if lost:
                 _log.warn(
-                    "pocketflow-tracing: %d spans are lost, for they could not be made ready before the process had to end "
+                    "%d spans are lost, for they could not be made ready before the process had to end "
                     "(POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT is %g seconds)",
                     lost,
                     self.shutdown_timeout,
                 )
             if late:
-                _log.warn(
-                    "pocketflow-tracing: %d spans are lost that other threads recorded while the process ended", late
-                )
+                _log.warn("%d spans are lost that other threads recorded while the process ended", late)
 
     def _end_with_others(self) -> None:
         if not self._is_with_others:
@@ -228,9 +226,7 @@ def _seconds(timeout: Any, default: float) -> float:
     try:
         return default if timeout is None else min(float(timeout), _LONGEST_WAIT)
     except (TypeError, ValueError, OverflowError):
-        _log.warn_once(
-            f"pocketflow-tracing: a timeout is a number of seconds, not {shown(timeout)}; {default:g} is taken."
-        )
+        _log.warn_once(f"a timeout is a number of seconds, not {shown(timeout)}; {default:g} is taken.")
         return default
 
 

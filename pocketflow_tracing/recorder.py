@@ -1,7 +1,7 @@
 """Spans while they are open: ids, times, nesting, status and errors, taken on the caller's path in microseconds.
 
 A span here holds snapshots and numbers only. When it has ended it goes into the delivery queue as it is; the worker makes
-records of it (`pocketflow_tracing._finish`). Nothing in this module knows PocketFlow.
+records of it (`_span_records`). Nothing in this module knows PocketFlow.
 """
 
 from __future__ import annotations
@@ -52,8 +52,28 @@ class Run:
     """
 
     __slots__ = (
-        "attributes", "contexts", "dropped", "foreign", "graph", "ids", "is_app_root", "lost", "name", "offset", "parent_id",
-        "pictured", "pipeline", "recorded", "root", "sampled", "seen", "spans", "state_seq", "states", "trace_id", "visits",
+        "attributes",
+        "contexts",
+        "dropped",
+        "graph",
+        "has_external",
+        "ids",
+        "is_app_root",
+        "lost",
+        "name",
+        "offset",
+        "parent_id",
+        "pictured",
+        "pipeline",
+        "recorded",
+        "root",
+        "sampled",
+        "seen",
+        "spans",
+        "state_seq",
+        "states",
+        "trace_id",
+        "visits",
         "weight",
     )  # fmt: skip
 
@@ -79,7 +99,7 @@ class Run:
         self.state_seq = 0
         self.pictured = 0  # shared objects seen
         self.spans = 0  # complete ones
-        self.foreign = False  # whether there are spans of other instrumentations
+        self.has_external = False  # whether there are spans of other instrumentations
         self.ids: tuple[str, str] | None = None  # of the run and of the trace in hex, once the worker has made them
         self.recorded = 0  # bytes of values that the worker has rendered, about
         self.seen = False  # whether the worker has begun to deliver it

@@ -116,12 +116,10 @@ class Redactor:
     Args:
         extra: globs of your own over names in snake case: "ssn", "*_iban". They go before every exception.
         defaults: whether the built-in list counts too; without it, `extra` replaces it.
-        exceptions: globs of names that are no secrets although the built-in list hits them.
     """
 
     extra: tuple[str, ...] = ()
     defaults: bool = True
-    exceptions: tuple[str, ...] = DEFAULT_EXCEPTIONS
     _known: dict[str, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -154,7 +152,7 @@ class Redactor:
 
     def _is_secret(self, plain: str) -> bool:
         hit = _any_of(DEFAULT_PATTERNS)(plain) or plain.replace("_", "").endswith(_WORDS)
-        return bool(hit) and not _any_of(self.exceptions)(plain)
+        return bool(hit) and not _any_of(DEFAULT_EXCEPTIONS)(plain)
 
 
 def _snake(name: str, keep: str = "") -> str:
@@ -179,15 +177,12 @@ class Rules:
             it means that node's values alone ("Summarize.prep_res"), by itself all of them ("Summarize");
             "class:Customer" means objects of a class or its subclasses, wherever they stand. The first pattern that fits decides.
         limits: how much of a value is shown.
-        scan_text: look for secrets inside of texts too: by their form (provider keys, passwords in URLs), and by their name
-            where the text is data (JSON, parameters of a URL, lines of an environment file, headers).
     """
 
     redact: Redactor = field(default_factory=Redactor)
     mask: Mask | None = None
     policy: Mapping[str, Policy] = field(default_factory=dict)
     limits: Limits = DEFAULT_LIMITS
-    scan_text: bool = True
     _of_nodes: dict[str, Rules] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -224,10 +219,6 @@ class Rules:
                 self._of_nodes.clear()
             known = self._of_nodes[name] = replace(self, policy=policy)
         return known
-
-    def without_mask(self) -> Rules:
-        """Return the same rules without the user's mask, for what is the tracer's own."""
-        return self if self.mask is None else replace(self, mask=None)
 
     def policy_at(self, path: tuple[str | int, ...]) -> Policy:
         """Return what the policy says of one path, "record" if nothing."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from json import dumps, loads
 from typing import TYPE_CHECKING, Any
 
-from ._sdk_spans import ERROR_KEYS, is_input, is_output
+from ._conventions import ERROR_KEYS, is_input, is_output
 from .capture import snapshot
 from .records import Json
 from .redaction import Rules, redact_text

@@ -49,8 +49,7 @@ def redact_text(text: str, rules: Rules) -> str:
     Returns:
         The text with "[redacted]" in the place of what looks like a secret; in time linear to its length.
     """
-    if rules.scan_text:
-        text = scan(text)
+    text = scan(text)
     if rules.redact.idle:
         return text
     hits = rules.redact.hits

@@ -125,7 +125,7 @@ class _Rendering:
     """The state of one rendering: what is left of the text budget."""
 
     __slots__ = (
-        "asides", "classes", "entries_seen", "hits", "in_error", "mask", "max_text", "pathless", "rules", "scan", "text_left",
+        "asides", "classes", "entries_seen", "hits", "in_error", "mask", "max_text", "pathless", "rules", "text_left",
     )  # fmt: skip
 
     def __init__(self, rules: Rules, asides: Asides | None = None) -> None:
@@ -136,7 +136,6 @@ class _Rendering:
         self.hits = rules.redact.hits
         self.in_error = False
         self.mask = rules.mask
-        self.scan = rules.scan_text
         self.max_text = rules.limits.max_text
         self.text_left = rules.limits.max_total_text
         # Paths are built only for those who ask.
@@ -208,8 +207,6 @@ class _Rendering:
         return shown
 
     def named(self, key: str) -> str:
-        if not self.scan:
-            return clean(short(key))
         near = scan(key[: LONGEST_KEY + MARGIN])
         return clean(short(near, rest=len(key) - LONGEST_KEY - MARGIN))
 
@@ -287,7 +284,7 @@ class _Rendering:
 
     def preview(self, head: bytes) -> str:
         """Show the first bytes as Python writes them, without the b and its quotes; as a text where secrets are hidden."""
-        if self.scan and len(head) > 7:
+        if len(head) > 7:
             wide = head[: _PREVIEW + MARGIN].decode("latin-1")
             scanned = scan_value(wide, self.hits)
             if scanned is not wide and scanned != wide:
@@ -352,10 +349,10 @@ class _Rendering:
     def cleaned(self, text: str, path: Path) -> Json:
         redactor = self.rules.redact
         if not self.in_error:
-            text = cleaned_once(text, redactor, scanned=self.scan)
+            text = cleaned_once(text, redactor)
         else:  # nobody reads that as prose
-            text = redact_text(text, self.rules) if self.scan and len(text) > 7 else text
-            text = cleaned(text, redactor, scanned=self.scan)
+            text = redact_text(text, self.rules) if len(text) > 7 else text
+            text = cleaned(text, redactor)
         return text if self.mask is None else self.masked(text, path)
 
     def masked(self, shown: Json, path: Path) -> Json:
@@ -370,6 +367,4 @@ class _Rendering:
         if result is shown and is_json(shown):  # it may have been changed in its place, to anything
             return shown
         rules = self.rules
-        return _Rendering(Rules(rules.redact, limits=rules.limits, scan_text=rules.scan_text)).value(
-            snapshot(result, rules.limits), ()
-        )
+        return _Rendering(Rules(rules.redact, limits=rules.limits)).value(snapshot(result, rules.limits), ())

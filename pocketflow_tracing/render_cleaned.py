@@ -12,30 +12,29 @@ __all__ = ["cleaned", "cleaned_once"]
 _LARGE, _LARGEST = 2_000, 100_000
 _MOST_REMEMBERED = 64
 """Large texts that are remembered with what became of them."""
-_known: dict[int, tuple[str, tuple[Redactor, bool], str]] = {}
+_known: dict[int, tuple[str, Redactor, str]] = {}
 
 
-def cleaned(text: str, redactor: Redactor, *, scanned: bool) -> str:
+def cleaned(text: str, redactor: Redactor) -> str:
     """Clean a text.
 
     Args:
         text: any text.
         redactor: knows secrets by their names.
-        scanned: whether secrets are looked for.
     """
-    return clean(scan_value(text, redactor.hits)) if scanned and len(text) > 7 else clean(text)  # no secret is shorter
+    return clean(scan_value(text, redactor.hits)) if len(text) > 7 else clean(text)  # no secret is shorter
 
 
-def cleaned_once(text: str, redactor: Redactor, *, scanned: bool) -> str:
+def cleaned_once(text: str, redactor: Redactor) -> str:
     """Clean a text, unless that has just been done: the same large one goes through several phases of a visit."""
     if not _LARGE < len(text) <= _LARGEST:
-        return cleaned(text, redactor, scanned=scanned)
+        return cleaned(text, redactor)
     breathe()
     known = _known.get(id(text))
-    if known is not None and known[0] is text and known[1] == (redactor, scanned):
+    if known is not None and known[0] is text and known[1] == redactor:
         return known[2]
-    shown = cleaned(text, redactor, scanned=scanned)
+    shown = cleaned(text, redactor)
     if len(_known) >= _MOST_REMEMBERED:
         _known.clear()
-    _known[id(text)] = (text, (redactor, scanned), shown)
+    _known[id(text)] = (text, redactor, shown)
     return shown

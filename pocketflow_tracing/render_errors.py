@@ -83,8 +83,7 @@ def _message(message: Snapshot, rules: Rules, policy: Policy, quoted: Quoted) ->
 
 
 def _redacted(code: str, rules: Rules) -> str:
-    code = redact_text(code, rules)
-    return scan_value(code, rules.redact.hits) if rules.scan_text else code
+    return scan_value(redact_text(code, rules), rules.redact.hits)
 
 
 def _code(file: str, line: int) -> str:

@@ -208,7 +208,7 @@ def pipeline(*sinks: Any, **settings: Any) -> _pipeline.Pipeline:
 
 def use(sink: Any, *more: Any, **settings: Any) -> Any:
     """Send the runs of every flow without a config of its own to these sinks; returns the first."""
-    _pipeline._default["default"] = pipeline(sink, *more, **settings)
+    _pipeline._default = pipeline(sink, *more, **settings)
     return sink
 
 

@@ -6,7 +6,7 @@ from langfuse._client.resource_manager import LangfuseResourceManager
 from opentelemetry import trace
 from opentelemetry.util._once import Once
 
-from pocketflow_tracing import _foreign, _sdk
+from pocketflow_tracing import _external, _sdk
 
 
 def forget():
@@ -25,7 +25,7 @@ def forget():
         provider.shutdown()
     trace._TRACER_PROVIDER = None
     trace._TRACER_PROVIDER_SET_ONCE = Once()
-    _foreign._watched.clear()
+    _external._watched.clear()
 
 
 def client_of(collector):

@@ -14,8 +14,8 @@ from unittest import mock
 import dotenv
 import pytest
 
-from pocketflow_tracing import _kinds as kinds
-from pocketflow_tracing._env import read_env_file
+from pocketflow_tracing import _settings_kinds as kinds
+from pocketflow_tracing._settings_env import read_env_file
 from pocketflow_tracing.config import SETTINGS, TracingConfig
 
 PUBLIC = "pk-lf-11111111-2222-3333-4444-55555555abcd"
@@ -36,7 +36,7 @@ ACCEPTED = {
     kinds.ENVIRONMENT: [("prod-eu_1", "prod-eu_1"), ("a" * 40, "a" * 40)],
     kinds.RATE: [("0", 0.0), ("0.25", 0.25), ("1", 1.0)],
     kinds.SECONDS: [("0.1", 0.1), ("30", 30.0)],
-    kinds.SECONDS_OR_NONE: [("0", 0.0), ("1.5", 1.5)],
+    kinds.SECONDS_OR_ZERO: [("0", 0.0), ("1.5", 1.5)],
     kinds.MEGABYTES: [("0.5", 0.5), ("2048", 2048.0)],
     kinds.COUNT: COUNT,
     kinds.DEPTH: [("1", 1), ("100", 100)],
@@ -52,7 +52,7 @@ REFUSED = {
     kinds.ENVIRONMENT: ["Production", "langfuse-prod", "a" * 41, "a.b"],
     kinds.RATE: [*BAD_NUMBERS, "1.01"],
     kinds.SECONDS: [*BAD_NUMBERS, "0", "86401"],
-    kinds.SECONDS_OR_NONE: [*BAD_NUMBERS, "86401"],
+    kinds.SECONDS_OR_ZERO: [*BAD_NUMBERS, "86401"],
     kinds.MEGABYTES: [*BAD_NUMBERS, "0", "1e9"],
     kinds.COUNT: [*BAD_NUMBERS, "0", "1.5", "9" * 5000, "1000000001"],
     kinds.DEPTH: [*BAD_NUMBERS, "0", "101"],

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pocketflow_tracing import _settings_docs
-from pocketflow_tracing._env import read_env_file
+from pocketflow_tracing._settings_env import read_env_file
 from pocketflow_tracing.config import SETTINGS, TracingConfig
 
 ROOT = Path(__file__).parent.parent

@@ -12,16 +12,16 @@ from rich.text import Text
 
 from pocketflow_tracing._command import command
 from pocketflow_tracing.store import RunFilter, RunRow, Store
+from pocketflow_tracing.store.filters import STATUSES, parse_age
 
 from .labels import one_line
 from .output import JsonOption, StoreOption, as_json, console, print_json, store_path, whole_number
 from .render_tree import TreeOptions, render_run
 from .symbols import symbols_for
-from .words import ago, clean, count, duration, flat, moment, money, parse_age
+from .words import ago, clean, count, duration, flat, moment, money
 
 __all__ = ["runs", "show"]
 
-STATUSES = ("running", "interrupted", "success", "recovered", "error", "cancelled")
 _PLAIN_COLUMNS = [
     "run",
     "status",

@@ -19,7 +19,8 @@ from rich.text import Text
 
 from pocketflow_tracing._command import command
 from pocketflow_tracing._version import __version__
-from pocketflow_tracing.store import Store, StoreError, StoreWriter, adopt
+from pocketflow_tracing.store import RunFilter, Store, StoreError, StoreWriter, adopt
+from pocketflow_tracing.store.statistics import run_figures
 
 from .output import JsonOption, StoreOption, console, print_json, store_path
 from .symbols import Symbols, symbols_for
@@ -64,7 +65,7 @@ def doctor(
     stored = [Check("store", "info", "off (POCKETFLOW_TRACE_STORE)")] if off else list(_store(path))
     checks = [*_versions(), *_settings(config), *stored, *_outbox(path, config), *_delivery(config), *_nowhere(config)]
     failed = sum(check.result == "failed" for check in checks)
-    settings = [dict(zip(("name", "env", "value", "source"), row, strict=True)) for row in config.describe()]
+    settings = [row._asdict() for row in config.describe()]
     if json:
         print_json({"ok": not failed, "checks": [asdict(check) for check in checks], "settings": settings})
     else:
@@ -106,7 +107,7 @@ def _nowhere(config: TracingConfig) -> Iterator[Check]:
     """Yield why nothing is recorded, where it is so. It may be meant: it fails nothing, but it is not well either."""
     from pocketflow_tracing._pipeline import langfuse_switch
 
-    switch = langfuse_switch()
+    switch = langfuse_switch(config)
     reason = ""
     if not config.enabled:
         reason = "POCKETFLOW_TRACING_ENABLED switches tracing off"
@@ -130,8 +131,7 @@ def _store(path: Path) -> Iterator[Check]:
             writer.check()
         finally:
             writer.close()
-        flows = Store(path).flows()
-        runs = sum(flow.runs for flow in flows)
+        runs = run_figures(Store(path), RunFilter()).total.runs
         yield Check("store", "ok", f"{path}, writable, {count(runs, 'run')}, {size(path.stat().st_size)}")
     except (StoreError, OSError) as error:
         yield Check("store", "failed", str(error))
@@ -187,17 +187,17 @@ def _outbox(path: Path, config: TracingConfig) -> Iterator[Check]:
 
 def _delivery(config: TracingConfig) -> Iterator[Check]:
     from pocketflow_tracing._pipeline import langfuse_switch
-    from pocketflow_tracing.sinks import langfuse
+    from pocketflow_tracing.sinks.probe import probe
 
     if not config.has_langfuse:
         yield Check("langfuse", "info", f"nothing is sent, for there {lacking(config)}")
         return
-    if (switch := langfuse_switch()) is not None:
+    if (switch := langfuse_switch(config)) is not None:
         yield Check("langfuse", "info", f"switched off by {switch}: nothing is sent")
         return
     began = time.monotonic()
     try:
-        answer = langfuse.probe(config)
+        answer = probe(config)
     except Exception as error:  # noqa: BLE001 - the examination must not die of what it examines
         yield Check("langfuse", "failed", f"{type(error).__name__}: {error}")
         return

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from pocketflow_tracing.records import Json
 from pocketflow_tracing.store import RunRow, SpanNode, SpanRow
+from pocketflow_tracing.store.rows import error_line
 
 from .symbols import Symbols, style_of
 from .words import compact, count, flat, money
@@ -71,10 +72,8 @@ def error_text(node: SpanNode) -> str | None:
 
 
 def one_line(error: Json) -> str:
-    """Return an error as "Type: first line of the message"."""
-    message = str(error.get("message") or "").strip()
-    first = message.splitlines()[0] if message else ""
-    return flat(f"{error.get('type', 'Error')}: {first}" if first else str(error.get("type", "Error")))
+    """Return an error as "Type: first line of the message", for a line of the terminal."""
+    return flat(error_line(error))
 
 
 def params_of(node: SpanNode) -> Mapping[str, Json]:

@@ -22,7 +22,7 @@ from .words import count, lacking, size
 
 if TYPE_CHECKING:
     from pocketflow_tracing.config import TracingConfig
-    from pocketflow_tracing.sinks.langfuse import SyncReport
+    from pocketflow_tracing.sinks.sync import SyncReport
 
 __all__ = ["prune", "sync"]
 
@@ -80,13 +80,13 @@ def sync(
     another server stays, and is sent when LANGFUSE_PUBLIC_KEY and LANGFUSE_BASE_URL name that one.
     """
     from pocketflow_tracing.config import TracingConfig
-    from pocketflow_tracing.sinks import langfuse
+    from pocketflow_tracing.sinks.sync import sync as send_what_waits
 
     path, config = store_path(store), TracingConfig.from_env()
     try:
         with _unheard_log(config):
             report = (
-                langfuse.sync(str(path), config, refused=refused) if config.has_langfuse else _kept_back(path, config)
+                send_what_waits(str(path), config, refused=refused) if config.has_langfuse else _kept_back(path, config)
             )
     except StoreError:
         raise
@@ -105,7 +105,7 @@ def sync(
 
 def _kept_back(path: Path, config: TracingConfig) -> SyncReport:
     """Report what waits where there are no keys to send it with, or no address."""
-    from pocketflow_tracing.sinks.langfuse import SyncReport
+    from pocketflow_tracing.sinks.sync import SyncReport
 
     counts = Store(path).outbox() if path.exists() else OutboxCounts()
     reason = None

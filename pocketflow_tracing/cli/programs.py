@@ -40,10 +40,7 @@ class ScriptRequest(Exception):  # noqa: N818 - no error: it leaves the command 
         from pocketflow_tracing.runner import run_script
 
         try:
-            if self.module:
-                run_script(self.target, self.arguments, module=True)
-            else:
-                run_script(self.target, self.arguments)
+            run_script(self.target, self.arguments, module=self.module)
         except SystemExit:
             raise
         except BaseException as error:

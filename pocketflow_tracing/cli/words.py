@@ -12,13 +12,9 @@ from pocketflow_tracing.records import Json
 if TYPE_CHECKING:
     from pocketflow_tracing.config import TracingConfig
 
-__all__ = ["ago", "clean", "compact", "count", "duration", "flat", "lacking", "moment", "money", "parse_age", "size"]
+__all__ = ["ago", "clean", "compact", "count", "duration", "flat", "lacking", "moment", "money", "size"]
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
-_FARTHEST_NS = 2**63 - 1
-"""From 1970: what the store can hold."""
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def duration(ns: int | None) -> str:
@@ -94,24 +90,6 @@ def clean(text: str) -> str:
 def flat(text: str) -> str:
     """Return the same on one line: a name with a line break in it forges no line."""
     return clean(text).replace("\n", "⏎")
-
-
-def parse_age(text: str, now_ns: int) -> int:
-    """Return the wall clock that "2h", "1d" or an ISO date or time means, in ns.
-
-    Raises:
-        ValueError: it is neither, or lies centuries away.
-    """
-    try:
-        if found := _AGE.fullmatch(text.strip().lower()):
-            meant = now_ns - int(float(found[1]) * _UNITS[found[2]] * 1e9)
-        else:
-            meant = int(datetime.fromisoformat(text.strip().replace("Z", "+00:00")).astimezone().timestamp() * 1e9)
-    except (ValueError, OverflowError, OSError):
-        meant = _FARTHEST_NS + 1
-    if abs(meant) > _FARTHEST_NS:
-        raise ValueError(f"{text!r} is no time: give an age such as 30m, 2h or 7d, or a date such as 2026-05-31.")
-    return meant
 
 
 def lacking(config: TracingConfig) -> str:

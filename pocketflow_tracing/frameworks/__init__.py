@@ -1,1 +1,1 @@
-"""What is traced: one module per framework."""
+"""What is traced: `pocketflow` puts hooks on PocketFlow, the modules beside it are what they do."""

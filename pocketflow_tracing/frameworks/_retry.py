@@ -6,8 +6,8 @@ from typing import Any
 
 from pocketflow import BatchNode
 
-from .._entries import let_values_go
 from .._guard import is_hosts
+from .._queue_items import let_values_go
 from ..recorder import Span
 from ._look import peek
 from ._scopes import ENDING, is_to_leave

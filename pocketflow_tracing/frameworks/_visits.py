@@ -13,7 +13,6 @@ from .._runs import open_run
 from .._state import SharedState
 from ..capture_kinds import key_text
 from ..recorder import Branch, Run, Span, Untraced, current, parent_in
-from . import _look
 from ._look import class_name, peek
 from ._routing import ASKING
 from ._scopes import NOTHING, SCOPE, Nothing, NotRecorded, Whole, is_to_leave
@@ -253,9 +252,9 @@ def open_root(node: Any, shared: Any, options: Options, left: Span | None) -> Vi
     """
     try:
         name = class_name(type(node))
-        run = open_run(options, name, shared, _look, left)
-        if not isinstance(run, Run):
-            return NotRecorded(run.trace_id)
+        run = open_run(options, name, shared, left)
+        if isinstance(run, NotRecorded):
+            return run
         node_id = run.graph.root_flow(node, run.name) if issubclass(type(node), Flow) else run.graph.alone(run.name)
         return Visit(run, None, node, node_id, run.name, None)
     except BaseException as error:

@@ -26,9 +26,9 @@ from httpx import (
     create_ssl_context,
 )
 
-from .. import _files
-from .._files import variable
+from .. import _system
 from .._forks import unforked
+from .._system import identity, variable
 from .._time import monotonic
 from ._replaced import mocked, replaced_by
 
@@ -151,7 +151,7 @@ class Channel:
             return
         self._was_cut = True
         for sock, known in list(self._sockets):
-            if known is None or _identity(sock) == known:
+            if known is None or identity(sock.fileno()) == known:
                 with contextlib.suppress(OSError):
                     socket.socket.shutdown(sock, socket.SHUT_RDWR)  # not the TLS layer's: its thread is in it
 
@@ -183,7 +183,7 @@ class Channel:
         elif event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             sock = info["return_value"].get_extra_info("socket")
             if isinstance(sock, socket.socket):
-                self._sockets.append((sock, _identity(sock)))
+                self._sockets.append((sock, identity(sock.fileno())))
 
     def _let_go(self) -> bool:
         """Forget sockets whose number is another file's by now, as after `os.closerange`; True when there were any."""
@@ -192,7 +192,7 @@ class Channel:
         for sock, known in self._sockets:
             if sock.fileno() < 0:
                 continue
-            if known is not None and _identity(sock) != known:
+            if known is not None and identity(sock.fileno()) != known:
                 sock.detach()  # not closed: it is not ours any more
                 lost = True
             else:
@@ -226,7 +226,7 @@ def _trusted() -> ssl.SSLContext:
         known = create_ssl_context()
         certificates = next((path for path in settings[: len(_CERTIFICATES)] if path), None)
         if certificates not in {None, variable("SSL_CERT_FILE")}:
-            is_folder = _files.is_dir(certificates)
+            is_folder = _system.is_dir(certificates)
             known.load_verify_locations(*(None, certificates) if is_folder else (certificates,))
         _contexts[settings] = known
     return known
@@ -239,14 +239,6 @@ def _beginning(response: Response) -> bytes:
         if len(read) >= _MOST_READ:
             break
     return read[:_MOST_READ]
-
-
-def _identity(sock: socket.socket) -> tuple[int, int] | None:
-    try:
-        found = _files.status(sock.fileno())
-    except (OSError, ValueError):
-        return None
-    return found.st_dev, found.st_ino
 
 
 @contextlib.contextmanager

@@ -113,7 +113,7 @@ class Courier:
         """Leave the server alone for a while."""
         self.pace.failed(answer)
         kept = "kept in the outbox and sent later" if self._kept is not None else "kept in memory"
-        _log.warn_once(f"pocketflow-tracing: {answer.reason}. What is recorded is {kept}.")
+        _log.warn_once(f"{answer.reason}. What is recorded is {kept}.")
 
     def _put_off(self, batch: Batch, answer: Answer) -> None:
         """Keep a span that the server does not take, while it takes others: it is sent again, less and less often."""
@@ -127,7 +127,7 @@ class Courier:
         self.refused += batch.records
         what = "such scores" if batch.of_scores else "such spans"
         fate = "are lost, for POCKETFLOW_TRACE_STORE is off" if self._kept is None else "are set aside"
-        _log.warn_once(f"pocketflow-tracing: {answer.reason}; {what} {fate} (see `pocketflow-tracing doctor`).")
+        _log.warn_once(f"{answer.reason}; {what} {fate} (see `pocketflow-tracing doctor`).")
         if self._kept is not None:
             self._kept.set_aside(batch, f"{answer.reason}: {answer.words}" if answer.words else answer.reason)
 

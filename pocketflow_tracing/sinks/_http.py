@@ -58,17 +58,16 @@ class Answer:
     words: str = ""
 
 
-def headers(config: TracingConfig, body: bytes) -> dict[str, str]:
-    """The headers of a request, as the Langfuse SDK sends them."""
-    pair = f"{config.langfuse_public_key}:{config.langfuse_secret_key}"
-    what = (
-        {"Content-Type": "application/json"}
-        if are_scores(body)
-        else {"Content-Type": "application/x-protobuf", "Content-Encoding": "gzip"}
-    )
+def headers(config: TracingConfig, *, json: bool) -> dict[str, str]:
+    """The headers of a request, as the Langfuse SDK sends them.
+
+    Args:
+        config: with the keys.
+        json: whether the body is JSON, and not a compressed protobuf message.
+    """
     return {
-        **what,
-        "Authorization": "Basic " + b64encode(pair.encode()).decode("ascii"),
+        **({"Content-Type": "application/json"} if json else _PROTOBUF),
+        "Authorization": f"Basic {_credentials(config)}",
         "User-Agent": f"pocketflow-tracing/{__version__}",
         "x-langfuse-sdk-name": "python",
         "x-langfuse-sdk-version": _sdk_version(),
@@ -77,6 +76,11 @@ def headers(config: TracingConfig, body: bytes) -> dict[str, str]:
     }
 
 
+def _credentials(config: TracingConfig) -> str:
+    return b64encode(f"{config.langfuse_public_key}:{config.langfuse_secret_key}".encode()).decode("ascii")
+
+
+_PROTOBUF = {"Content-Type": "application/x-protobuf", "Content-Encoding": "gzip"}
 _OLDEST_SDK = "4.12.0"
 """The oldest version that is supported, for a server that asks in vain."""
 
@@ -112,7 +116,9 @@ def post(channel: Channel, config: TracingConfig, body: bytes) -> Answer:
     of_scores = are_scores(body)
     url = config.langfuse_host.rstrip("/") + (_scores.PATH if of_scores else PATH)
     try:
-        reply = channel.request("POST", url, _scores.request(body) if of_scores else body, headers(config, body))
+        reply = channel.request(
+            "POST", url, _scores.request(body) if of_scores else body, headers(config, json=of_scores)
+        )
     except ChannelError as error:
         return Answer("later", str(error))
     except ProxyError:
@@ -230,8 +236,7 @@ def _flat(text: str) -> str:
 
 def _shown(words: str, config: TracingConfig) -> str:
     """What a server says, without the keys of the request, which it may quote in any form."""
-    authorization = headers(config, b"")["Authorization"].removeprefix("Basic ")
-    for secret in (authorization, str(config.langfuse_secret_key)):
+    for secret in (_credentials(config), str(config.langfuse_secret_key)):
         words = re.sub(re.escape(secret[:_TELLING]) + r"[\w+/=-]*", REPLACEMENT, words)
     return redact_text(words, Rules())[:_MOST_SAID]
 

@@ -134,7 +134,7 @@ class Kept:
         if self._outbox.dropped and not self._said:
             self._said = True
             _log.warn_once(
-                f"pocketflow-tracing: the outbox in {self._path} is full; the oldest runs in it are dropped. "
+                f"the outbox in {self._path} is full; the oldest runs in it are dropped. "
                 "POCKETFLOW_TRACE_OUTBOX_SPANS and POCKETFLOW_TRACE_OUTBOX_MB are its limits."
             )
         return True
@@ -221,7 +221,7 @@ class Kept:
         if lost > 0:
             self._vanished += lost
             _log.warn(
-                "pocketflow-tracing: up to %d spans that waited for Langfuse in %s were refused or dropped when another process "
+                "up to %d spans that waited for Langfuse in %s were refused or dropped when another process "
                 "sent them; `%s doctor` says why",
                 lost,
                 self._path,
@@ -245,7 +245,7 @@ class Kept:
             return
         self._vanished += spans
         _log.warn(
-            "pocketflow-tracing: %d spans that waited for Langfuse are lost, for the trace store %s was removed or replaced",
+            "%d spans that waited for Langfuse are lost, for the trace store %s was removed or replaced",
             spans,
             self._path,
         )
@@ -297,7 +297,7 @@ class Kept:
         self._figures.close()
         self._outbox.patience_s, self._figures.patience_s = _PATIENCE, _FIGURE_PATIENCE
         if self._said:
-            _log.warn("pocketflow-tracing: the outbox's limits have cost %d spans of old runs", self._outbox.dropped)
+            _log.warn("the outbox's limits have cost %d spans of old runs", self._outbox.dropped)
 
 
 def _say(error: StoreError) -> None:

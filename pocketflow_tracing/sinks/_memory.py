@@ -89,7 +89,7 @@ class Memory:
         while len(self._gone) > _MOST_GONE:
             del self._gone[next(iter(self._gone))]
         _log.warn_once(
-            "pocketflow-tracing: what Langfuse has not accepted takes too much memory; the oldest runs are dropped. "
+            "what Langfuse has not accepted takes too much memory; the oldest runs are dropped. "
             "POCKETFLOW_TRACE_STORE names a file where they could be kept."
         )
 

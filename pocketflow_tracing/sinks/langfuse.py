@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-import sys
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from math import inf
 from typing import Any
 from weakref import WeakValueDictionary
 
 from pocketflow_tracing import _log, _sdk, _sdk_spans
-from pocketflow_tracing._files import variable
 from pocketflow_tracing._guard import Seam
+from pocketflow_tracing._sdk_export import MOST_BYTES
 from pocketflow_tracing._sdk_said import Said
-from pocketflow_tracing._version import __version__
 from pocketflow_tracing.config import TracingConfig
 from pocketflow_tracing.delivery import delivery
 from pocketflow_tracing.records import RunRecord, SpanRecord
 
 from .._threads import OwnLock
-from .._time import monotonic, time_ns
 from . import _scores, otlp
-from ._channel import Channel
-from ._http import post, preload, shown_host
+from ._http import preload, shown_host
 from .media import MediaSender
 from .sender import Sender
 
-__all__ = ["LangfuseSink", "ProbeResult", "SyncReport", "open_sink", "preload", "probe", "sync"]
+__all__ = ["LangfuseSink", "open_sink", "preload"]
 
 _MASKING = Seam("calling the mask of the Langfuse client", theirs=True)
 _ENCODING = Seam("encoding a span for Langfuse")
 _WITHHELD = "<withheld: the mask failed>"
 _MAX_SPANS = 1000
-_MAX_BYTES = 3 * 1024 * 1024
-"""Of one request before compression; Langfuse's default limit is 4.5 MB."""
 
 
 class LangfuseSink:
@@ -87,7 +79,7 @@ class LangfuseSink:
         encoded: list[bytes] = []
         size = 0
         for span in self._encoded(by_id, [record for record in done if record.kind != "external"]):
-            if encoded and (size + len(span) > _MAX_BYTES or len(encoded) >= _MAX_SPANS):
+            if encoded and (size + len(span) > MOST_BYTES or len(encoded) >= _MAX_SPANS):
                 self._submit(encoded)
                 encoded, size = [], 0
             encoded.append(span)
@@ -144,7 +136,7 @@ class LangfuseSink:
         is_the_end = delivery.last_moment < inf
         if is_the_end and (lost := self._client.give_up()):
             _log.warn(
-                "pocketflow-tracing: %d generations are lost, for they could not be made ready before the process had to end "
+                "%d generations are lost, for they could not be made ready before the process had to end "
                 "(POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT is %g seconds)",
                 lost,
                 self.config.shutdown_timeout,
@@ -179,7 +171,7 @@ class LangfuseSink:
         if kept_back := len(described) - len(let_out):
             self._sender.add_dropped(kept_back)
             _log.warn_once(
-                "pocketflow-tracing: spans are not sent to Langfuse, for mask_otel_spans of the program's client fails for them."
+                "spans are not sent to Langfuse, for mask_otel_spans of the program's client fails for them."
             )
         for record, attributes in let_out:
             yield from self._alone(otlp.encode_span, record, attributes)
@@ -192,7 +184,7 @@ class LangfuseSink:
         return []
 
     def _submit(self, spans: list[bytes]) -> None:
-        body = otlp.request(spans, str(self.config.langfuse_public_key), _resource())
+        body = otlp.request(spans, str(self.config.langfuse_public_key), otlp.resource())
         self._sender.submit(body, len(spans))
 
     def _mask(self) -> Callable[[Any], Any] | None:
@@ -206,18 +198,6 @@ class LangfuseSink:
             return _WITHHELD
 
         return mask
-
-
-def _resource() -> dict[str, str]:
-    # environment and release stand on the spans: decorators that share this project may differ in them
-    return {
-        "service.name": variable("OTEL_SERVICE_NAME", "unknown_service"),
-        "telemetry.sdk.language": "python",
-        "telemetry.sdk.name": "opentelemetry",
-        "telemetry.distro.name": "pocketflow-tracing",
-        "telemetry.distro.version": __version__,
-        "process.runtime.version": sys.version.split()[0],
-    }
 
 
 _lock = OwnLock()
@@ -238,104 +218,3 @@ def open_sink(config: TracingConfig) -> LangfuseSink:
             delivery.add_sink(sink)
             _sinks[key] = sink  # last: a time limit that strikes before leaves none that nobody would flush
         return sink
-
-
-@dataclass(frozen=True, slots=True)
-class SyncReport:
-    """What `sync` did; a score counts as one span.
-
-    Args:
-        delivered: spans that the server took now.
-        waiting: spans that still wait, those for other projects and servers included.
-        refused: spans that are set aside.
-        dropped: spans that the limits pushed out, ever.
-        reason: why something waits or was refused now, None when nothing is and was.
-    """
-
-    delivered: int
-    waiting: int
-    refused: int
-    dropped: int
-    reason: str | None = None
-
-
-def sync(store_path: str, config: TracingConfig, timeout: float = 60.0, *, refused: bool = False) -> SyncReport:
-    """Send what waits in a store's outbox for the project and server of a configuration.
-
-    Args:
-        store_path: of the store file.
-        config: with the keys and the address.
-        timeout: seconds.
-        refused: send what the server refused once more, too.
-    """
-    from pocketflow_tracing.store import Outbox  # noqa: PLC0415 - sending alone needs no sqlite3
-
-    config = config.resolved()
-    sender = Sender(config, store_path)
-    sender.hurry(refused=refused)
-    sender.flush(monotonic() + timeout)
-    sender.close(monotonic() + 1.0, monotonic())
-    outbox = Outbox(store_path)
-    counts = outbox.counts()
-    outbox.close()
-    own = (shown_host(config), config.langfuse_public_key)
-    elsewhere = [to for to in counts.destinations if (to.endpoint, to.public_key) != own]
-    reason = sender.last_reason
-    if not reason and counts.sending_spans:
-        reason = f"{counts.sending_spans:,} spans are being sent by another process, which has no answer yet"
-    reason = reason or (counts.reasons[0] if counts.reasons else "")
-    if len(elsewhere) == len(counts.destinations):
-        reason = ""
-    reasons = [reason] if reason else []
-    reasons += [f"{to.spans:,} spans wait for the project of {to.public_key} at {to.endpoint}" for to in elsewhere]
-    if sender.refused:
-        were = "span was" if sender.refused == 1 else "spans were"
-        reasons.append(f"{sender.refused:,} {were} refused: {'; '.join(counts.refusals)}")
-    return SyncReport(
-        delivered=sender.delivered,
-        waiting=counts.waiting_spans,
-        refused=counts.refused_spans,
-        dropped=counts.dropped_spans,
-        reason=". ".join(reasons) or None,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
-    """What became of the one span that `doctor` sends.
-
-    Args:
-        ok: the server took it.
-        detail: one sentence.
-        url: of the trace, when it was taken.
-    """
-
-    ok: bool
-    detail: str
-    url: str | None = None
-
-
-def probe(config: TracingConfig) -> ProbeResult:
-    """Send one real span through the real export path and report the answer."""
-    from pocketflow_tracing._ids import source  # noqa: PLC0415 - only the probe makes records by hand
-
-    config = config.resolved()
-    trace_id, span_id, now = f"{source.trace_id():032x}", f"{source.span_id():016x}", time_ns()
-    run = RunRecord(span_id, trace_id, "pocketflow-tracing doctor", "success", now - 1_000_000, now)
-    record = SpanRecord(
-        span_id, trace_id, span_id, None, "flow", run.name, "success", now - 1_000_000, now, output="it works"
-    )
-    span = otlp.encode_span(record, otlp.span_attributes(record, run))
-    body = otlp.request([span], str(config.langfuse_public_key), _resource())
-    channel = Channel(config.timeout)
-    limit = threading.Timer(2 * config.timeout, channel.cut)
-    limit.start()
-    try:
-        answer = post(channel, config, body)
-    finally:
-        limit.cancel()
-        channel.close()
-    if answer.outcome == "accepted":
-        host = shown_host(config).rstrip("/")
-        return ProbeResult(True, f"{host} accepted a test span", f"{host}/trace/{trace_id}")
-    return ProbeResult(False, f"{answer.reason}: {answer.words}" if answer.words else answer.reason)

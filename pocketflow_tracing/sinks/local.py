@@ -7,7 +7,7 @@ from math import inf
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from .. import _foreign, _log
+from .. import _external, _log
 from .._guard import Seam, is_hosts
 from .._span_records import process_id
 from .._threads import OwnLock
@@ -70,7 +70,7 @@ class LocalSink:
 
     def _reset(self) -> None:
         self._open: set[str] = set()  # runs that are going on
-        self._kept = Backlog(self._queue_bytes)
+        self._backlog = Backlog(self._queue_bytes)
         self._retry_at = 0.0
         self._uncounted = 0  # spans that are missing in the store's figures
         self.lost = 0  # spans, so far
@@ -85,7 +85,7 @@ class LocalSink:
 
     def watch(self) -> None:
         """See the spans of other instrumentations (LLM generations), which belong into the store too."""
-        _foreign.watch()
+        _external.watch()
 
     def expect(self) -> None:
         """Make the store: while a run goes on, not when it has ended and the program may remove the directory around it."""
@@ -99,13 +99,13 @@ class LocalSink:
             return
         for run in runs:
             (self._open.add if run.status == "running" else self._open.discard)(run.run_id)
-        self._kept.put(Unwritten(runs, spans, frozenset(span.span_id for span in done)))
+        self._backlog.put(Unwritten(runs, spans, frozenset(span.span_id for span in done)))
         if monotonic() >= self._retry_at:
             self._write()
-        if self._kept and (lost := self._kept.shed()):
+        if self._backlog and (lost := self._backlog.shed()):
             self._lose(lost)
             _log.warn_once(
-                f"pocketflow-tracing: {self.path} could not be written for so long that the oldest of what was kept in memory"
+                f"{self.path} could not be written for so long that the oldest of what was kept in memory"
                 " is dropped (POCKETFLOW_TRACE_QUEUE_MB)."
             )
 
@@ -133,7 +133,7 @@ class LocalSink:
     @property
     def in_memory(self) -> int:
         """Spans that are not written yet."""
-        return self._kept.spans
+        return self._backlog.spans
 
     def hand_on(self, deadline: float) -> bool:
         """Write what is kept, with no more patience for other processes than at any time."""
@@ -151,9 +151,9 @@ class LocalSink:
 
     def flush(self, deadline: float) -> bool:
         """Wait until the worker has written what is kept."""
-        while self._kept and not self._unusable and (left := deadline - monotonic()) > 0:
+        while self._backlog and not self._unusable and (left := deadline - monotonic()) > 0:
             sleep(min(left, _LOOK_SECONDS))
-        return not (self._kept or self._unusable)
+        return not (self._backlog or self._unusable)
 
     def close(self, deadline: float, _answers_by: float) -> bool:
         """Write what is kept and close the file; the deadline bounds the wait for other processes."""
@@ -167,14 +167,14 @@ class LocalSink:
         finally:
             self._writer.patience_s = _PATIENCE
         self._writer.close()
-        unwritten = self._kept.spans
+        unwritten = self._backlog.spans
         if unwritten or self._unsaid:
             _log.warn(
-                "pocketflow-tracing: %d spans could not be written to %s; what is not written when the process ends is lost",
+                "%d spans could not be written to %s; what is not written when the process ends is lost",
                 unwritten + self._unsaid,
                 self.path,
             )
-        return not (self._kept or self._unusable)
+        return not (self._backlog or self._unusable)
 
     def abandon(self) -> None:
         """Begin anew in a forked child; the writer lets go of the parent's file by itself."""
@@ -183,7 +183,7 @@ class LocalSink:
 
     @property
     def _is_behind(self) -> bool:
-        return bool(self._kept or self._uncounted)
+        return bool(self._backlog or self._uncounted)
 
     def _write(self, *, beat: bool = False, may_prune: bool = True) -> None:
         now = time_ns()
@@ -194,16 +194,16 @@ class LocalSink:
                     if may_prune and monotonic() >= self._prune_at:
                         self._prune(_PRUNE_SECONDS)
                 except (UnfitRecordError, OverflowError, RecursionError, TypeError, ValueError) as error:
-                    if not self._kept or is_hosts(error):
+                    if not self._backlog or is_hosts(error):
                         raise
                     self._give_up_one(error)
                 beat = False
         except StoreUnusableError as error:
             self._unusable = True
-            self._kept.clear()
+            self._backlog.clear()
             _log.warn_once(f"{error} Runs are not recorded there.")
         except StoreGoneError as error:  # with the store that its figures stand in
-            self.lost += self._kept.clear()
+            self.lost += self._backlog.clear()
             self._uncounted = 0
             _log.warn_once(f"{error} What is recorded there is dropped.")
         except StoreError as error:
@@ -216,9 +216,9 @@ class LocalSink:
         size = self._writer.write(batch.runs, batch.spans, (process_id(), now), {"dropped": uncounted})
         self._beat = monotonic()
         self._uncounted -= uncounted
-        if not self._kept:
+        if not self._backlog:
             return
-        self._kept.remove_first()
+        self._backlog.remove_first()
         if self._debug and batch.spans:
             _log.debug_line(f"delivered {len(batch.spans)} spans to {self.path}")
         self._batches += 1
@@ -243,19 +243,19 @@ class LocalSink:
 
     def _next(self) -> Unwritten:
         """What waits longest, no more of it than one transaction should hold."""
-        batch = self._kept.first
+        batch = self._backlog.first
         if batch.spans and not self._span_bytes:
             self._span_bytes = batch.size / len(batch.spans)
         while len(batch.spans) > 1 and len(batch.spans) * self._span_bytes > min(self._share, _MOST_WRITTEN):
-            self._kept.take_apart()
-            batch = self._kept.first
+            self._backlog.take_apart()
+            batch = self._backlog.first
         return batch
 
     def _give_up_one(self, error: Exception) -> None:
         """Write the others of the first batch without the record that the store cannot take, once it is found."""
-        if not self._kept.first.halves():
+        if not self._backlog.first.halves():
             _STORING.absorb(error)
-        self._lose(self._kept.take_apart())
+        self._lose(self._backlog.take_apart())
 
     def _lose(self, spans: int) -> None:
         self._uncounted += spans

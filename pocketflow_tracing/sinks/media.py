@@ -138,9 +138,7 @@ class MediaSender:
                 return True
             self.failed += 1
         if not has_room:
-            _log.warn_once(
-                "pocketflow-tracing: more media come than can be sent to Langfuse meanwhile; some are shown by type and size."
-            )
+            _log.warn_once("more media come than can be sent to Langfuse meanwhile; some are shown by type and size.")
         return False
 
     def tick(self) -> float | None:
@@ -185,9 +183,7 @@ class MediaSender:
         with self._changed:
             self._stopping = False
         if left:
-            _log.warn_once(
-                f"pocketflow-tracing: {left} media could not be sent to Langfuse before the end and are lost."
-            )
+            _log.warn_once(f"{left} media could not be sent to Langfuse before the end and are lost.")
         return sent
 
     def abandon(self) -> None:
@@ -241,7 +237,7 @@ class MediaSender:
                 self.failed += 1
                 self._blocked_until = monotonic() + _BLOCKED
             _log.warn_once(
-                f"pocketflow-tracing: {failure.reason}. What could not be sent is shown without its content, and for a minute "
+                f"{failure.reason}. What could not be sent is shown without its content, and for a minute "
                 "other media by type and size; POCKETFLOW_TRACE_MEDIA=false stops trying."
             )
         else:
@@ -293,7 +289,7 @@ class MediaSender:
         host = shown_host(self._config)
         url = self._config.langfuse_host.rstrip("/") + path
         try:
-            reply = channel.request(method, url, dumps(body).encode(), headers(self._config, b"{"))
+            reply = channel.request(method, url, dumps(body).encode(), headers(self._config, json=True))
             if 200 <= reply.status < 300:
                 found = loads(reply.body) if reply.body else {}
                 return found if isinstance(found, dict) else {}

@@ -6,18 +6,20 @@ Attribute names are those of the Langfuse SDK (`langfuse._client.attributes`) an
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from gzip import compress
 from typing import Any
 
+from pocketflow_tracing._conventions import SCOPE
 from pocketflow_tracing._json import encode
-from pocketflow_tracing._sdk_spans import SCOPE
+from pocketflow_tracing._system import variable
 from pocketflow_tracing._version import __version__
 from pocketflow_tracing.records import Json, RunRecord, SpanRecord
 
 from . import _wire
 
-__all__ = ["Encoder", "encode_span", "request", "span_attributes"]
+__all__ = ["Encoder", "encode_span", "request", "resource", "span_attributes"]
 
 MAX_METADATA = 39
 """Metadata entries on one span, the last of which holds what is more; a span has room for 128 attributes in all."""
@@ -38,18 +40,15 @@ Mask = Callable[[Any], Any]
 Place = Callable[[Json, str], Json]
 
 
-def span_attributes(
-    record: SpanRecord, run: RunRecord, mask: Mask | None = None, place: Place | None = None
-) -> dict[str, Any]:
+def span_attributes(record: SpanRecord, run: RunRecord, mask: Mask | None = None) -> dict[str, Any]:
     """The attributes of one span, as the SDK would name them.
 
     Args:
         record: of an ended span.
         run: the run it belongs to, whose session, user, tags … every span carries.
         mask: the `mask` of the user's own Langfuse client: gets and returns a JSON-ready value.
-        place: puts references in the place of media; gets a value and "input" or "output".
     """
-    return {**run_attributes(run, mask), **_facts(record, run, mask), **_values(record, mask, place)}
+    return {**run_attributes(run, mask), **_facts(record, run, mask), **_values(record, mask, None)}
 
 
 def _facts(record: SpanRecord, run: RunRecord, mask: Mask | None) -> dict[str, Any]:
@@ -79,6 +78,19 @@ def _as_it_is(value: Any) -> Any:
     return value
 
 
+def resource() -> dict[str, str]:
+    """What the process says of itself, once a request."""
+    # environment and release stand on the spans: decorators that share this project may differ in them
+    return {
+        "service.name": variable("OTEL_SERVICE_NAME", "unknown_service"),
+        "telemetry.sdk.language": "python",
+        "telemetry.sdk.name": "opentelemetry",
+        "telemetry.distro.name": "pocketflow-tracing",
+        "telemetry.distro.version": __version__,
+        "process.runtime.version": sys.version.split()[0],
+    }
+
+
 class Encoder:
     """Encodes the spans of a batch.
 
@@ -96,7 +108,12 @@ class Encoder:
         self._of_run = {run_id: _wire.attributes(run_attributes(run, mask).items()) for run_id, run in runs.items()}
 
     def span(self, record: SpanRecord, place: Place | None) -> bytes:
-        """One span as a serialized protobuf message; `place` as of `span_attributes`."""
+        """One span as a serialized protobuf message.
+
+        Args:
+            record: of an ended span.
+            place: puts references in the place of media; gets a value and "input" or "output".
+        """
         attributes = b"".join(
             (
                 self._of_run[record.run_id],

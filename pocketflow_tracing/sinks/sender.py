@@ -128,7 +128,7 @@ class Sender:
             self._changed.notify_all()
         if not is_sent and self._kept is not None:
             _log.warn_once(
-                "pocketflow-tracing: Python 3.12 before 3.12.3 starts no thread once the main thread has ended. What is recorded "
+                "Python 3.12 before 3.12.3 starts no thread once the main thread has ended. What is recorded "
                 f"waits in the outbox; `{command()} sync` sends it."
             )
 
@@ -258,9 +258,7 @@ class Sender:
             why = "for POCKETFLOW_TRACE_STORE is off" if self._kept is None else "for the store cannot be written"
             what = "scores" if all(batch.of_scores for batch in lost) else "spans"
             number = sum(batch.records for batch in lost)
-            _log.warn(
-                "pocketflow-tracing: %d %s could not be delivered to Langfuse and are lost, %s", number, what, why
-            )
+            _log.warn("%d %s could not be delivered to Langfuse and are lost, %s", number, what, why)
         return delivered
 
     def abandon(self) -> None:

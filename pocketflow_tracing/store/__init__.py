@@ -1,6 +1,6 @@
 """The local store: one SQLite file that keeps runs, spans and what Langfuse has not accepted yet.
 
-Nobody outside this package sees SQL. It imports the standard library and the records, never the recording half.
+Nobody outside this package sees SQL. It imports no third-party library, and nothing of the recording half.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from .errors import (
     StoreUnusableError,
     UnfitRecordError,
 )
+from .filters import RunFilter
 from .outbox import Outbox, OutboxBatch
 from .outbox_counts import OutboxCounts
 from .reader import Store
-from .rows import Changes, FlowRow, RunFilter, RunRow, SpanRow
+from .rows import Changes, FlowRow, RunRow, SpanRow
 from .tree import SpanNode, build_tree
 from .writer import Pruned, StoreWriter
 

@@ -9,7 +9,7 @@ import os
 import re
 from pathlib import Path
 
-from .. import _files
+from .. import _system
 from .._machine import machine
 from .._time import time_ns
 from .files import target_of
@@ -35,7 +35,7 @@ def adopt(path: str | os.PathLike[str], *, patience_s: float = 30.0) -> int:
     for beside in _left_behind(store):
         source, outbox = Outbox(beside, patience_s=patience_s), Outbox(store, patience_s=patience_s)
         try:
-            while batches := source.claim(f"{machine()}:{_files.process()}:0", time_ns(), _AT_A_TIME):
+            while batches := source.claim(f"{machine()}:{_system.pid()}:0", time_ns(), _AT_A_TIME):
                 for batch in batches:
                     outbox.put(batch)
                     source.done([batch.id], 0)  # in this order: twice does no harm
@@ -50,7 +50,7 @@ def _left_behind(store: Path) -> list[Path]:
     """The files beside a store whose processes are gone."""
     name = re.compile(rf"{re.escape(store.stem)}-(\d+)(-\d+)?{re.escape(store.suffix)}")
     try:
-        found = [name.fullmatch(file) for file in _files.names_in(str(store.parent))]
+        found = [name.fullmatch(file) for file in _system.names_in(str(store.parent))]
     except OSError:
         return []
     return sorted(

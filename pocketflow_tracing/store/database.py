@@ -11,7 +11,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .. import _files
+from .. import _system
 from .._log import warn
 from .._time import monotonic
 from . import opened
@@ -30,7 +30,6 @@ from .descriptors import Held, leak
 from .errors import StoreBusyError, StoreError, StoreGoneError, StoreUnusableError, UnfitRecordError
 from .files import (
     create_privately,
-    identity,
     is_being_set_aside,
     is_no_file,
     is_text,
@@ -101,7 +100,7 @@ class Database:
 
     def exists(self) -> bool:
         """Return whether there is a file; asking never creates one."""
-        return _files.exists(_elsewhere.get(self.path, self.path))
+        return _system.exists(_elsewhere.get(self.path, self.path))
 
     def transaction(self, work: Callable[[sqlite3.Connection], T], may_wait: Callable[[], bool] | None = None) -> T:
         """Run `work` in one write transaction and return its result.
@@ -161,7 +160,7 @@ class Database:
         """Give some pages back; None while others are writing, False when there are no more, or when it cannot be done."""
         try:
             with self._lock:
-                if self._connection is None or self._pid != _files.process() or self._held.are_lost:
+                if self._connection is None or self._pid != _system.pid() or self._held.are_lost:
                     return False
                 free = _free_pages(self._connection)
                 if free <= _FREE_PAGES:
@@ -195,7 +194,7 @@ class Database:
                 raise self._failed(error) from error
         except OSError as error:
             raise self._failed(error) from error
-        broken = self._identity or identity(self.path)
+        broken = self._identity or _system.identity(self.path)
         self._close()
         if is_text(self.path):
             raise StoreUnusableError(f"{self.path} is a text file of something else, not a trace store.")
@@ -244,16 +243,16 @@ class Database:
 
     def _log_bytes(self) -> int:
         try:
-            return _files.status(f"{self.path}-wal").st_size
+            return _system.status(f"{self.path}-wal").st_size
         except OSError:
             return 0
 
     def _current(self, deadline: float) -> sqlite3.Connection:
         if self._connection is not None and (
-            self._pid != _files.process() or self._held.are_lost or identity(self.path) != self._identity
+            self._pid != _system.pid() or self._held.are_lost or _system.identity(self.path) != self._identity
         ):
             self._close()
-            if not _files.exists(self.path):
+            if not _system.exists(self.path):
                 self._vanished_at = monotonic()
         elif self._connection is not None and self._held.are_without_log:
             self._held.give_up()
@@ -264,17 +263,17 @@ class Database:
         if is_no_file(self.path):
             raise StoreUnusableError(f"{self.path} is no file, so it cannot be a trace store.")
         if self._connection is None:
-            if not _files.is_dir(self._standing):
+            if not _system.is_dir(self._standing):
                 raise self._gone()
-            if monotonic() < self._vanished_at + _REMOVAL_SECONDS and not _files.exists(self.path):
+            if monotonic() < self._vanished_at + _REMOVAL_SECONDS and not _system.exists(self.path):
                 raise BusyError("it was deleted just now")
             create_privately(self.path, self._standing)
-            self._pid = _files.process()
-            self._identity = identity(self.path)
+            self._pid = _system.pid()
+            self._identity = _system.identity(self.path)
             with self._held.opening(self.path):
                 self._connection = connect(self.path, deadline)
             # Opened while another process was setting the file aside, it may have lost its companions.
-            if is_being_set_aside(self.path) or identity(self.path) != self._identity or self._held.are_lost:
+            if is_being_set_aside(self.path) or _system.identity(self.path) != self._identity or self._held.are_lost:
                 self._close()
                 raise BusyError("another process is setting the damaged file aside")
         return self._connection
@@ -285,7 +284,7 @@ class Database:
         try:
             if connection is None:
                 return
-            if held.are_lost or self._pid != _files.process():
+            if held.are_lost or self._pid != _system.pid():
                 leak(connection)
                 self._leave()
                 return
@@ -316,7 +315,7 @@ class Database:
         """In the child: let go of the parent's connection, before this process opens one of its own."""
         self._lock = threading.RLock()
         if was_held and self._held.stand(self.path):
-            self._pid = _files.process()  # nothing is going on in it: closing it takes no lock away from the parent
+            self._pid = _system.pid()  # nothing is going on in it: closing it takes no lock away from the parent
             self._close(in_child=True)
             return
         connection, self._connection = self._connection, None
@@ -332,7 +331,7 @@ class Database:
             return  # another object has met the same
         number = len(_elsewhere)
         given = self._given
-        beside = given.with_name(f"{given.stem}-{_files.process()}{f'-{number}' if number else ''}{given.suffix}")
+        beside = given.with_name(f"{given.stem}-{_system.pid()}{f'-{number}' if number else ''}{given.suffix}")
         _elsewhere[self.path] = beside
         warn(
             "The files that this process had open of the trace store %s are lost (by os.closerange, a fork in the middle of"
@@ -347,7 +346,7 @@ class Database:
     def _failed(self, error: Exception) -> StoreError:
         # A connection that failed may hold on to what made it fail; the next transaction starts afresh.
         self._close()
-        if not _files.is_dir(self._standing):
+        if not _system.is_dir(self._standing):
             return self._gone()
         if self._busy_since is not None and monotonic() - self._busy_since < _BUSY_SECONDS:
             return StoreBusyError(f"The trace store {self.path} is being written by other processes.")

@@ -13,8 +13,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import _files
-from .files import Identity, identity
+from .. import _system
+from .._system import Identity
 from .locks import SHARED_MEMORY_BYTES, Guard, close_pending, is_writable, opened
 
 __all__ = ["Held", "leak", "reading"]
@@ -44,13 +44,13 @@ class Held:
             known = not _readers
             before = _open_files()
             yield
-            log, memory = (identity(Path(f"{path}{suffix}")) for suffix in ("-wal", "-shm"))
+            log, memory = (_system.identity(Path(f"{path}{suffix}")) for suffix in ("-wal", "-shm"))
             if memory is not None:
                 self._guard = Guard(path, Path(f"{path}-shm"))
                 self._numbers = {**self._guard.numbers}
             if known:
                 after = _open_files()
-                ours = {identity(path), log, memory}
+                ours = {_system.identity(path), log, memory}
                 others = after.items() - opened.items()
                 self._numbers |= {number: of for number, of in others - before.items() if of in ours}
                 writable = {of: number for number, of in others if is_writable(number)}
@@ -104,7 +104,7 @@ class Held:
 
     def stand(self, path: Path) -> bool:
         """Whether the numbers are still what the names of the store's files lead to."""
-        ours = {identity(Path(f"{path}{suffix}")) for suffix in ("", "-wal", "-shm")}
+        ours = {_system.identity(Path(f"{path}{suffix}")) for suffix in ("", "-wal", "-shm")}
         return not self.are_lost and set(self._numbers.values()) <= ours
 
 
@@ -143,12 +143,14 @@ def _open_files() -> dict[int, Identity]:
     numbers: list[int] = []
     for folder in ("/proc/self/fd", "/dev/fd"):  # Windows has neither, and nobody there who closes numbers by range
         with contextlib.suppress(OSError):
-            numbers = numbers or [int(name) for name in _files.names_in(folder)]
-    return {number: found for number in numbers if (found := identity(number)) is not None}  # one was the folder's own
+            numbers = numbers or [int(name) for name in _system.names_in(folder)]
+    return {
+        number: found for number in numbers if (found := _system.identity(number)) is not None
+    }  # one was the folder's own
 
 
 def _status(of: int | Path) -> os.stat_result | None:
     try:
-        return _files.status(of)
+        return _system.status(of)
     except OSError:
         return None

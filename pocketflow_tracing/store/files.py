@@ -11,14 +11,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import _files
+from .. import _system
 from .._log import warn
 from .._time import time_ns
 
 __all__ = [
-    "Identity",
     "create_privately",
-    "identity",
     "is_being_set_aside",
     "is_no_file",
     "is_text",
@@ -27,7 +25,6 @@ __all__ = [
     "target_of",
 ]
 
-Identity = tuple[int, int]
 """Device and inode."""
 
 _OWN = ".pocketflow"
@@ -41,19 +38,19 @@ _STALE_S = 10.0
 
 def target_of(path: str | os.PathLike[str]) -> Path:
     """Return the file that SQLite opens: of a link what it leads to, for the log stands beside that."""
-    return Path(os.path.realpath(path)) if _files.is_link(path) else Path(path)
+    return Path(os.path.realpath(path)) if _system.is_link(path) else Path(path)
 
 
 def standing_above(path: Path) -> Path:
     """Return the nearest directory above a file that is there and not ours."""
     above = (directory for directory in path.parents if directory.name != _OWN)
-    return next((directory for directory in above if _files.is_dir(directory)), Path(path.anchor))
+    return next((directory for directory in above if _system.is_dir(directory)), Path(path.anchor))
 
 
 def is_no_file(path: Path) -> bool:
     """Tell whether something else stands there, such as a directory; another process may remove it at any moment."""
     try:
-        return not stat.S_ISREG(_files.status(path).st_mode)  # one look: between two it may have gone
+        return not stat.S_ISREG(_system.status(path).st_mode)  # one look: between two it may have gone
     except OSError:
         return False
 
@@ -69,29 +66,22 @@ def create_privately(path: Path, standing: Path) -> None:
         OSError: they cannot be made.
     """
     directory = path.parent
-    if not _files.exists(directory):
+    if not _system.exists(directory):
         missing = [
-            above for above in (directory, *directory.parents) if standing in above.parents and not _files.exists(above)
+            above
+            for above in (directory, *directory.parents)
+            if standing in above.parents and not _system.exists(above)
         ]
         for above in reversed(missing):
             with contextlib.suppress(FileExistsError):  # another process was faster
-                _files.make_dir(above, 0o700 if above == directory else 0o777)
+                _system.make_dir(above, 0o700 if above == directory else 0o777)
         _ignore_in_git(directory)
     elif directory.name == _OWN:
         _ignore_in_git(directory)
     # Only ever opened when it is new: closing a plain handle would drop the locks that this process holds on the file.
     # Of a link that leads to no file yet, the file: SQLite would make it readable for all.
     with contextlib.suppress(FileExistsError):
-        _files.close_number(_files.open_number(target_of(path), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-
-
-def identity(of: Path | int) -> Identity | None:
-    """Return what tells the file at a path or behind a number from one that takes its place later, None when there is none."""
-    try:
-        found = _files.status(of)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+        _system.close_number(_system.open_number(target_of(path), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def is_text(path: Path) -> bool:
@@ -126,9 +116,9 @@ def set_aside(path: Path, broken: tuple[int, int] | None) -> Path | None:
         OSError: it cannot be renamed.
     """
     with _one_process(path):
-        if identity(path) != broken:
+        if _system.identity(path) != broken:
             return None
-        stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{_files.process()}"
+        stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{_system.pid()}"
         aside = path.with_name(f"{path.name}.corrupt-{stamp}")
         # The file goes last: the moment it is gone another process begins a new one, whose companions must stay.
         for suffix in ("-wal", "-shm", "-journal"):
@@ -142,7 +132,7 @@ def set_aside(path: Path, broken: tuple[int, int] | None) -> Path | None:
 def is_being_set_aside(path: Path) -> bool:
     """Return whether a process is renaming the file and its companions just now."""
     try:
-        return time_ns() / 1e9 - _files.status(_mark(path)).st_mtime < _STALE_S
+        return time_ns() / 1e9 - _system.status(_mark(path)).st_mtime < _STALE_S
     except OSError:
         return False
 

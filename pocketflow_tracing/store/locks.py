@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .. import _files
-from .files import Identity, identity
+from .. import _system
+from .._system import Identity
 
 try:
     import fcntl
@@ -60,7 +60,7 @@ class Guard:
     """
 
     def __init__(self, store: Path, memory: Path) -> None:
-        self._pid = _files.process()
+        self._pid = _system.pid()
         self.numbers: dict[int, Identity] = {}
         """Those that it has open, each with its file."""
         self._store: int | None = None
@@ -78,10 +78,10 @@ class Guard:
             # a file system without such locks, or an audit hook of the host's that allows none
 
     def _opened(self, path: Path) -> int:
-        number = _taken_back(identity(path))
+        number = _taken_back(_system.identity(path))
         if number is None:
-            number = _files.open_number(path, os.O_RDWR | os.O_CLOEXEC)
-        found = identity(number)
+            number = _system.open_number(path, os.O_RDWR | os.O_CLOEXEC)
+        found = _system.identity(number)
         assert found is not None  # noqa: S101 - it was just opened
         self.numbers[number] = opened[number] = found
         return number
@@ -103,7 +103,7 @@ class Guard:
             yield
         finally:
             if (
-                identity(number) == known
+                _system.identity(number) == known
             ):  # else it was closed meanwhile: by the host, or in a child that was forked in here
                 _lock(number, fcntl.F_UNLCK, _WRITING)
 
@@ -114,7 +114,7 @@ class Guard:
 
     def _unlock(self, number: int) -> None:
         # in a forked child they are the parent's, too, which goes on
-        if _files.process() == self._pid and identity(number) == self.numbers[number]:
+        if _system.pid() == self._pid and _system.identity(number) == self.numbers[number]:
             with contextlib.suppress(OSError):
                 _lock(number, fcntl.F_UNLCK, (0, 0))
 
@@ -124,14 +124,14 @@ class Guard:
             self._unlock(number)
         _pending.update(self.numbers)
         self.numbers = {}
-        close_pending(in_child=_files.process() != self._pid)
+        close_pending(in_child=_system.pid() != self._pid)
 
 
 def _taken_back(wanted: Identity | None) -> int | None:
     """A descriptor of a file that waits to be closed: none is while another connection is there, so each guard would open two."""
     for number, known in list(_pending.items()):
         if known == wanted and _pending.pop(number, None) == known:  # nobody else closes it any more
-            if identity(number) == known:
+            if _system.identity(number) == known:
                 return number
             opened.pop(number, None)
     return None
@@ -143,7 +143,7 @@ def close_pending(*, in_child: bool = False) -> None:
         known = _pending.pop(number, None)  # who has taken it out closes it, and nobody else
         if known is None:
             continue
-        if identity(number) != known:  # closed by the host, and maybe one of its own by now
+        if _system.identity(number) != known:  # closed by the host, and maybe one of its own by now
             opened.pop(number, None)
             continue
         if not in_child and _has_locks(known):
@@ -151,7 +151,7 @@ def close_pending(*, in_child: bool = False) -> None:
             continue
         opened.pop(number, None)  # before another one may get it
         with contextlib.suppress(OSError):
-            _files.close_number(number)
+            _system.close_number(number)
 
 
 def is_writable(number: int) -> bool:
@@ -163,7 +163,7 @@ def is_writable(number: int) -> bool:
 
 
 def _has_locks(known: Identity) -> bool:
-    pid, file = b"%d" % _files.process(), b":%d" % known[1]
+    pid, file = b"%d" % _system.pid(), b":%d" % known[1]
     # as bytes: a codec may be out of reach for a process that has given up its rights
     with contextlib.suppress(OSError), open("/proc/locks", "rb") as locks:  # noqa: PTH123 - of the system
         rows = (line.split() for line in locks)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from .. import _system
 from .._time import monotonic
 from . import counts, outbox_limits
 from .codec import MAX_INTEGER, dump, integer, text
 from .database import Database
-from .files import identity
 from .liveness import is_gone
 from .outbox_counts import OutboxCounts, count
 from .outbox_limits import Without
@@ -102,9 +102,9 @@ class Outbox:
     def patience_s(self, seconds: float) -> None:
         self._database.patience_s = seconds
 
-    def file(self) -> tuple[int, int] | None:
+    def file(self) -> _system.Identity | None:
         """Return what tells the file at the path from one that takes its place later, None when there is none."""
-        return identity(self._path)
+        return _system.identity(self._path)
 
     def put(self, batch: OutboxBatch, *, owner: str | None = None, lease_ns: int = 0) -> int:
         """Keep a batch and return its id (0 when the limits leave nothing of it; its spans are counted as dropped).

@@ -9,8 +9,9 @@ from typing import Any
 
 from .._time import time_ns
 from .codec import dump, integer, like, load
+from .filters import RunFilter
 from .liveness import is_alive
-from .rows import RunFilter, RunRow, SpanRow
+from .rows import RunRow, SpanRow
 
 __all__ = ["RUN_COLUMNS", "Where", "dead_processes", "run_row", "select_spans"]
 

@@ -13,10 +13,11 @@ from pocketflow_tracing.records import Json
 from . import outbox_counts
 from .codec import integer, load
 from .errors import AmbiguousRunError, RunNotFoundError
+from .filters import RunFilter
 from .outbox_counts import OutboxCounts
 from .queries import RUN_COLUMNS, Where, dead_processes, run_row, select_spans
 from .readonly import read
-from .rows import Changes, FlowRow, RunFilter, RunRow, SpanRow
+from .rows import Changes, RunRow, SpanRow
 from .states import state_after
 
 __all__ = ["Store"]
@@ -157,45 +158,15 @@ class Store:
 
         return state_after(read(self.path, query), seq)
 
-    def flows(self, filters: RunFilter = _EVERYTHING) -> list[FlowRow]:
-        """Return the figures of every flow, the one that ran last first."""
-
-        def query(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
-            where = Where(filters, dead := dead_processes(connection))
-            columns = "name, status, start_ns, end_ns, tokens, cost, process_id"
-            rows = connection.execute(f"SELECT {columns} FROM runs {where}", where.parameters)  # noqa: S608
-            return [
-                (name, "interrupted" if status == "running" and process_id in dead else status, *rest)
-                for name, status, *rest, process_id in rows
-            ]
-
-        flows: dict[str, FlowRow] = {}
-        durations: dict[str, list[int]] = {}
-        for name, status, start_ns, end_ns, tokens, cost in read(self.path, query):
-            flow = flows.setdefault(name, FlowRow(name))
-            flow.runs += 1
-            flow.by_status[status] = flow.by_status.get(status, 0) + 1
-            flow.last_start_ns = max(flow.last_start_ns, start_ns)
-            flow.tokens += tokens
-            if cost is not None:
-                flow.cost = (flow.cost or 0.0) + cost
-            if end_ns is not None:
-                durations.setdefault(name, []).append(end_ns - start_ns)
-        for name, values in durations.items():
-            values.sort()
-            flows[name].p50_ns = values[(len(values) - 1) // 2]
-            flows[name].p95_ns = values[(len(values) * 95 + 99) // 100 - 1]
-        return sorted(flows.values(), key=lambda flow: (-flow.last_start_ns, flow.name))
-
     def figures(self) -> dict[str, int]:
         """Return the store's counters by name: delivered, refused, dropped, pruned_runs and others."""
         return dict(
             read(self.path, lambda connection: connection.execute("SELECT name, value FROM figures").fetchall())
         )
 
-    def outbox(self, *, endpoint: str | None = None, public_key: str | None = None) -> OutboxCounts:
-        """Return what stands in the outbox, for one server and project where they are given."""
-        return read(self.path, lambda connection: outbox_counts.count(connection, endpoint, public_key))
+    def outbox(self) -> OutboxCounts:
+        """Return what stands in the outbox, for all servers and projects."""
+        return read(self.path, outbox_counts.count)
 
     def revision(self) -> int:
         """Return the number of the last write: views that know it know whether anything is new."""

@@ -7,32 +7,7 @@ from typing import Any
 
 from pocketflow_tracing.records import Json
 
-__all__ = ["Changes", "FlowRow", "RunFilter", "RunRow", "SpanRow"]
-
-
-@dataclass(frozen=True, slots=True)
-class RunFilter:
-    """Which runs are meant; everything that is given must hold.
-
-    Args:
-        flow: the flow's name.
-        status: running, interrupted, success, recovered, error or cancelled.
-        session: session id.
-        user: user id.
-        tag: one of the run's tags.
-        since_ns: started at this wall clock or later.
-        until_ns: started before this wall clock.
-        text: stands in a name, an error, an input or an output of the run, in any case of its ASCII letters.
-    """
-
-    flow: str | None = None
-    status: str | None = None
-    session: str | None = None
-    user: str | None = None
-    tag: str | None = None
-    since_ns: int | None = None
-    until_ns: int | None = None
-    text: str | None = None
+__all__ = ["Changes", "FlowRow", "RunRow", "SpanRow", "error_line"]
 
 
 @dataclass(slots=True)
@@ -153,3 +128,9 @@ class Changes:
     revision: int
     runs: list[RunRow]
     spans: list[SpanRow]
+
+
+def error_line(error: dict[str, Json]) -> str:
+    """Return an error as "Type: first line of the message"."""
+    kind, lines = str(error.get("type") or "Error"), str(error.get("message") or "").strip().splitlines()
+    return f"{kind}: {lines[0]}" if lines else kind

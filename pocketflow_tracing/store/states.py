@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pocketflow_tracing import _changes
 from pocketflow_tracing.records import Json
 
-__all__ = ["state_after"]
+__all__ = ["state_after", "steps_of"]
 
 UNKNOWN = "<unknown: what it was before is not in the store>"
 
@@ -22,10 +22,12 @@ def state_after(states: Iterable[Json], seq: int) -> dict[str, Json]:
         states: the `state` of a run's spans, in any order.
         seq: of the step; a number between two counts as the one before.
     """
-    steps = sorted((step for step in _steps(states) if step[0] <= seq), key=lambda step: step[0])
+    steps = sorted(
+        (step for state in states for step in steps_of(state) if step[1]["seq"] <= seq), key=lambda step: step[1]["seq"]
+    )
     shared: dict[str, Json] = {}
-    for _, of, step in steps:
-        if of != steps[-1][1]:
+    for of, step in steps:
+        if of != steps[-1][0]:
             continue
         if "full" in step:
             shared = dict(step["full"])
@@ -45,9 +47,9 @@ def _changed(old: Json, change: dict[str, Json]) -> Json:
         return UNKNOWN
 
 
-def _steps(states: Iterable[Json]) -> Iterator[tuple[int, int, Json]]:
-    for state in states:
-        of = state.get("of", 0)
-        yield state["seq"], of, state
-        if "end" in state:  # the visit that took the first picture, when it ended
-            yield state["end"]["seq"], of, state["end"]
+def steps_of(state: Json) -> Iterator[tuple[int, Json]]:
+    """The steps that one span's `state` holds: which shared dict each is about, and what it did."""
+    of = state.get("of", 0)
+    yield of, state
+    if "end" in state:  # the visit that took the first picture, when it ended
+        yield of, state["end"]

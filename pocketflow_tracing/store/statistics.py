@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .filters import RunFilter
 from .queries import Where, dead_processes
 from .reader import Store
 from .readonly import read
-from .rows import FlowRow, RunFilter
+from .rows import FlowRow
 
 __all__ = [
     "Choices",

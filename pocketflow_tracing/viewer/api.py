@@ -24,7 +24,7 @@ from .states import states_json, value_json
 __all__ = ["routes"]
 
 _PAGE, _MOST = 50, 500
-_NOT_MODIFIED = 204
+_NOTHING_NEW = 204
 
 Answer = Callable[[Store, Request], "dict[str, Any] | None"]
 
@@ -62,7 +62,7 @@ def _endpoint(answer: Answer) -> Callable[[Request], Response]:
             return _json({"error": str(error), "missing": missing}, 200 if missing else 503)
         took = f"app;dur={(time.perf_counter() - began) * 1000:.1f}"
         if found is None:
-            return Response(status_code=_NOT_MODIFIED, headers={"Server-Timing": took})
+            return Response(status_code=_NOTHING_NEW, headers={"Server-Timing": took})
         return _json(found, headers={"Server-Timing": took})
 
     return endpoint

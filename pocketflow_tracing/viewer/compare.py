@@ -11,7 +11,7 @@ from pocketflow_tracing.records import Json
 from pocketflow_tracing.store import RunRow, SpanRow
 from pocketflow_tracing.store.states import state_after
 
-from .shape import one_line
+from .shape import note_of
 from .ways import stretches
 
 __all__ = ["align", "difference", "part_of"]
@@ -104,7 +104,7 @@ def _visit(run: RunRow, span: SpanRow, below: list[SpanRow]) -> dict[str, Any]:
         "start": (span.start_ns - run.start_ns) / 1e3,
         "took": None if span.duration_ns is None else span.duration_ns / 1e3,
         "attempts": sum(child.kind == "attempt" for child in below),
-        "error": one_line(span.error),
+        "error": note_of(span.error),
         "contents": _contents(span, below),
     }
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from pocketflow_tracing.cli.words import parse_age
 from pocketflow_tracing.store import RunFilter
+from pocketflow_tracing.store.filters import STATUSES, parse_age
 
 __all__ = ["BadRequestError", "cursor_of", "filters_of", "number_of", "parse_cursor"]
-
-STATUSES = ("running", "interrupted", "success", "recovered", "error", "cancelled")
 
 
 class BadRequestError(ValueError):

@@ -11,10 +11,11 @@ from typing import Any
 
 from pocketflow_tracing.records import Json
 from pocketflow_tracing.store import FlowRow, RunRow, SpanRow
+from pocketflow_tracing.store.rows import error_line
 
 from .params import cursor_of
 
-__all__ = ["COLUMNS", "flow_json", "one_line", "run_json", "span_json", "span_rows"]
+__all__ = ["COLUMNS", "flow_json", "note_of", "run_json", "span_json", "span_rows"]
 
 _FACTS = (
     "node",
@@ -39,13 +40,11 @@ COLUMNS = ("id", "parent", "kind", "name", "status", "start", "took", "facts", "
 _LONGEST_NOTE = 300
 
 
-def one_line(error: Json) -> str | None:
-    """Return an error as "Type: first line of the message"."""
+def note_of(error: Json) -> str | None:
+    """Return an error as "Type: first line of the message", not too long for a note; None of none."""
     if not isinstance(error, dict):
         return None
-    lines = str(error.get("message") or "").strip().splitlines()
-    kind = str(error.get("type") or "Error")
-    text = f"{kind}: {lines[0]}" if lines else kind
+    text = error_line(error)
     return text if len(text) <= _LONGEST_NOTE else f"{text[:_LONGEST_NOTE]}…"
 
 
@@ -74,7 +73,7 @@ def run_json(run: RunRow) -> dict[str, Any]:
         "release": run.release,
         "tags": run.tags,
         "metadata": run.metadata,
-        "error": one_line(run.error),
+        "error": note_of(run.error),
     }
 
 
@@ -91,7 +90,7 @@ def span_rows(run: RunRow, spans: Sequence[SpanRow]) -> list[list[Any]]:
             round((span.start_ns - run.start_ns) / 1e3),
             None if span.duration_ns is None else round(span.duration_ns / 1e3),
             {name: span.attributes[name] for name in _FACTS if name in span.attributes},
-            one_line(span.error),
+            note_of(span.error),
             span.model,
             _tokens(span.usage),
             span.cost,

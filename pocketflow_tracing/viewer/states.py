@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pocketflow_tracing.records import Json
+from pocketflow_tracing.store.states import steps_of
 
 __all__ = ["states_json", "value_json"]
 
@@ -56,12 +57,7 @@ def value_json(states: Iterable[tuple[str, Json]], seq: int, key: str) -> dict[s
 
 
 def _steps(states: Iterable[tuple[str, Json]]) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    found = []
-    for span_id, state in states:
-        of = state.get("of", 0)
-        found.append((span_id, of, state))
-        if "end" in state:  # the visit that took the first picture, when it ended
-            found.append((span_id, of, state["end"]))
+    found = [(span_id, of, step) for span_id, state in states for of, step in steps_of(state)]
     yield from sorted(found, key=lambda step: step[2]["seq"])
 
 

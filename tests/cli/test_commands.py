@@ -344,9 +344,9 @@ class TestSync:
                     raise answer
                 return answer
 
-            from pocketflow_tracing.sinks import langfuse
+            from pocketflow_tracing.sinks import sync as module
 
-            monkeypatch.setattr(langfuse, "sync", sync)
+            monkeypatch.setattr(module, "sync", sync)
             monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", "pk-lf-1")
             monkeypatch.setenv("LANGFUSE_SECRET_KEY", "sk-lf-1")
             return command("sync", *arguments)
@@ -354,7 +354,7 @@ class TestSync:
         return run
 
     def report(self, *counts, reason=None):
-        from pocketflow_tracing.sinks.langfuse import SyncReport
+        from pocketflow_tracing.sinks.sync import SyncReport
 
         return SyncReport(*counts, reason=reason)
 
@@ -447,7 +447,7 @@ class TestRunAndDemo:
         """Everything after the script is the script's, also options that the command knows."""
         (tmp_path / "s.py").touch()
         command("run", "s.py", "--help", "-m", "x", "--", "--store", "y")
-        assert [("s.py", ["--help", "-m", "x", "--", "--store", "y"], {})] == calls
+        assert [("s.py", ["--help", "-m", "x", "--", "--store", "y"], {"module": False})] == calls
 
     def test_a_module(self, command, calls):
         """`-m` names a module; what follows is its own."""
@@ -585,7 +585,7 @@ class TestDoctor:
 
     def test_what_stands_in_the_outbox(self, command, monkeypatch, path):
         """Counts, why spans wait, what the server said of refused ones, and spans of another project are told."""
-        from pocketflow_tracing.sinks import langfuse
+        from pocketflow_tracing.sinks import probe
 
         outbox = Outbox(path)
         ours, other = ("https://one.example", "pk-lf-new"), ("https://one.example", "pk-lf-old")
@@ -597,7 +597,7 @@ class TestDoctor:
         monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", "pk-lf-new")
         monkeypatch.setenv("LANGFUSE_SECRET_KEY", "sk-lf-secret")
         monkeypatch.setenv("LANGFUSE_BASE_URL", "https://one.example")
-        monkeypatch.setattr(langfuse, "probe", lambda config: langfuse.ProbeResult(True, "fine", None))
+        monkeypatch.setattr(probe, "probe", lambda config: probe.ProbeResult(True, "fine", None))
         result = command("doctor", "--json")
         told = [(check["name"], check["result"], check["detail"]) for check in json.loads(result.out)["checks"]]
         assert 1 == result.code
@@ -680,11 +680,11 @@ class TestDoctor:
     @pytest.mark.parametrize(("ok", "code"), [(True, 0), (False, 1)])
     def test_with_credentials(self, command, monkeypatch, ok, code):
         """With credentials one span is sent, and its answer decides; no secret is shown."""
-        from pocketflow_tracing.sinks import langfuse
+        from pocketflow_tracing.sinks import probe
 
         monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", "pk-lf-12345678-public")
         monkeypatch.setenv("LANGFUSE_SECRET_KEY", "sk-lf-12345678-very-secret")
-        monkeypatch.setattr(langfuse, "probe", lambda config: langfuse.ProbeResult(ok, "what the server said", None))
+        monkeypatch.setattr(probe, "probe", lambda config: probe.ProbeResult(ok, "what the server said", None))
         for arguments in (["doctor"], ["doctor", "--json"]):
             result = command(*arguments)
             assert code == result.code

@@ -103,7 +103,7 @@ def sync(tmp_path):
         code = (
             "import json, dataclasses\n"
             "from pocketflow_tracing import TracingConfig\n"
-            "from pocketflow_tracing.sinks.langfuse import sync\n"
+            "from pocketflow_tracing.sinks.sync import sync\n"
             f"report = sync('.pocketflow/traces.db', TracingConfig.from_env(), refused={refused})\n"
             "print(json.dumps(dataclasses.asdict(report)))\n"
         )

@@ -326,7 +326,7 @@ def test_small_runs_beside_one_that_fills_the_queue_are_not_slowed(tmp_path):
         fills = Fills()
         fills - "again" >> fills
         fills - "done" >> Node()
-        from pocketflow_tracing._line import Line
+        from pocketflow_tracing._queue_line import Line
         walks = []
         walk = Line.look_anew
         Line.look_anew = lambda line: walks.append(len(line)) or walk(line)
@@ -577,7 +577,7 @@ def test_a_loop_of_many_failed_attempts_is_not_searched_with_each(tmp_path):
     """They wait, for they may be saved yet, and take up room: to look for what can go, again and again, would take seconds."""
     report, _ = _run(
         """
-        from pocketflow_tracing._line import Line
+        from pocketflow_tracing._queue_line import Line
         searched = []
         search = Line.look_anew
         def count(line):

@@ -25,9 +25,9 @@ from pocketflow import Flow, Node
 
 from pocketflow_tracing import (
     TracingConfig,
-    _env,
-    _files,
     _forks,
+    _settings_env,
+    _system,
     capture,
     capture_entries,
     capture_errors,
@@ -330,10 +330,10 @@ def test_a_time_limit_while_the_environment_is_read(monkeypatch):
         signal.raise_signal(signal.SIGALRM)
 
     before = signal.signal(signal.SIGALRM, limit)
-    monkeypatch.setattr(_files, "here", strikes)
+    monkeypatch.setattr(_system, "here", strikes)
     try:
         with pytest.raises(TimeoutError):
-            _env.find_env_file()
+            _settings_env.find_env_file()
     finally:
         signal.signal(signal.SIGALRM, before)
 

@@ -34,7 +34,7 @@ from pocketflow_tracing.sinks._channel import _MOST_READ, Channel, Reply
 from pocketflow_tracing.sinks._http import _judge, post, preload
 from pocketflow_tracing.sinks._replaced import mocked, replaced_by
 from pocketflow_tracing.sinks._scores import PATH as SCORES_PATH
-from pocketflow_tracing.sinks.langfuse import probe
+from pocketflow_tracing.sinks.probe import probe
 
 SCORE = b'{"traceId": "t", "name": "n", "value": 1}'
 

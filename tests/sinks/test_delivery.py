@@ -10,8 +10,8 @@ import pytest
 from kit import Raising, Records, use
 from pocketflow import Flow, Node
 
-from pocketflow_tracing import TracingConfig, _entries, _uses, _worker, trace_flow
-from pocketflow_tracing._line import Line
+from pocketflow_tracing import TracingConfig, _queue_items, _uses, _worker, trace_flow
+from pocketflow_tracing._queue_line import Line
 from pocketflow_tracing._threads import OwnLock, Wake, start_thread
 from pocketflow_tracing._time import monotonic
 from pocketflow_tracing.delivery import Delivery, delivery
@@ -53,7 +53,7 @@ def test_a_worker_that_ends_before_it_is_waited_for_has_delivered(records, monke
         while worker is not None and delivery._worker._thread is worker and monotonic() < ended:
             threading.Event().wait(0.001)
 
-    monkeypatch.setattr(_entries, "Wake", Late)
+    monkeypatch.setattr(_queue_items, "Wake", Late)
     monkeypatch.setattr(delivery._worker, "rouse", roused)
     assert delivery.shutdown(10)
 
@@ -322,7 +322,7 @@ def test_a_sink_with_more_to_do_does_not_wait_for_a_batch_to_gather(fresh_delive
 
         def tick(self):
             self.left -= self.left > 0
-            delivery.queue.put_other(_entries.Foreign(str, 0))  # something comes meanwhile
+            delivery.queue.put_other(_queue_items.External(str, 0))  # something comes meanwhile
             if not self.left:
                 self.done_all.set()
                 return None

@@ -151,7 +151,7 @@ def test_what_waits_is_bounded_and_what_goes_is_counted(bound, sink, locked, pat
         run = small_run(number)
         run.spans[0].output = ("✓" if bound == "bytes" else "") * 50_000 + str(number)
         accept(made, run)
-    kept = made._kept.spans // 3
+    kept = made._backlog.spans // 3
     assert 10 == kept or (bound == "bytes" and 8 <= kept < 10)  # of 100 kB and more
     assert any("could not be written for so long" in record.message for record in caplog.records)
     locked.execute("ROLLBACK")

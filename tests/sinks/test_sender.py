@@ -24,8 +24,9 @@ from pocketflow_tracing.sinks import _kept, _memory
 from pocketflow_tracing.sinks import sender as sender_module
 from pocketflow_tracing.sinks._batch import Batch, halves, shed, traces_of, without
 from pocketflow_tracing.sinks._pace import MOST_REFUSALS
-from pocketflow_tracing.sinks.langfuse import LangfuseSink, sync
+from pocketflow_tracing.sinks.langfuse import LangfuseSink
 from pocketflow_tracing.sinks.sender import Sender
+from pocketflow_tracing.sinks.sync import sync
 from pocketflow_tracing.store import Outbox, OutboxBatch, Store, adopt
 
 

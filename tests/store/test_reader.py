@@ -15,6 +15,7 @@ from sample import MS, START, Run, agent_run, process_id, small_run
 
 from pocketflow_tracing._machine import machine
 from pocketflow_tracing.store import AmbiguousRunError, RunFilter, RunNotFoundError, Store, StoreError
+from pocketflow_tracing.store.statistics import run_figures
 
 
 def write(writer, run):
@@ -121,7 +122,7 @@ class TestInterrupted:
             run.status,
             Store(path).runs()[0].status,
             Store(path).spans(run.run_id)[-1].status,
-            *Store(path).flows()[0].by_status,
+            *run_figures(Store(path), RunFilter()).flows[0].by_status,
         }
 
     def test_a_living_process(self, writer, path):
@@ -192,7 +193,7 @@ def test_flows(writer, path):
             ),
         )
     write(writer, small_run(99, "Last"))
-    last, many = Store(path).flows()
+    many, last = run_figures(Store(path), RunFilter()).flows
     assert ("Last", 1) == (last.name, last.runs)
     assert (20, {"success": 19, "error": 1}, 10 * MS, 19 * MS) == (many.runs, many.by_status, many.p50_ns, many.p95_ns)
 

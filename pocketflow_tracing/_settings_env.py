@@ -8,9 +8,9 @@ from collections import ChainMap
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pocketflow_tracing import _files
+from pocketflow_tracing import _system
 from pocketflow_tracing._guard import is_hosts
-from pocketflow_tracing._kinds import shown
+from pocketflow_tracing._settings_kinds import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ def find_env_file() -> Path | None:
     from pathlib import Path  # noqa: PLC0415 (costs milliseconds at import)
 
     try:
-        folder = Path(_files.here())
+        folder = Path(_system.here())
     except OSError as error:  # the working directory was removed
         if is_hosts(error):
             raise
@@ -127,7 +127,7 @@ class Outside:
     def find(self, names: tuple[str, ...]) -> Found | None:
         """Answer the first value under `names` that is not empty; the environment wins over the file."""
         for name in names:
-            text = _files.variable(name).strip()
+            text = _system.variable(name).strip()
             if text:
                 return Found(text, name, "environment")
         for name in names:
@@ -151,4 +151,4 @@ def nearest(name: str, known: Collection[str]) -> str | None:
 
 
 def _is_file(path: Path) -> bool:
-    return _files.is_file(path)  # not one in a folder that may not be looked into
+    return _system.is_file(path)  # not one in a folder that may not be looked into

@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from ._guard import is_hosts
 
 __all__ = [
-    "absolute", "close_number", "exists", "here", "is_command", "is_dir", "is_file", "is_link", "make_dir", "names_in", "on_path",
-    "open_number", "process", "status", "variable",
+    "Identity", "absolute", "close_number", "exists", "here", "identity", "is_command", "is_dir", "is_file", "is_link",
+    "make_dir", "names_in", "on_path", "open_number", "pid", "status", "variable",
 ]  # fmt: skip
 
 _stat, _getcwd, _access, _listdir, _lstat, _mkdir = os.stat, os.getcwd, os.access, os.listdir, os.lstat, os.mkdir
 _getpid, _open, _close = os.getpid, os.open, os.close
 _AnyPath = str | os.PathLike[str]
+Identity = tuple[int, int]
+"""What tells a file or socket from one that takes its path or its number later."""
 
 
 def variable(name: str, default: str = "") -> str:
@@ -31,7 +33,16 @@ def status(of: _AnyPath | int) -> os.stat_result:
     return _stat(of)
 
 
-def process() -> int:
+def identity(of: _AnyPath | int) -> Identity | None:
+    """What tells what is at a path or behind a number from what takes its place later, None when there is nothing."""
+    try:
+        found = _stat(of)
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def pid() -> int:
     """The number of this process."""
     return _getpid()
 

@@ -10,12 +10,12 @@ from typing import Any
 from opentelemetry import trace
 
 from . import _sdk
-from ._entries import Foreign
+from ._conventions import ERROR_KEYS, INPUT_KEYS, MODEL_KEYS, OUTPUT_KEYS, USAGE_KEYS, decoded, is_input, is_output
 from ._guard import Seam
+from ._queue_items import External
 from ._sdk_clients import AFTER_MAKING
 from ._sdk_export import weight_of
 from ._sdk_import import imported, when_imported
-from ._sdk_spans import ERROR_KEYS, INPUT_KEYS, OUTPUT_KEYS, is_input, is_output
 from .delivery import delivery
 from .recorder import Run, current, span_of
 from .records import Json, SpanRecord, Status
@@ -77,7 +77,7 @@ def _make_processor() -> Any:
                 known = self._open.pop(span.context.span_id, None) if span.context is not None else None
                 run = self._runs.pop(known, None) if known is not None else None
                 if run is not None:
-                    delivery.queue.put_foreign(run, Foreign(partial(_for_store, run, span), weight_of(span)))
+                    delivery.queue.put_external(run, External(partial(_for_store, run, span), weight_of(span)))
 
         def shutdown(self) -> None:
             self._open.clear()
@@ -93,14 +93,6 @@ def _for_store(run: Run, span: Any) -> tuple[Run, Any, SpanRecord]:
     return run, run.pipeline.local, external_record(run, span)
 
 
-_MODELS = ("langfuse.observation.model.name", "gen_ai.response.model", "gen_ai.request.model", "llm.model_name")
-_USAGE = {
-    "input": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt"),
-    "output": ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.token_count.completion"),
-    "total": ("gen_ai.usage.total_tokens", "llm.usage.total_tokens", "llm.token_count.total"),
-}
-
-
 def external_record(run: Run, span: Any) -> SpanRecord:
     """The record of an ended OpenTelemetry span, whichever of the usual conventions its attributes follow.
 
@@ -114,7 +106,7 @@ def external_record(run: Run, span: Any) -> SpanRecord:
     status: Status = "error" if failed else "success"
     message = attributes.get("langfuse.observation.status_message") or span.status.description
     other = {
-        key: redact_text(str(value), pipeline.rules) if key in ERROR_KEYS else _sdk.decoded(value)
+        key: redact_text(str(value), pipeline.rules) if key in ERROR_KEYS else decoded(value)
         for key, value in attributes.items()
         if not (is_input(key) or is_output(key)) and (pipeline.errors or key not in ERROR_KEYS)
     }
@@ -141,7 +133,7 @@ def external_record(run: Run, span: Any) -> SpanRecord:
             "scope": span.instrumentation_scope.name if span.instrumentation_scope else None,
             "otel": _rendered(other, run),
         },
-        model=next((str(_rendered(attributes[key], run)) for key in _MODELS if attributes.get(key)), None),
+        model=next((str(_rendered(attributes[key], run)) for key in MODEL_KEYS if attributes.get(key)), None),
         usage=_usage(attributes),
         cost=_cost(attributes),
     )
@@ -154,17 +146,17 @@ def _rendered(value: Any, run: Run) -> Json:
 def _first(attributes: dict[str, Any], keys: tuple[str, ...], belongs: Callable[[str], bool], run: Run) -> Json:
     for key in keys:
         if key in attributes:
-            return _rendered(_sdk.decoded(attributes[key]), run)
+            return _rendered(decoded(attributes[key]), run)
     flattened = {key: value for key, value in attributes.items() if belongs(key)}
     return _rendered(flattened, run) if flattened else None
 
 
 def _usage(attributes: dict[str, Any]) -> dict[str, int] | None:
-    details = _sdk.decoded(attributes.get("langfuse.observation.usage_details"))
+    details = decoded(attributes.get("langfuse.observation.usage_details"))
     if isinstance(details, dict):
         return {str(key): value for key, value in details.items() if type(value) is int} or None
     usage: dict[str, int] = {}
-    for name, keys in _USAGE.items():
+    for name, keys in USAGE_KEYS.items():
         value = next((attributes[key] for key in keys if type(attributes.get(key)) is int), None)
         if value is not None:
             usage[name] = value
@@ -177,7 +169,7 @@ _MOST = 1e300
 
 
 def _cost(attributes: dict[str, Any]) -> float | None:
-    details = _sdk.decoded(attributes.get("langfuse.observation.cost_details"))
+    details = decoded(attributes.get("langfuse.observation.cost_details"))
     if not isinstance(details, dict):
         return None
     # neither NaN nor infinite, which JSON has no numbers for

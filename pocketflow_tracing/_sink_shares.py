@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ._queue_items import External
 from ._span_records import run_record, span_record
 
 if TYPE_CHECKING:
@@ -46,9 +47,9 @@ class Shares:
         return iter(self._of.values())
 
     def add(self, item: Any) -> None:
-        """Make a record of what came from the queue: a span, or a function that returns a run, its sink and a record."""
-        if callable(item):
-            run, sink, record = item()
+        """Make a record of what came from the queue: a span, or one of another instrumentation."""
+        if type(item) is External:
+            run, sink, record = item.make()
             done, sinks = True, (sink,)
         else:
             if item.delivered:

@@ -37,7 +37,7 @@ class Line:
         return (self.fresh or self.looked).pop()
 
     @property
-    def is_looked_through(self) -> bool:
+    def is_being_looked_through(self) -> bool:
         """Whether a look that has begun is not at its end yet."""
         return self._to_look_at > 0
 

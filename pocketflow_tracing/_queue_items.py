@@ -11,7 +11,7 @@ from .capture_types import Note
 if TYPE_CHECKING:
     from .recorder import Span
 
-__all__ = ["NOT_KEPT", "Begun", "Foreign", "Marker", "count_spans", "let_values_go"]
+__all__ = ["NOT_KEPT", "Begun", "External", "Marker", "count_spans", "let_values_go"]
 
 NOT_KEPT = Note("<not kept: more was recorded than can be delivered>")
 """Stands where the values of a span were let go."""
@@ -61,7 +61,7 @@ class Begun(NamedTuple):
     span: Span
 
 
-class Foreign:
+class External:
     """A span of another instrumentation: a function that gives (run, its sink, the record).
 
     Args:
@@ -75,11 +75,7 @@ class Foreign:
         self.make = make
         self.weight = weight
 
-    def __call__(self) -> Any:
-        """Make the record."""
-        return self.make()
-
 
 def count_spans(items: list[Any]) -> int:
     """The number of spans among items of the queue that are complete, and that nobody has delivered or dropped."""
-    return sum(callable(item) or (item.complete and not (item.delivered or item.run.dropped)) for item in items)
+    return sum(type(item) is External or (item.complete and not (item.delivered or item.run.dropped)) for item in items)

@@ -1,0 +1,59 @@
+"""Where spans of other instrumentations keep what they say: the attributes of the usual conventions.
+
+Langfuse's own, OpenTelemetry's for generative AI, OpenInference's and Traceloop's.
+"""
+
+from __future__ import annotations
+
+from json import loads
+from typing import Any
+
+SCOPE = "langfuse-sdk"
+"""The instrumentation scope of the SDK's spans, and of ours: the server takes their attributes as they are."""
+
+INPUT_KEYS = (
+    "langfuse.observation.input",
+    "input.value",
+    "gen_ai.input.messages",
+    "gen_ai.prompt",
+    "traceloop.entity.input",
+    "gen_ai.tool.call.arguments", "tool.parameters", "llm.prompts", "embedding.text", "reranker.query",
+    "pydantic_ai.all_messages", "langfuse.trace.input",
+)  # fmt: skip
+OUTPUT_KEYS = (
+    "langfuse.observation.output", "output.value", "gen_ai.output.messages", "gen_ai.completion",
+    "traceloop.entity.output", "gen_ai.tool.call.result", "final_result", "pydantic_ai.all_messages", "langfuse.trace.output",
+)  # fmt: skip
+INPUT_PREFIXES = (
+    "gen_ai.prompt.", "llm.input_messages.", "gen_ai.system_instructions", "llm.prompts.", "embedding.embeddings.",
+    "reranker.input_",
+)  # fmt: skip
+OUTPUT_PREFIXES = ("gen_ai.completion.", "llm.output_messages.", "retrieval.documents.", "reranker.output_")
+"""Where the usual conventions keep the inputs and outputs of a span: whole, or flattened under a prefix."""
+ERROR_KEYS = ("langfuse.observation.status_message", "error.message", "exception.message", "exception.stacktrace")
+MODEL_KEYS = ("langfuse.observation.model.name", "gen_ai.response.model", "gen_ai.request.model", "llm.model_name")
+USAGE_KEYS = {
+    "input": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt"),
+    "output": ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.token_count.completion"),
+    "total": ("gen_ai.usage.total_tokens", "llm.usage.total_tokens", "llm.token_count.total"),
+}
+
+
+def is_input(key: str) -> bool:
+    """Whether an attribute holds inputs."""
+    return key in INPUT_KEYS or key.startswith(INPUT_PREFIXES)
+
+
+def is_output(key: str) -> bool:
+    """Whether an attribute holds outputs."""
+    return key in OUTPUT_KEYS or key.startswith(OUTPUT_PREFIXES)
+
+
+def decoded(value: Any) -> Any:
+    """A value out of an attribute text: what is JSON is decoded, everything else is the text."""
+    if type(value) is not str or value[:1] not in '{["0123456789-tfn':
+        return value
+    try:
+        return loads(value)
+    except (ValueError, RecursionError):
+        return value
