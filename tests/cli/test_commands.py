@@ -18,13 +18,15 @@ import pytest
 from collector import Collector, Mode
 from store.sample import MS, START, Run, agent_run, now_ns, small_run
 
+from pocketflow_tracing import TracingConfig
 from pocketflow_tracing._command import command as command_to_type
-from pocketflow_tracing.cli.browse import STATUSES
+from pocketflow_tracing._pipeline import Pipeline
 from pocketflow_tracing.cli.symbols import UNICODE
 from pocketflow_tracing.cli.tail import Follower
 from pocketflow_tracing.records import SpanRecord
 from pocketflow_tracing.sinks import otlp
 from pocketflow_tracing.store import Outbox, OutboxBatch, Store
+from pocketflow_tracing.store.filters import STATUSES
 
 DROP = "DROP TABLE runs; DROP TABLE spans"
 FIRST, SECOND = "0001" + "a" * 12, "0002" + "a" * 12
@@ -643,6 +645,15 @@ class TestDoctor:
         assert (0, f"Runs are recorded nowhere: {why}.") == (result.code, result.lines[-1])
         assert "All is well" not in result.out
         assert "warning" == self.checks(command("doctor", "--json"))["tracing"]["result"]
+
+    def test_langfuse_is_switched_off_in_a_file(self, command):
+        """As in the environment: nothing is sent, here and by a program."""
+        keys = "LANGFUSE_PUBLIC_KEY=pk-lf-1\nLANGFUSE_SECRET_KEY=sk-lf-1\n"
+        Path(".env").write_text(f"{keys}LANGFUSE_TRACING_ENABLED=no\n", encoding="utf-8")
+        result = command("doctor", "--json")
+        assert 0 == result.code
+        assert "switched off by LANGFUSE_TRACING_ENABLED: nothing is sent" == self.checks(result)["langfuse"]["detail"]
+        assert Pipeline(TracingConfig()).langfuse is None
 
     def test_an_address_that_cannot_be_used(self, command, path, monkeypatch):
         """Where the keys are fine, they are not what is called missing; the settings say what is wrong."""
