@@ -43,11 +43,11 @@ class Setting:
     secret: bool = False
 
     def show(self, value: object, quote: str = "") -> str:
-        """Answer `value` as text that may stand in a log, a table or a terminal."""
+        """Return `value` as text that may stand in a log, a table or a terminal."""
         return shown_secret(value) if self.secret else shown(value, quote)
 
     def problem(self, where: str, value: object, refused: RefusedError) -> str:
-        """Answer the sentence for the user about a refused value; a secret is not in it.
+        """Return the sentence for the user about a refused value; a secret is not in it.
 
         Args:
             where: the variable or field that holds the value.
@@ -93,7 +93,7 @@ def setting(kind: Kind, default: Any, doc: str, *env: str, secret: bool = False)
 
 @functools.cache
 def settings_of(cls: type) -> dict[str, Setting]:
-    """Answer the settings of a class by the name of their field, in the order of the documentation."""
+    """Return the settings of a class by the name of their field, in the order of the documentation."""
     return {field.name: field.metadata["setting"] for field in dataclasses.fields(cls) if "setting" in field.metadata}
 
 
@@ -145,7 +145,7 @@ class Settings:
         return f"{type(self).__name__}({', '.join(texts)})"
 
     def copy(self) -> Self:
-        """Answer an independent config: nothing that is done to one is seen by the other.
+        """Return an independent config: nothing that is done to one is seen by the other.
 
         Lists, dicts and sets inside are copied as well; functions and other objects in them are shared.
         """
@@ -156,7 +156,7 @@ class Settings:
     __copy__ = copy
 
     def resolved(self, env_file: str | os.PathLike[str] | None = None) -> Self:
-        """Answer a copy in which every setting has the value to use: given, environment, `.env` or default.
+        """Return a copy in which every setting has the value to use: given, environment, `.env` or default.
 
         A setting that was resolved before keeps its value; what was assigned since is checked.
 
@@ -169,16 +169,16 @@ class Settings:
 
     @resolved_first
     def problems(self) -> list[str]:
-        """Answer a sentence for each setting that cannot be used as it is: its name, its value, what is accepted."""
+        """Return a sentence for each setting that cannot be used as it is: its name, its value, what is accepted."""
         return list(self._problems.values())
 
     def validate(self) -> bool:
-        """Answer whether every setting is usable. No credentials at all are fine: runs are kept locally."""
+        """Whether every setting is usable. No credentials at all are fine: runs are kept locally."""
         return not self.problems()
 
     @resolved_first
     def describe(self) -> list[SettingRow]:
-        """Answer each setting with its value in use, keys masked, and where that came from."""
+        """Return each setting with its value in use, keys masked, and where that came from."""
         return [
             SettingRow(name, (*declared.env, "")[0], declared.show(getattr(self, name)), self._sources[name])
             for name, declared in self._known().items()
@@ -191,7 +191,7 @@ class Settings:
         return len(self._sources) == len(self._known())
 
     def _is_set(self, name: str) -> bool:
-        """Answer whether the value was given in Python, a dict that was filled in place included."""
+        """Whether the value was given in Python, a dict that was filled in place included."""
         value = getattr(self, name)
         read = self._sources.get(name, "default") != "default"
         return name in self._given or read or (isinstance(value, dict) and len(value) > 0)
@@ -238,7 +238,7 @@ class Settings:
 
 
 def _copied(value: Any, depth: int = 20) -> Any:
-    """Answer a copy of nested lists, dicts, sets and tuples; below `depth` levels and otherwise the same object."""
+    """Return a copy of nested lists, dicts, sets and tuples; below `depth` levels and otherwise the same object."""
     if depth == 0:
         return value
     if type(value) is dict:

@@ -25,12 +25,12 @@ _HEAD = """\
 
 
 def env_example() -> str:
-    """Answer the text of `.env.example`: every variable with its sentence and its default."""
+    """Return the text of `.env.example`: every variable with its sentence and its default."""
     return "\n".join([_HEAD, *_env_entries()])
 
 
 def table() -> str:
-    """Answer the Markdown table of all settings, markers included."""
+    """Return the Markdown table of all settings, markers included."""
     lines = [START, "| Variable | Field | Default | What it does |", "|---|---|---|---|"]
     for name, setting in SETTINGS.items():
         variables = " or ".join(f"`{variable}`" for variable in setting.env) or "Python only"

@@ -41,7 +41,7 @@ class Found(NamedTuple):
 
 
 def find_env_file() -> Path | None:
-    """Answer the path of the nearest `.env` file, from the working directory upward."""
+    """Return the path of the nearest `.env` file, from the working directory upward."""
     from pathlib import Path  # noqa: PLC0415 (costs milliseconds at import)
 
     try:
@@ -125,7 +125,7 @@ class Outside:
             self._file, self.problem = read_env_file(self._path)
 
     def find(self, names: tuple[str, ...]) -> Found | None:
-        """Answer the first value under `names` that is not empty; the environment wins over the file."""
+        """Return the first value under `names` that is not empty; the environment wins over the file."""
         for name in names:
             text = _system.variable(name).strip()
             if text:
@@ -137,14 +137,14 @@ class Outside:
         return None
 
     def misspelt(self, known: Collection[str], prefix: str) -> dict[str, str]:
-        """Answer variables with our prefix that nearly have a known name, with that name."""
+        """Return variables with our prefix that nearly have a known name, with that name."""
         unknown = {name for name in (*os.environ, *self._file) if name.startswith(prefix)}.difference(known)
         near = {name: nearest(name, known) for name in sorted(unknown)}
         return {name: meant for name, meant in near.items() if meant}
 
 
 def nearest(name: str, known: Collection[str]) -> str | None:
-    """Answer the known name that `name` was probably meant to be."""
+    """Return the known name that `name` was probably meant to be."""
     from difflib import get_close_matches  # noqa: PLC0415 (needed for mistakes only)
 
     return next(iter(get_close_matches(name, known, 1, 0.9)), None)

@@ -54,7 +54,7 @@ class Kind:
     convert: Callable[[Any], Any]
 
     def read(self, value: object) -> Any:
-        """Answer the value to use.
+        """Return the value to use.
 
         Raises:
             RefusedError: the value is not of this kind.
@@ -68,7 +68,7 @@ class Kind:
 
 
 def shown(value: object, quote: str = "") -> str:
-    """Answer a value as short text on one line, without running code of strangers and without keys in it.
+    """Return a value as short text on one line, without running code of strangers and without keys in it.
 
     Args:
         value: anything.
@@ -98,7 +98,7 @@ def shown(value: object, quote: str = "") -> str:
 
 
 def shown_secret(value: object) -> str:
-    """Answer what may be seen of a key: "sk-lf-…abcd", or whether it is set at all."""
+    """Return what may be seen of a key: "sk-lf-…abcd", or whether it is set at all."""
     if not isinstance(value, str) or not value:
         return "not set" if value is None or isinstance(value, str) else "set"
     prefix = re.match(r"(sk|pk)-lf-", value)
@@ -166,7 +166,7 @@ def _bool(value: object) -> bool:
 
 
 def whole(most: int = 1_000_000_000) -> Kind:
-    """Answer the kind of whole numbers from 1 to `most`."""
+    """Return the kind of whole numbers from 1 to `most`."""
 
     def convert(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, (int, str)):
@@ -180,7 +180,7 @@ def whole(most: int = 1_000_000_000) -> Kind:
 
 
 def number(least: float, most: float, accepts: str, *, above: bool = False) -> Kind:
-    """Answer the kind of finite numbers from `least` to `most`, `least` itself left out with `above`."""
+    """Return the kind of finite numbers from `least` to `most`, `least` itself left out with `above`."""
 
     def convert(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):

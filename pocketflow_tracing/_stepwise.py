@@ -87,12 +87,12 @@ def _nothing(_generator: Any) -> None:
 
 
 def is_generator_function(function: Any) -> bool:
-    """Tell whether what a function returns runs later, step by step, between those of whoever asks for the values."""
+    """Whether what a function returns runs later, step by step, between those of whoever asks for the values."""
     return _is_kind(inspect.isgeneratorfunction, function) or _is_kind(inspect.isasyncgenfunction, function)
 
 
 def _is_kind(asks: Callable[[Any], bool], function: Any) -> bool:
-    """Tell whether a function, or an object that is called like one, is of a kind."""
+    """Whether a function, or an object that is called like one, is of a kind."""
     return asks(function) or asks(getattr(type(function), "__call__", None))  # noqa: B004 - not whether, but which
 
 

@@ -46,12 +46,12 @@ def lender_of(array: Any) -> str | None:
 
 
 def is_steady(array: Any) -> bool:
-    """Tell whether no other thread can let go of an object in an array, or in a record, while it is read."""
+    """Whether no other thread can let go of an object in an array, or in a record, while it is read."""
     return not array.dtype.hasobject or is_alone()
 
 
 def is_lent_safely(view: Any) -> bool:
-    """Tell whether this is a memoryview of bytes or of a bytearray, which keeps its memory in its place meanwhile."""
+    """Whether this is a memoryview of bytes or of a bytearray, which keeps its memory in its place meanwhile."""
     try:
         return type(view) is memoryview and type(view.obj) in {bytes, bytearray}
     except ValueError:  # released
@@ -139,7 +139,7 @@ def dtype_name(dtype: Any) -> str:
 
 
 def _has_many_fields(dtype: Any) -> bool:
-    """Tell whether records have more fields, of their own or in others, than are to be written out."""
+    """Whether records have more fields, of their own or in others, than are to be written out."""
     inside, count = [dtype.base], 0
     while inside and count <= _MOST_FIELDS:
         record = inside.pop()
@@ -242,7 +242,7 @@ def _read_tensor(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
 
 
 def _torch_is_intercepted() -> bool:
-    """Tell whether the program has put a mode of its own around torch's functions, which would see our reading."""
+    """Whether the program has put a mode of its own around torch's functions, which would see our reading."""
     c: Any = module_named("torch").get("_C")
     return bool(c._len_torch_function_stack() or c._len_torch_dispatch_stack())  # noqa: SLF001 - no public way
 

@@ -171,7 +171,7 @@ def _describe(error: BaseException, snapshot: Callable[[Any], Snapshot], chain: 
 
 
 def _is_ours(file: str, module: object) -> bool:
-    """Tell whether a frame is this package's or PocketFlow's: by its file, or its module, for a frozen one has no such file."""
+    """Whether a frame is this package's or PocketFlow's: by its file, or its module, for a frozen one has no such file."""
     if file.startswith(_OWN_DIRECTORY):
         return file != _DEMO  # a program like a user's, its frames are what its trace is about
     if type(module) is str and module.partition(".")[0] in _OURS:

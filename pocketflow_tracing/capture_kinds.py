@@ -243,7 +243,7 @@ def module_named(name: str) -> dict[str, Any]:
 
 
 def is_genuine(cls: type) -> bool:
-    """Tell whether a class is what its module and name say, not one that only calls itself so."""
+    """Whether a class is what its module and name say, not one that only calls itself so."""
     module = _get_module(cls)
     if type(module) is not str:
         return False
@@ -285,7 +285,7 @@ _MAX_PARTS, _MAX_LEVELS, _LONGEST_PART = 10, 2, 200
 
 
 def is_scalar(value: object) -> bool:
-    """Tell whether a value is an exact None, bool, int, float, str or bytes: immutable, and its own snapshot."""
+    """Whether a value is an exact None, bool, int, float, str or bytes: immutable, and its own snapshot."""
     t = type(value)
     return t is str or t is int or value is None or t is float or t is bool or t is bytes
 

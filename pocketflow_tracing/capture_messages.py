@@ -65,7 +65,7 @@ def text_of(error: BaseException) -> str | None:
 
 
 def _has_builtin_str(error: BaseException) -> bool:
-    """Tell whether `str(error)` runs only C code of Python's own, on exact builtins that are soon written out."""
+    """Whether `str(error)` runs only C code of Python's own, on exact builtins that are soon written out."""
     args = _get_args(error)
     for cls in mro_of(type(error)):
         method = attributes_of(cls).get("__str__")
@@ -93,7 +93,7 @@ def _has_builtin_str(error: BaseException) -> bool:
 
 
 def _is_plain(values: tuple[object, ...]) -> bool:
-    """Tell whether values are exact scalars, or exact tuples of them, of a bounded size in total."""
+    """Whether values are exact scalars, or exact tuples of them, of a bounded size in total."""
     return _size_of(values, 1) <= _MAX_MESSAGE
 
 

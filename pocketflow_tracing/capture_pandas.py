@@ -201,12 +201,12 @@ def _length(index: Any) -> int | None:
 
 
 def _is_known(value: Any) -> bool:
-    """Tell whether an object's class is NumPy's or pandas' own, so that only their code runs when it is asked."""
+    """Whether an object's class is NumPy's or pandas' own, so that only their code runs when it is asked."""
     return shape_of(type(value)).library in _KNOWN
 
 
 def _is_readable(values: Any, *, of_labels: bool = False) -> bool:
-    """Tell whether the first of some values are read at no risk and little cost.
+    """Whether the first of some values are read at no risk and little cost.
 
     Args:
         values: an array of NumPy's or of pandas', an index, or an extension type of a stranger's.

@@ -95,7 +95,7 @@ _NESTED = {"List", "Array"}
 
 
 def _holds_moments(dtype: Any) -> bool:
-    """Tell whether values of a type are dates or durations, or hold some."""
+    """Whether values of a type are dates or durations, or hold some."""
     kind_of_values = str(dtype.base_type())
     if kind_of_values in _NESTED:
         return _holds_moments(dtype.inner)
@@ -118,7 +118,7 @@ def _of_numbers(dtype: Any) -> Any:
 
 
 def _is_pythons(number: Any, dtype: Any) -> bool:
-    """Tell whether Python has the dates and durations of a value; for others Polars panics, and says so on stderr."""
+    """Whether Python has the dates and durations of a value; for others Polars panics, and says so on stderr."""
     kind_of_values = str(dtype.base_type())
     if number is None:
         return True

@@ -20,7 +20,7 @@ _NO_HOSTS = _TOOLS | {"pocketflow_tracing"}
 
 
 def is_alone() -> bool:
-    """Tell whether the host has no other thread than this one, among those that `threading` knows."""
+    """Whether the host has no other thread than this one, among those that `threading` knows."""
     # not `threading.enumerate`: its lock may be held by the frame that a signal handler has interrupted
     threads: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined] # noqa: SLF001
     here = threading.get_ident()
@@ -28,7 +28,7 @@ def is_alone() -> bool:
 
 
 def _is_hosts(thread: threading.Thread) -> bool:
-    """Tell whether a thread is neither ours nor that of a tool, which has a class or a target of its own."""
+    """Whether a thread is neither ours nor that of a tool, which has a class or a target of its own."""
     shape = shape_of(type(thread))
     if shape.library in _NO_HOSTS:
         return False

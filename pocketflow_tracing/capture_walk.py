@@ -175,7 +175,7 @@ class Walk:
         return Tagged(name, {"value": value}) if self.is_ruled is not None and self.is_ruled(name) else value
 
     def closely(self) -> bool:
-        """Tell whether one more object is read closely, of those that a library is asked for."""
+        """Whether one more object is read closely, of those that a library is asked for."""
         if self.close <= 0:
             return False
         self.close -= SHARE_OF_CLOSE

@@ -170,7 +170,7 @@ class TracingConfig(Settings):
 
     @classmethod
     def from_env(cls, env_file: str | os.PathLike[str] | None = None) -> TracingConfig:
-        """Answer the settings of the environment and a `.env` file; `os.environ` stays as it is.
+        """Return the settings of the environment and a `.env` file; `os.environ` stays as it is.
 
         Args:
             env_file: the `.env` file; None takes the nearest one, from the working directory upward.
@@ -179,7 +179,7 @@ class TracingConfig(Settings):
 
     @resolved_first
     def problems(self) -> list[str]:
-        """Answer a sentence for each setting that cannot be used as it is: its name, its value, what is accepted."""
+        """Return a sentence for each setting that cannot be used as it is: its name, its value, what is accepted."""
         problems = [
             sentence.partition(" The default,")[0] + " Nothing is sent to Langfuse."
             if name == "langfuse_host" and not self._has_address
@@ -212,7 +212,7 @@ class TracingConfig(Settings):
 
     @resolved_first
     def to_langfuse_kwargs(self) -> dict[str, Any]:
-        """Answer keyword arguments for `langfuse.Langfuse`, of those that all its versions from 4.12 to 5 take.
+        """Return keyword arguments for `langfuse.Langfuse`, of those that all its versions from 4.12 to 5 take.
 
         `debug` is not among them: the SDK's debug mode configures the logging of the whole process.
         """
@@ -229,7 +229,7 @@ class TracingConfig(Settings):
 
     @resolved_first
     def store_path(self) -> str | None:
-        """Answer the absolute path of the store file, None where the store is off.
+        """Return the absolute path of the store file, None where the store is off.
 
         A folder stands for `traces.db` in it.
         """

@@ -131,7 +131,7 @@ class Redactor:
         return not (self.defaults or self.extra)
 
     def hits(self, name: str) -> bool:
-        """Tell whether a key, field, header or parameter of this name holds a secret."""
+        """Whether a key, field, header or parameter of this name holds a secret."""
         known = self._known.get(name)
         if known is None:
             known = self._decide(name)
@@ -199,7 +199,7 @@ class Rules:
         return "record"
 
     def is_ruled(self, name: str) -> bool:
-        """Tell whether the policy says something of objects of a class."""
+        """Whether the policy says something of objects of a class."""
         return self.policy_of_class(name) != "record"
 
     def of_node(self, name: str) -> Rules:

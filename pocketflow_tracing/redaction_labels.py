@@ -58,7 +58,7 @@ _CURL_USER = ("-u", "--user")
 
 
 def is_of_a_model(fields: dict[str, Snapshot]) -> bool:
-    """Tell whether "token" in a dict is one of a language model's: with its probability, or as a number with its text."""
+    """Whether "token" in a dict is one of a language model's: with its probability, or as a number with its text."""
     token = fields.get("token")
     return token is not None and (
         not _PROBABILITIES.isdisjoint(fields) or (type(token) is int and "token_str" in fields)
@@ -66,7 +66,7 @@ def is_of_a_model(fields: dict[str, Snapshot]) -> bool:
 
 
 def is_a_type(value: Snapshot) -> bool:
-    """Tell whether what stands under a secret's name says what kind of value belongs there: of a schema, or an empty text."""
+    """Whether what stands under a secret's name says what kind of value belongs there: of a schema, or an empty text."""
     if type(value) is str:
         return not value or (len(value) < LONGEST_KEY and _TYPE.fullmatch(value) is not None)
     if type(value) is not dict:

@@ -29,7 +29,7 @@ def hidden(value: Snapshot) -> Snapshot:
 
 
 def is_label(value: Snapshot, hits: Hits) -> bool:
-    """Tell whether a value is the name of a secret: a text, the bytes of a header, or an object that is one text."""
+    """Whether a value is the name of a secret: a text, the bytes of a header, or an object that is one text."""
     t = type(value)
     if t is str:
         return hits(value)

@@ -26,7 +26,7 @@ def end_of(text: str, start: int, pattern: str) -> int:
 
 
 def is_credential(word: str) -> bool:
-    """Tell whether a word looks like a password or key, and not like one of prose, a name in code or a placeholder."""
+    """Whether a word looks like a password or key, and not like one of prose, a name in code or a placeholder."""
     word = word.rstrip(".!?:")
     if len(word) < 6 or word[0] in "<${%":
         return False

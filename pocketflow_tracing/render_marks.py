@@ -79,7 +79,7 @@ def _count(container: list[Any] | dict[str, Any]) -> int:
 
 
 def is_short_scalar(value: Snapshot) -> bool:
-    """Tell whether a value is no longer than its summary would be."""
+    """Whether a value is no longer than its summary would be."""
     t = type(value)
     return (
         value is None

@@ -154,19 +154,19 @@ def give_others_a_turn() -> None:
 
 
 def is_busy(error: sqlite3.Error) -> bool:
-    """Tell whether another process holds the file."""
+    """Whether another process holds the file."""
     message = str(error)
     return "locked" in message or "busy" in message
 
 
 def is_of_a_record(error: sqlite3.Error) -> bool:
-    """Tell whether SQLite cannot take what is written."""
+    """Whether SQLite cannot take what is written."""
     # of the wrong type (an InterfaceError before Python 3.11), missing, or too large
     return isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError)) or "binding parameter" in str(error)
 
 
 def is_corrupt(error: sqlite3.Error) -> bool:
-    """Tell whether the file is damaged, or no database."""
+    """Whether the file is damaged, or no database."""
     # OperationalError covers what passes (locks, full disks) and mistakes in SQL: those never condemn a file.
     message = str(error)
     return not isinstance(error, sqlite3.OperationalError) and ("not a database" in message or "malformed" in message)

@@ -99,7 +99,7 @@ class Database:
         opened.add(self)
 
     def exists(self) -> bool:
-        """Return whether there is a file; asking never creates one."""
+        """Whether there is a file; asking never creates one."""
         return _system.exists(_elsewhere.get(self.path, self.path))
 
     def transaction(self, work: Callable[[sqlite3.Connection], T], may_wait: Callable[[], bool] | None = None) -> T:

@@ -48,7 +48,7 @@ def standing_above(path: Path) -> Path:
 
 
 def is_no_file(path: Path) -> bool:
-    """Tell whether something else stands there, such as a directory; another process may remove it at any moment."""
+    """Whether something else stands there, such as a directory; another process may remove it at any moment."""
     try:
         return not stat.S_ISREG(_system.status(path).st_mode)  # one look: between two it may have gone
     except OSError:
@@ -85,7 +85,7 @@ def create_privately(path: Path, standing: Path) -> None:
 
 
 def is_text(path: Path) -> bool:
-    """Return whether a file that is no database, not by its name either, holds text: it is no damaged store, but somebody's."""
+    """Whether a file that is no database, not by its name either, holds text: it is no damaged store, but somebody's."""
     if path.suffix in _DATABASES:
         return False
     try:
@@ -130,7 +130,7 @@ def set_aside(path: Path, broken: tuple[int, int] | None) -> Path | None:
 
 
 def is_being_set_aside(path: Path) -> bool:
-    """Return whether a process is renaming the file and its companions just now."""
+    """Whether a process is renaming the file and its companions just now."""
     try:
         return time_ns() / 1e9 - _system.status(_mark(path)).st_mtime < _STALE_S
     except OSError:

@@ -13,7 +13,7 @@ HEARTBEAT_LIMIT_NS = 15_000_000_000
 
 
 def is_alive(process_id: str, beat_ns: int | None, now_ns: int) -> bool:
-    """Return whether the process still records.
+    """Whether the process still records.
 
     Args:
         process_id: "machine:pid:random".
@@ -24,7 +24,7 @@ def is_alive(process_id: str, beat_ns: int | None, now_ns: int) -> bool:
 
 
 def is_gone(process_id: str) -> bool:
-    """Return whether a process of this machine has ended; False for those elsewhere, of which nothing is known.
+    """Whether a process of this machine has ended; False for those elsewhere, of which nothing is known.
 
     Args:
         process_id: "machine:pid:random".
