@@ -63,9 +63,9 @@ def continue_trace(headers: Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None
             Django); without a `traceparent` that can be read nothing changes.
     """
     way = None
-    with _READING:
-        way = _otel.go_elsewhere(_w3c.extract(_texts(headers), context_now()))
     try:
+        with _READING:
+            way = _otel.go_elsewhere(_w3c.extract(_texts(headers), context_now()))
         yield
     finally:
         if way is not None:

@@ -157,20 +157,16 @@ class Outbox:
             del self._gone[next(iter(self._gone))]
         return batch_id
 
-    def due(
-        self, now_ns: int, limit: int = 100, *, endpoint: str | None = None, public_key: str | None = None
-    ) -> list[OutboxBatch]:
+    def due(self, now_ns: int, limit: int = 100) -> list[OutboxBatch]:
         """Return batches whose time has come and that nobody is sending: those tried least, of them the oldest first.
 
         Args:
             now_ns: wall clock.
             limit: the number of batches.
-            endpoint: only those for this server.
-            public_key: only those of this project.
         """
         if not self._database.exists():
             return []
-        return self._database.transaction(lambda connection: _due(connection, now_ns, limit, endpoint, public_key))
+        return self._database.transaction(lambda connection: _due(connection, now_ns, limit, None, None))
 
     def claim(
         self,
