@@ -1,4 +1,4 @@
-"""How a process ends: whether it does now, and who says so where `atexit` does not."""
+"""How a process ends: whether it does now, in a hurry or not, and who says so where `atexit` does not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,22 @@ import sys
 import threading
 from collections.abc import Callable
 
-__all__ = ["end_with_multiprocessing", "is_ending"]
+from ._time import monotonic
+
+__all__ = ["answer_seconds", "end_with_multiprocessing", "hurry", "is_ending"]
+
+_is_hurried = False
+
+
+def hurry(*, on: bool = True) -> None:
+    """Have nobody wait for a server any more: the process ends, and its user is in a hurry."""
+    global _is_hurried  # noqa: PLW0603 - one fact of the process
+    _is_hurried = on
+
+
+def answer_seconds(deadline: float) -> float:
+    """Seconds that answers of a server may be waited for, up to a deadline of `time.monotonic`."""
+    return 0.0 if _is_hurried else deadline - monotonic()
 
 
 def is_ending() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from ._ends import answer_seconds
 from ._guard import Seam
 from ._threads import start_thread
 from ._time import monotonic, sleep
@@ -54,7 +55,7 @@ class Flushes:
     def wait(self, deadline: float) -> bool:
         """Wait for what has begun, until the deadline of `time.monotonic`; it takes no lock, see `Sender.wait`."""
         asked = self._asked
-        while self._answered < asked and (left := deadline - monotonic()) > 0:
+        while self._answered < asked and (left := answer_seconds(deadline)) > 0:
             sleep(min(left, _LOOK_SECONDS))
         return self._answered >= asked and self._is_sent
 

@@ -13,7 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from . import _log
-from ._ends import end_with_multiprocessing, is_ending
+from ._ends import end_with_multiprocessing, hurry, is_ending
 from ._guard import on_our_thread
 from ._settings_kinds import shown
 from ._sinks import DELIVERING, Sinks
@@ -29,6 +29,8 @@ __all__ = ["Delivery", "delivery", "flush", "shutdown"]
 
 _LAST_RECORDS = 0.7
 """The part of an exit's time in which records are made; the rest is for what is made, and to let go of what is not."""
+_HURRIED_SECONDS = 0.5
+"""For what a Ctrl-C during the end of the process finds: it is kept, and no server is waited for."""
 _LEAST_SECONDS = 0.1
 """For each flow of an exit handler, to keep what it has recorded …"""
 _GRACE_SECONDS = 1.0
@@ -49,6 +51,7 @@ class Delivery:
         self._reset()
 
     def _reset(self) -> None:
+        hurry(on=False)
         self._told = threading.local()  # `lost` of what each thread's last flush has told it
         self._ends_by = inf  # of `time.monotonic`: the time that the end of the process may take
         self._was_reached = True  # whether the worker came to the last marker in time
@@ -176,25 +179,29 @@ class Delivery:
 
     def _at_exit(self) -> None:
         try:
-            self._end()
-            _log.say_waiting()
+            for seconds in (self.shutdown_timeout, _HURRIED_SECONDS, 0.0):
+                try:
+                    self._end(seconds)
+                    _log.say_waiting()
+                    break
+                except BaseException:  # noqa: BLE001 - the host's (Ctrl-C, a second SIGTERM), which nobody catches any more
+                    hurry()
         finally:
             self._has_ended = True
 
-    def _end(self) -> None:
+    def _end(self, seconds: float) -> None:
+        """Shut down in time, and say what is lost; what comes out of it is a signal handler's."""
         self._is_over = True
-        self._ends_by = monotonic() + self.shutdown_timeout
+        self._ends_by = monotonic() + seconds
         with DELIVERING:
             if not self._worker.runs and not self.queue:
                 # nothing but what the SDK client has recorded since, or what no thread could be started for
-                self._sinks.hand_on(monotonic() + self.shutdown_timeout)
+                self._sinks.hand_on(monotonic() + seconds)
                 if not self._sinks.in_memory:
                     return
-            self._worker.last_moment = monotonic() + _LAST_RECORDS * self.shutdown_timeout
+            self._worker.last_moment = monotonic() + _LAST_RECORDS * seconds
             try:
-                self.shutdown()
-            except KeyboardInterrupt:  # the program has ended, and its user is in a hurry
-                return
+                self.shutdown(seconds)
             finally:
                 self._worker.last_moment = inf
             lost, late = self._worker.lost, self._worker.in_hand + self.queue.give_up()[0]

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 
 from .. import _log
+from .._ends import answer_seconds
 from .._guard import Seam
 from .._media import Medium
 from .._threads import OwnThread, of_now, start_thread, wait_unseen
@@ -162,7 +163,7 @@ class MediaSender:
         It takes no lock, see `Sender.wait`.
         """
         failed = self.failed
-        while not self.is_done() and self.failed == failed and (left := deadline - monotonic()) > 0:
+        while not self.is_done() and self.failed == failed and (left := answer_seconds(deadline)) > 0:
             sleep(min(left, _LOOK_SECONDS))
         return self.is_done()
 
@@ -179,7 +180,7 @@ class MediaSender:
             self._changed.notify_all()
             thread, self._thread = self._thread, None
         if thread is not None and not left:
-            thread.wait(max(0.0, deadline - monotonic()))
+            thread.wait(max(0.0, answer_seconds(deadline)))
         with self._changed:
             self._stopping = False
         if left:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .. import _log
 from .._command import command
+from .._ends import answer_seconds
 from .._forks import unforked
 from .._guard import Seam
 from .._threads import can_start_later, of_now, start_thread, wait_unseen
@@ -198,7 +199,7 @@ class Sender:
         time limit raises here leaves nothing locked, and a handler may flush as well.
         """
         pause = _SHORTEST_LOOK
-        while self._state == "busy" and (left := deadline - monotonic()) > 0:
+        while self._state == "busy" and (left := answer_seconds(deadline)) > 0:
             sleep(min(left, pause))
             pause = min(2 * pause, _LONGEST_LOOK)
         return self._state == "idle" and not self._is_left
@@ -207,7 +208,7 @@ class Sender:
         """Send everything, what is on disk too, and wait for the answers, where nobody else ticks; True if nothing is left."""
         self.hasten()
         self.look()
-        while self._state == "busy" and (left := deadline - monotonic()) > 0:
+        while self._state == "busy" and (left := answer_seconds(deadline)) > 0:
             self.wait(monotonic() + min(left, _LONGEST_LOOK))
             self.tick()
         return self.wait(0.0)

@@ -639,6 +639,53 @@ def test_ctrl_c_while_the_exit_waits(tmp_path):
     assert process.returncode == 0
 
 
+HANDLERS = {
+    "default": "",
+    "sys.exit": "signal.signal(signal.SIGINT, lambda *_: sys.exit(7))",
+    "time limit": "signal.signal(signal.SIGINT, lambda *_: (_ for _ in ()).throw(OutOfTime))",
+}
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+@pytest.mark.parametrize("presses", [1, 2])
+def test_what_a_signal_during_the_exit_finds_is_kept(handler, presses, tmp_path):
+    """However early it comes: the process ends at once as it would have, and everything is in the outbox."""
+    code = f"""
+import atexit, os, signal, sys, threading, time
+from pocketflow import Flow, Node
+from pocketflow_tracing import trace_flow
+
+class OutOfTime(Exception):
+    pass
+
+{HANDLERS[handler]}
+from pocketflow_tracing.delivery import delivery
+asked, ask = [], delivery._worker.ask
+
+def seen(*args, **kwargs):
+    asked.append(True)
+    for number in range({presses}):
+        threading.Timer(0.05 * number + 0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+    delivery._worker.ask = ask
+    return ask(*args, **kwargs)
+
+flow = trace_flow(Flow(start=Node()))
+for _ in range(100):
+    flow.run({{}})
+delivery._worker.ask = seen
+atexit.register(lambda: print(time.time(), flush=True))  # before ours: the signals are sent in there
+"""
+    with Collector(Mode.silent()) as collector:
+        env = {**environment(collector), "POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT": "30"}
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=60
+        )
+        ended = time.time()
+    assert (0, "") == (done.returncode, done.stderr)
+    assert ended - float(done.stdout) < 5
+    assert [(500,)] == _rows(tmp_path / ".pocketflow" / "traces.db", "SELECT sum(spans) FROM outbox")
+
+
 @pytest.mark.parametrize("timeout", ["inf", "1e30", "10**400", "timedelta(seconds=1)", "'soon'", "None", "True"])
 def test_a_flush_takes_any_timeout(tmp_path, timeout):
     """None is too long, and what is no number is said and left."""

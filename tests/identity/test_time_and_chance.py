@@ -53,7 +53,9 @@ def test_a_clock_with_so_many_answers_keeps_them(clock, caplog):
         assert [1, 2] == [getattr(time, clock)() for _ in range(2)]
         assert "" == caplog.text
     _log.warn("second")
-    assert ["first 1", "second"] == [record.getMessage() for record in caplog.records]
+    assert ["pocketflow-tracing: first 1", "pocketflow-tracing: second"] == [
+        record.getMessage() for record in caplog.records
+    ]
 
 
 def test_marking_a_flow_draws_no_number(tmp_path):
