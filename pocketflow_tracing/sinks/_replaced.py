@@ -33,19 +33,23 @@ _ASKED: tuple[tuple[Any, str], ...] = (
     *((httpx, name) for name in ("Client", "HTTPTransport")),
     *((time, name) for name in ("time", "monotonic", "perf_counter")),
     *((socket, name) for name in ("socket", "create_connection", "getaddrinfo")),
+    (socket.socket, "connect"),
 )
 """What httpx asks for a request: a mock counts its calls, and its answers may end or be nobody's. Ours is another client than the
 one that a program's test mocks as a whole, but who does that counts on there being no network."""
 _MOCKS = frozenset({"unittest", "mock"})
+_SOCKET_TOOLS = frozenset({"pytest_socket", "httpretty", "mocket"})
+"""Tools that put functions and classes of their own there, and fail or note what goes through them. What else stands there (a
+proxy, a cache of addresses, gevent) lets requests out."""
 
 
 def mocked() -> str | None:
     """Return what a request needs and a test has put a mock in the place of, None where there is no mock."""
-    return next((f"{module.__name__}.{name}" for module, name in _ASKED if _is_mock(getattr(module, name, None))), None)
+    return next((f"{owner.__name__}.{name}" for owner, name in _ASKED if _is_mock(getattr(owner, name, None))), None)
 
 
 def _is_mock(value: object) -> bool:
-    return _top(type(value).__module__) in _MOCKS
+    return _top(type(value).__module__) in _MOCKS or _top(getattr(value, "__module__", None)) in _SOCKET_TOOLS
 
 
 def replaced_by() -> str | None:

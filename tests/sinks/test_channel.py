@@ -697,6 +697,27 @@ def test_a_mock_in_the_place_of_http_sees_nothing_of_ours():
         assert [] == [str(one) for one in mocks if one.mock_calls]
 
 
+@pytest.mark.parametrize("name", ["socket", "getaddrinfo", "socket.connect"])
+@pytest.mark.parametrize("tool", ["pytest_socket", "httpretty.core", "socks", "my.addresses"])
+def test_tools_for_tests_that_guard_or_answer_sockets(name, tool, monkeypatch):
+    """Nothing is sent through them, and all through what a program has there for good: a proxy, a cache of addresses."""
+    if name == "socket":
+        stand_in = type("Guarded", (socket.socket,), {"__module__": tool})
+    else:
+        real = socket.getaddrinfo if name == "getaddrinfo" else socket.socket.connect
+
+        def stand_in(*args, **kwargs):
+            return real(*args, **kwargs)
+
+        stand_in.__module__ = tool
+    owner, _, attribute = f"socket.{name}".rpartition(".")
+    monkeypatch.setattr(socket.socket if owner == "socket.socket" else socket, attribute, stand_in)
+    is_open = tool in {"socks", "my.addresses"}
+    assert (mocked() is None) == is_open
+    with Collector() as collector, contextlib.closing(Channel(5.0)) as made:
+        assert ("accepted" if is_open else "later") == post(made, config_for(collector.port), SCORE).outcome
+
+
 def test_in_a_frozen_program_nothing_stands_in_the_place_of_http(monkeypatch):
     """Its code has relative names of files."""
     send = httpx.Client.send
