@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,13 +23,15 @@ _marked = Alive()  # options, as long as what they mark
 def mark_class(cls: type, options: Options) -> None:
     """Trace every run of a class's instances; nothing is set on the class where that can be helped."""
     _marked.add(options)
-    if options.is_plain():
-        _gone.sweep(_classes)
-        _classes[id(cls)] = (_gone.watch(cls, id(cls)), options)
-        if _KEY in _dict_of(cls):
-            type.__delattr__(cls, _KEY)
-    else:  # they may lead to the class, which would never go: a script that is run again and again makes it anew each time
-        type.__setattr__(cls, _KEY, options)
+    if not options.is_plain():
+        # they may lead to the class, which would never go: a script that is run again and again makes it anew each time
+        with contextlib.suppress(TypeError):  # of a metaclass written in C, which does not let us
+            type.__setattr__(cls, _KEY, options)
+            return
+    _gone.sweep(_classes)
+    _classes[id(cls)] = (_gone.watch(cls, id(cls)), options)
+    if _KEY in _dict_of(cls):
+        type.__delattr__(cls, _KEY)
 
 
 def keep(options: Options) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import functools
 import gc
 import inspect
@@ -468,6 +469,17 @@ def test_a_script_that_is_run_again_and_again_frees_what_it_made(options, record
     scope.clear()
     gc.collect()
     assert len(alive) == 0
+
+
+def test_a_class_that_takes_no_attribute(records):
+    """Its metaclass is written in C: the options are remembered elsewhere."""
+
+    @trace_flow(session_id=lambda _: "c-1")
+    class QA(Flow, ctypes.Structure):
+        pass
+
+    QA(start=Node()).run({})
+    assert ["c-1"] == [run.session_id for run in records.flushed().runs.values()]
 
 
 @pytest.mark.parametrize("names", [("first", "last"), ("last", "first")])
