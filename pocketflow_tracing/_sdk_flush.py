@@ -10,7 +10,7 @@ from ._guard import Seam
 from ._threads import start_thread
 from ._time import monotonic, sleep
 
-__all__ = ["Flushes", "exports", "has_scores"]
+__all__ = ["Flushes", "exports", "scores_in"]
 
 _FLUSHING = Seam("flushing the Langfuse client")
 _LOOK_SECONDS = 0.02
@@ -30,6 +30,7 @@ class Flushes:
         self._asked = self._answered = 0
         self._is_sent = True  # whether all was, the last time
         self._is_running = False  # whether a thread is at it
+        self._unbegun: Any = None  # the resources of a client, where no thread could be started for it
 
     def begin(self, resources: Any, processors: list[Any]) -> None:
         """Have a client send what it holds.
@@ -43,8 +44,10 @@ class Flushes:
             if self._is_running:
                 return
             self._is_running = start_thread(self._run, "pocketflow-tracing-flush", resources, processors) is not None
-            if not self._is_running:
-                self._answered, self._is_sent = self._asked, False  # at the end of the process: the SDK ends by itself
+            if not self._is_running and not processors:
+                self._unbegun = resources  # at the end of the process, on Python 3.12: who waits does it
+            elif not self._is_running:
+                self._answered, self._is_sent = self._asked, False  # likewise, but the SDK ends by itself
 
     def pass_over(self) -> None:
         """Note that a client has nothing to send any more: what an earlier flush came to is over."""
@@ -55,6 +58,10 @@ class Flushes:
     def wait(self, deadline: float) -> bool:
         """Wait for what has begun, until the deadline of `time.monotonic`; it takes no lock, see `Sender.wait`."""
         asked = self._asked
+        if (resources := self._unbegun) is not None:
+            self._unbegun = None
+            self._is_sent = _sent(resources, [], deadline)
+            self._answered = asked
         while self._answered < asked and (left := answer_seconds(deadline)) > 0:
             sleep(min(left, _LOOK_SECONDS))
         return self._answered >= asked and self._is_sent
@@ -75,10 +82,10 @@ def exports(processor: Any, deadline: float) -> bool:
     return bool(type(processor).force_flush(processor, max(1, int((deadline - monotonic()) * 1000))))
 
 
-def has_scores(resources: Any) -> bool:
-    """Whether a client has scores that are not sent yet."""
+def scores_in(resources: Any) -> int:
+    """The number of scores that a client has and that are not sent yet."""
     queue = _scores_of(resources)
-    return queue is not None and queue.unfinished_tasks > 0
+    return 0 if queue is None else int(queue.unfinished_tasks)
 
 
 def _scores_of(resources: Any) -> Any:

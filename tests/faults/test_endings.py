@@ -686,6 +686,32 @@ atexit.register(lambda: print(time.time(), flush=True))  # before ours: the sign
     assert [(500,)] == _rows(tmp_path / ".pocketflow" / "traces.db", "SELECT sum(spans) FROM outbox")
 
 
+@pytest.mark.parametrize("server", ["healthy", "silent"])
+def test_scores_that_the_sdk_was_given_are_sent_before_the_end_or_said(server, tmp_path):
+    """Its own exit handler, which waits for them, does not run for a client that we made."""
+    code = """
+from langfuse import get_client
+from pocketflow import Flow, Node
+from pocketflow_tracing import trace_flow
+
+class Rate(Node):
+    def exec(self, _):
+        get_client().create_score(name="mine", value=1.0, trace_id="a" * 32)
+
+flow = trace_flow(Flow(start=Rate()))
+for _ in range(3):
+    flow.run({})
+"""
+    with Collector(Mode.healthy() if server == "healthy" else Mode.silent()) as collector:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path, env=environment(collector), capture_output=True, text=True, check=True, timeout=60,
+        )  # fmt: skip
+        if server == "healthy":
+            assert ["mine"] * 3 == [score["name"] for score in collector.scores()]
+        assert ("3 scores that the Langfuse client was given" in done.stderr) == (server == "silent")
+
+
 @pytest.mark.parametrize("timeout", ["inf", "1e30", "10**400", "timedelta(seconds=1)", "'soon'", "None", "True"])
 def test_a_flush_takes_any_timeout(tmp_path, timeout):
     """None is too long, and what is no number is said and left."""
