@@ -660,12 +660,18 @@ class OutOfTime(Exception):
 
 {HANDLERS[handler]}
 from pocketflow_tracing.delivery import delivery
-asked, ask = [], delivery._worker.ask
+asked, ask = threading.Event(), delivery._worker.ask
+
+def press():  # a thread of now: Python 3.12 starts none at the end
+    asked.wait()
+    for _ in range({presses}):
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=press, daemon=True).start()
 
 def seen(*args, **kwargs):
-    asked.append(True)
-    for number in range({presses}):
-        threading.Timer(0.05 * number + 0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+    asked.set()
     delivery._worker.ask = ask
     return ask(*args, **kwargs)
 
