@@ -21,7 +21,7 @@ from ._forks import unforked
 from ._guard import Seam, on_our_thread
 from ._sdk_clients import forget, stand_back
 from ._sdk_export import TOGETHER, Unready, is_exporting, make_exporter
-from ._sdk_flush import Flushes, exports, scores_in
+from ._sdk_flush import Flushes, Left, exports, left_in
 from ._sdk_import import imported, when_imported
 from ._sdk_said import SAYS_NOTHING, said_by
 from ._time import monotonic, sleep
@@ -208,7 +208,7 @@ class SdkClient:
         key = self._config.langfuse_public_key
         return (
             self.is_ours
-            and not (self.is_handed_out or self._forwarders or scores_in(self._made))
+            and not (self.is_handed_out or self._forwarders or any(left_in(self._made)))
             and all(other is self or other.public_key != key for other in _known)
         )
 
@@ -252,17 +252,17 @@ class SdkClient:
                 _sdk_spans.end(resources, processors)
 
     def begin_flush(self) -> None:
-        """Have the client send what it sends by itself: its scores, and the spans of one that is the program's own."""
+        """Have the client send what it sends by itself: its scores and media, and the spans of one that is the program's own."""
         resources = self.resources
-        if resources is not None and (not self.is_ours or scores_in(resources)):
+        if resources is not None and (not self.is_ours or any(left_in(resources))):
             self._flushes.begin(resources, [] if self.is_ours else _processors(resources))
         else:
             self._flushes.pass_over()
 
     @property
-    def unsent_scores(self) -> int:
-        """Scores that the client which we made was given, and that nobody else sends."""
-        return scores_in(self.resources) if self.is_ours else 0
+    def left(self) -> Left:
+        """What the client which we made sends by itself and has not sent yet: nobody else waits for it."""
+        return left_in(self.resources) if self.is_ours else Left(0, 0)
 
     def wait(self, deadline: float) -> bool:
         """Wait for what `begin_flush` has begun, until the deadline of `time.monotonic`."""

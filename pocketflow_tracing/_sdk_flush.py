@@ -1,21 +1,28 @@
-"""What the Langfuse SDK sends by itself: the spans of a client of the program's own, and scores of any."""
+"""What the Langfuse SDK sends by itself: the spans of a client of the program's own, and scores and media of any."""
 
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._ends import answer_seconds
 from ._guard import Seam
 from ._threads import start_thread
 from ._time import monotonic, sleep
 
-__all__ = ["Flushes", "exports", "scores_in"]
+__all__ = ["Flushes", "Left", "exports", "left_in"]
 
 _FLUSHING = Seam("flushing the Langfuse client")
 _LOOK_SECONDS = 0.02
-_SCORES_SECONDS = 10.0
-"""How long the SDK may take for its scores, which know no deadline of their own."""
+_QUEUE_SECONDS = 10.0
+"""How long the SDK may take for its scores and media, which know no deadline of their own."""
+
+
+class Left(NamedTuple):
+    """What a client has and has not sent yet."""
+
+    scores: int
+    media: int
 
 
 class Flushes:
@@ -73,7 +80,7 @@ class Flushes:
                 if self._answered >= asked:
                     self._is_running = False
                     return
-            self._is_sent = _sent(resources, processors, monotonic() + _SCORES_SECONDS)
+            self._is_sent = _sent(resources, processors, monotonic() + _QUEUE_SECONDS)
             self._answered = asked
 
 
@@ -82,15 +89,17 @@ def exports(processor: Any, deadline: float) -> bool:
     return bool(type(processor).force_flush(processor, max(1, int((deadline - monotonic()) * 1000))))
 
 
-def scores_in(resources: Any) -> int:
-    """The number of scores that a client has and that are not sent yet."""
-    queue = _scores_of(resources)
-    return 0 if queue is None else int(queue.unfinished_tasks)
+def left_in(resources: Any) -> Left:
+    """What a client has that is not sent yet, spans aside."""
+    return Left(*(0 if queue is None else int(queue.unfinished_tasks) for queue in _queues_of(resources)))
 
 
-def _scores_of(resources: Any) -> Any:
-    # langfuse 5 and 4 name it differently
-    return getattr(resources, "_score_queue", None) or getattr(resources, "_score_ingestion_queue", None)
+def _queues_of(resources: Any) -> tuple[Any, Any]:
+    """The queues of scores and of media, None for one that is not there."""
+    scores = getattr(resources, "_score_queue", None) or getattr(
+        resources, "_score_ingestion_queue", None
+    )  # langfuse 5 and 4
+    return scores, getattr(resources, "_media_upload_queue", None)
 
 
 def _sent(resources: Any, processors: list[Any], deadline: float) -> bool:
@@ -98,16 +107,17 @@ def _sent(resources: Any, processors: list[Any], deadline: float) -> bool:
         exported = True
         for processor in processors:
             exported = exports(processor, deadline) and exported
-        return _scores_sent(resources, deadline) and exported
+        for consumer in getattr(resources, "_score_consumers", ()):
+            getattr(consumer, "wake", int)()  # it gathers for a second otherwise
+        return all([_is_empty_by(queue, deadline) for queue in _queues_of(resources)]) and exported  # noqa: C419 - each of them
     return False
 
 
-def _scores_sent(resources: Any, deadline: float) -> bool:
-    queue = _scores_of(resources)  # whose `join` knows no deadline
+def _is_empty_by(queue: Any, deadline: float) -> bool:
     if queue is None:
         return True
-    for consumer in getattr(resources, "_score_consumers", ()):
-        getattr(consumer, "wake", int)()  # it gathers for a second otherwise
-    with queue.all_tasks_done:
-        sent: bool = queue.all_tasks_done.wait_for(lambda: not queue.unfinished_tasks, max(0.0, deadline - monotonic()))
-    return sent
+    with queue.all_tasks_done:  # its `join` knows no deadline
+        empty: bool = queue.all_tasks_done.wait_for(
+            lambda: not queue.unfinished_tasks, max(0.0, deadline - monotonic())
+        )
+    return empty

@@ -146,8 +146,11 @@ class LangfuseSink:
         done = [self._client.wait(answers_by), self._media.close(answers_by), sent, handed_over]
         if not is_the_end:
             self._client.rest()
-        elif left := self._client.unsent_scores:
-            _log.warn("%d scores that the Langfuse client was given have no answer of the server and may be lost", left)
+        elif any(left := self._client.left):
+            _log.warn(
+                "%d scores and %d media that the Langfuse client was given have no answer of the server and may be lost",
+                *left,
+            )
         return all(done)
 
     def abandon(self) -> None:

@@ -11,7 +11,7 @@ import sys
 import time
 
 import pytest
-from collector import Collector, Mode
+from collector import Collector, MediaCollector, Mode
 from drill import PROGRAM, environment
 
 from pocketflow_tracing.store import Store
@@ -470,7 +470,8 @@ def test_generations_that_wait_at_the_end_keep_to_the_deadline_too(tmp_path):
     """Their provider would wait until all are redacted; what is not made ready in time is counted and said."""
     code = """
 import time
-from langfuse import get_client
+from langfuse import get_client, observe
+from langfuse.media import LangfuseMedia
 from pocketflow import Flow, Node
 from pocketflow_tracing import TracingConfig, trace_flow
 
@@ -693,29 +694,40 @@ atexit.register(lambda: print(time.time(), flush=True))  # before ours: the sign
 
 
 @pytest.mark.parametrize("server", ["healthy", "silent"])
-def test_scores_that_the_sdk_was_given_are_sent_before_the_end_or_said(server, tmp_path):
+def test_what_the_sdk_sends_by_itself_is_sent_before_the_end_or_said(server, tmp_path):
     """Its own exit handler, which waits for them, does not run for a client that we made."""
     code = """
-from langfuse import get_client
+from langfuse import get_client, observe
+from langfuse.media import LangfuseMedia
 from pocketflow import Flow, Node
 from pocketflow_tracing import trace_flow
 
+@observe(as_type="generation")
+def draw(number):
+    picture = bytes([137, 80, 78, 71, 13, 10, 26, 10, number]) * 100
+    get_client().update_current_generation(input=LangfuseMedia(content_bytes=picture, content_type="image/png"))
+
 class Rate(Node):
-    def exec(self, _):
+    def prep(self, shared):
+        return shared["number"]
+
+    def exec(self, number):
+        draw(number)
         get_client().create_score(name="mine", value=1.0, trace_id="a" * 32)
 
 flow = trace_flow(Flow(start=Rate()))
-for _ in range(3):
-    flow.run({})
+for number in range(3):
+    flow.run({"number": number})
 """
-    with Collector(Mode.healthy() if server == "healthy" else Mode.silent()) as collector:
+    with MediaCollector(Mode.healthy() if server == "healthy" else Mode.silent()) as collector:
         done = subprocess.run(
             [sys.executable, "-c", code],
             cwd=tmp_path, env=environment(collector), capture_output=True, text=True, check=True, timeout=60,
         )  # fmt: skip
         if server == "healthy":
             assert ["mine"] * 3 == [score["name"] for score in collector.scores()]
-        assert ("3 scores that the Langfuse client was given" in done.stderr) == (server == "silent")
+            assert 3 == len(collector.stored)
+        assert ("3 scores and 3 media that the Langfuse client was given" in done.stderr) == (server == "silent")
 
 
 @pytest.mark.parametrize("timeout", ["inf", "1e30", "10**400", "timedelta(seconds=1)", "'soon'", "None", "True"])

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 import pytest
-from collector import Collector, _Answer, _json
+from collector import Collector, MediaCollector
 from pocketflow import Flow, Node
 
 from pocketflow_tracing import TracingConfig, _media, flush, trace_flow
@@ -23,41 +23,6 @@ WAV = b"RIFF\x24\x08\0\0WAVEfmt " + bytes(2000)
 
 def uri(content: bytes, mime: str) -> str:
     return f"data:{mime};base64,{base64.b64encode(content).decode()}"
-
-
-class MediaCollector(Collector):
-    """A Langfuse server with media storage.
-
-    `fails` maps "POST", "PUT" or "PATCH" to the status that it is answered with.
-    """
-
-    def __init__(self) -> None:
-        self.fails: dict[str, int] = {}
-        self.stored: dict[str, bytes] = {}
-        self.asked: list[dict[str, Any]] = []
-        self.patched: list[tuple[str, dict[str, Any]]] = []
-        self.put_headers: list[dict[str, str]] = []
-        super().__init__()
-
-    def _answer(self, request: Any, mode: Any) -> _Answer:
-        path = request.path
-        if "media" not in path and "/upload/" not in path:
-            return super()._answer(request, mode)
-        if request.method in self.fails:
-            return _Answer(self.fails[request.method], _json({"message": "no"}))
-        if request.method == "POST":
-            if not self._is_authorized(request):
-                return _Answer(401)
-            self.asked.append(request.json)
-            name = request.json["sha256Hash"].replace("+", "-").replace("/", "_")[:22]
-            there = name in self.stored
-            return _Answer(201, _json({"mediaId": name, "uploadUrl": None if there else f"{self.url}/upload/{name}"}))
-        if request.method == "PUT":
-            self.put_headers.append(request.headers)
-            self.stored[path.rpartition("/")[2]] = request.body
-            return _Answer(200)
-        self.patched.append((path.rpartition("/")[2], request.json))
-        return _Answer(200, b"{}")
 
 
 @pytest.fixture
