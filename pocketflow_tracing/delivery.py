@@ -31,6 +31,8 @@ _LAST_RECORDS = 0.7
 """The part of an exit's time in which records are made; the rest is for what is made, and to let go of what is not."""
 _HURRIED_SECONDS = 0.5
 """For what a Ctrl-C during the end of the process finds: it is kept, and no server is waited for."""
+_MOST_HURRIES = 5
+"""Signals that are borne with meanwhile."""
 _LEAST_SECONDS = 0.1
 """For each flow of an exit handler, to keep what it has recorded …"""
 _GRACE_SECONDS = 1.0
@@ -179,7 +181,7 @@ class Delivery:
 
     def _at_exit(self) -> None:
         try:
-            for seconds in (self.shutdown_timeout, _HURRIED_SECONDS, 0.0):
+            for seconds in (self.shutdown_timeout, *[_HURRIED_SECONDS] * _MOST_HURRIES):
                 try:
                     self._end(seconds)
                     _log.say_waiting()

@@ -147,10 +147,8 @@ class LangfuseSink:
         if not is_the_end:
             self._client.rest()
         elif any(left := self._client.left):
-            _log.warn(
-                "%d scores and %d media that the Langfuse client was given have no answer of the server and may be lost",
-                *left,
-            )
+            what = " and ".join(f"{number} {name}" for name, number in left._asdict().items() if number)
+            _log.warn("%s that the Langfuse client was given have no answer of the server and may be lost", what)
         return all(done)
 
     def abandon(self) -> None:
