@@ -108,8 +108,8 @@ class LangfuseSink:
 
     @property
     def in_memory(self) -> int:
-        """Spans that are neither delivered nor in the outbox."""
-        return self._sender.in_memory + self._client.unready
+        """Spans that are neither delivered nor in the outbox, and scores and media that our client has not sent."""
+        return self._sender.in_memory + self._client.unready + sum(self._client.left)
 
     def hand_on(self, deadline: float) -> bool:
         """Take over what the SDK client holds that we made, and have everything sent at once; nobody waits here."""

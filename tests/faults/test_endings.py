@@ -731,6 +731,41 @@ for number in range(3):
         assert ("3 scores and 3 media that the Langfuse client was given" in done.stderr) == (server == "silent")
 
 
+@pytest.mark.parametrize("where", ["after shutdown", "in a child"])
+def test_scores_that_come_when_the_worker_does_not_run_are_sent_before_the_end(where, tmp_path):
+    """A program that has shut down, or a child that runs no flow, may give the SDK scores as well."""
+    code = f"""
+import os, sys
+from langfuse import get_client
+from pocketflow import Flow, Node
+from pocketflow_tracing import flush, shutdown, trace_flow
+
+class Ask(Node):
+    def exec(self, _):
+        get_client()
+
+trace_flow(Flow(start=Ask())).run({{}})
+if {where == "after shutdown"}:
+    shutdown()
+else:
+    flush()
+    if child := os.fork():
+        os.waitpid(child, 0)
+        sys.exit()
+for number in range(20):
+    get_client().create_score(name=f"mine {{number}}", value=1.0, trace_id="a" * 32)
+"""
+    with Collector() as collector:
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code],
+            cwd=tmp_path,
+            env=environment(collector),
+            check=True,
+            timeout=60,
+        )
+        assert 20 == len(collector.scores())
+
+
 @pytest.mark.parametrize("timeout", ["inf", "1e30", "10**400", "timedelta(seconds=1)", "'soon'", "None", "True"])
 def test_a_flush_takes_any_timeout(tmp_path, timeout):
     """None is too long, and what is no number is said and left."""
