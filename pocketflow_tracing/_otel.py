@@ -29,6 +29,16 @@ if TYPE_CHECKING:
 _PROPAGATED = ("session_id", "user_id", "tags", "metadata", "version", "environment", "trace_name")
 _EXPERIMENTS = "sdk-experiment"
 """The environment in which langfuse 5 has all that runs in an experiment."""
+_OF_AN_EXPERIMENT = {
+    "experiment_id": "langfuse.experiment.id",
+    "experiment_name": "langfuse.experiment.name",
+    "experiment_metadata": "langfuse.experiment.metadata",
+    "experiment_dataset_id": "langfuse.experiment.dataset.id",
+    "experiment_item_id": "langfuse.experiment.item.id",
+    "experiment_item_metadata": "langfuse.experiment.item.metadata",
+    "experiment_item_root_observation_id": "langfuse.experiment.item.root_observation_id",
+}
+"""What the SDK propagates in one, and the attributes that its spans have of it (langfuse 5, `_client/propagation.py`)."""
 _MAX_TEXT = 200
 """Characters of a propagated metadata value; the SDK takes no longer ones."""
 
@@ -79,6 +89,19 @@ def propagated() -> dict[str, Any]:
     if context.get("langfuse.propagated.experiment_id") is not None:
         found["environment"] = _EXPERIMENTS
     return {name: value for name, value in found.items() if value is not None}
+
+
+def experiment() -> dict[str, str]:
+    """What an experiment of the SDK's around the caller has each span carry, by attribute."""
+    context = lasting(context_now())
+    found: dict[str, str] = {}
+    for name, key in _OF_AN_EXPERIMENT.items():
+        value = context.get(f"langfuse.propagated.{name}")
+        if isinstance(value, dict):  # metadata in langfuse 4, which 5 keeps in one text
+            found.update((f"{key}.{part}", text) for part, text in value.items() if isinstance(text, str))
+        elif isinstance(value, str):
+            found[key] = value
+    return found
 
 
 def run_context(trace_id: int, name: str, attributes: Mapping[str, Any]) -> Context:

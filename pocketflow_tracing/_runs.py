@@ -66,7 +66,10 @@ def open_run(options: Options, name: str, shared: Any, left: Span | None) -> Run
     attributes.setdefault("trace_name", name if is_app_root else None)  # else it is for the span around to say
     if "metadata" in attributes:
         _take_metadata(attributes, pipeline)
-    run = Run(pipeline, name, trace_id, outer[1] if outer else None, _attributes.checked(attributes), Graph())
+    attributes = _attributes.checked(attributes)
+    if propagated and (experiment := _otel.experiment()):
+        attributes["experiment"] = experiment
+    run = Run(pipeline, name, trace_id, outer[1] if outer else None, attributes, Graph())
     run.is_app_root = is_app_root
     if pipeline.debug:
         _log.debug_line(f"trace started: {run.name} ({trace_id:032x})")

@@ -56,6 +56,7 @@ def run_record(run: Run) -> RunRecord:
         process_id=process_id(),
         trace_name=_optional_text(attributes.get("trace_name"), run),
         is_app_root=run.is_app_root,
+        experiment={key: rendered_text(value, run) for key, value in attributes.get("experiment", {}).items()},
     )
 
 

@@ -41,6 +41,7 @@ class RunRecord:
         process_id: names the process that records it: "machine:pid:random".
         trace_name: of the whole trace, where the surrounding code says another one than the flow's.
         is_app_root: False inside a span that Langfuse shows as the root of the trace already.
+        experiment: of the Langfuse SDK's around the run, as the attributes that each of its spans carries.
     """
 
     run_id: str
@@ -61,6 +62,7 @@ class RunRecord:
     process_id: str = ""
     trace_name: str | None = None
     is_app_root: bool = True
+    experiment: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

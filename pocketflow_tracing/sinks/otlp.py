@@ -201,6 +201,7 @@ def run_attributes(run: RunRecord, mask: Mask | None) -> dict[str, Any]:
         "langfuse.environment": run.environment,
         "langfuse.release": run.release,
         "langfuse.version": run.version,
+        **run.experiment,
     }
     metadata = _flat(apply(run.metadata) if run.metadata else None)
     attributes.update((f"langfuse.trace.metadata.{key}", value) for key, value in metadata)

@@ -206,3 +206,30 @@ def test_a_run_inside_of_an_experiment_is_of_its_environment(keys, collector):
         for name in ("experiment-item-run", "Flow")
     )
     assert around == ours
+
+
+def test_a_run_inside_of_an_experiment_is_of_its_item(keys, collector):
+    """Every span of it carries what those of the SDK do."""
+    client = get_client()
+    if not hasattr(client, "run_experiment"):
+        pytest.skip("no experiments in this langfuse")
+
+    class Ask(Node):
+        def exec(self, _):
+            client.start_observation(name="call", as_type="generation").end()
+
+    flow = trace_flow(Flow(start=Ask()))
+    data = [{"input": number, "metadata": {"n": number}} for number in range(2)]
+    client.run_experiment(name="e", data=data, task=lambda *, item, **kwargs: flow.run({"item": item}))
+    client.flush()
+    assert flush(10)
+    by_trace = {}
+    for span in collector.spans():
+        said = {key: value for key, value in span.attributes.items() if key.startswith("langfuse.experiment.")}
+        by_trace.setdefault(span.trace_id, {})[span.name] = said
+    of_items = [spans for spans in by_trace.values() if "call" in spans]
+    assert 2 == len(of_items)
+    for spans in of_items:
+        assert spans["call"]
+        for name in ("Flow", "Ask", "Ask.prep", "Ask.exec", "Ask.post"):
+            assert spans["call"] == spans[name], name

@@ -46,7 +46,7 @@ def test_a_run_comes_back_as_it_was_recorded(writer, path):
     )
     write(writer, run)
     found = Store(path).run(run.run_id)
-    only_for_langfuse = {"trace_name", "is_app_root"}
+    only_for_langfuse = {"trace_name", "is_app_root", "experiment"}
     for field in dataclasses.fields(run.record):
         if field.name not in only_for_langfuse:
             assert getattr(run.record, field.name) == getattr(found, field.name), field.name
