@@ -340,8 +340,7 @@ class SdkClient:
 
 def _processors(resources: Any) -> list[Any]:
     """The client's own span processor, among those of the provider it may share with others."""
-    multi = getattr(resources.tracer_provider, "_active_span_processor", None)
-    found = getattr(multi, "_span_processors", ())
+    found = getattr(_sdk_spans.processors_of(resources.tracer_provider), "_span_processors", ())
     return [item for item in found if getattr(item, "public_key", None) == resources.public_key]
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .config import TracingConfig
     from .redaction import Rules
 
+_MOST_BEHIND = 3
+"""Providers, one behind the other."""
 _MOST_WAITING = _MOST_NOTED = 20_000
 """Spans that may wait to be exported, and of which it is known whose settings hold."""
 
@@ -190,6 +192,16 @@ def silence(processor: Any) -> None:
     processor.on_start = processor.on_end = nothing
 
 
+def processors_of(provider: Any) -> Any:
+    """The object that holds the span processors of a tracer provider, which may stand behind another one, as logfire's does."""
+    for _ in range(_MOST_BEHIND):
+        several = getattr(provider, "_active_span_processor", None)
+        if several is not None:
+            return several
+        provider = getattr(provider, "provider", None)
+    return None
+
+
 def end(resources: Any, processors: Sequence[Any]) -> None:
     """End what `shutdown` of the SDK's client leaves running: the threads of its processors and of its cache of prompts.
 
@@ -201,7 +213,7 @@ def end(resources: Any, processors: Sequence[Any]) -> None:
     if is_ours(provider):
         provider.shutdown()  # its processors as well, and it is to be called at exit no more
     else:
-        several = getattr(provider, "_active_span_processor", None)
+        several = processors_of(provider)
         if several is not None:
             with several._lock:
                 several._span_processors = tuple(

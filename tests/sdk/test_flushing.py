@@ -27,6 +27,41 @@ FLUSHES = {
 }
 
 
+class Behind(trace.TracerProvider):
+    """A provider in front of another one, as logfire's."""
+
+    def __init__(self):
+        self.provider = TracerProvider()
+
+    def get_tracer(self, *args, **kwargs):
+        return self.provider.get_tracer(*args, **kwargs)
+
+    def add_span_processor(self, processor):
+        self.provider.add_span_processor(processor)
+
+    def force_flush(self, timeout_millis=30_000):
+        return self.provider.force_flush(timeout_millis)
+
+
+@pytest.mark.parametrize("how", [flush, lambda timeout: get_client().flush()], ids=["ours", "the SDK's"])
+def test_a_provider_in_front_of_another_one(how, keys, collector):
+    """What generations hold is waited for and redacted as ever."""
+    trace.set_tracer_provider(Behind())
+    trace_flow(Flow(start=Node())).run({})
+    config = TracingConfig(redact=["iban"], trace_outputs=False)
+
+    class Pays(Node):
+        def exec(self, _):
+            generate({"iban": "DE00", "to": "ada"})
+
+    trace_flow(Flow(start=Pays()), config=config).run({})
+    how(10)
+    (found,) = [span for span in collector.spans() if span.name == "generation"]
+    assert "DE00" not in str(found.attributes)
+    assert "ada" in str(found.attributes["langfuse.observation.input"])
+    assert "langfuse.observation.output" not in found.attributes
+
+
 @pytest.mark.parametrize("provider", ["ours", "set before", "set after"])
 @pytest.mark.parametrize("how", FLUSHES)
 def test_a_flush_waits_for_the_server(how, provider, keys, collector):
