@@ -731,6 +731,29 @@ for number in range(3):
         assert ("3 scores and 3 media that the Langfuse client was given" in done.stderr) == (server == "silent")
 
 
+def test_media_of_the_last_moment_are_sent_before_the_end(tmp_path):
+    """Python 3.12 starts no thread for them any more."""
+    code = """
+from pocketflow import Flow, Node
+from pocketflow_tracing import trace_flow
+
+flow = trace_flow(Flow(start=Node()))
+for number in range(4):
+    flow.run({"picture": bytes([137, 80, 78, 71, 13, 10, 26, 10, number]) * 100})
+"""
+    with MediaCollector() as collector:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=environment(collector),
+            check=True,
+            timeout=60,
+            capture_output=True,
+        )
+        assert b"" == done.stderr
+        assert 4 == len(collector.stored)
+
+
 @pytest.mark.parametrize("where", ["after shutdown", "in a child"])
 def test_scores_that_come_when_the_worker_does_not_run_are_sent_before_the_end(where, tmp_path):
     """A program that has shut down, or a child that runs no flow, may give the SDK scores as well."""
