@@ -21,7 +21,7 @@ from ._forks import unforked
 from ._guard import Seam, on_our_thread
 from ._sdk_clients import forget, stand_back
 from ._sdk_export import TOGETHER, Unready, is_exporting, make_exporter
-from ._sdk_flush import Flushes, Left, exports, left_in
+from ._sdk_flush import Client, Flushes, Left, exports, left_in
 from ._sdk_import import imported, when_imported
 from ._sdk_said import SAYS_NOTHING, said_by
 from ._time import monotonic, sleep
@@ -252,17 +252,20 @@ class SdkClient:
                 _sdk_spans.end(resources, processors)
 
     def begin_flush(self) -> None:
-        """Have the client send what it sends by itself: its scores and media, and the spans of one that is the program's own."""
-        resources = self.resources
-        if resources is not None and (not self.is_ours or any(left_in(resources))):
-            self._flushes.begin(resources, [] if self.is_ours else _processors(resources))
+        """Have the project's clients send what they send by themselves: scores and media, and the spans of the program's own."""
+        theirs, made = self.resources, self._made
+        clients = [Client(theirs, _processors(theirs))] if theirs is not None and theirs is not made else []
+        if made is not None and any(left_in(made)):  # one of the program's may have taken its place since
+            clients.append(Client(made, []))
+        if clients:
+            self._flushes.begin(clients)
         else:
             self._flushes.pass_over()
 
     @property
     def left(self) -> Left:
         """What the client which we made sends by itself and has not sent yet: nobody else waits for it."""
-        return left_in(self.resources) if self.is_ours else Left(0, 0)
+        return Left(0, 0) if self._made is None else left_in(self._made)
 
     def wait(self, deadline: float) -> bool:
         """Wait for what `begin_flush` has begun, until the deadline of `time.monotonic`."""

@@ -10,7 +10,7 @@ from ._guard import Seam
 from ._threads import start_thread
 from ._time import monotonic, sleep
 
-__all__ = ["Flushes", "Left", "exports", "left_in"]
+__all__ = ["Client", "Flushes", "Left", "exports", "left_in"]
 
 _FLUSHING = Seam("flushing the Langfuse client")
 _LOOK_SECONDS = 0.02
@@ -25,8 +25,20 @@ class Left(NamedTuple):
     media: int
 
 
+class Client(NamedTuple):
+    """A client that is to send what it holds.
+
+    Args:
+        resources: what the SDK keeps of it.
+        processors: of its spans, where it is the program's own: those of ours are handed over another way.
+    """
+
+    resources: Any
+    processors: list[Any]
+
+
 class Flushes:
-    """Flushes of one client, on a thread of their own, one at a time: the SDK keeps to no deadline but that of its requests."""
+    """Flushes of a project's clients, on a thread, one at a time: the SDK keeps to no deadline but that of its requests."""
 
     def __init__(self) -> None:
         self.abandon()
@@ -37,27 +49,26 @@ class Flushes:
         self._asked = self._answered = 0
         self._is_sent = True  # whether all was, the last time
         self._is_running = False  # whether a thread is at it
-        self._unbegun: Any = None  # the resources of a client, where no thread could be started for it
+        self._clients: list[Client] = []  # that are to be flushed
+        self._unbegun: list[Client] = []  # of them, where no thread could be started for it
 
-    def begin(self, resources: Any, processors: list[Any]) -> None:
-        """Have a client send what it holds.
-
-        Args:
-            resources: what the SDK keeps of it.
-            processors: of its spans, where they are not ours to send.
-        """
+    def begin(self, clients: list[Client]) -> None:
+        """Have clients send what they hold."""
         with self._lock:
             self._asked += 1
+            self._clients = clients
             if self._is_running:
                 return
-            self._is_running = start_thread(self._run, "pocketflow-tracing-flush", resources, processors) is not None
-            if not self._is_running and not processors:
-                self._unbegun = resources  # at the end of the process, on Python 3.12: who waits does it
-            elif not self._is_running:
-                self._answered, self._is_sent = self._asked, False  # likewise, but the SDK ends by itself
+            self._is_running = start_thread(self._run, "pocketflow-tracing-flush") is not None
+            if self._is_running:
+                return
+            # at the end of the process, on Python 3.12: who waits does it for ours, and the program's own end by themselves
+            self._unbegun = [client for client in clients if not client.processors]
+            if not self._unbegun:
+                self._answered, self._is_sent = self._asked, False
 
     def pass_over(self) -> None:
-        """Note that a client has nothing to send any more: what an earlier flush came to is over."""
+        """Note that there is nothing to send any more: what an earlier flush came to is over."""
         with self._lock:
             if not self._is_running:
                 self._is_sent = True
@@ -65,22 +76,22 @@ class Flushes:
     def wait(self, deadline: float) -> bool:
         """Wait for what has begun, until the deadline of `time.monotonic`; it takes no lock, see `Sender.wait`."""
         asked = self._asked
-        if (resources := self._unbegun) is not None:
-            self._unbegun = None
-            self._is_sent = _sent(resources, [], deadline)
+        if self._unbegun:
+            clients, self._unbegun = self._unbegun, []
+            self._is_sent = _sent(clients, deadline)
             self._answered = asked
         while self._answered < asked and (left := answer_seconds(deadline)) > 0:
             sleep(min(left, _LOOK_SECONDS))
         return self._answered >= asked and self._is_sent
 
-    def _run(self, resources: Any, processors: list[Any]) -> None:
+    def _run(self) -> None:
         while True:
             with self._lock:
-                asked = self._asked
+                asked, clients = self._asked, self._clients
                 if self._answered >= asked:
-                    self._is_running = False
+                    self._is_running, self._clients = False, []
                     return
-            self._is_sent = _sent(resources, processors, monotonic() + _QUEUE_SECONDS)
+            self._is_sent = _sent(clients, monotonic() + _QUEUE_SECONDS)
             self._answered = asked
 
 
@@ -102,22 +113,16 @@ def _queues_of(resources: Any) -> tuple[Any, Any]:
     return scores, getattr(resources, "_media_upload_queue", None)
 
 
-def _sent(resources: Any, processors: list[Any], deadline: float) -> bool:
+def _sent(clients: list[Client], deadline: float) -> bool:
     with _FLUSHING:
-        exported = True
-        for processor in processors:
-            exported = exports(processor, deadline) and exported
-        for consumer in getattr(resources, "_score_consumers", ()):
-            getattr(consumer, "wake", int)()  # it gathers for a second otherwise
-        return all([_is_empty_by(queue, deadline) for queue in _queues_of(resources)]) and exported  # noqa: C419 - each of them
+        sent = True
+        for resources, processors in clients:
+            for processor in processors:
+                sent = exports(processor, deadline) and sent
+            for consumer in getattr(resources, "_score_consumers", ()):
+                getattr(consumer, "wake", int)()  # it gathers for a second otherwise
+            while any(left_in(resources)) and (seconds := answer_seconds(deadline)) > 0:
+                sleep(min(seconds, _LOOK_SECONDS))  # the `join` of its queues knows no deadline
+            sent = sent and not any(left_in(resources))
+        return sent
     return False
-
-
-def _is_empty_by(queue: Any, deadline: float) -> bool:
-    if queue is None:
-        return True
-    with queue.all_tasks_done:  # its `join` knows no deadline
-        empty: bool = queue.all_tasks_done.wait_for(
-            lambda: not queue.unfinished_tasks, max(0.0, deadline - monotonic())
-        )
-    return empty

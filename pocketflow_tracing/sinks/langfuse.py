@@ -148,7 +148,7 @@ class LangfuseSink:
             self._client.rest()
         elif any(left := self._client.left):
             what = " and ".join(f"{number} {name}" for name, number in left._asdict().items() if number)
-            _log.warn("%s that the Langfuse client was given have no answer of the server and may be lost", what)
+            _log.warn_once(f"{what} that the Langfuse client was given have no answer of the server and may be lost")
         return all(done)
 
     def abandon(self) -> None:

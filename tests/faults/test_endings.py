@@ -754,6 +754,30 @@ for number in range(4):
         assert 4 == len(collector.stored)
 
 
+@pytest.mark.parametrize("how", ["flush", "end"])
+def test_scores_of_our_client_are_sent_when_one_of_the_programs_takes_its_place(how, tmp_path):
+    """They are in the queue of the former one, which nobody else asks."""
+    code = f"""
+from langfuse import Langfuse, get_client
+from pocketflow import Flow, Node
+from pocketflow_tracing import flush, trace_flow
+
+class Rate(Node):
+    def exec(self, _):
+        for number in range(10):
+            get_client().create_score(name=f"mine {{number}}", value=1.0, trace_id="a" * 32)
+
+trace_flow(Flow(start=Rate())).run({{}})
+Langfuse(mask=lambda *, data, **_: data)
+if {how == "flush"}:
+    assert flush(10)
+    import os; os._exit(0)
+"""
+    with Collector() as collector:
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment(collector), check=True, timeout=60)
+        assert 10 == len(collector.scores())
+
+
 @pytest.mark.parametrize("where", ["after shutdown", "in a child"])
 def test_scores_that_come_when_the_worker_does_not_run_are_sent_before_the_end(where, tmp_path):
     """A program that has shut down, or a child that runs no flow, may give the SDK scores as well."""
