@@ -30,7 +30,7 @@ from .config import TracingConfig
 _CREATING = Seam("preparing the Langfuse client")
 _FLUSHING = Seam("flushing the Langfuse client")
 _ENDING = Seam("ending the Langfuse client of a project that nobody uses")
-_LOOK_SECONDS = 0.01
+_SHORTEST_LOOK, _LONGEST_LOOK = 0.001, 0.02
 """Between two looks whether the worker has made ready what a client has exported."""
 _MOST_RESTING = 16
 """Clients of projects that nobody uses any more, and that may be used again: each has threads of its own."""
@@ -319,8 +319,10 @@ class SdkClient:
         if on_our_thread.get():  # as above
             return exported
         with _FLUSHING:
+            pause = _SHORTEST_LOOK
             while self._unready and (left := deadline - monotonic()) > 0:
-                sleep(min(left, _LOOK_SECONDS))  # the worker is at it
+                sleep(min(left, pause))  # the worker is at it
+                pause = min(2 * pause, _LONGEST_LOOK)
             return not self._unready and self._settle(deadline) and exported
         return False
 
