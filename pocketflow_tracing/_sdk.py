@@ -345,7 +345,7 @@ class SdkClient:
 
 def _processors(resources: Any) -> list[Any]:
     """The client's own span processor, among those of the provider it may share with others."""
-    found = getattr(_sdk_spans.processors_of(resources.tracer_provider), "_span_processors", ())
+    found = _sdk_spans.all_processors(_sdk_spans.processors_of(resources.tracer_provider))
     return [item for item in found if getattr(item, "public_key", None) == resources.public_key]
 
 

@@ -202,6 +202,20 @@ def processors_of(provider: Any) -> Any:
     return None
 
 
+def all_processors(processor: Any, depth: int = 4) -> list[Any]:
+    """A span processor and those inside of it: one that filters or that has several holds others."""
+    from opentelemetry.sdk.trace import SpanProcessor
+
+    if depth == 0 or not issubclass(type(processor), SpanProcessor):
+        return []
+    held = [
+        one
+        for value in list(getattr(processor, "__dict__", {}).values())
+        for one in (value if type(value) in {list, tuple} else [value])
+    ]
+    return [processor, *(found for one in held for found in all_processors(one, depth - 1))]
+
+
 def end(resources: Any, processors: Sequence[Any]) -> None:
     """End what `shutdown` of the SDK's client leaves running: the threads of its processors and of its cache of prompts.
 

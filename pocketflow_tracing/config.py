@@ -43,6 +43,12 @@ class TracingConfig(Settings):
     langfuse_host: str = setting(
         kinds.URL, "https://cloud.langfuse.com", "Where Langfuse is.", "LANGFUSE_BASE_URL", "LANGFUSE_HOST"
     )
+    traces_path: str = setting(
+        kinds.TEXT,
+        "/api/public/otel/v1/traces",
+        "Where at that address spans go, of a gateway that has them elsewhere.",
+        "LANGFUSE_OTEL_TRACES_EXPORT_PATH",
+    )
     langfuse_enabled: bool = setting(
         kinds.BOOL, True, "Sends to Langfuse where there are keys.", "LANGFUSE_TRACING_ENABLED"
     )
@@ -105,7 +111,11 @@ class TracingConfig(Settings):
         '"class:Customer"): "record", "summarise" or "hide".',
     )
     media: bool = setting(
-        kinds.BOOL, True, "Sends images, audio and PDFs to Langfuse as media.", "POCKETFLOW_TRACE_MEDIA"
+        kinds.BOOL,
+        True,
+        "Sends images, audio and PDFs to Langfuse as media.",
+        "POCKETFLOW_TRACE_MEDIA",
+        "LANGFUSE_MEDIA_UPLOAD_ENABLED",
     )
     media_max_mb: float = setting(
         kinds.MEGABYTES, 10, "Megabytes of the largest medium that is sent.", "POCKETFLOW_TRACE_MEDIA_MAX_MB"

@@ -29,7 +29,6 @@ from ._scores import are_scores
 
 __all__ = ["Answer", "headers", "post", "preload", "shown_host"]
 
-PATH = "/api/public/otel/v1/traces"
 _PROXIES = "HTTPS_PROXY, HTTP_PROXY and ALL_PROXY"
 _NO_SCORES = frozenset({403, 404, 405})
 _TELLING = 12
@@ -114,7 +113,8 @@ def preload() -> None:
 def post(channel: Channel, config: TracingConfig, body: bytes) -> Answer:
     """Send one request and say what became of it; a network error is an answer too."""
     of_scores = are_scores(body)
-    url = config.langfuse_host.rstrip("/") + (_scores.PATH if of_scores else PATH)
+    path = _scores.PATH if of_scores else config.traces_path
+    url = f"{config.langfuse_host.rstrip('/')}/{path.lstrip('/')}"
     try:
         reply = channel.request(
             "POST", url, _scores.request(body) if of_scores else body, headers(config, json=of_scores)

@@ -697,6 +697,14 @@ def test_a_mock_in_the_place_of_http_sees_nothing_of_ours():
         assert [] == [str(one) for one in mocks if one.mock_calls]
 
 
+def test_a_gateway_that_takes_spans_elsewhere(monkeypatch):
+    """The SDK's own variable says where, with or without a slash before it."""
+    monkeypatch.setenv("LANGFUSE_OTEL_TRACES_EXPORT_PATH", "gateway/api/public/otel/v1/traces")
+    with Collector() as collector:
+        assert probe(config_for(collector.port)).ok
+        assert "/gateway/api/public/otel/v1/traces" == collector.requests[-1].path
+
+
 @pytest.mark.parametrize("name", ["socket", "getaddrinfo", "socket.connect"])
 @pytest.mark.parametrize("tool", ["pytest_socket", "httpretty.core", "socks", "my.addresses"])
 def test_tools_for_tests_that_guard_or_answer_sockets(name, tool, monkeypatch):
