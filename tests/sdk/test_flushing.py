@@ -11,7 +11,7 @@ from collector import Collector, Mode
 from generating import Calls, generate, run
 from langfuse import get_client
 from opentelemetry import trace
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from pocketflow import Flow, Node
 from sdk_state import client_of
 
@@ -50,12 +50,15 @@ class Filtering(TracerProvider):
         super().add_span_processor(Filter(processor))
 
 
-class Filter(SpanProcessor):
+class Filter:
     def __init__(self, inner):
         self.inner = inner
 
     def on_start(self, span, parent_context=None):
         self.inner.on_start(span, parent_context)
+
+    def _on_ending(self, span):
+        pass
 
     def on_end(self, span):
         self.inner.on_end(span)
