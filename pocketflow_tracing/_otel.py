@@ -91,17 +91,11 @@ def propagated() -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def experiment() -> dict[str, str]:
-    """What an experiment of the SDK's around the caller has each span carry, by attribute."""
+def experiment() -> dict[str, Any]:
+    """What an experiment of the SDK's around the caller has each span carry, by attribute: texts, dicts of them in langfuse 4."""
     context = lasting(context_now())
-    found: dict[str, str] = {}
-    for name, key in _OF_AN_EXPERIMENT.items():
-        value = context.get(f"langfuse.propagated.{name}")
-        if isinstance(value, dict):  # metadata in langfuse 4, which 5 keeps in one text
-            found.update((f"{key}.{part}", text) for part, text in value.items() if isinstance(text, str))
-        elif isinstance(value, str):
-            found[key] = value
-    return found
+    found = {key: context.get(f"langfuse.propagated.{name}") for name, key in _OF_AN_EXPERIMENT.items()}
+    return {key: value for key, value in found.items() if isinstance(value, (str, dict))}
 
 
 def run_context(trace_id: int, name: str, attributes: Mapping[str, Any]) -> Context:

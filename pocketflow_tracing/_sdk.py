@@ -345,8 +345,9 @@ class SdkClient:
 
 def _processors(resources: Any) -> list[Any]:
     """The client's own span processor, among those of the provider it may share with others."""
-    found = _sdk_spans.all_processors(_sdk_spans.processors_of(resources.tracer_provider))
-    return [item for item in found if getattr(item, "public_key", None) == resources.public_key]
+    several = getattr(_sdk_spans.processors_of(resources.tracer_provider), "_span_processors", ())
+    found = {id(item): item for one in several for item in _sdk_spans.sdks_in(one)}
+    return [item for item in found.values() if item.public_key == resources.public_key]
 
 
 def record_without_account(make_processor: Callable[[], Any]) -> None:

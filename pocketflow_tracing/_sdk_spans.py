@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .config import TracingConfig
     from .redaction import Rules
 
+_MOST_HELD = 20
+"""Processors in one that are looked at: it may be one that gathers spans."""
 _MOST_BEHIND = 3
 """Providers, one behind the other."""
 _MOST_WAITING = _MOST_NOTED = 20_000
@@ -202,16 +204,24 @@ def processors_of(provider: Any) -> Any:
     return None
 
 
-def all_processors(processor: Any, depth: int = 4) -> list[Any]:
-    """A span processor and those inside of it: one that filters or that has several holds others."""
-    if depth == 0 or not hasattr(type(processor), "on_end"):
+def sdks_in(processor: Any, depth: int = 4) -> list[Any]:
+    """The SDK's own span processors in one of a provider's: itself, or those that it holds, filters or has several of."""
+    from langfuse._client.span_processor import LangfuseSpanProcessor
+
+    if issubclass(type(processor), LangfuseSpanProcessor):
+        return [processor]
+    if depth == 0:
         return []
-    held = [
-        one
-        for value in list(getattr(processor, "__dict__", {}).values())
-        for one in (value if type(value) in {list, tuple} else [value])
+    held: list[Any] = []
+    with contextlib.suppress(Exception):  # it is the program's, and may answer anything
+        held = [getattr(processor, "__wrapped__", None), *vars(processor).values()]
+    several = [one for value in held for one in (value[:_MOST_HELD] if type(value) in {list, tuple} else [value])]
+    return [
+        found
+        for one in several
+        if issubclass(type(one), LangfuseSpanProcessor) or hasattr(type(one), "on_end")
+        for found in sdks_in(one, depth - 1)
     ]
-    return [processor, *(found for one in held for found in all_processors(one, depth - 1))]
 
 
 def end(resources: Any, processors: Sequence[Any]) -> None:

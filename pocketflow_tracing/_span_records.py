@@ -56,8 +56,21 @@ def run_record(run: Run) -> RunRecord:
         process_id=process_id(),
         trace_name=_optional_text(attributes.get("trace_name"), run),
         is_app_root=run.is_app_root,
-        experiment={key: rendered_text(value, run) for key, value in attributes.get("experiment", {}).items()},
+        experiment=_experiment(attributes.get("experiment", {}), run),
     )
+
+
+def _experiment(attributes: dict[str, Any], run: Run) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for key, value in attributes.items():
+        if isinstance(value, dict):  # metadata, each under its name: it may be that of a secret
+            shown = _rendered_dict(run.pipeline.capture.snapshot(value), run.pipeline.plain_rules, "metadata")
+            texts.update(
+                (f"{key}.{name}", text if isinstance(text, str) else encode(text)) for name, text in shown.items()
+            )
+        else:
+            texts[key] = rendered_text(value, run)
+    return texts
 
 
 def _graph(run: Run) -> Json:

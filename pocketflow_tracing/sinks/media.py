@@ -131,15 +131,19 @@ class MediaSender:
             if job.medium.id in self._known:
                 job.medium, size = job.medium._replace(content=b""), 0
             has_room = self._bytes + size <= _MAX_WAITING and len(self._waiting) < _MOST_WAITING
-            if has_room:
-                self._start()
+            if has_room and self._start():
                 self._waiting.append(job)
                 self._places.add(place)
                 self._bytes += size
                 self._changed.notify_all()
                 return True
             self.failed += 1
-        _log.warn_once("more media come than can be sent to Langfuse meanwhile; some are shown by type and size.")
+        why = (
+            "no thread can be started for media"
+            if has_room
+            else "more media come than can be sent to Langfuse meanwhile"
+        )
+        _log.warn_once(f"{why}; some are shown by type and size.")
         return False
 
     def tick(self) -> float | None:
@@ -170,8 +174,6 @@ class MediaSender:
     def close(self, deadline: float) -> bool:
         """Flush by the deadline and let go of the rest, which is said."""
         self.hasten()
-        if self._thread is None or not self._thread.is_alive():
-            self._send_here(deadline)
         sent = self.wait(deadline)
         with self._changed:
             self._stopping = True
@@ -195,9 +197,10 @@ class MediaSender:
 
     # --- the thread --------------------------------------------------------------------------------------------------
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
         if self._thread is None or not self._thread.is_alive():
             self._thread = start_thread(self._run, "pocketflow-tracing-media")
+        return self._thread is not None
 
     def _run(self) -> None:
         own = threading.current_thread()
@@ -210,32 +213,16 @@ class MediaSender:
                         channel.close()  # an idle process holds no connection
                 if self._stopping or self._thread is not own:
                     break
-                job = self._first()
-            self._send_one(channel, job)
-        channel.close()
-
-    def _send_here(self, deadline: float) -> None:
-        """Send what waits where no thread can be started for it: Python 3.12 starts none at the end of the process."""
-        while self._waiting and (left := answer_seconds(deadline)) > 0:
-            channel = Channel(min(left, self._config.timeout))
+                self._in_flight = True  # before it waits no more: who looks without the lock sees one of the two
+                job = self._waiting.popleft()
+                self._bytes -= len(job.medium.content)
+                self._places.discard((job.medium.id, job.span_id, job.field))
+            with _SENDING:
+                self._send(channel, job)
             with self._changed:
-                job = self._first()
-            self._send_one(channel, job)
-            channel.close()
-
-    def _first(self) -> _Job:
-        self._in_flight = True  # before it waits no more: who looks without the lock sees one of the two
-        job = self._waiting.popleft()
-        self._bytes -= len(job.medium.content)
-        self._places.discard((job.medium.id, job.span_id, job.field))
-        return job
-
-    def _send_one(self, channel: Channel, job: _Job) -> None:
-        with _SENDING:
-            self._send(channel, job)
-        with self._changed:
-            self._in_flight = False
-            self._changed.notify_all()
+                self._in_flight = False
+                self._changed.notify_all()
+        channel.close()
 
     def _is_due(self) -> bool:
         return bool(self._waiting) and monotonic() >= self._resting_until

@@ -7,6 +7,7 @@ import time
 from contextlib import closing
 
 import pytest
+import wrapt
 from collector import Collector, Mode
 from generating import Calls, generate, run
 from langfuse import get_client
@@ -50,6 +51,28 @@ class Filtering(TracerProvider):
         super().add_span_processor(Filter(processor))
 
 
+class Delegating(TracerProvider):
+    """Likewise, into one that leads everything else to what it holds."""
+
+    def add_span_processor(self, processor):
+        class Leads(Filter):
+            force_flush = shutdown = property()  # as if its class had none
+
+            def __getattribute__(self, name):
+                if name in {"__dict__", "__class__", "inner", "on_start", "on_end", "_on_ending"}:
+                    return object.__getattribute__(self, name)
+                return getattr(processor, name)
+
+        super().add_span_processor(Leads(processor))
+
+
+class Wrapping(TracerProvider):
+    """Likewise, by wrapt."""
+
+    def add_span_processor(self, processor):
+        super().add_span_processor(wrapt.ObjectProxy(processor))
+
+
 class Filter:
     def __init__(self, inner):
         self.inner = inner
@@ -70,7 +93,7 @@ class Filter:
         return self.inner.force_flush(timeout_millis)
 
 
-@pytest.mark.parametrize("provider", [Behind, Filtering])
+@pytest.mark.parametrize("provider", [Behind, Filtering, Delegating, Wrapping])
 @pytest.mark.parametrize("how", [flush, lambda timeout: get_client().flush()], ids=["ours", "the SDK's"])
 def test_a_processor_that_does_not_stand_where_the_sdk_puts_it(how, provider, keys, collector):
     """What generations hold is waited for and redacted as ever."""
