@@ -107,10 +107,11 @@ def left_in(resources: Any) -> Left:
 
 def _queues_of(resources: Any) -> tuple[Any, Any]:
     """The queues of scores and of media, None for one that is not there."""
-    scores = getattr(resources, "_score_queue", None) or getattr(
-        resources, "_score_ingestion_queue", None
-    )  # langfuse 5 and 4
-    return scores, getattr(resources, "_media_upload_queue", None)
+    # of scores langfuse 5 has the first, and 4 the second
+    first, second, media = (
+        getattr(resources, f"_{name}_queue", None) for name in ("score", "score_ingestion", "media_upload")
+    )
+    return first or second, media
 
 
 def _sent(clients: list[Client], deadline: float) -> bool:

@@ -11,7 +11,11 @@ __all__ = ["Sink"]
 
 
 class Sink(Protocol):
-    """Where records go. All methods are called on the worker (or, at exit, after it), but those that say something else."""
+    """Where records go.
+
+    All methods but `describe`, `watch`, `flush` and `abandon` are called on the worker, or, at exit, after it; the two numbers
+    are read anywhere.
+    """
 
     @property
     def lost(self) -> int:

@@ -522,6 +522,12 @@ class TestPrune:
         writer.close()
         assert path.stat().st_size < 1_400_000
 
+    def large_run(self, nodes):
+        run = small_run(1, nodes=nodes)
+        for span in run.spans:
+            span.input = "x" * 20_000
+        return run
+
     def spans_left(self, path):
         with contextlib.closing(sqlite3.connect(path)) as raw:
             return raw.execute("SELECT count(*) FROM spans").fetchone()[0]
@@ -529,9 +535,7 @@ class TestPrune:
     def test_a_large_run_goes_in_parts(self, writer, path, monkeypatch):
         """Nobody sees the half of it, and what a part takes does not grow with the run."""
         monkeypatch.setattr(prune, "_BYTES_AT_ONCE", 100_000)
-        run = small_run(1, nodes=40)
-        for span in run.spans:
-            span.input = "x" * 20_000
+        run = self.large_run(40)
         write(writer, run)
         write(writer, small_run(2))
         left = []
@@ -547,9 +551,7 @@ class TestPrune:
     def test_spans_that_come_late_go_with_their_run(self, writer, path, monkeypatch):
         """What a run has left running may end while the run is removed: it does not bring the half of it back."""
         monkeypatch.setattr(prune, "_BYTES_AT_ONCE", 100_000)
-        run = small_run(1, nodes=12)
-        for span in run.spans:
-            span.input = "x" * 20_000
+        run = self.large_run(12)
         write(writer, run)
         assert not writer.prune(max_runs=0, deadline=time.monotonic()).is_done
         writer.write([], [run.span("node", "Late", 1, 2)], BEAT)
