@@ -254,7 +254,9 @@ class SdkClient:
     def begin_flush(self) -> None:
         """Have the project's clients send what they send by themselves: scores and media, and the spans of the program's own."""
         theirs, made = self.resources, self._made
-        clients = [Client(theirs, _processors(theirs))] if theirs is not None and theirs is not made else []
+        clients = []
+        if theirs is not None and theirs is not made:
+            clients.append(Client(theirs, _exporting(theirs)))
         if made is not None and any(left_in(made)):  # one of the program's may have taken its place since
             clients.append(Client(made, []))
         if clients:
@@ -284,24 +286,27 @@ class SdkClient:
         with unforked(), self._lock:  # the SDK holds a lock of its own meanwhile, and imports modules
             if self.resources is None:
                 arguments = self._config.to_langfuse_kwargs()
-                process_wide = trace.get_tracer_provider()
-                if isinstance(process_wide, trace.ProxyTracerProvider) or _sdk_spans.is_ours(process_wide):
+                provider = trace.get_tracer_provider()
+                if isinstance(provider, trace.ProxyTracerProvider) or _sdk_spans.is_ours(provider):
                     # the process's global provider stays the program's to set, which the SDK would do, or is another project's
-                    arguments["tracer_provider"] = _sdk_spans.make_provider(self._config)
+                    provider = _sdk_spans.make_provider(self._config)
+                ahead: Any = _sdk_spans.Ahead(provider, self._take)
                 self._exporter = make_exporter(self._unready, self)
                 self.is_handed_out = False
                 _sdk_disabled.take()
                 stand_back()
-                Langfuse(**arguments, span_exporter=self._exporter)
+                Langfuse(**arguments, tracer_provider=ahead, span_exporter=self._exporter)
         if self.is_ours:
             self._made = self.resources
-            self._processors = _processors(self._made)
-            for processor in self._processors:
-                _sdk_spans.widen(processor)
-                _sdk_spans.attend(processor, self._unready.settings)
-            self._watch_flushes()
             _asking[str(self._config.langfuse_public_key)] = self  # nobody else knows what we made
             atexit.unregister(self._made.shutdown)  # it would wait for a dead server
+
+    def _take(self, processor: Any) -> None:
+        """Take the span processor of the client that is being made, before anybody holds a method of it."""
+        _sdk_spans.widen(processor)
+        _sdk_spans.attend(processor, self._unready.settings)
+        self._processors = [processor]
+        self._watch_flushes()
 
     def _watch_flushes(self) -> None:
         for processor in self._processors:
@@ -343,11 +348,13 @@ class SdkClient:
             add(forwarder)
 
 
-def _processors(resources: Any) -> list[Any]:
-    """The client's own span processor, among those of the provider it may share with others."""
-    several = getattr(_sdk_spans.processors_of(resources.tracer_provider), "_span_processors", ())
+def _exporting(resources: Any) -> list[Any]:
+    """What exports the spans of a client: its span processor, or its whole provider where that one is not found in it."""
+    provider = resources.tracer_provider
+    several = getattr(_sdk_spans.processors_of(provider), "_span_processors", ())
     found = {id(item): item for one in several for item in _sdk_spans.sdks_in(one)}
-    return [item for item in found.values() if item.public_key == resources.public_key]
+    own = [item for item in found.values() if item.public_key == resources.public_key]
+    return own or ([] if provider is None else [provider])
 
 
 def record_without_account(make_processor: Callable[[], Any]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._guard import Seam
+from ._sdk_spans import Ahead
 from ._system import variable
 from .recorder import current, span_of
 
@@ -50,6 +51,8 @@ class _Clients(dict[str, Any]):
         with _HANDING_OUT:
             if before is not None and _is_ours(before):
                 before.span_exporter.made_by.give_way()
+            if isinstance(provider := client.tracer_provider, Ahead):  # of ours, before anybody looks at it
+                provider.step_aside(client)
             for prepare in AFTER_MAKING:
                 prepare()
 

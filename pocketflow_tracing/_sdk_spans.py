@@ -72,6 +72,30 @@ def is_ours(provider: Any) -> bool:
     return hasattr(getattr(provider, "sampler", None), "of_pocketflow_tracing")
 
 
+class Ahead:
+    """A tracer provider ahead of another one, that sees the SDK's span processor on its way: beyond, nobody may find it.
+
+    Args:
+        provider: that this one leads to; the program's may put a processor into one of its own.
+        see: takes the processor.
+    """
+
+    def __init__(self, provider: Any, see: Callable[[Any], None]) -> None:
+        self._provider = provider
+        self._see = see
+
+    def add_span_processor(self, processor: Any) -> None:
+        self._see(processor)
+        self._provider.add_span_processor(processor)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._provider, name)
+
+    def step_aside(self, resources: Any) -> None:
+        """Let a client that has been made have the provider itself."""
+        resources.tracer_provider = self._provider
+
+
 def make_forwarder(processor: Any) -> Any:
     """A span processor that leads to another one, but for its end: that provider's shutdown is not ours."""
     from opentelemetry.sdk.trace import SpanProcessor

@@ -78,6 +78,7 @@ class Sender:
         )  # whether what waits for the server stays in memory: no disk, or not writable
         self._keeps = 0
         self._state: Literal["idle", "busy", "stuck"] = "idle"
+        self._oldest = inf  # since when what has no answer longest has none
         self._is_left = False  # whether something was on disk that could not be sent yet, when it was looked at last
         self._generation = 0
 
@@ -214,20 +215,16 @@ class Sender:
         return self.wait(0.0)
 
     def settle(self, deadline: float) -> bool:
-        """Wait until what was taken before is delivered, or has been tried and is on disk; at the deadline put the rest there."""
+        """Wait until what was taken before is delivered, or has been tried and is on disk; True if all of it is that safe.
+
+        The worker puts what is late on disk meanwhile. No lock is taken, see `wait`.
+        """
         asked = monotonic()
-        with self._condition():
-            running = self._start()
-            while any(batch.since <= asked for batch in self._unanswered()):
-                left = deadline - monotonic()
-                if left <= 0 or not running or not (self._in_flight or self._has_work()):
-                    break
-                self._channel.cut_if_late()
-                self._keep_late()
-                self._changed.wait(min(left, 0.05))
-            unsafe = [batch for batch in self._unanswered() if batch.since <= asked and not batch.kept]
-        kept = [self._keep(batch, _NO_ANSWER, ahead=2 * self._config.timeout + 2) for batch in unsafe]
-        return all(kept)
+        pause = _SHORTEST_LOOK
+        while self._oldest <= asked and self._state == "busy" and (left := deadline - monotonic()) > 0:
+            sleep(min(left, pause))
+            pause = min(2 * pause, _LONGEST_LOOK)
+        return self._oldest > asked or not self.in_memory
 
     def close(self, deadline: float, answers_by: float) -> bool:
         """Flush until `answers_by`, and keep the rest on disk by the deadline."""
@@ -326,6 +323,7 @@ class Sender:
 
     def _note(self) -> None:
         """Say for who waits how things stand; the lock is held."""
+        self._oldest = min((batch.since for batch in self._unanswered()), default=inf)
         if not (self._waiting or self._in_flight or self._more):
             self._state = "idle"
         else:  # else it has been tried and did not work, or there is nobody to try it

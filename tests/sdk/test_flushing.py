@@ -10,9 +10,9 @@ import pytest
 import wrapt
 from collector import Collector, Mode
 from generating import Calls, generate, run
-from langfuse import get_client
+from langfuse import Langfuse, get_client
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from pocketflow import Flow, Node
 from sdk_state import client_of
 
@@ -73,6 +73,29 @@ class Wrapping(TracerProvider):
         super().add_span_processor(wrapt.ObjectProxy(processor))
 
 
+class Closing(TracerProvider):
+    """Likewise, into one that shows nothing of what it holds, not even that it holds something."""
+
+    def add_span_processor(self, processor):
+        super().add_span_processor(Closed(processor.on_start, processor.on_end, processor.force_flush))
+
+
+class Closed(SpanProcessor):
+    __slots__ = ("_on_end", "_on_flush", "_on_start")
+
+    def __init__(self, on_start, on_end, on_flush):
+        self._on_start, self._on_end, self._on_flush = on_start, on_end, on_flush
+
+    def on_start(self, span, parent_context=None):
+        self._on_start(span, parent_context)
+
+    def on_end(self, span):
+        self._on_end(span)
+
+    def force_flush(self, timeout_millis=30_000):
+        return self._on_flush(timeout_millis)
+
+
 class Filter:
     def __init__(self, inner):
         self.inner = inner
@@ -93,7 +116,7 @@ class Filter:
         return self.inner.force_flush(timeout_millis)
 
 
-@pytest.mark.parametrize("provider", [Behind, Filtering, Delegating, Wrapping])
+@pytest.mark.parametrize("provider", [Behind, Filtering, Delegating, Wrapping, Closing])
 @pytest.mark.parametrize("how", [flush, lambda timeout: get_client().flush()], ids=["ours", "the SDK's"])
 def test_a_processor_that_does_not_stand_where_the_sdk_puts_it(how, provider, keys, collector):
     """What generations hold is waited for and redacted as ever."""
@@ -111,6 +134,25 @@ def test_a_processor_that_does_not_stand_where_the_sdk_puts_it(how, provider, ke
     assert "DE00" not in str(found.attributes)
     assert "ada" in str(found.attributes["langfuse.observation.input"])
     assert "langfuse.observation.output" not in found.attributes
+
+
+def test_what_a_client_of_ours_adds_to_the_programs_provider(keys, collector, tmp_path):
+    """The SDK's processor and the one for the store, each once; the client knows the provider itself."""
+    provider = TracerProvider()
+    trace.set_tracer_provider(provider)
+    for _ in range(2):
+        trace_flow(Flow(start=Node()), config=TracingConfig(store=str(tmp_path / "traces.db"))).run({})
+    assert provider is client_of(collector).tracer_provider
+    assert 2 == len(provider._active_span_processor._span_processors)
+
+
+def test_a_client_of_the_programs_whose_processor_nobody_finds(keys, collector):
+    """Its provider is flushed as a whole."""
+    trace.set_tracer_provider(Closing())
+    Langfuse(flush_interval=60, flush_at=500)
+    run(Calls())
+    assert flush(10)
+    assert "generation" in {span.name for span in collector.spans()}
 
 
 @pytest.mark.parametrize("provider", ["ours", "set before", "set after"])
