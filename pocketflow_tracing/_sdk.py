@@ -152,18 +152,22 @@ class SdkClient:
                 self._heard, self.says = resources, said_by(resources)
 
     def hand_out(self) -> None:
-        """The program asks for a client and gets ours: where the SDK would now set the process's tracer provider, ours is set.
+        """The program asks for a client and gets ours, which records from now on where the SDK's would: at its tracer provider.
 
-        Not before: it is the program's to set, and one that never asks may do so later. The SDK's lock is held.
+        Where it has none, and the SDK would now set one, ours is set. Not before: it is the program's to set, and one that
+        never asks may do so later. The SDK's lock is held.
         """
         if self.is_handed_out:
             return
         from opentelemetry import trace  # noqa: PLC0415 - imported already
 
-        provider = self.resources.tracer_provider
-        if provider is not None and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
-            trace.set_tracer_provider(provider)
-        self._join()
+        resources = self.resources
+        if resources.tracer_provider is not None:
+            if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+                trace.set_tracer_provider(resources.tracer_provider)
+            self._join()
+            if self._joined is trace.get_tracer_provider():  # the program's, set after our client was made
+                _sdk_spans.move(resources, self._joined)
         self.is_handed_out = True
 
     def give_way(self) -> None:

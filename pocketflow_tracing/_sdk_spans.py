@@ -116,6 +116,21 @@ def make_forwarder(processor: Any) -> Any:
     return Forwarder()
 
 
+def move(resources: Any, provider: Any) -> None:
+    """Let a client record at another tracer provider.
+
+    Args:
+        resources: of the client, which nobody has yet.
+        provider: has what leads to the client's processor.
+    """
+    from langfuse import __version__ as version
+    from langfuse._client.constants import LANGFUSE_TRACER_NAME
+
+    about = {"public_key": resources.public_key}
+    resources._otel_tracer = provider.get_tracer(LANGFUSE_TRACER_NAME, version, attributes=about)
+    resources.tracer_provider = provider
+
+
 def widen(processor: Any) -> None:
     """Let more spans wait for a processor than OpenTelemetry does by itself, which drops what is beyond 2,048 of them.
 

@@ -431,6 +431,30 @@ def test_the_global_provider_stays_the_programs_to_set(account, collector, monke
     assert flush(10)
 
 
+def seen_by_a_provider_that_is_set_late(traced):
+    """What a program's own exporter gets, whose provider is set between two runs, before it asks for a client."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    traced(Flow(start=Node())).run({})
+    trace.set_tracer_provider(provider)
+    traced(Flow(start=Calls())).run({})
+    get_client().flush()
+    assert provider is get_client()._resources.tracer_provider
+    return [(span.name, span.instrumentation_scope) for span in exporter.get_finished_spans()]
+
+
+def test_a_provider_that_is_set_late_gets_what_the_client_records(keys, collector):
+    """As it does untraced, and Langfuse has it once."""
+    plain = seen_by_a_provider_that_is_set_late(untraced)
+    assert plain
+    forget()
+    collector.clear()
+    assert plain == seen_by_a_provider_that_is_set_late(trace_flow)
+    assert flush(10)
+    assert 1 == [span.name for span in collector.spans()].count("generation")
+
+
 ASKS = {
     "@observe": observe(chat, name="around"),
     "get_client()": lambda: (get_client(), chat()),
