@@ -1,8 +1,9 @@
 """The Langfuse SDK in this process: the client that generations inside nodes go through.
 
-A client that the user made for the same project is theirs: it is used, its masks are honoured, it is never shut down.
-Where there is none when a run begins, one is made, with an exporter that leads into our delivery, so that generations
-are as safe from outages as the spans around them. langfuse is never imported here before the program has imported it.
+A client that the user made with settings for the same project is theirs: it is used, its masks are honoured, it is never shut
+down. Where there is none when a run begins, one is made, with an exporter that leads into our delivery, so that generations
+are as safe from outages as the spans around them; one that the SDK has made where the program said nothing of how is led
+there as well. langfuse is never imported here before the program has imported it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from weakref import WeakSet, WeakValueDictionary
 from . import _sdk_disabled, _sdk_spans
 from ._forks import unforked
 from ._guard import Seam, on_our_thread
-from ._sdk_clients import forget, stand_back
+from ._sdk_clients import forget, says_nothing, stand_back
 from ._sdk_export import TOGETHER, Unready, is_exporting, make_exporter
 from ._sdk_flush import Client, Flushes, Left, exports, left_in
 from ._sdk_import import imported, when_imported
@@ -148,6 +149,8 @@ class SdkClient:
                 self._create()
             elif self._exporter is not None:
                 self._join()
+            elif resources is not self._heard and self._may_take_over(resources):
+                self._take_over(resources)
             if resources is not self._heard:
                 self._heard, self.says = resources, said_by(resources)
 
@@ -301,9 +304,7 @@ class SdkClient:
                 stand_back()
                 Langfuse(**arguments, tracer_provider=ahead, span_exporter=self._exporter)
         if self.is_ours:
-            self._made = self.resources
-            _asking[str(self._config.langfuse_public_key)] = self  # nobody else knows what we made
-            atexit.unregister(self._made.shutdown)  # it would wait for a dead server
+            self._own()
 
     def _take(self, processor: Any) -> None:
         """Take the span processor of the client that is being made, before anybody holds a method of it."""
@@ -311,6 +312,30 @@ class SdkClient:
         _sdk_spans.attend(processor, self._unready.settings)
         self._processors = [processor]
         self._watch_flushes()
+
+    def _may_take_over(self, resources: Any) -> bool:
+        return says_nothing(resources, self._config.langfuse_secret_key, self._config.langfuse_host)
+
+    def _take_over(self, resources: Any) -> None:
+        """Make a client ours that the program has asked for before its first run, and that the SDK has made for it."""
+        with unforked(), self._lock:
+            exporter = make_exporter(self._unready, self)
+            processors = _own_processors(resources)
+            if self._exporter is not None or not processors or not _sdk_spans.lead(processors, exporter):
+                return
+            self._exporter = resources.span_exporter = exporter
+            self._processors = processors
+            self.is_handed_out = True
+            stand_back()
+            for processor in processors:
+                _sdk_spans.attend(processor, self._unready.settings)
+            self._watch_flushes()
+            self._own()
+
+    def _own(self) -> None:
+        self._made = self.resources
+        _asking[str(self._config.langfuse_public_key)] = self  # nobody else knows what is ours
+        atexit.unregister(self._made.shutdown)  # it would wait for a dead server
 
     def _watch_flushes(self) -> None:
         for processor in self._processors:
@@ -355,10 +380,14 @@ class SdkClient:
 def _exporting(resources: Any) -> list[Any]:
     """What exports the spans of a client: its span processor, or its whole provider where that one is not found in it."""
     provider = resources.tracer_provider
-    several = getattr(_sdk_spans.processors_of(provider), "_span_processors", ())
+    return _own_processors(resources) or ([] if provider is None else [provider])
+
+
+def _own_processors(resources: Any) -> list[Any]:
+    """The client's own span processor, among those of the provider it may share with others."""
+    several = getattr(_sdk_spans.processors_of(resources.tracer_provider), "_span_processors", ())
     found = {id(item): item for one in several for item in _sdk_spans.sdks_in(one)}
-    own = [item for item in found.values() if item.public_key == resources.public_key]
-    return own or ([] if provider is None else [provider])
+    return [item for item in found.values() if item.public_key == resources.public_key]
 
 
 def record_without_account(make_processor: Callable[[], Any]) -> None:

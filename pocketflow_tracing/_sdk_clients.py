@@ -84,6 +84,12 @@ AFTER_MAKING: list[Callable[[], None]] = []
 
 _WHAT_LEAVES = ("mask", "mask_otel_spans", "should_export_span", "span_exporter")
 _NO_SETTINGS = ("cls", "instance", "public_key")
+_KEPT = (
+    "mask", "mask_otel_spans", "should_export_span", "span_exporter", "additional_headers", "environment", "release", "timeout",
+    "sample_rate", "flush_at", "flush_interval", "media_upload_thread_count", "otel_compression", "id_generator",
+    "blocked_instrumentation_scopes", "_custom_httpx_client",
+)  # fmt: skip
+"""Settings of a client that the SDK keeps, of langfuse 4 and 5."""
 
 
 def _is_another(given: Mapping[str, Any], known: Any) -> bool:
@@ -92,18 +98,40 @@ def _is_another(given: Mapping[str, Any], known: Any) -> bool:
         return True
     if known.span_exporter.made_by.is_handed_out:
         return False  # nor would the SDK look at the settings of a second client
-    unsaid = {  # what the SDK has filled in where the program said nothing; ours may know better, from `.env` or a config
+    unsaid = _unsaid()  # ours may know better, from `.env` or a config
+    return any(
+        value is not None and _bare(value) not in (_bare(getattr(known, name, None)), _bare(unsaid.get(name)))
+        for name, value in given.items()
+        if name not in _NO_SETTINGS
+    )
+
+
+def says_nothing(resources: Any, secret_key: str | None, base_url: str | None) -> bool:
+    """Whether the program has only asked for a client, and said nothing of how it is to be made.
+
+    Args:
+        resources: what the SDK keeps of it.
+        secret_key: of the project, as we know it.
+        base_url: of its server, likewise.
+    """
+    unsaid = _unsaid()
+    return (
+        resources.tracing_enabled
+        and resources.secret_key == secret_key
+        and _bare(resources.base_url) == _bare(base_url)
+        and all((value := getattr(resources, name, None)) is None or value == unsaid.get(name) for name in _KEPT)
+    )
+
+
+def _unsaid() -> dict[str, Any]:
+    """What the SDK fills in where the program says nothing."""
+    return {
         "secret_key": variable("LANGFUSE_SECRET_KEY") or None,
         "base_url": variable("LANGFUSE_BASE_URL") or variable("LANGFUSE_HOST", "https://cloud.langfuse.com"),
         "environment": variable("LANGFUSE_TRACING_ENVIRONMENT") or None,
         "timeout": int(variable("LANGFUSE_TIMEOUT", "5")),
         "sample_rate": float(variable("LANGFUSE_SAMPLE_RATE", "1.0")),
     }
-    return any(
-        value is not None and _bare(value) not in (_bare(getattr(known, name, None)), _bare(unsaid.get(name)))
-        for name, value in given.items()
-        if name not in _NO_SETTINGS
-    )
 
 
 def _bare(value: Any) -> Any:

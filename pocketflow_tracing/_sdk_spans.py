@@ -222,6 +222,25 @@ def _put(known: dict[int, Any], span_id: int, settings: Any) -> None:
     known[span_id] = settings
 
 
+def lead(processors: Sequence[Any], exporter: Any) -> bool:
+    """Lead what the SDK's processors export to another exporter, past the media and masks that it sees to; False if it cannot be.
+
+    Args:
+        processors: of one client.
+        exporter: takes the place of the one which the SDK has made.
+    """
+    from langfuse._client.span_exporter import LangfuseTransformingSpanExporter
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    last: list[Any] = [getattr(getattr(item, "_batch_processor", None), "_exporter", None) for item in processors]
+    kinds = [(type(one), type(getattr(one, "_exporter", None))) for one in last]
+    if any(found != (LangfuseTransformingSpanExporter, OTLPSpanExporter) for found in kinds):
+        return False
+    for one in last:
+        one._exporter = exporter
+    return True
+
+
 def silence(processor: Any) -> None:
     """Let a span processor take no more spans: OpenTelemetry has no way to take it from its provider.
 

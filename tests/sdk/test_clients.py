@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from pocketflow_tracing import TracingConfig, _sdk, _uses, add_metadata, flush, 
 from pocketflow_tracing._sdk import instances
 from pocketflow_tracing.delivery import delivery
 from pocketflow_tracing.sinks.langfuse import LangfuseSink
-from pocketflow_tracing.store import Store
+from pocketflow_tracing.store import Outbox, Store
 
 
 class Tells(Node):
@@ -453,6 +454,60 @@ def test_a_provider_that_is_set_late_gets_what_the_client_records(keys, collecto
     assert plain == seen_by_a_provider_that_is_set_late(trace_flow)
     assert flush(10)
     assert 1 == [span.name for span in collector.spans()].count("generation")
+
+
+@observe(name="connects")
+def connect(host, *, password):
+    return {"host": host, "api_key": f"{password} of the answer"}
+
+
+class Connects(Node):
+    def exec(self, prep_res):
+        connect("db", password="canary")
+
+
+@pytest.mark.parametrize("provider", ["the SDK's", "the program's"])
+@pytest.mark.parametrize(
+    "ask", [get_client, Langfuse, observe(lambda: None)], ids=["get_client", "Langfuse", "observe"]
+)
+def test_a_client_that_was_only_asked_for_before_the_first_run(ask, provider, keys, collector, monkeypatch, tmp_path):
+    """The order of a module's lines does not decide: what it records is redacted and kept as where it is asked for later."""
+    monkeypatch.setenv("LANGFUSE_TIMEOUT", "1")
+    if provider == "the program's":
+        trace.set_tracer_provider(TracerProvider())
+    ask()
+    resources = client_of(collector)
+    trace_flow(Flow(start=Connects()), config=TracingConfig(redact=["host"])).run({})
+    assert flush(10)
+    assert resources is client_of(collector) is get_client()._resources
+    (connected,) = [span for span in collector.spans() if span.name == "connects"]
+    assert "canary" not in repr(connected)
+    collector.mode = "refuse"
+    with get_client().start_as_current_observation(name="kept", input={"password": "canary"}):
+        pass
+    get_client().flush()
+    with closing(Outbox(tmp_path / ".pocketflow" / "traces.db")) as outbox:
+        assert 1 == outbox.counts().waiting_spans
+    collector.mode = "healthy"
+    assert flush(20) or flush(20)
+    assert "kept" in {span.name for span in collector.spans()}
+    assert "canary" not in repr(collector.spans())
+    assert [] == collector.duplicates
+
+
+def test_an_observation_around_the_first_run(keys, collector):
+    """A request handler, say, with which the SDK makes its client: what it ends with is redacted as well."""
+
+    @observe(name="handler")
+    def handle(shared):
+        trace_flow(Flow(start=Connects())).run(shared)
+        return {"api_key": "canary"}
+
+    handle({"password": "canary"})
+    assert flush(10)
+    (root,) = [span for span in collector.spans() if span.name == "handler"]
+    assert {"handler"} < {span.name for span in collector.spans() if span.trace_id == root.trace_id}
+    assert "canary" not in repr(collector.spans())
 
 
 ASKS = {
