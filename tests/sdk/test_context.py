@@ -7,8 +7,9 @@ import contextvars
 import copy
 import gc
 import pickle
+import sys
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from generating import Calls, CallsAsync, decoded, expected, run
@@ -148,6 +149,49 @@ def test_two_runs_inside_one_span_share_its_trace(keys, collector):
     assert flush(10)
     assert (("request", expected(Calls()), expected(Calls())),) == collector.tree()
     assert ["request"] == roots(collector)
+
+
+LITELLM = """
+from opentelemetry import trace
+def complete():
+    current = trace.get_current_span()
+    if current.get_span_context().is_valid:
+        current.set_attribute("gen_ai.request.model", "model-1")
+    else:
+        trace.get_tracer("litellm").start_span("litellm_request", attributes={"gen_ai.request.model": "model-1"}).end()
+"""
+"""How it decides (`OpenTelemetry._get_span_context` and what follows, litellm 1.110)."""
+
+
+@pytest.mark.parametrize("around", [False, True])
+def test_litellm_opens_a_span_where_none_of_the_programs_is_current(around, keys, collector, monkeypatch):
+    """It writes on the current span in place of that, after a phase has ended even; on one of the program's it does as untraced."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    name = "litellm.integrations.opentelemetry"
+    monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    module = vars(sys.modules[name])
+    exec(LITELLM, module)
+
+    class Asks(Node):
+        def exec(self, prep_res):
+            module["complete"]()
+
+    if around:
+        with trace.get_tracer("web").start_as_current_span("request"):
+            run(Asks())
+    else:
+        run(Asks())
+    assert flush(10)
+    (called,) = exporter.get_finished_spans()
+    assert "model-1" == called.attributes["gen_ai.request.model"]
+    if around:
+        assert "request" == called.name
+    else:
+        (above,) = [span for span in collector.spans() if span.name == "Asks.exec"]
+        assert (above.trace_id, above.span_id) == (f"{called.context.trace_id:032x}", f"{called.parent.span_id:016x}")
 
 
 def test_a_run_after_a_span_is_a_trace_of_its_own(keys, collector):
