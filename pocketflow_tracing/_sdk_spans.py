@@ -45,13 +45,20 @@ def make_provider(config: TracingConfig | None) -> TracerProvider:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
 
-    elsewhere = ParentBased(TraceIdRatioBased(config.sample_rate if config is not None else 1.0))
     named = {
         "langfuse.environment": config.environment if config is not None else None,
         "langfuse.release": (config.release if config is not None else None) or get_common_release_envs(),
     }
+    resource = Resource.create({name: value for name, value in named.items() if value is not None})
+    rate = config.sample_rate if config is not None else 1.0
+    # at a rate of 1 the SDK leaves it to OpenTelemetry, which has variables of its own
+    provider = TracerProvider(sampler=TraceIdRatioBased(rate) if rate < 1 else None, resource=resource)
+    by_itself = provider.sampler
+    by_trace_id = isinstance(by_itself, TraceIdRatioBased)
+    elsewhere = ParentBased(by_itself) if by_trace_id else by_itself
+    kind: Any = TraceIdRatioBased if by_trace_id else Sampler  # the SDK asks that kind alone about the traces of scores
 
-    class OfTheRun(Sampler):
+    class OfTheRun(kind):  # type: ignore[misc]
         of_pocketflow_tracing = True
 
         def should_sample(self, *args: Any, **kwargs: Any) -> Any:
@@ -63,8 +70,8 @@ def make_provider(config: TracingConfig | None) -> TracerProvider:
         def get_description(self) -> str:
             return "by the run"
 
-    resource = Resource.create({name: value for name, value in named.items() if value is not None})
-    return TracerProvider(sampler=OfTheRun(), resource=resource)
+    provider.sampler = OfTheRun(by_itself.rate) if isinstance(by_itself, TraceIdRatioBased) else OfTheRun()
+    return provider
 
 
 def is_ours(provider: Any) -> bool:
