@@ -9,7 +9,7 @@ from opentelemetry.context import Context
 
 from ._guard import is_hosts
 from ._sdk import instances
-from ._sdk_spans import is_ours
+from ._sdk_providers import is_ours
 
 if TYPE_CHECKING:
     from .recorder import Run

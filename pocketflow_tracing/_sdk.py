@@ -17,7 +17,7 @@ from math import inf
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
-from . import _sdk_disabled, _sdk_spans
+from . import _sdk_disabled, _sdk_providers, _sdk_spans
 from ._forks import unforked
 from ._guard import Seam, on_our_thread
 from ._sdk_clients import forget, says_nothing, stand_back
@@ -170,7 +170,7 @@ class SdkClient:
                 trace.set_tracer_provider(resources.tracer_provider)
             self._join()
             if self._joined is trace.get_tracer_provider():  # the program's, set after our client was made
-                _sdk_spans.move(resources, self._joined)
+                _sdk_providers.move(resources, self._joined)
         self.is_handed_out = True
 
     def give_way(self) -> None:
@@ -263,7 +263,7 @@ class SdkClient:
         theirs, made = self.resources, self._made
         clients = []
         if theirs is not None and theirs is not made:
-            clients.append(Client(theirs, _exporting(theirs)))
+            clients.append(Client(theirs, _sdk_providers.exporting(theirs)))
         if made is not None and any(left_in(made)):  # one of the program's may have taken its place since
             clients.append(Client(made, []))
         if clients:
@@ -294,10 +294,10 @@ class SdkClient:
             if self.resources is None:
                 arguments = self._config.to_langfuse_kwargs()
                 provider = trace.get_tracer_provider()
-                if isinstance(provider, trace.ProxyTracerProvider) or _sdk_spans.is_ours(provider):
+                if isinstance(provider, trace.ProxyTracerProvider) or _sdk_providers.is_ours(provider):
                     # the process's global provider stays the program's to set, which the SDK would do, or is another project's
-                    provider = _sdk_spans.make_provider(self._config)
-                ahead: Any = _sdk_spans.Ahead(provider, self._take)
+                    provider = _sdk_providers.make_provider(self._config)
+                ahead: Any = _sdk_providers.Ahead(provider, self._take)
                 self._exporter = make_exporter(self._unready, self)
                 self.is_handed_out = False
                 _sdk_disabled.take()
@@ -320,7 +320,7 @@ class SdkClient:
         """Make a client ours that the program has asked for before its first run, and that the SDK has made for it."""
         with unforked(), self._lock:
             exporter = make_exporter(self._unready, self)
-            processors = _own_processors(resources)
+            processors = _sdk_providers.own_processors(resources)
             if self._exporter is not None or not processors or not _sdk_spans.lead(processors, exporter):
                 return
             self._exporter = resources.span_exporter = exporter
@@ -368,26 +368,13 @@ class SdkClient:
         resources = self.resources
         add = getattr(provider, "add_span_processor", None)
         known = provider is self._joined or provider is resources.tracer_provider
-        if add is None or known or _sdk_spans.is_ours(provider) or not self.is_ours:
+        if add is None or known or _sdk_providers.is_ours(provider) or not self.is_ours:
             return
         self._joined = provider
         for processor in self._processors:
-            forwarder = _sdk_spans.make_forwarder(processor)
+            forwarder = _sdk_providers.make_forwarder(processor)
             self._forwarders.append(forwarder)
             add(forwarder)
-
-
-def _exporting(resources: Any) -> list[Any]:
-    """What exports the spans of a client: its span processor, or its whole provider where that one is not found in it."""
-    provider = resources.tracer_provider
-    return _own_processors(resources) or ([] if provider is None else [provider])
-
-
-def _own_processors(resources: Any) -> list[Any]:
-    """The client's own span processor, among those of the provider it may share with others."""
-    several = getattr(_sdk_spans.processors_of(resources.tracer_provider), "_span_processors", ())
-    found = {id(item): item for one in several for item in _sdk_spans.sdks_in(one)}
-    return [item for item in found.values() if item.public_key == resources.public_key]
 
 
 def record_without_account(make_processor: Callable[[], Any]) -> None:

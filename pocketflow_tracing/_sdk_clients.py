@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._guard import Seam
-from ._sdk_spans import Ahead
+from ._sdk_providers import Ahead
 from ._system import variable
 from .recorder import current, span_of
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from opentelemetry import trace
 
-from . import _sdk_spans
+from . import _sdk_providers
 from .recorder import current, span_of
 
 __all__ = ["record", "take"]
@@ -69,7 +69,7 @@ def _tracer() -> Any:
     if found is None:
         from langfuse._client.constants import LANGFUSE_TRACER_NAME  # noqa: PLC0415 - imported already
 
-        provider = _sdk_spans.make_provider(None)
+        provider = _sdk_providers.make_provider(None)
         for make_processor in _processors:
             provider.add_span_processor(make_processor())
         _made["provider"] = provider
