@@ -35,6 +35,10 @@ __all__ = ["TOGETHER", "Unready", "is_exporting", "make_exporter", "weight_of"]
 _READYING = Seam("making a generation ready to be sent")
 TOGETHER = 50
 """Spans that are made ready before the worker looks at what else waits."""
+_MOST_SPANS = 500
+"""Of one request: each waits for an answer before the next one goes."""
+_LONGEST_SECONDS = 0.5
+"""That it may take to gather one: a mask of the program's may be slow, and what is ready is in memory only."""
 MOST_BYTES = 3 * 1024 * 1024
 """Of one request before compression; Langfuse's default limit is 4.5 MB."""
 _ENCODER = "opentelemetry.exporter.otlp.proto.common.trace_encoder"
@@ -96,7 +100,10 @@ class Unready:
         """Forget what waits: in a forked child it is the parent's."""
         self._waiting: deque[tuple[ReadableSpan, int, TracingConfig, Rules]] = deque()
         self._bytes = 0
-        self._in_hand = 0
+        self._in_hand = 0  # spans that do not wait any more, and are not handed over
+        self._ready: list[bytes] = []
+        self._size = 0
+        self._began = 0.0  # with them, of `time.monotonic`
 
     def __len__(self) -> int:
         return len(self._waiting) + self._in_hand
@@ -131,29 +138,43 @@ class Unready:
         left = len(self._waiting) if most is None else most
         while left > 0 and self._waiting and not _is_late(until):
             left -= self._make_some_ready(until, min(left, TOGETHER))
+        if most is None:  # who asks for all of it waits for what is ready, too
+            self._hand_over()
         return not self._waiting
 
     def _make_some_ready(self, until: float, most: int) -> int:
-        """As many as one request may hold; returns how many were taken."""
-        ready: list[bytes] = []
-        size = taken = 0
-        while taken < most and size < MOST_BYTES and self._waiting and not _is_late(until):
+        """Make at most so many ready, and hand over what comes to a request, or all there is; returns how many were taken."""
+        taken = 0
+        while taken < most and self._waiting and not self._is_a_request() and not _is_late(until):
             self._in_hand += 1
             span, weight, config, rules = self._waiting.popleft()
             self._bytes -= min(self._bytes, weight)
             taken += 1
             breathe()
             entered = _enter(True)
+            if not self._ready:
+                self._began = monotonic()
             with _READYING:
-                ready.append(self._made_ready(span, config, rules))
-                size += len(ready[-1])
+                made = self._made_ready(span, config, rules)
+                self._ready.append(made)
+                self._size += len(made)
             _leave(entered)
-        if len(ready) < taken:
-            self._drop(taken - len(ready))
+        if (lost := self._in_hand - len(self._ready)) > 0:
+            self._in_hand -= lost
+            self._drop(lost)
+        if self._is_a_request() or not self._waiting:
+            self._hand_over()
+        return taken
+
+    def _is_a_request(self) -> bool:
+        is_large = len(self._ready) >= _MOST_SPANS or self._size >= MOST_BYTES
+        return is_large or (bool(self._ready) and monotonic() - self._began > _LONGEST_SECONDS)
+
+    def _hand_over(self) -> None:
+        ready, self._ready, self._size = self._ready, [], 0
         if ready:  # a message of protobuf that follows another one adds to it what is repeated
             self._submit(compress(b"".join(ready), 1, mtime=0), len(ready))
         self._in_hand = 0
-        return taken
 
     def _made_ready(self, span: ReadableSpan, config: TracingConfig, rules: Rules) -> bytes:
         # Where it was thrown out of `sys.modules`, as tests do, the one that was there goes on: to import a second one
@@ -170,7 +191,7 @@ class Unready:
     def give_up(self) -> int:
         """Forget what waits, at the end of the process; returns how many spans that are."""
         lost = len(self)
-        self._waiting.clear()
+        self.abandon()
         self._drop(lost)
         return lost
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Courier"]
 
 
+_TRIES_IN_MEMORY = 3
+"""Of a span or score by itself, where there is no disk to put it off to: what waits behind it comes first."""
 _HALVINGS = 8
 """That it takes to find one score among those of a list: with more bad ones than that it is dearer than each by itself."""
 
@@ -119,17 +121,25 @@ class Courier:
         """Keep a span that the server does not take, while it takes others: it is sent again, less and less often."""
         batch.attempts += 1
         pause = self.pace.put_off(batch.attempts, answer)
-        if not self._keep(batch, answer.reason, pause):
+        if self._keep(batch, answer.reason, pause):
+            return
+        if batch.attempts >= _TRIES_IN_MEMORY:
+            self._set_aside(batch, answer)
+        else:
             self._hold(batch)
             self.block(answer)  # there is no disk to put it off to
 
     def _set_aside(self, batch: Batch, answer: Answer) -> None:
         self.refused += batch.records
         what = "such scores" if batch.of_scores else "such spans"
-        fate = "are lost, for POCKETFLOW_TRACE_STORE is off" if self._kept is None else "are set aside"
+        words = f"{answer.reason}: {answer.words}" if answer.words else answer.reason
+        if self._kept is None:
+            fate = "are lost, for POCKETFLOW_TRACE_STORE is off"
+        elif self._kept.set_aside(batch, words):
+            fate = "are set aside"
+        else:
+            fate = "are lost, for the store cannot be written"
         _log.warn_once(f"{answer.reason}; {what} {fate} (see `pocketflow-tracing doctor`).")
-        if self._kept is not None:
-            self._kept.set_aside(batch, f"{answer.reason}: {answer.words}" if answer.words else answer.reason)
 
     def _answered(self, batch: Batch, delivered: int) -> None:
         if self._kept is not None:

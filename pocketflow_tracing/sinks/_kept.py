@@ -184,10 +184,10 @@ class Kept:
             except StoreError as error:
                 _say(error)
 
-    def set_aside(self, batch: Batch, reason: str) -> None:
-        """Keep a batch that the server will never take, for the user to look at."""
+    def set_aside(self, batch: Batch, reason: str) -> bool:
+        """Keep a batch that the server will never take, for the user to look at; False when that did not work."""
         if not batch.kept and not self.keep(batch, reason, ahead=60.0):
-            return
+            return False
         with self._lock:
             batch.answered = True
         try:
@@ -196,6 +196,8 @@ class Kept:
             self._here.pop(batch.kept, None)
         except StoreError as error:
             _say(error)
+            return False
+        return True
 
     def waits(self) -> bool:
         """Whether anything is left to be sent."""

@@ -40,14 +40,14 @@ class Memory:
         return self._bytes > _MOST_BYTES
 
     def put(self, batch: Batch, *, again: bool = False) -> None:
-        """Take a batch; `again` after it could not be sent."""
+        """Take a batch; `again` after it could not be sent: one that was tried stands behind those that were not."""
         if self._gone:  # its traces may have been dropped while it was on its way
             records = batch.records
             batch.body, batch.records = without(batch.body, self._gone)
             self.dropped += records - batch.records
             if not batch.records:
                 return
-        (self._batches.appendleft if again else self._batches.append)(batch)
+        (self._batches.appendleft if again and not batch.attempts else self._batches.append)(batch)
         self._bytes += len(batch.body)
         if self._bytes > 2 * _MOST_BYTES:  # there is no disk, or it is full
             self._shed()
@@ -81,7 +81,7 @@ class Memory:
 
     def _shed(self) -> None:
         records = sum(batch.records for batch in self._batches)
-        left, gone = shed(list(self._batches), _MOST_BYTES)
+        left, gone = shed(sorted(self._batches, key=lambda batch: batch.since), _MOST_BYTES)
         self._batches = deque(left)
         self._bytes = sum(len(batch.body) for batch in left)
         self.dropped += records - sum(batch.records for batch in left)

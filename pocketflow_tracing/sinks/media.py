@@ -44,6 +44,8 @@ _PAUSE = 0.5
 _LOOK_SECONDS = 0.02
 _BLOCKED = 60.0
 """Seconds without new media after one that failed for good."""
+_OF_ONE = frozenset({400, 413, 415, 422})
+"""Answers to one medium, that say nothing of others."""
 _FAILURES = (ChannelError, httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, RuntimeError)
 
 
@@ -62,12 +64,14 @@ class _FailedError(Exception):
     Args:
         reason: one sentence part for the user, without secrets.
         again: whether another try may work.
+        others: whether it says something of other media as well.
     """
 
-    def __init__(self, reason: str, *, again: bool) -> None:
+    def __init__(self, reason: str, *, again: bool, others: bool = True) -> None:
         super().__init__(reason)
         self.reason = reason
         self.again = again
+        self.others = others
 
 
 class MediaSender:
@@ -124,6 +128,7 @@ class MediaSender:
             self._changed = of_now(self._changed)
         with self._changed:
             if self._stopping or monotonic() < self._blocked_until:
+                self.failed += 1
                 return False
             place = job.medium.id, job.span_id, job.field
             if place in self._places:
@@ -240,10 +245,12 @@ class MediaSender:
                     self._resting_until = monotonic() + _PAUSE * 2 ** (job.tries - 1)
                     return
                 self.failed += 1
-                self._blocked_until = monotonic() + _BLOCKED
+                if failure.others:
+                    self._blocked_until = monotonic() + _BLOCKED
+            others = ", and for a minute other media by type and size" if failure.others else ""
             _log.warn_once(
-                f"{failure.reason}. What could not be sent is shown without its content, and for a minute "
-                "other media by type and size; POCKETFLOW_TRACE_MEDIA=false stops trying."
+                f"{failure.reason}. What could not be sent is shown without its content{others}; "
+                "POCKETFLOW_TRACE_MEDIA=false stops trying."
             )
         else:
             with self._changed:
@@ -288,7 +295,8 @@ class MediaSender:
                 raise _FailedError(f"the media storage answered {stored.status}", again=True)
         self._request(channel, "PATCH", f"{_PATH}/{medium.id}", report)
         if failed:
-            raise _FailedError(f"the media storage answered {stored.status}", again=False)
+            others = stored.status not in _OF_ONE
+            raise _FailedError(f"the media storage answered {stored.status}", again=False, others=others)
 
     def _request(self, channel: Channel, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         host = shown_host(self._config)
@@ -302,7 +310,8 @@ class MediaSender:
             raise _FailedError(str(error), again=False) from None
         except _FAILURES as error:
             raise _FailedError(f"{host} cannot take media: {cause(error)}", again=True) from None
-        raise _FailedError(f"{host} does not take media ({reply.status})", again=_may_pass(reply.status))
+        again, others = _may_pass(reply.status), reply.status not in _OF_ONE
+        raise _FailedError(f"{host} does not take media ({reply.status})", again=again, others=others)
 
 
 def _may_pass(code: int) -> bool:

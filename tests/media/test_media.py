@@ -134,17 +134,29 @@ def test_switched_off_or_too_large(server: MediaCollector, settings):
 
 @pytest.mark.parametrize("fails", [{"POST": 404}, {"POST": 500}, {"PUT": 403}, {"PUT": 503}])
 def test_a_failure_never_holds_up_spans(server: MediaCollector, caplog, fails):
-    """Spans arrive whatever becomes of the media; it is said once, flush tells, and the next ones stay summaries."""
+    """Spans arrive whatever becomes of the media; it is said once, the next ones stay summaries, and each flush tells."""
     server.fails = fails
     assert not run({"image": PNG})
     assert 5 == len(server.spans())
     assert 1 == sum("other media by type and size" in line for line in caplog.messages)
     flush_all()
     server.clear()
-    assert run({"image": PNG})
+    assert not run({"image": PNG})
     assert "image" == attribute(server, "Look.exec", "input")["__type__"]
     if "PUT" in fails:
         assert {fails["PUT"]} == {patch["uploadHttpStatus"] for _, patch in server.patched}
+
+
+@pytest.mark.parametrize("fails", [{"POST": 400}, {"PUT": 413}])
+def test_what_one_medium_is_refused_for_says_nothing_of_others(server: MediaCollector, fails):
+    """It is missing, and the next one is sent."""
+    server.fails = fails
+    assert not run({"image": PNG})
+    server.fails = {}
+    flush_all()
+    other = PNG + b"another"
+    assert run({"image": other})
+    assert other in server.stored.values()
 
 
 def test_a_flush_waits_for_one_failure_and_not_for_each(server: MediaCollector):

@@ -20,7 +20,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 from pocketflow_tracing import TracingConfig, _sdk, _sdk_spans
 from pocketflow_tracing._machine import machine
 from pocketflow_tracing.records import RunRecord, SpanRecord
-from pocketflow_tracing.sinks import _kept, _memory
+from pocketflow_tracing.sinks import _kept, _memory, _pace
 from pocketflow_tracing.sinks import sender as sender_module
 from pocketflow_tracing.sinks._batch import Batch, halves, shed, traces_of, without
 from pocketflow_tracing.sinks._pace import MOST_REFUSALS
@@ -495,6 +495,26 @@ def test_without_a_store_memory_has_a_bound(sender, monkeypatch, caplog):
         assert 80 * 7 == made.dropped + sum(sizes.values())
         assert 80 in sizes
         assert 1 == sum("takes too much memory" in record.getMessage() for record in caplog.records)
+
+
+def test_without_a_store_one_span_does_not_stand_in_the_way(sender, monkeypatch, caplog):
+    """The server takes all others: they are sent, and that one is lost after some tries, which is counted and said."""
+    monkeypatch.setattr(_pace, "_FIRST", 0.01)
+    with Collector(Mode.status(500, span_named="bad")) as collector:
+        made = sender(collector, None)
+        made.submit(body(span(1, 0, "bad"), span(1, 1, "beside")), 2)
+        sent, deadline = 0, soon(20)
+        while not made.refused:
+            assert time.monotonic() < deadline
+            sent += 1
+            made.submit(body(span(2, sent, "good")), 1)
+            made.wait(soon(1))
+            made.tick()
+        made.flush(soon(10))
+        assert made.flush(soon(10))
+        assert (sent + 1, 1, 0) == (made.delivered, made.refused, made.in_memory)
+        assert {"beside", "good"} == {found.name for found in collector.spans()}
+    assert 1 == sum("are lost" in record.getMessage() for record in caplog.records)
 
 
 # --- cutting --------------------------------------------------------------------------------------------------------
