@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ._time import sleep
 from .records import Json
 
-__all__ = ["BEGINNINGS", "Medium", "medium", "mime_of_bytes", "mime_of_text", "size_of_text", "summary"]
+__all__ = ["BEGINNINGS", "Made", "Medium", "medium", "mime_of_bytes", "mime_of_text", "size_of_text", "summary"]
 
 SENDABLE = frozenset({
     "image/png", "image/jpeg", "image/jpg", "image/webp", "image/gif", "image/svg+xml", "image/tiff", "image/bmp",
@@ -134,6 +134,20 @@ def medium(value: bytes | str, mime: str) -> Medium | None:
     digest = b64encode(sha256(content).digest()).decode()
     source = "bytes" if isinstance(value, bytes) else "base64_data_uri"
     return Medium(digest.replace("+", "-").replace("/", "_")[:22], digest, mime, len(content), content, source)
+
+
+class Made:
+    """The media that have been made of a batch's values: one that many spans show is decoded once, and held once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[bytes | str, str, Medium | None]] = {}  # by id of the value, which it keeps alive
+
+    def medium(self, value: bytes | str, mime: str) -> Medium | None:
+        """As the function of this name."""
+        known = self._known.get(id(value))
+        if known is None or known[1] != mime:
+            known = self._known[id(value)] = value, mime, medium(value, mime)
+        return known[2]
 
 
 def _decoded(text: str) -> bytes | None:

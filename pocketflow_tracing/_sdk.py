@@ -25,8 +25,10 @@ from ._sdk_export import TOGETHER, Unready, is_exporting, make_exporter
 from ._sdk_flush import Client, Flushes, Left, exports, left_in
 from ._sdk_import import imported, when_imported
 from ._sdk_said import SAYS_NOTHING, said_by
+from ._sdk_spans import Former
 from ._time import monotonic, sleep
 from .config import TracingConfig
+from .delivery import delivery
 
 _CREATING = Seam("preparing the Langfuse client")
 _FLUSHING = Seam("flushing the Langfuse client")
@@ -97,6 +99,8 @@ class SdkClient:
         self._joined: Any = None  # the program's tracer provider that our client listens to as well
         self._processors: list[Any] = []  # its span processors, at its own provider
         self._forwarders: list[Any] = []  # and at the one that the program has set since
+        self._former = Former()  # where its spans were gathered before it became ours
+        self._has_former = False  # whether some were there when the last flush began
         self.is_handed_out = False  # the program has it
         self._heard: Any = None  # the resources of the client whose words these are:
         self.says = SAYS_NOTHING  # what the program's own client says of the project
@@ -149,10 +153,10 @@ class SdkClient:
                 self._create()
             elif self._exporter is not None:
                 self._join()
-            elif resources is not self._heard and self._may_take_over(resources):
-                self._take_over(resources)
             if resources is not self._heard:
                 self._heard, self.says = resources, said_by(resources)
+                if resources is not None and self._exporter is None and self._may_take_over(resources):
+                    self._take_over(resources)
 
     def hand_out(self) -> None:
         """The program asks for a client and gets ours, which records from now on where the SDK's would: at its tracer provider.
@@ -189,6 +193,7 @@ class SdkClient:
     def hand_over(self, deadline: float) -> bool:
         """Have the client that we made hand over to us the spans that it holds, and make them ready."""
         with _FLUSHING:
+            self._former.empty(is_the_end=delivery.last_moment < inf)
             handed_over = all([exports(processor, deadline) for processor in self._processors])  # noqa: C419 - each of them
             return self._unready.make_ready(deadline) and handed_over
         return False
@@ -215,7 +220,7 @@ class SdkClient:
         key = self._config.langfuse_public_key
         return (
             self.is_ours
-            and not (self.is_handed_out or self._forwarders or any(left_in(self._made)))
+            and not (self.is_handed_out or self._forwarders or any(left_in(self._made, self._former)))
             and all(other is self or other.public_key != key for other in _known)
         )
 
@@ -263,9 +268,10 @@ class SdkClient:
         theirs, made = self.resources, self._made
         clients = []
         if theirs is not None and theirs is not made:
-            clients.append(Client(theirs, _sdk_providers.exporting(theirs)))
-        if made is not None and any(left_in(made)):  # one of the program's may have taken its place since
-            clients.append(Client(made, []))
+            clients.append(Client(theirs, _sdk_providers.exporting(theirs), Former()))
+        if made is not None and any(left_in(made, self._former)):  # one of the program's may have taken its place since
+            clients.append(Client(made, [], self._former))
+        self._has_former = self._former.left > 0
         if clients:
             self._flushes.begin(clients)
         else:
@@ -274,11 +280,11 @@ class SdkClient:
     @property
     def left(self) -> Left:
         """What the client which we made sends by itself and has not sent yet: nobody else waits for it."""
-        return Left(0, 0) if self._made is None else left_in(self._made)
+        return Left(0, 0) if self._made is None else left_in(self._made, self._former)
 
     def wait(self, deadline: float) -> bool:
         """Wait for what `begin_flush` has begun, until the deadline of `time.monotonic`."""
-        return self._flushes.wait(deadline)
+        return self._flushes.wait(deadline) and (not self._has_former or self._is_safe(deadline))
 
     def abandon(self) -> None:
         """Forget locks that another thread may have held when this process was forked."""
@@ -314,21 +320,26 @@ class SdkClient:
         self._watch_flushes()
 
     def _may_take_over(self, resources: Any) -> bool:
-        return says_nothing(resources, self._config.langfuse_secret_key, self._config.langfuse_host)
+        from opentelemetry import trace  # noqa: PLC0415 - imported already
+
+        by_itself = resources.tracer_provider is trace.get_tracer_provider()  # where the SDK is told of no other one
+        return by_itself and says_nothing(resources, self._config.langfuse_secret_key, self._config.langfuse_host)
 
     def _take_over(self, resources: Any) -> None:
         """Make a client ours that the program has asked for before its first run, and that the SDK has made for it."""
         with unforked(), self._lock:
-            exporter = make_exporter(self._unready, self)
             processors = _sdk_providers.own_processors(resources)
-            if self._exporter is not None or not processors or not _sdk_spans.lead(processors, exporter):
+            if self._exporter is not None or len(processors) != 1:
                 return
+            exporter = make_exporter(self._unready, self)
+            former = _sdk_spans.renew(processors[0], resources, exporter)
+            if former is None:
+                return
+            _sdk_spans.attend(processors[0], self._unready.settings)
             self._exporter = resources.span_exporter = exporter
-            self._processors = processors
+            self._processors, self._former = processors, former
             self.is_handed_out = True
             stand_back()
-            for processor in processors:
-                _sdk_spans.attend(processor, self._unready.settings)
             self._watch_flushes()
             self._own()
 
@@ -353,12 +364,16 @@ class SdkClient:
         if on_our_thread.get():  # as above
             return exported
         with _FLUSHING:
-            pause = _SHORTEST_LOOK
-            while self._unready and (left := deadline - monotonic()) > 0:
-                sleep(min(left, pause))  # the worker is at it
-                pause = min(2 * pause, _LONGEST_LOOK)
-            return not self._unready and self._settle(deadline) and exported
+            return self._is_safe(deadline) and exported
         return False
+
+    def _is_safe(self, deadline: float) -> bool:
+        """Wait until what our client has exported is delivered or on disk; what was under way before it was ours is the SDK's."""
+        pause = _SHORTEST_LOOK
+        while (self._former.left or self._unready) and (left := deadline - monotonic()) > 0:
+            sleep(min(left, pause))  # the worker is at it
+            pause = min(2 * pause, _LONGEST_LOOK)
+        return not (self._former.left or self._unready) and self._settle(deadline)
 
     def _join(self) -> None:
         # a provider that the program has set since: what instrumentations record there belongs to the project as well

@@ -129,9 +129,17 @@ def _unsaid() -> dict[str, Any]:
         "secret_key": variable("LANGFUSE_SECRET_KEY") or None,
         "base_url": variable("LANGFUSE_BASE_URL") or variable("LANGFUSE_HOST", "https://cloud.langfuse.com"),
         "environment": variable("LANGFUSE_TRACING_ENVIRONMENT") or None,
-        "timeout": int(variable("LANGFUSE_TIMEOUT", "5")),
-        "sample_rate": float(variable("LANGFUSE_SAMPLE_RATE", "1.0")),
+        "timeout": _number(int, variable("LANGFUSE_TIMEOUT", "5")),
+        "sample_rate": _number(float, variable("LANGFUSE_SAMPLE_RATE", "1.0")),
     }
+
+
+def _number(kind: Callable[[str], float], text: str) -> float | None:
+    """What the SDK reads; None where it cannot, and makes no client unless the program says what it is."""
+    try:
+        return kind(text)
+    except ValueError:
+        return None
 
 
 def _bare(value: Any) -> Any:

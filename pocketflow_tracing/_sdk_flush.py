@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ._ends import answer_seconds
 from ._guard import Seam
+from ._sdk_spans import Former
 from ._threads import start_thread
 from ._time import monotonic, sleep
 
@@ -19,10 +20,11 @@ _QUEUE_SECONDS = 10.0
 
 
 class Left(NamedTuple):
-    """What a client has and has not sent yet."""
+    """What a client has and has not sent yet; spans where it was the program's before it became ours."""
 
     scores: int
     media: int
+    spans: int = 0
 
 
 class Client(NamedTuple):
@@ -31,10 +33,12 @@ class Client(NamedTuple):
     Args:
         resources: what the SDK keeps of it.
         processors: of its spans, where it is the program's own: those of ours are handed over another way.
+        former: where it gathered its spans before it became ours.
     """
 
     resources: Any
     processors: list[Any]
+    former: Former
 
 
 class Flushes:
@@ -100,9 +104,10 @@ def exports(processor: Any, deadline: float) -> bool:
     return bool(type(processor).force_flush(processor, max(1, int((deadline - monotonic()) * 1000))))
 
 
-def left_in(resources: Any) -> Left:
-    """What a client has that is not sent yet, spans aside."""
-    return Left(*(0 if queue is None else int(queue.unfinished_tasks) for queue in _queues_of(resources)))
+def left_in(resources: Any, former: Former) -> Left:
+    """What a client has that is not sent yet, but for spans that come to us."""
+    scores, media = (0 if queue is None else int(queue.unfinished_tasks) for queue in _queues_of(resources))
+    return Left(scores, media, former.left)
 
 
 def _queues_of(resources: Any) -> tuple[Any, Any]:
@@ -117,13 +122,13 @@ def _queues_of(resources: Any) -> tuple[Any, Any]:
 def _sent(clients: list[Client], deadline: float) -> bool:
     with _FLUSHING:
         sent = True
-        for resources, processors in clients:
+        for resources, processors, former in clients:
             for processor in processors:
                 sent = exports(processor, deadline) and sent
             for consumer in getattr(resources, "_score_consumers", ()):
                 getattr(consumer, "wake", int)()  # it gathers for a second otherwise
-            while any(left_in(resources)) and (seconds := answer_seconds(deadline)) > 0:
+            while any(left_in(resources, former)) and (seconds := answer_seconds(deadline)) > 0:
                 sleep(min(seconds, _LOOK_SECONDS))  # the `join` of its queues knows no deadline
-            sent = sent and not any(left_in(resources))
+            sent = sent and not any(left_in(resources, former))
         return sent
     return False

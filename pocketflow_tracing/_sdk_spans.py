@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _MOST_WAITING = _MOST_NOTED = 20_000
 """Spans that may wait to be exported, and of which it is known whose settings hold."""
+_LOOK_SECONDS = 0.05
+"""In which a thread of the SDK's takes from its queue what it sends next."""
 
 
 def widen(processor: Any) -> None:
@@ -122,23 +124,76 @@ def _put(known: dict[int, Any], span_id: int, settings: Any) -> None:
     known[span_id] = settings
 
 
-def lead(processors: Sequence[Any], exporter: Any) -> bool:
-    """Lead what the SDK's processors export to another exporter, past the media and masks that it sees to; False if it cannot be.
+class Former:
+    """Where the processor of a client gathered its spans before the client became ours: what is under way is the SDK's to send.
 
     Args:
-        processors: of one client.
-        exporter: takes the place of the one which the SDK has made.
+        batch: OpenTelemetry's, which the SDK's thread empties; None where the client has always been ours.
+    """
+
+    def __init__(self, batch: Any = None) -> None:
+        self._batch = batch
+
+    @property
+    def left(self) -> int:
+        """Spans that wait there, and one for those that are under way."""
+        batch = self._batch
+        return 0 if batch is None else len(batch._queue) + batch._export_lock.locked()
+
+    def empty(self, *, is_the_end: bool) -> None:
+        """Export what waits there.
+
+        Args:
+            is_the_end: take it also from behind what is under way, whose end nobody can wait for: the SDK's thread waits for it.
+        """
+        batch = self._batch
+        if batch is None or not batch._queue:
+            return
+        is_held = batch._export_lock.acquire(timeout=_LOOK_SECONDS)
+        try:
+            if is_held or is_the_end:
+                waiting: list[Any] = []
+                with contextlib.suppress(IndexError):
+                    while True:
+                        waiting.append(batch._queue.pop())
+                batch._exporter.export(waiting)
+        finally:
+            if is_held:
+                batch._export_lock.release()
+
+
+def renew(processor: Any, resources: Any, exporter: Any) -> Former | None:
+    """Have the SDK's processor gather its spans anew, for another exporter, past the media that it sees to.
+
+    Args:
+        processor: of a client of the program's.
+        resources: of that client.
+        exporter: takes the place of the one which the SDK has made, also of what waits already.
+
+    Returns:
+        Where it has gathered them before; None if it has to stay as it is.
     """
     from langfuse._client.span_exporter import LangfuseTransformingSpanExporter
+    from langfuse._client.span_processor import LangfuseSpanProcessor
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    last: list[Any] = [getattr(getattr(item, "_batch_processor", None), "_exporter", None) for item in processors]
-    kinds = [(type(one), type(getattr(one, "_exporter", None))) for one in last]
-    if any(found != (LangfuseTransformingSpanExporter, OTLPSpanExporter) for found in kinds):
-        return False
-    for one in last:
-        one._exporter = exporter
-    return True
+    batch: Any = getattr(processor, "_batch_processor", None)
+    last: Any = getattr(batch, "_exporter", None)
+    kinds = type(last), type(getattr(last, "_exporter", None))
+    if kinds != (LangfuseTransformingSpanExporter, OTLPSpanExporter) or not hasattr(batch, "_export_lock"):
+        return None
+    made: Any = LangfuseSpanProcessor(
+        public_key=resources.public_key,
+        secret_key=resources.secret_key,
+        base_url=resources.base_url,
+        timeout=resources.timeout,
+        span_exporter=exporter,
+        media_manager=resources._media_manager,
+    )
+    widen(made)
+    last._exporter = exporter
+    processor._batch_processor = made._batch_processor
+    return Former(batch)
 
 
 def silence(processor: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ._media import Made
 from ._queue_items import External
 from ._span_records import run_record, span_record
 
@@ -42,6 +43,7 @@ class Shares:
 
     def __init__(self) -> None:
         self._of: dict[int, Share] = {}
+        self._made = Made()
 
     def __iter__(self) -> Iterator[Share]:
         return iter(self._of.values())
@@ -58,7 +60,7 @@ class Shares:
             if not done and item.end is not None and item.kind != "attempt":
                 return  # it has ended and will come again, complete
             item.delivered = done
-            record, sinks = span_record(item), run.pipeline.sinks
+            record, sinks = span_record(item, self._made), run.pipeline.sinks
             if done:
                 item.forget()
         for sink in sinks:

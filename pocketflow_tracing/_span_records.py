@@ -12,6 +12,7 @@ from typing import Any
 from . import _system
 from ._json import encode
 from ._machine import machine
+from ._media import Made
 from ._values import Values, rendered_text
 from .recorder import Run, Span
 from .records import Json, RunRecord, SpanRecord
@@ -94,8 +95,13 @@ def _graph(run: Run) -> Json:
     }
 
 
-def span_record(span: Span) -> SpanRecord:
-    """The record of a span, as far as it is known now."""
+def span_record(span: Span, made: Made | None = None) -> SpanRecord:
+    """The record of a span, as far as it is known now.
+
+    Args:
+        span: of any kind.
+        made: the media of the spans that are recorded with it.
+    """
     run = span.run
     root = run.root
     assert root is not None  # noqa: S101 - a run is announced by its root
@@ -106,7 +112,7 @@ def span_record(span: Span) -> SpanRecord:
     ended = span.end is not None
     # a visit that has ended but whose successor is not known yet reads as running, for more will come of it
     status = span.status if span.complete or span.kind == "attempt" else "running"
-    values = Values(span)
+    values = Values(span, made)
     return SpanRecord(
         run_id=run_id,
         trace_id=trace_id,

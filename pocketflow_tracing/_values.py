@@ -6,6 +6,7 @@ import zlib
 from typing import Any
 
 from ._changes import difference
+from ._media import Made
 from .capture_types import Snapshot
 from .recorder import Run, Span
 from .records import Json
@@ -29,7 +30,7 @@ class Values:
 
     __slots__ = ("asides", "by_name_only", "overdrawn", "rules", "run", "shared_rules", "span", "writes_otherwise")
 
-    def __init__(self, span: Span) -> None:
+    def __init__(self, span: Span, made: Made | None = None) -> None:
         run = self.run = span.run
         self.span = span
         pipeline = run.pipeline
@@ -38,7 +39,7 @@ class Values:
             self.rules = pipeline.rules.of_node(_class_of(span))
         # whether what this visit writes into `shared` may be shown otherwise than what stood there before
         self.writes_otherwise = self.rules is not pipeline.rules and self.rules.policy != pipeline.rules.policy
-        self.asides = Asides(pipeline.media_bytes if span.complete else 0)
+        self.asides = Asides(pipeline.media_bytes if span.complete else 0, made)
         self.overdrawn = run.recorded >= pipeline.max_run_bytes
         # with nothing to ask but the names, short values are what they are
         self.by_name_only = not (pipeline.rules.policy or pipeline.rules.mask is not None or self.overdrawn)

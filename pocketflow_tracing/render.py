@@ -54,12 +54,14 @@ class Asides:
 
     Args:
         media_bytes: the largest medium to collect, 0 for none.
+        made: the media of other values that are rendered with these.
     """
 
-    __slots__ = ("media", "media_bytes", "size")
+    __slots__ = ("made", "media", "media_bytes", "size")
 
-    def __init__(self, media_bytes: int = 0) -> None:
+    def __init__(self, media_bytes: int = 0, made: _media.Made | None = None) -> None:
         self.media_bytes = media_bytes
+        self.made = made or _media.Made()
         self.media: dict[str, _media.Medium] = {}
         self.size = 0
         """About the bytes of what was rendered."""
@@ -295,7 +297,7 @@ class _Rendering:
         """Show an image, a sound or a PDF as its type and size; with its id, if it is one to be sent."""
         shown = _media.summary(mime, size)
         if self.asides is not None and 0 < size <= self.asides.media_bytes:
-            found = _media.medium(value, mime)
+            found = self.asides.made.medium(value, mime)
             if found is not None:
                 self.asides.media[found.id] = found
                 shown["id"] = found.id

@@ -95,6 +95,7 @@ class MediaSender:
         self._blocked_until = 0.0
         self._resting_until = 0.0
         self._known: set[str] = set()  # media that the server has
+        self._coming: set[str] = set()  # whose content waits, or is on its way
         self._thread: OwnThread | None = None
         self._stopping = False
         self._channel = Channel(self._config.timeout)
@@ -133,12 +134,14 @@ class MediaSender:
             place = job.medium.id, job.span_id, job.field
             if place in self._places:
                 return True  # twice in one field
-            if job.medium.id in self._known:
+            if job.medium.id in self._known or job.medium.id in self._coming:
                 job.medium, size = job.medium._replace(content=b""), 0
             has_room = self._bytes + size <= _MAX_WAITING and len(self._waiting) < _MOST_WAITING
             if has_room and self._start():
                 self._waiting.append(job)
                 self._places.add(place)
+                if size:
+                    self._coming.add(job.medium.id)
                 self._bytes += size
                 self._changed.notify_all()
                 return True
@@ -185,6 +188,7 @@ class MediaSender:
             left = len(self._waiting) + self._in_flight
             self._waiting.clear()
             self._places.clear()
+            self._coming.clear()
             self._bytes = 0
             self._changed.notify_all()
             thread, self._thread = self._thread, None
@@ -245,6 +249,7 @@ class MediaSender:
                     self._resting_until = monotonic() + _PAUSE * 2 ** (job.tries - 1)
                     return
                 self.failed += 1
+                self._coming.discard(job.medium.id)
                 if failure.others:
                     self._blocked_until = monotonic() + _BLOCKED
             others = ", and for a minute other media by type and size" if failure.others else ""
@@ -257,6 +262,7 @@ class MediaSender:
                 if len(self._known) >= _MOST_KNOWN:
                     self._known.clear()
                 self._known.add(job.medium.id)
+                self._coming.discard(job.medium.id)
 
     def _upload(self, channel: Channel, job: _Job) -> None:
         medium = job.medium

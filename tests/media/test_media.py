@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from collector import Collector, MediaCollector
-from pocketflow import Flow, Node
+from pocketflow import BatchNode, Flow, Node
 
 from pocketflow_tracing import TracingConfig, _media, flush, trace_flow
 from pocketflow_tracing.sinks import media as media_sink
@@ -157,6 +157,30 @@ def test_what_one_medium_is_refused_for_says_nothing_of_others(server: MediaColl
     other = PNG + b"another"
     assert run({"image": other})
     assert other in server.stored.values()
+
+
+def test_what_many_spans_show_is_decoded_and_sent_once(server: MediaCollector, monkeypatch):
+    """Questions about one document: none of them makes a copy of it, and it is no more than one of what waits."""
+    decoded = []
+    original = _media._decoded
+    monkeypatch.setattr(_media, "_decoded", lambda text: decoded.append(text) or original(text))
+    document = PDF + bytes(100_000)
+    monkeypatch.setattr(media_sink, "_MAX_WAITING", 3 * len(document))
+
+    class Questions(BatchNode):
+        def prep(self, shared: Any) -> Any:
+            return [{"document": shared["document"], "number": number} for number in range(50)]
+
+        def exec(self, question: Any) -> Any:
+            return question["number"]
+
+    trace_flow(Flow(start=Questions())).run({"document": uri(document, "application/pdf")})
+    assert flush(20)
+    assert len(decoded) <= 5  # once a batch of the worker's
+    assert [document] == list(server.stored.values())
+    items = [span for span in server.spans() if span.name.startswith("Questions.exec[")]
+    text = reference(document, "application/pdf", "base64_data_uri")
+    assert 50 == sum(text in span.attributes["langfuse.observation.input"] for span in items)
 
 
 def test_a_flush_waits_for_one_failure_and_not_for_each(server: MediaCollector):

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from collector import Collector
+from collector import Collector, Mode
 from generating import Calls, chat, expected, generate, run, stored
 from langfuse import Langfuse, get_client, observe
 from langfuse.types import MaskOtelSpansResult, OtelSpanPatch
@@ -493,6 +493,82 @@ def test_a_client_that_was_only_asked_for_before_the_first_run(ask, provider, ke
     assert "kept" in {span.name for span in collector.spans()}
     assert "canary" not in repr(collector.spans())
     assert [] == collector.duplicates
+
+
+def test_a_client_that_is_sending_when_it_becomes_ours(keys, collector, monkeypatch):
+    """Nobody waits for that request longer than a flush wants to, and what waits behind it is not lost."""
+    monkeypatch.setenv("LANGFUSE_FLUSH_AT", "1")
+    collector.mode = Mode.slow(1.5)
+    generate("first")
+    batch = client_of(collector).tracer_provider._active_span_processor._span_processors[0]._batch_processor
+    deadline = time.monotonic() + 10
+    while batch._queue or not batch._export_lock.locked():
+        assert time.monotonic() < deadline
+    generate("second")  # waits behind it
+    run(Calls())
+    began = time.monotonic()
+    assert flush(0.3) is False
+    assert time.monotonic() - began < 1.0
+    collector.mode = "healthy"
+    assert flush(10)
+    assert 3 == [span.name for span in collector.spans()].count("generation")
+    assert [] == collector.duplicates
+    generate("third")
+    get_client().flush()
+    assert 4 == [span.name for span in collector.spans()].count("generation")
+
+
+ENDS_WHILE_IT_IS_SENDING = """
+import time
+from langfuse import get_client, observe
+from pocketflow import Flow, Node
+from pocketflow_tracing import trace_flow
+
+@observe(name="asked")
+def ask(): pass
+
+client = get_client()
+batch = client._resources.tracer_provider._active_span_processor._span_processors[0]._batch_processor
+ask()
+while batch._queue or not batch._export_lock.locked():
+    time.sleep(0.001)
+ask()  # waits behind it
+trace_flow(Flow(start=Node())).run({})
+ask()
+print(time.time())
+"""
+
+
+def test_a_program_that_ends_while_its_client_is_sending(keys, collector, tmp_path):
+    """It ends in time; what waits is on disk, and what is under way with the SDK's exporter is said."""
+    collector.mode = "silent"
+    environ = os.environ | collector.environ | {"LANGFUSE_FLUSH_AT": "1", "LANGFUSE_TIMEOUT": "15"}
+    done = subprocess.run(
+        [sys.executable, "-c", ENDS_WHILE_IT_IS_SENDING], env=environ, capture_output=True, text=True, check=True
+    )
+    assert time.time() - float(done.stdout) < 5.0
+    assert "1 spans that the Langfuse client was given have no answer" in done.stderr
+    with closing(Outbox(tmp_path / ".pocketflow" / "traces.db")) as outbox:
+        assert 2 + 5 == outbox.counts().waiting_spans
+
+
+@pytest.mark.parametrize("how", [{"tracer_provider": TracerProvider()}, {"flush_at": 7}, {"environment": "theirs"}])
+def test_a_client_with_settings_stays_the_programs(how, keys, collector):
+    """It has said how it is to be made."""
+    client = Langfuse(**how)
+    run(Node())
+    assert client._resources is client_of(collector)
+    assert client_of(collector).span_exporter is None
+
+
+@pytest.mark.parametrize("variable", ["LANGFUSE_TIMEOUT", "LANGFUSE_SAMPLE_RATE"])
+def test_what_a_client_says_is_heard_beside_a_variable_that_nobody_can_read(variable, keys, collector, monkeypatch):
+    """The client has said what it holds."""
+    monkeypatch.setenv(variable, "a lot")
+    Langfuse(timeout=5, sample_rate=1.0, tracing_enabled=False)
+    run(Node())
+    assert flush(10)
+    assert [] == collector.spans()
 
 
 def test_an_observation_around_the_first_run(keys, collector):
