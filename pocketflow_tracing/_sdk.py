@@ -193,7 +193,7 @@ class SdkClient:
     def hand_over(self, deadline: float) -> bool:
         """Have the client that we made hand over to us the spans that it holds, and make them ready."""
         with _FLUSHING:
-            self._former.empty(is_the_end=delivery.last_moment < inf)
+            self._former.empty(is_the_end=delivery.is_ending)
             handed_over = all([exports(processor, deadline) for processor in self._processors])  # noqa: C419 - each of them
             return self._unready.make_ready(deadline) and handed_over
         return False

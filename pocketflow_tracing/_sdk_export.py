@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["TOGETHER", "Unready", "is_exporting", "make_exporter", "weight_of"]
 
 _READYING = Seam("making a generation ready to be sent")
+_KEEPING = Seam("keeping what exit handlers have recorded")
 TOGETHER = 50
 """Spans that are made ready before the worker looks at what else waits."""
 _MOST_SPANS = 500
@@ -223,7 +224,9 @@ def make_exporter(unready: Unready, made_by: Any) -> Any:
             return SpanExportResult.SUCCESS if unready.put(spans) else SpanExportResult.FAILURE
 
         def shutdown(self) -> None:
-            pass
+            # of a provider that was there before us, whose exit handler runs after ours and after those of the program
+            with _KEEPING:
+                delivery.keep_late()
 
         def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - what it exports is handed over at once
             return True

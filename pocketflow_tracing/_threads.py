@@ -16,7 +16,17 @@ from opentelemetry import context as otel_context
 
 from ._guard import on_our_thread
 
-__all__ = ["OwnLock", "OwnThread", "Wake", "can_start", "can_start_later", "of_now", "start_thread", "wait_unseen"]
+__all__ = [
+    "STARTS_LATE",
+    "OwnLock",
+    "OwnThread",
+    "Wake",
+    "can_start",
+    "can_start_later",
+    "of_now",
+    "start_thread",
+    "wait_unseen",
+]
 
 _SUPPRESSING = (
     otel_context._SUPPRESS_INSTRUMENTATION_KEY,  # noqa: SLF001 - what every OpenTelemetry exporter sets
@@ -84,12 +94,16 @@ def can_start() -> bool:
     return _native_id() == _getpid()
 
 
+STARTS_LATE = not (3, 12) <= sys.version_info < (3, 12, 3)
+"""Whether this Python starts threads once the main thread has ended."""
+
+
 def can_start_later() -> bool:
     """Whether a thread that ends now could be started again.
 
     Python 3.12.0 to 3.12.2 start none once the main thread has ended, also while others go on (CPython, gh-113964).
     """
-    return not (3, 12) <= sys.version_info < (3, 12, 3) or threading.main_thread().is_alive()
+    return STARTS_LATE or threading.main_thread().is_alive()
 
 
 _SYSTEMS_LOCK = type(threading.RLock()) if _has_a_thread_of_its_own() else None

@@ -65,9 +65,10 @@ def shortened(picture: Snapshot, walk: Walk) -> Snapshot:
 
 def _is_sent(value: str | bytes, walk: Walk) -> bool:
     """Whether this is a medium that goes to Langfuse whole."""
-    if len(value) > walk.max_medium:
-        return False
-    return (_media.mime_of_bytes(value) if isinstance(value, bytes) else _media.mime_of_text(value)) is not None
+    if isinstance(value, bytes):
+        return len(value) <= walk.max_medium and _media.mime_of_bytes(value) is not None
+    is_medium = walk.max_medium > 0 and _media.mime_of_text(value) is not None
+    return is_medium and _media.size_of_text(value) <= walk.max_medium
 
 
 def _ends_of(value: str | bytes, walk: Walk) -> Long:

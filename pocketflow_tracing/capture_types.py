@@ -58,7 +58,7 @@ class Limits:
             pydantic model) counts as three: graphs of clients, pools and locks are deep and say little.
         max_text: characters of one text; beyond it, its beginning and its end are kept. A prompt of 30 kB is whole.
         max_total_text: characters in total, over all texts of one value.
-        max_medium: bytes or characters of an image, a sound or a PDF that is kept whole, because it is sent.
+        max_medium: bytes of an image, a sound or a PDF that is kept whole, because it is sent.
     """
 
     max_items: int = 100

@@ -139,6 +139,16 @@ class Delivery:
         elif self._worker.threadless and not threading.main_thread().is_alive():
             self._worker.work_here(inf)  # others go on when it has ended, and can start no thread of ours (Python 3.12)
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether this is the end of the process."""
+        return self._has_ended or self.last_moment < inf
+
+    def keep_late(self) -> None:
+        """Deliver or keep what exit handlers that run after ours have recorded; before the end of the process nothing."""
+        if self._has_ended and self._sinks.in_memory:
+            self._keep_at_the_end()
+
     def _keep_at_the_end(self) -> None:
         """Deliver what a flow in an exit handler has recorded, or keep it: all of them share the time that the end may take."""
         now = monotonic()

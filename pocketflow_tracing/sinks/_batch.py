@@ -22,7 +22,8 @@ class Batch:
         records: the number of spans, or of scores, in it.
         kept: its id in the outbox, 0 while it is in memory only, -1 when the outbox's limits left nothing of it.
         since: `time.monotonic` of when it was handed over.
-        attempts: how often it was sent in vain.
+        attempts: how often it was sent in vain, or what it is a part of was.
+        alone: how often while the server took others, and it could not be cut any more.
         answered: whether the server has answered, so that a late copy on disk is not made any more.
         traces: what `traces_of` says of the body, once it was asked.
     """
@@ -32,6 +33,7 @@ class Batch:
     kept: int = 0
     since: float = 0.0
     attempts: int = 0
+    alone: int = 0
     answered: bool = False
     traces: dict[str, bool] | None = None
 

@@ -123,7 +123,8 @@ class Courier:
         pause = self.pace.put_off(batch.attempts, answer)
         if self._keep(batch, answer.reason, pause):
             return
-        if batch.attempts >= _TRIES_IN_MEMORY:
+        batch.alone += 1
+        if batch.alone >= _TRIES_IN_MEMORY:
             self._set_aside(batch, answer)
         else:
             self._hold(batch)

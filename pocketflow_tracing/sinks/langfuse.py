@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from math import inf
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -51,8 +50,9 @@ class LangfuseSink:
         return f"Langfuse at {shown_host(self.config)}"
 
     def start(self) -> None:
-        """Start the thread that sends."""
+        """Start the threads that send."""
         self._sender.start()
+        self._media.start()
 
     def watch(self) -> None:
         """Have an SDK client ready, so that generations inside nodes reach the same project."""
@@ -133,7 +133,7 @@ class LangfuseSink:
     def close(self, deadline: float, answers_by: float) -> bool:
         """Deliver what there is time for and keep the rest in the outbox; the user's own client ends by itself."""
         handed_over = self._client.hand_over(answers_by)
-        is_the_end = delivery.last_moment < inf
+        is_the_end = delivery.is_ending
         if is_the_end and (lost := self._client.give_up()):
             _log.warn(
                 "%d generations are lost, for they could not be made ready before the process had to end "

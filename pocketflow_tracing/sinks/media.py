@@ -21,7 +21,7 @@ from .. import _log
 from .._ends import answer_seconds
 from .._guard import Seam
 from .._media import Medium
-from .._threads import OwnThread, of_now, start_thread, wait_unseen
+from .._threads import STARTS_LATE, OwnThread, of_now, start_thread, wait_unseen
 from .._time import monotonic, sleep
 from ..config import TracingConfig
 from ..records import Json, SpanRecord
@@ -99,6 +99,12 @@ class MediaSender:
         self._thread: OwnThread | None = None
         self._stopping = False
         self._channel = Channel(self._config.timeout)
+
+    def start(self) -> None:
+        """Start the thread where that would be too late when the first medium comes, at the end of a short program."""
+        if not STARTS_LATE and self._config.media:
+            with self._changed:
+                self._start()
 
     # --- the worker's side -------------------------------------------------------------------------------------------
 

@@ -132,6 +132,15 @@ def test_switched_off_or_too_large(server: MediaCollector, settings):
     assert PNG not in server.stored.values()
 
 
+@pytest.mark.parametrize("held", [bytes, str])
+def test_the_limit_is_one_of_bytes(server: MediaCollector, held):
+    """Base64 is a third longer than what it holds."""
+    document = PDF + bytes(100_000)
+    shown = document if held is bytes else uri(document, "application/pdf")
+    assert run({"image": shown}, media_max_mb=0.11)
+    assert document in server.stored.values()
+
+
 @pytest.mark.parametrize("fails", [{"POST": 404}, {"POST": 500}, {"PUT": 403}, {"PUT": 503}])
 def test_a_failure_never_holds_up_spans(server: MediaCollector, caplog, fails):
     """Spans arrive whatever becomes of the media; it is said once, the next ones stay summaries, and each flush tells."""

@@ -552,6 +552,39 @@ def test_a_program_that_ends_while_its_client_is_sending(keys, collector, tmp_pa
         assert 2 + 5 == outbox.counts().waiting_spans
 
 
+RECORDS_IN_AN_EXIT_HANDLER = """
+import atexit
+from langfuse import get_client, observe
+from pocketflow import Flow, Node
+from pocketflow_tracing import trace_flow
+
+@observe(name="bye")
+def bye():
+    get_client().create_score(name="good", value=1.0, trace_id="b" * 32)
+
+get_client()
+atexit.register(bye)
+trace_flow(Flow(start=Node())).run({})
+"""
+
+
+@pytest.mark.parametrize("mode", ["healthy", "refuse"])
+def test_what_an_exit_handler_records_after_our_own_end(mode, keys, collector, tmp_path):
+    """The program asked for the client before its first run: the SDK would have sent it."""
+    collector.mode = mode
+    environ = os.environ | collector.environ
+    done = subprocess.run(
+        [sys.executable, "-c", RECORDS_IN_AN_EXIT_HANDLER], env=environ, capture_output=True, text=True, check=True
+    )
+    if mode == "healthy":
+        assert 1 == len(collector.scores())
+    else:
+        assert "have no answer" in done.stderr or "Scores will be dropped" in done.stderr  # which the SDK says
+    with closing(Outbox(tmp_path / ".pocketflow" / "traces.db")) as outbox:
+        waiting = outbox.counts().waiting_spans
+    assert 5 + 1 == len(collector.spans()) + waiting  # Python 3.12.1 starts no thread there, and keeps it
+
+
 @pytest.mark.parametrize("how", [{"tracer_provider": TracerProvider()}, {"flush_at": 7}, {"environment": "theirs"}])
 def test_a_client_with_settings_stays_the_programs(how, keys, collector):
     """It has said how it is to be made."""

@@ -517,6 +517,27 @@ def test_without_a_store_one_span_does_not_stand_in_the_way(sender, monkeypatch,
     assert 1 == sum("are lost" in record.getMessage() for record in caplog.records)
 
 
+def test_without_a_store_nothing_is_given_up_that_was_not_tried_alone(sender, monkeypatch):
+    """However often a batch failed in an outage: its spans have their own tries once the server takes others."""
+    monkeypatch.setattr(_pace, "_FIRST", 0.01)
+    with Collector(Mode.status(503)) as collector:
+        made = sender(collector, None)
+        made.submit(body(span(1, 0, "slow"), span(1, 1)), 2)
+        (batch,) = made._unanswered()
+        deadline = soon(20)
+        while batch.attempts < 5:
+            assert time.monotonic() < deadline
+            made.flush(soon(1))
+        collector.mode = Mode.status(503, span_named="slow", times=3)  # the batch, and twice what is left of it
+        sent = 0
+        while made.in_memory or not sent:
+            assert time.monotonic() < deadline
+            sent += 1
+            made.submit(body(span(2, sent, "other")), 1)
+            made.flush(soon(1))
+        assert (2 + sent, 0) == (made.delivered, made.refused)
+
+
 # --- cutting --------------------------------------------------------------------------------------------------------
 
 
