@@ -12,13 +12,10 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags
 
-from . import _log
 from ._finalisers import guarded
-from ._guard import Seam
 from ._otel_sampling import is_sampled
 from .recorder import current, span_of
 
-_NOTING = Seam("noting something on the current span")
 _LITELLM = "litellm.integrations.opentelemetry"
 """litellm opens a span for a call only where none is current, and writes on that one otherwise, often after a phase has ended.
 
@@ -118,27 +115,17 @@ class Here(Span):
             span = span._outside.get(SPAN_KEY)  # noqa: SLF001 - our own class
         return span if isinstance(span, Span) else trace.INVALID_SPAN
 
-    def _to_note_on(self) -> Span:
-        around = self._around()
-        if not around.get_span_context().is_valid:
-            with _NOTING:
-                _log.warn_once(
-                    "What is noted on OpenTelemetry's current span right in a node (update_current_span, set_attribute) is not "
-                    "recorded: that span is ours, and add_metadata() notes on it."
-                )
-        return around
-
     def is_recording(self) -> bool:
         return self._around().is_recording()
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
-        self._to_note_on().set_attributes(attributes)
+        self._around().set_attributes(attributes)
 
     def set_attribute(self, key: str, value: Any) -> None:
-        self._to_note_on().set_attribute(key, value)
+        self._around().set_attribute(key, value)
 
     def add_event(self, name: str, attributes: Any = None, timestamp: int | None = None) -> None:
-        self._to_note_on().add_event(name, attributes, timestamp)
+        self._around().add_event(name, attributes, timestamp)
 
     def add_link(self, context: SpanContext, attributes: Any = None) -> None:
         self._around().add_link(context, attributes)
@@ -152,7 +139,7 @@ class Here(Span):
         self._around().set_status(status, description)
 
     def update_name(self, name: str) -> None:
-        self._to_note_on().update_name(name)
+        self._around().update_name(name)
 
     def __reduce__(self) -> tuple[Any, ...]:  # a copy says where it was made, and is nobody's current span
         return NonRecordingSpan, (self.get_span_context(),)

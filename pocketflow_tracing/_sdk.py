@@ -24,6 +24,7 @@ from ._sdk_clients import forget, says_nothing, stand_back
 from ._sdk_export import TOGETHER, Unready, is_exporting, make_exporter
 from ._sdk_flush import Client, Flushes, Left, exports, left_in
 from ._sdk_import import imported, when_imported
+from ._sdk_media import hold_back_media
 from ._sdk_said import SAYS_NOTHING, said_by
 from ._sdk_spans import Former
 from ._time import monotonic, sleep
@@ -33,6 +34,8 @@ from .delivery import delivery
 _CREATING = Seam("preparing the Langfuse client")
 _FLUSHING = Seam("flushing the Langfuse client")
 _ENDING = Seam("ending the Langfuse client of a project that nobody uses")
+_FORMER_SECONDS = 0.1
+"""Between two looks whether the SDK is through with what was under way when its client became ours."""
 _SHORTEST_LOOK, _LONGEST_LOOK = 0.001, 0.02
 """Between two looks whether the worker has made ready what a client has exported."""
 _MOST_RESTING = 16
@@ -89,6 +92,7 @@ class SdkClient:
     ) -> None:
         self._config = config
         self._takers = submit, drop, wake
+        self._rouse = wake
         self._settle = settle
         self._unready = Unready(config, *self._takers)
         _known.add(self)
@@ -102,6 +106,7 @@ class SdkClient:
         self._former = Former()  # where its spans were gathered before it became ours
         self._has_former = False  # whether some were there when the last flush began
         self.is_handed_out = False  # the program has it
+        self._cannot_be_made = False
         self._heard: Any = None  # the resources of the client whose words these are:
         self.says = SAYS_NOTHING  # what the program's own client says of the project
 
@@ -149,9 +154,10 @@ class SdkClient:
             resources = self.resources
             if _resting:
                 self._wake(resources)
-            if resources is None:
+            if resources is None and not self._cannot_be_made:
                 self._create()
-            elif self._exporter is not None:
+                resources = self.resources  # another thread may have asked for one meanwhile
+            if self._exporter is not None:
                 self._join()
             if resources is not self._heard:
                 self._heard, self.says = resources, said_by(resources)
@@ -204,8 +210,12 @@ class SdkClient:
         return len(self._unready)
 
     def tick(self) -> float | None:
-        """Make some spans ready; returns 0.0 where more of them wait."""
-        return None if self._unready.make_ready(inf, TOGETHER) else 0.0
+        """Take and make ready some spans; returns seconds until there is more to do, None where nothing waits."""
+        with _FLUSHING:
+            self._former.empty(is_the_end=False)
+        if not self._unready.make_ready(inf, TOGETHER):
+            return 0.0
+        return _FORMER_SECONDS if self._former.left else None
 
     def give_up(self) -> int:
         """Let go of what cannot be made ready any more, at the end of the process; returns how many spans that are."""
@@ -300,17 +310,23 @@ class SdkClient:
             if self.resources is None:
                 arguments = self._config.to_langfuse_kwargs()
                 provider = trace.get_tracer_provider()
-                if isinstance(provider, trace.ProxyTracerProvider) or _sdk_providers.is_ours(provider):
-                    # the process's global provider stays the program's to set, which the SDK would do, or is another project's
+                if not hasattr(provider, "add_span_processor") or _sdk_providers.is_ours(provider):
+                    # there is none yet, and it stays the program's to set, or it takes no processors, or is another project's
                     provider = _sdk_providers.make_provider(self._config)
                 ahead: Any = _sdk_providers.Ahead(provider, self._take)
                 self._exporter = make_exporter(self._unready, self)
                 self.is_handed_out = False
                 _sdk_disabled.take()
                 stand_back()
-                Langfuse(**arguments, tracer_provider=ahead, span_exporter=self._exporter)
-        if self.is_ours:
-            self._own()
+                self._cannot_be_made = True  # should it raise: not with every run, a thread of the SDK's each time
+                try:
+                    Langfuse(**arguments, tracer_provider=ahead, span_exporter=self._exporter)
+                    self._cannot_be_made = False
+                finally:
+                    if self.is_ours:
+                        self._own()
+                    else:  # another thread was first, and the SDK has handed out that one
+                        self._exporter, self._processors = None, []
 
     def _take(self, processor: Any) -> None:
         """Take the span processor of the client that is being made, before anybody holds a method of it."""
@@ -342,9 +358,11 @@ class SdkClient:
             stand_back()
             self._watch_flushes()
             self._own()
+            self._rouse()  # the worker sees to what waits there
 
     def _own(self) -> None:
         self._made = self.resources
+        hold_back_media(self._made, self._unready.settings, self._unready.elsewhere)
         _asking[str(self._config.langfuse_public_key)] = self  # nobody else knows what is ours
         atexit.unregister(self._made.shutdown)  # it would wait for a dead server
 

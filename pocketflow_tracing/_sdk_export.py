@@ -82,9 +82,8 @@ class Unready:
         drop: Callable[[int], object],
         wake: Callable[[], None],
     ) -> None:
-        self._config = config
+        self.elsewhere = config, rules_of(config)
         self.lead_to(submit, drop, wake)
-        self._rules = rules_of(config)
         self._most_bytes = int(config.queue_mb * 1024 * 1024)
         self.encoder: Any = None
         """OpenTelemetry's module, once the SDK is there that has imported it."""
@@ -118,13 +117,13 @@ class Unready:
                 dropped += 1
                 continue
             self._bytes += weight
-            said = self.settings.take(span.context.span_id) or (self._config, self._rules)
+            said = self.settings.take(span.context.span_id) or self.elsewhere
             self._waiting.append((span, weight, *said))
         if dropped:
             self._drop(dropped)
             _log.warn_once(
                 "more generations came than can be delivered; the newest are dropped "
-                f"(POCKETFLOW_TRACE_QUEUE_MB is {self._config.queue_mb:g})."
+                f"(POCKETFLOW_TRACE_QUEUE_MB is {self.elsewhere[0].queue_mb:g})."
             )
         self._wake()
         return not dropped

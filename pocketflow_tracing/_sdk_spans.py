@@ -103,6 +103,11 @@ class SettingsOfSpans:
     def __contains__(self, span_id: int) -> bool:
         return span_id in self._open
 
+    def of(self, span_id: str | None) -> tuple[TracingConfig, Rules] | None:
+        """Those of a span that has begun in a run and is not exported yet; 16 hex digits."""
+        number = int(span_id or "0", 16)
+        return self._open.get(number) or self._going.get(number)
+
     def keep(self, span_id: int) -> None:
         """A span is to be exported."""
         if (known := self._open.get(span_id)) is not None:

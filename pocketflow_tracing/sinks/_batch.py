@@ -136,15 +136,29 @@ def shed(batches: list[Batch], most_bytes: int) -> tuple[list[Batch], set[str]]:
 
 
 def _with_spans(body: bytes, rewrite: Callable[[bytes], bytes | None]) -> bytes:
-    """A request with each of its spans as `rewrite` has it; not compressed."""
+    """A request with each of its spans as `rewrite` has it, and nothing of the others; not compressed."""
 
-    def of_scope(scope_spans: bytes) -> bytes:
-        return _wire.rewritten(scope_spans, 2, rewrite)
+    def of_scope(scope_spans: bytes) -> bytes | None:
+        return _with_some(scope_spans, rewrite)
 
-    def of_resource(resource_spans: bytes) -> bytes:
-        return _wire.rewritten(resource_spans, 2, of_scope)
+    def of_resource(resource_spans: bytes) -> bytes | None:
+        return _with_some(resource_spans, of_scope)
 
     return _wire.rewritten(decompress(body), 1, of_resource)
+
+
+def _with_some(message: bytes, rewrite: Callable[[bytes], bytes | None]) -> bytes | None:
+    """A message with what `rewrite` leaves of its second field, None where that is nothing: a resource, or a scope in one."""
+    is_some = False
+
+    def noted(part: bytes) -> bytes | None:
+        nonlocal is_some
+        left = rewrite(part)
+        is_some = is_some or left is not None
+        return left
+
+    left = _wire.rewritten(message, 2, noted)
+    return left if is_some else None
 
 
 def _identity(span: bytes) -> tuple[str, bool]:

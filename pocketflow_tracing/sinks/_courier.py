@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .. import _log
@@ -75,8 +76,12 @@ class Courier:
             return batch.records
         if is_given_up():
             return 0
-        # tried before, and others were taken since: it is this batch
-        alone = not blocked and answer.outcome == "later" and (alone or (self.pace.is_well and batch.attempts > 0))
+        if answer.outcome == "forbidden" and (alone or self.pace.is_well):  # with keys that it has just accepted
+            reason = f"{shown_host(self._config)} answers 403 to some spans and takes others, as a firewall does"
+            _log.warn_once(f"{reason}. They are tried again, less and less often.")
+            answer, alone = replace(answer, reason=reason), True
+        else:  # tried before, and others were taken since: it is this batch
+            alone = not blocked and answer.outcome == "later" and (alone or (self.pace.is_well and batch.attempts > 0))
         if answer.outcome == "unwanted":
             self._set_aside(batch, answer)
             return 0

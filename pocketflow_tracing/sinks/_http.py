@@ -43,14 +43,15 @@ class Answer:
 
     Args:
         outcome: "accepted"; "later": the same request may succeed later; "too large": smaller ones may; "refused": never;
-            "unwanted": nor will any other of its kind; "unauthorized": not with these keys.
+            "unwanted": nor will any other of its kind; "unauthorized": not with these keys; "forbidden": likewise, or it is
+            what a firewall does not like of this one.
         reason: one sentence for the user, without secrets.
         retry_after: seconds the server asked for.
         rejected: how many it did not take, where it took the others; 0: none of them.
         words: the server's own; they may quote what was sent, so they are kept beside it and never logged.
     """
 
-    outcome: Literal["accepted", "later", "too large", "refused", "unwanted", "unauthorized"]
+    outcome: Literal["accepted", "later", "too large", "refused", "unwanted", "unauthorized", "forbidden"]
     reason: str = ""
     retry_after: float | None = None
     rejected: int = 0
@@ -146,7 +147,7 @@ def _judge(reply: Reply, config: TracingConfig, what: str) -> Answer:
         return _judge_success(reply, host, what)
     if code in {401, 403}:
         return Answer(
-            "unauthorized",
+            "unauthorized" if code == 401 else "forbidden",
             f"{host} does not accept the keys ({code}); check LANGFUSE_PUBLIC_KEY, LANGFUSE_SECRET_KEY and LANGFUSE_BASE_URL",
         )
     if code == 407:

@@ -49,7 +49,7 @@ class Pace:
         self.is_well = False
         self.last_reason = answer.reason
         wait = min(_LAST, _FIRST * 2 ** min(self._failures - 1, 10)) * jitter(0.5, 1.0)
-        if answer.outcome == "unauthorized":
+        if answer.outcome in {"unauthorized", "forbidden"}:
             wait = _LAST
         if answer.retry_after is not None:
             wait = max(wait, min(answer.retry_after, _LONGEST_ASKED))

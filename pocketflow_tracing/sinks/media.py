@@ -58,6 +58,19 @@ class _Job:
     tries: int = 0
 
 
+@dataclass(slots=True)
+class _Content:
+    """What waits of one medium: its content is held once.
+
+    Args:
+        medium: with its content.
+        jobs: that wait for it to be sent, or are at it.
+    """
+
+    medium: Medium
+    jobs: int = 0
+
+
 class _FailedError(Exception):
     """One try did not work.
 
@@ -95,7 +108,7 @@ class MediaSender:
         self._blocked_until = 0.0
         self._resting_until = 0.0
         self._known: set[str] = set()  # media that the server has
-        self._coming: set[str] = set()  # whose content waits, or is on its way
+        self._contents: dict[str, _Content] = {}  # of the others, by id
         self._thread: OwnThread | None = None
         self._stopping = False
         self._channel = Channel(self._config.timeout)
@@ -140,15 +153,21 @@ class MediaSender:
             place = job.medium.id, job.span_id, job.field
             if place in self._places:
                 return True  # twice in one field
-            if job.medium.id in self._known or job.medium.id in self._coming:
+            content = None
+            if job.medium.id in self._known:
                 job.medium, size = job.medium._replace(content=b""), 0
+            elif (content := self._contents.get(job.medium.id)) is not None:
+                job.medium, size = content.medium, 0
+            else:
+                content = _Content(job.medium)
             has_room = self._bytes + size <= _MAX_WAITING and len(self._waiting) < _MOST_WAITING
             if has_room and self._start():
                 self._waiting.append(job)
                 self._places.add(place)
-                if size:
-                    self._coming.add(job.medium.id)
                 self._bytes += size
+                if content is not None:
+                    self._contents[job.medium.id] = content
+                    content.jobs += 1
                 self._changed.notify_all()
                 return True
             self.failed += 1
@@ -194,7 +213,7 @@ class MediaSender:
             left = len(self._waiting) + self._in_flight
             self._waiting.clear()
             self._places.clear()
-            self._coming.clear()
+            self._contents.clear()
             self._bytes = 0
             self._changed.notify_all()
             thread, self._thread = self._thread, None
@@ -230,7 +249,6 @@ class MediaSender:
                     break
                 self._in_flight = True  # before it waits no more: who looks without the lock sees one of the two
                 job = self._waiting.popleft()
-                self._bytes -= len(job.medium.content)
                 self._places.discard((job.medium.id, job.span_id, job.field))
             with _SENDING:
                 self._send(channel, job)
@@ -251,11 +269,10 @@ class MediaSender:
                 if failure.again and job.tries < _TRIES:
                     self._waiting.appendleft(job)
                     self._places.add((job.medium.id, job.span_id, job.field))
-                    self._bytes += len(job.medium.content)
                     self._resting_until = monotonic() + _PAUSE * 2 ** (job.tries - 1)
                     return
                 self.failed += 1
-                self._coming.discard(job.medium.id)
+                self._let_go(job)
                 if failure.others:
                     self._blocked_until = monotonic() + _BLOCKED
             others = ", and for a minute other media by type and size" if failure.others else ""
@@ -268,7 +285,17 @@ class MediaSender:
                 if len(self._known) >= _MOST_KNOWN:
                     self._known.clear()
                 self._known.add(job.medium.id)
-                self._coming.discard(job.medium.id)
+                self._let_go(job)
+
+    def _let_go(self, job: _Job) -> None:
+        """Note that a job is over; the lock is held."""
+        content = self._contents.get(job.medium.id)
+        if content is None or content.medium is not job.medium:
+            return
+        content.jobs -= 1
+        if not content.jobs:
+            del self._contents[job.medium.id]
+            self._bytes -= len(job.medium.content)
 
     def _upload(self, channel: Channel, job: _Job) -> None:
         medium = job.medium
@@ -283,8 +310,14 @@ class MediaSender:
         }
         answer = self._request(channel, "POST", _PATH, asked)
         url = answer.get("uploadUrl")
-        if not url or not content:
+        if not url:
             return  # the server has it already
+        if not content:  # it had it, and has lost it
+            with self._changed:
+                self._known.discard(medium.id)
+            raise _FailedError(
+                f"{shown_host(self._config)} asks again for a medium that it has taken", again=False, others=False
+            )
         if answer.get("mediaId") != medium.id:
             raise _FailedError(f"{shown_host(self._config)} gave a medium another id", again=False)
         began = monotonic()

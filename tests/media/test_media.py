@@ -168,6 +168,28 @@ def test_what_one_medium_is_refused_for_says_nothing_of_others(server: MediaColl
     assert other in server.stored.values()
 
 
+@pytest.mark.parametrize("fails", [{"PUT": 400}, {"PUT": 503}])
+def test_what_could_not_be_stored_once_is_sent_again(server: MediaCollector, fails, monkeypatch):
+    """It is in several spans, none of which may take it for sent."""
+    monkeypatch.setattr(media_sink, "_BLOCKED", 0.0)
+    server.fails = fails
+    assert not run({"image": PNG})
+    flush_all()
+    server.fails = {}
+    assert run({"image": PNG})
+    assert PNG in server.stored.values()
+
+
+def test_a_medium_that_the_server_has_lost_is_told(server: MediaCollector):
+    """It asks for it again, which is not there any more; the time after that it is sent."""
+    assert run({"image": PNG})
+    server.stored.clear()
+    assert not run({"image": PNG})
+    flush_all()
+    assert run({"image": PNG})
+    assert PNG in server.stored.values()
+
+
 def test_what_many_spans_show_is_decoded_and_sent_once(server: MediaCollector, monkeypatch):
     """Questions about one document: none of them makes a copy of it, and it is no more than one of what waits."""
     decoded = []

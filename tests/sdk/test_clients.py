@@ -518,6 +518,64 @@ def test_a_client_that_is_sending_when_it_becomes_ours(keys, collector, monkeypa
     assert 4 == [span.name for span in collector.spans()].count("generation")
 
 
+def test_a_flush_after_the_first_run_waits_for_no_schedule_of_the_sdks(keys, collector, monkeypatch):
+    """What the client had gathered before that run is sent at once: the program may end the hard way after it."""
+    monkeypatch.setenv("LANGFUSE_FLUSH_INTERVAL", "60")
+    get_client()
+    generate("before")
+    run(Calls())
+    began = time.monotonic()
+    get_client().flush()
+    assert time.monotonic() - began < 3.0
+    assert 2 == [span.name for span in collector.spans()].count("generation")
+
+
+def test_a_client_that_another_thread_asks_for_as_ours_is_made(keys, collector, monkeypatch):
+    """The SDK hands out that one, which is ours from then on as where it was there before."""
+    original, askers = _sdk.stand_back, []
+
+    def another_is_first():
+        original()
+        if not askers:
+            askers.append(threading.Thread(target=get_client))
+            askers[0].start()
+            askers[0].join(10)
+
+    monkeypatch.setattr(_sdk, "stand_back", another_is_first)
+    run(Connects())
+    assert client_of(collector).span_exporter.of_pocketflow_tracing
+    assert flush(10)
+    assert "connects" in {span.name for span in collector.spans()}
+    assert "canary" not in repr(collector.spans())
+
+
+@pytest.mark.parametrize("provider", [trace.NoOpTracerProvider, TracerProvider])
+def test_where_no_processor_can_be_added(provider, keys, collector):
+    """OpenTelemetry that is switched off, or another vendor's: a client of ours has a provider of its own."""
+    trace.set_tracer_provider(provider())
+    run(Calls())
+    assert flush(10)
+    assert "generation" in {span.name for span in collector.spans()}
+
+
+@pytest.mark.absorbs
+def test_a_client_that_cannot_be_made_is_tried_once(keys, collector, monkeypatch):
+    """Each try leaves a thread of the SDK's behind."""
+    tries = []
+
+    def fails(self, **arguments):
+        tries.append(arguments)
+        raise RuntimeError("no client")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Langfuse, "__init__", fails)
+        for _ in range(3):
+            run(Node())
+    assert 1 == len(tries)
+    assert flush(10)
+    assert 3 * 5 == len(collector.spans())
+
+
 ENDS_WHILE_IT_IS_SENDING = """
 import time
 from langfuse import get_client, observe

@@ -151,26 +151,6 @@ def test_two_runs_inside_one_span_share_its_trace(keys, collector):
     assert ["request"] == roots(collector)
 
 
-@pytest.mark.parametrize(
-    "note",
-    [
-        lambda: get_client().update_current_span(metadata={"a": 1}),
-        lambda: trace.get_current_span().set_attribute("a", 1),
-        lambda: trace.get_current_span().add_event("a"),
-    ],
-    ids=["update_current_span", "set_attribute", "add_event"],
-)
-def test_what_is_noted_on_our_span_is_not_lost_in_silence(note, keys, caplog):
-    """It is not recorded, and a line of the log names what does that."""
-
-    class Notes(Node):
-        def exec(self, prep_res):
-            note()
-
-    run(Notes())
-    assert 1 == sum("add_metadata()" in record.getMessage() for record in caplog.records)
-
-
 LITELLM = """
 from opentelemetry import trace
 def complete():

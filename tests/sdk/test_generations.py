@@ -7,9 +7,11 @@ import gc
 import json
 import threading
 import weakref
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
+from collector import MediaCollector
 from generating import NODES, Calls, CallsAsync, expected, generate, run, stored
 from langfuse import Langfuse, get_client, observe
 from opentelemetry import trace
@@ -272,6 +274,38 @@ def test_sampling_holds_for_generations(rate, where, collector, monkeypatch):
     assert {expected(Calls())} >= set(trees)
     assert len(trees) < 30
     assert (rate > 0) == (len(trees) > 0)
+
+
+PICTURE = "data:image/png;base64," + b64encode(b"\x89PNG\r\n\x1a\n" + bytes(3000)).decode()
+HIDES = {
+    "inputs off": {"trace_inputs": False},
+    "media off": {"media": False},
+    "a mask": {"mask": lambda value, path: value},
+    "a name": {"redact": ["picture"]},
+}
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["ours", "asked for before"])
+@pytest.mark.parametrize("hides", [None, *HIDES])
+def test_media_of_a_generation_that_are_hidden_go_nowhere(hides, asked, fresh_sdk, monkeypatch):
+    """The SDK looks for them before any rule of ours has its say; what nothing hides it sends as ever."""
+    with MediaCollector() as collector:
+        for name, value in collector.environ.items():
+            monkeypatch.setenv(name, value)
+        if asked:
+            get_client()
+
+        class Shows(Node):
+            def exec(self, prep_res):
+                get_client().start_observation(name="shows", as_type="generation", input={"picture": PICTURE}).end()
+
+        trace_flow(Flow(start=Shows()), config=TracingConfig(**HIDES.get(hides, {}))).run({})
+        get_client().flush()
+        assert_flushed(collector)
+        assert (hides is None) == bool(collector.stored)
+        (found,) = [span for span in collector.spans() if span.name == "shows"]
+        assert "base64," not in repr(found.attributes)
+        forget()
 
 
 @observe(name="job")

@@ -15,6 +15,8 @@ import time
 import pytest
 from collector import Collector, Mode
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 from pocketflow_tracing import TracingConfig, _sdk, _sdk_spans
@@ -539,6 +541,42 @@ def test_without_a_store_nothing_is_given_up_that_was_not_tried_alone(sender, mo
 
 
 # --- cutting --------------------------------------------------------------------------------------------------------
+
+
+def test_a_part_holds_no_more_than_its_own(sender):
+    """Generations each have a resource of their own, and a server may take little at once."""
+    with Collector(Mode.status(413, above_bytes=3000)) as collector:
+        made = sender(collector)
+        attributes = [KeyValue(key="about", value=AnyValue(string_value="x" * 500))]
+        messages = [
+            ExportTraceServiceRequest(
+                resource_spans=[
+                    ResourceSpans(
+                        resource=Resource(attributes=attributes), scope_spans=[ScopeSpans(spans=[span(1, number)])]
+                    )
+                ]
+            )
+            for number in range(40)
+        ]
+        made.submit(gzip.compress(b"".join(message.SerializeToString() for message in messages)), 40)
+        assert made.flush(soon())
+        assert 40 == len(collector.spans())
+
+
+def test_a_firewall_that_does_not_like_a_span_holds_up_no_others(sender, path, caplog):
+    """It answers 403 with keys that the server has just accepted: the one is put off, and the rest goes on."""
+    with Collector(Mode.status(403, span_named="bad")) as collector:
+        made = sender(collector)
+        made.submit(body(span(1, 0, "good")), 1)
+        assert made.flush(soon())
+        made.submit(body(span(2, 0, "bad"), *(span(2, number, "beside") for number in range(1, 9))), 9)
+        assert made.flush(soon()) is False
+        made.submit(body(span(3, 0, "good")), 1)
+        made.flush(soon())
+        assert 1 + 8 + 1 == len(collector.spans())
+        with contextlib.closing(Outbox(path)) as outbox:
+            assert 1 == outbox.counts().waiting_spans
+    assert 1 == sum("as a firewall does" in record.getMessage() for record in caplog.records)
 
 
 def test_who_waits_takes_no_lock_and_touches_no_file(sender, monkeypatch):

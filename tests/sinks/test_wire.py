@@ -114,7 +114,7 @@ requests = st.builds(
 
 @given(requests, st.data())
 def test_a_request_is_cut_as_the_generated_classes_would(message, data):
-    """Each half holds its spans and all that stands around them; which traces are complete is read from the bytes."""
+    """Each part holds its spans and what stands around them, and no more; which traces are complete is read from the bytes."""
     spans = [span for resource in message.resource_spans for scope in resource.scope_spans for span in scope.spans]
     body = gzip.compress(message.SerializeToString())
     assert traces_of(body) == {
@@ -128,6 +128,12 @@ def test_a_request_is_cut_as_the_generated_classes_would(message, data):
             kept = [span for span in scope.spans if span.trace_id not in going]
             del scope.spans[:]
             scope.spans.extend(kept)
+        scopes = [scope for scope in resource.scope_spans if scope.spans]
+        del resource.scope_spans[:]
+        resource.scope_spans.extend(scopes)
+    resources = [resource for resource in message.resource_spans if resource.scope_spans]
+    del message.resource_spans[:]
+    message.resource_spans.extend(resources)
     assert ExportTraceServiceRequest.FromString(gzip.decompress(left)) == message
     assert count == sum(span.trace_id not in going for span in spans)
 
