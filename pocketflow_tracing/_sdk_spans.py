@@ -154,7 +154,7 @@ class Former:
         batch = self._batch
         if batch is None or not batch._queue:
             return
-        is_held = batch._export_lock.acquire(timeout=_LOOK_SECONDS)
+        is_held = batch._export_lock.acquire(timeout=_LOOK_SECONDS if is_the_end else 0)
         try:
             if is_held or is_the_end:
                 waiting: list[Any] = []
