@@ -362,7 +362,8 @@ class SdkClient:
 
     def _own(self) -> None:
         self._made = self.resources
-        hold_back_media(self._made, self._unready.settings, self._unready.elsewhere)
+        exporters = [*map(_sdk_spans.exporter_of, self._processors), *self._former.exporters]
+        hold_back_media(self._made, exporters, self._unready.settings, self._unready.elsewhere)
         _asking[str(self._config.langfuse_public_key)] = self  # nobody else knows what is ours
         atexit.unregister(self._made.shutdown)  # it would wait for a dead server
 

@@ -4,10 +4,14 @@ It looks for them where the program gives a value to an observation, and again w
 settings leave out it does not find, and they are shown by type and size.
 """
 
+# ruff: noqa: SLF001 - the SDK has no other way to these
+
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from ._conventions import is_input, is_output
 from ._guard import Seam
 from ._sdk_spans import SettingsOfSpans
 from .config import TracingConfig
@@ -17,55 +21,98 @@ __all__ = ["hold_back_media"]
 
 _LOOKING = Seam("looking whether media of a generation may be sent")
 _MOST_LOOKED_AT = 10_000
-"""Containers in one value; a larger one keeps its media."""
+"""Containers in one value; a larger one keeps its media …"""
+_MOST_NAMES = 1000
+"""… and so does one with more names."""
 
 
-def hold_back_media(resources: Any, settings: SettingsOfSpans, elsewhere: tuple[TracingConfig, Rules]) -> None:
+def hold_back_media(
+    resources: Any, exporters: Sequence[Any], settings: SettingsOfSpans, elsewhere: tuple[TracingConfig, Rules]
+) -> None:
     """Keep the SDK from what a switch, a mask or a secret's name leaves out.
 
     Args:
-        resources: of the client.
-        settings: of its spans that have begun in runs.
+        resources: of the client, whose values it looks through.
+        exporters: the SDK's, which look through attributes.
+        settings: of spans that have begun in runs.
         elsewhere: what holds for the others.
     """
-    manager = resources._media_manager  # noqa: SLF001 - both ways of the SDK's lead through it (langfuse 4.12 to 5.x)
-    find = manager._find_and_process_media  # noqa: SLF001 - as above
+    # langfuse 4.12 to 5.x; both ways lead through the manager, which does not know the names of attributes
+    manager = resources._media_manager
+    manager._find_and_process_media = _in_values(manager._find_and_process_media, settings, elsewhere)
+    for exporter in exporters:
+        look = getattr(exporter, "_process_media_attribute_value", None)
+        if look is not None:
+            exporter._process_media_attribute_value = _in_attributes(look, settings, elsewhere)
 
+
+def _in_values(
+    find: Callable[..., Any], settings: SettingsOfSpans, elsewhere: tuple[TracingConfig, Rules]
+) -> Callable[..., Any]:
     def find_allowed(*, data: Any, trace_id: str, observation_id: str | None, field: str) -> Any:
         may_go = False
         with _LOOKING:
-            may_go = _may_go(data, field, *(settings.of(observation_id) or elsewhere))
+            config, rules = settings.of(int(observation_id or "0", 16)) or elsewhere
+            may_go = _may_go(field == "input", field == "output", config, rules) and not _names_a_secret(data, rules)
         if not may_go:
             return data
         return find(data=data, trace_id=trace_id, observation_id=observation_id, field=field)
 
-    manager._find_and_process_media = find_allowed  # noqa: SLF001 - as above
+    return find_allowed
 
 
-def _may_go(data: Any, field: str, config: TracingConfig, rules: Rules) -> bool:
-    is_left_out = {"input": not config.trace_inputs, "output": not config.trace_outputs}.get(field, False)
-    if is_left_out or not config.media or rules.mask is not None:
+def _in_attributes(
+    look: Callable[..., Any], settings: SettingsOfSpans, elsewhere: tuple[TracingConfig, Rules]
+) -> Callable[..., Any]:
+    def look_where_allowed(*, span: Any, attribute_key: str, value: Any) -> Any:
+        may_go = False
+        with _LOOKING:
+            config, rules = settings.of(span.context.span_id) or elsewhere
+            may_go = _may_go(is_input(attribute_key), is_output(attribute_key), config, rules)
+            may_go = may_go and not rules.redact.hits(attribute_key)
+        return look(span=span, attribute_key=attribute_key, value=value) if may_go else value
+
+    return look_where_allowed
+
+
+def _may_go(is_of_input: bool, is_of_output: bool, config: TracingConfig, rules: Rules) -> bool:
+    if (is_of_input and not config.trace_inputs) or (is_of_output and not config.trace_outputs):
         return False
-    return not _names_a_secret(data, rules)
+    return config.media and rules.mask is None
 
 
 def _names_a_secret(data: Any, rules: Rules) -> bool:
-    """Whether a value has a secret's name in it, or is too large to know; it is looked through as far as the SDK does."""
+    """Whether a value that has a medium has a secret's name in it, too, or is too large to know.
+
+    It is looked through as far as the SDK does, and names are asked about only where there is a medium.
+    """
     left: list[Any] = [data]
-    looked_at: set[int] = set()
+    looked_at: list[Any] = []  # kept alive: what is dumped anew would give its id to the next
+    seen: set[int] = set()
+    names: set[Any] = set()
+    has_medium = False
     while left:
         value = left.pop()
         kind = type(value)
-        is_model = hasattr(kind, "model_fields") or hasattr(kind, "__fields__")  # of pydantic
-        if not (kind in {dict, list, tuple} or is_model) or id(value) in looked_at:
+        if kind is str:
+            has_medium = has_medium or value.startswith("data:")
             continue
-        if len(looked_at) >= _MOST_LOOKED_AT:
+        if hasattr(kind, "__pydantic_fields__") or hasattr(kind, "__fields__"):
+            value = value.model_dump() if hasattr(kind, "model_dump") else value.dict()
+        if not isinstance(value, (dict, list, tuple)):
+            has_medium = has_medium or kind.__name__ == "LangfuseMedia"
+            continue
+        if id(value) in seen:
+            continue
+        if len(seen) >= _MOST_LOOKED_AT:
             return True
-        looked_at.add(id(value))
-        parts = vars(value) if is_model else value
-        if type(parts) is dict:
-            if any(type(name) is str and rules.redact.hits(name) for name in parts):
-                return True
-            parts = parts.values()
-        left.extend(parts)
-    return False
+        seen.add(id(value))
+        looked_at.append(value)
+        if isinstance(value, dict):
+            has_medium = has_medium or "data" in value  # base64, as the APIs of some LLMs take it
+            names.update(value)
+            value = value.values()
+        left.extend(value)
+    if not has_medium:
+        return False
+    return len(names) > _MOST_NAMES or any(type(name) is str and rules.redact.hits(name) for name in names)

@@ -103,10 +103,9 @@ class SettingsOfSpans:
     def __contains__(self, span_id: int) -> bool:
         return span_id in self._open
 
-    def of(self, span_id: str | None) -> tuple[TracingConfig, Rules] | None:
-        """Those of a span that has begun in a run and is not exported yet; 16 hex digits."""
-        number = int(span_id or "0", 16)
-        return self._open.get(number) or self._going.get(number)
+    def of(self, span_id: int) -> tuple[TracingConfig, Rules] | None:
+        """Those of a span that has begun in a run and is not exported yet."""
+        return self._open.get(span_id) or self._going.get(span_id)
 
     def keep(self, span_id: int) -> None:
         """A span is to be exported."""
@@ -129,6 +128,11 @@ def _put(known: dict[int, Any], span_id: int, settings: Any) -> None:
     known[span_id] = settings
 
 
+def exporter_of(processor: Any) -> Any:
+    """What a processor of the SDK's exports with; None where OpenTelemetry keeps it elsewhere."""
+    return getattr(getattr(processor, "_batch_processor", None), "_exporter", None)
+
+
 class Former:
     """Where the processor of a client gathered its spans before the client became ours: what is under way is the SDK's to send.
 
@@ -138,6 +142,11 @@ class Former:
 
     def __init__(self, batch: Any = None) -> None:
         self._batch = batch
+
+    @property
+    def exporters(self) -> list[Any]:
+        """What exports it."""
+        return [] if self._batch is None else [self._batch._exporter]
 
     @property
     def left(self) -> int:

@@ -76,10 +76,10 @@ class Courier:
             return batch.records
         if is_given_up():
             return 0
-        if answer.outcome == "forbidden" and (alone or self.pace.is_well):  # with keys that it has just accepted
+        if answer.outcome == "forbidden" and self.delivered:  # with keys that it has accepted before
             reason = f"{shown_host(self._config)} answers 403 to some spans and takes others, as a firewall does"
             _log.warn_once(f"{reason}. They are tried again, less and less often.")
-            answer, alone = replace(answer, reason=reason), True
+            answer, alone = replace(answer, outcome="later", reason=reason), True
         else:  # tried before, and others were taken since: it is this batch
             alone = not blocked and answer.outcome == "later" and (alone or (self.pace.is_well and batch.attempts > 0))
         if answer.outcome == "unwanted":

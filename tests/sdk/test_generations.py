@@ -8,7 +8,9 @@ import json
 import threading
 import weakref
 from base64 import b64encode
+from collections import OrderedDict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from collector import MediaCollector
@@ -22,7 +24,16 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pocketflow import AsyncFlow, Flow, Node
 from sdk_state import client_of, forget
 
-from pocketflow_tracing import TracingConfig, _sdk_export, _sdk_spans, flush, recorder, redaction_spans, trace_flow
+from pocketflow_tracing import (
+    TracingConfig,
+    _sdk_export,
+    _sdk_media,
+    _sdk_spans,
+    flush,
+    recorder,
+    redaction_spans,
+    trace_flow,
+)
 from pocketflow_tracing.cli.output import as_json
 from pocketflow_tracing.redaction import Rules
 
@@ -306,6 +317,58 @@ def test_media_of_a_generation_that_are_hidden_go_nowhere(hides, asked, fresh_sd
         (found,) = [span for span in collector.spans() if span.name == "shows"]
         assert "base64," not in repr(found.attributes)
         forget()
+
+
+def shows(**given):
+    get_client().start_observation(name="shows", as_type="generation", **given).end()
+
+
+def shows_attribute():
+    trace.get_tracer("openinference.instrumentation.x").start_span(
+        "shows", attributes={"tool.parameters": PICTURE}
+    ).end()
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda: shows(input=OrderedDict(password=PICTURE)),
+        lambda: shows(metadata={"password": PICTURE}),
+        lambda: shows(metadata={"password": [PICTURE]}),
+        shows_attribute,
+    ],
+    ids=["a kind of dict", "metadata", "a list in metadata", "an input by another name"],
+)
+def test_media_are_hidden_wherever_they_stand(show, fresh_sdk, monkeypatch):
+    """The SDK makes attributes of metadata, and knows fewer names of inputs."""
+    with MediaCollector() as collector:
+        for name, value in collector.environ.items():
+            monkeypatch.setenv(name, value)
+        get_client()
+
+        class Shows(Node):
+            def exec(self, prep_res):
+                show()
+
+        trace_flow(Flow(start=Shows()), config=TracingConfig(trace_inputs=show is not shows_attribute)).run({})
+        get_client().flush()
+        assert_flushed(collector)
+        assert {} == collector.stored
+        assert "base64," not in repr(collector.spans())
+        forget()
+
+
+def test_names_are_asked_about_only_beside_media():
+    """The host's thread looks: a value without any costs what it takes to see that."""
+
+    class Asked:
+        def hits(self, name):
+            raise AssertionError(name)
+
+    rules = SimpleNamespace(redact=Asked())
+    many = {f"name {number}": [number, "text"] for number in range(2_000)}
+    assert _sdk_media._names_a_secret(many, rules) is False
+    assert _sdk_media._names_a_secret({**many, "picture": PICTURE}, rules) is True  # too many to ask about
 
 
 @observe(name="job")

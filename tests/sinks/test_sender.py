@@ -540,6 +540,22 @@ def test_without_a_store_nothing_is_given_up_that_was_not_tried_alone(sender, mo
         assert (2 + sent, 0) == (made.delivered, made.refused)
 
 
+def test_a_firewall_and_no_store(sender, monkeypatch):
+    """Whatever comes before or after: good spans arrive, and those that it does not like are lost, which is counted."""
+    monkeypatch.setattr(_pace, "_FIRST", 0.01)
+    with Collector(Mode.status(403, span_named="bad")) as collector:
+        made = sender(collector, None)
+        made.submit(body(span(1, 0, "good")), 1)
+        assert made.flush(soon())
+        deadline = soon(30)
+        for trace in range(2, 6):
+            made.submit(body(span(trace, 0, "bad"), *(span(trace, number, "beside") for number in range(1, 9))), 9)
+        while made.in_memory:
+            assert time.monotonic() < deadline
+            made.flush(soon(1))
+        assert (1 + 4 * 8, 4) == (made.delivered, made.refused)
+
+
 # --- cutting --------------------------------------------------------------------------------------------------------
 
 
