@@ -388,11 +388,11 @@ class SdkClient:
 
     def _is_safe(self, deadline: float) -> bool:
         """Wait until what our client has exported is delivered or on disk; what was under way before it was ours is the SDK's."""
-        pause = _SHORTEST_LOOK
-        while (self._former.left or self._unready) and (left := deadline - monotonic()) > 0:
+        pause, asked = _SHORTEST_LOOK, self._unready.came  # what comes after it is for others to wait for
+        while (self._former.left or self._unready.gone < asked) and (left := deadline - monotonic()) > 0:
             sleep(min(left, pause))  # the worker is at it
             pause = min(2 * pause, _LONGEST_LOOK)
-        return not (self._former.left or self._unready) and self._settle(deadline)
+        return not self._former.left and self._unready.gone >= asked and self._settle(deadline)
 
     def _join(self) -> None:
         # a provider that the program has set since: what instrumentations record there belongs to the project as well

@@ -100,6 +100,8 @@ class Unready:
         """Forget what waits: in a forked child it is the parent's."""
         self._waiting: deque[tuple[ReadableSpan, int, TracingConfig, Rules]] = deque()
         self._bytes = 0
+        self.came = 0
+        """Spans that were put here, so far."""
         self._in_hand = 0  # spans that do not wait any more, and are not handed over
         self._ready: list[bytes] = []
         self._size = 0
@@ -107,6 +109,11 @@ class Unready:
 
     def __len__(self) -> int:
         return len(self._waiting) + self._in_hand
+
+    @property
+    def gone(self) -> int:
+        """Of them those that wait no more: they go as they came."""
+        return self.came - len(self)
 
     def put(self, spans: Sequence[ReadableSpan]) -> bool:
         """Take what the SDK exports; False where there is no room for all of it."""
@@ -119,6 +126,7 @@ class Unready:
             self._bytes += weight
             said = self.settings.take(span.context.span_id) or self.elsewhere
             self._waiting.append((span, weight, *said))
+            self.came += 1
         if dropped:
             self._drop(dropped)
             _log.warn_once(

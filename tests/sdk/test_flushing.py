@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from contextlib import closing
@@ -16,7 +17,9 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from pocketflow import Flow, Node
 from sdk_state import client_of
 
-from pocketflow_tracing import TracingConfig, flush, trace_flow
+from pocketflow_tracing import TracingConfig, _sdk, flush, trace_flow
+from pocketflow_tracing._sdk_export import Unready
+from pocketflow_tracing._sdk_flush import exports
 from pocketflow_tracing.delivery import delivery
 from pocketflow_tracing.sinks.sender import Sender
 from pocketflow_tracing.store import Outbox
@@ -153,6 +156,31 @@ def test_a_client_of_the_programs_whose_processor_nobody_finds(keys, collector):
     run(Calls())
     assert flush(10)
     assert "generation" in {span.name for span in collector.spans()}
+
+
+def test_a_flush_does_not_wait_for_what_comes_after_it(keys, collector, monkeypatch):
+    """Other threads may record faster than all of it is made ready."""
+    run(Calls())
+    assert flush(10)
+    made = client_of(collector).span_exporter.made_by
+    unready, make_ready = made._unready, Unready.make_ready
+    monkeypatch.setattr(Unready, "make_ready", lambda self, until, most=None: True)  # the worker does nothing
+    generate("before")
+    exports(made._processors[0], time.monotonic() + 5)
+    answers, waits = [], threading.Event()
+    monkeypatch.setattr(_sdk, "sleep", lambda seconds: (waits.set(), time.sleep(seconds)))
+    asker = threading.Thread(target=lambda: answers.append(made._is_safe(time.monotonic() + 20)))
+    asker.start()
+    assert waits.wait(10)
+    generate("after")
+    exports(made._processors[0], time.monotonic() + 5)
+    make_ready(unready, math.inf, 1)
+    unready._hand_over()
+    asker.join(10)
+    assert [True] == answers
+    assert 1 == len(unready)
+    monkeypatch.setattr(Unready, "make_ready", make_ready)
+    assert flush(10)
 
 
 @pytest.mark.parametrize("provider", ["ours", "set before", "set after"])
