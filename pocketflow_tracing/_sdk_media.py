@@ -1,7 +1,7 @@
 """The media in what a Langfuse client of ours is given: the SDK sends them before any of our rules have their say.
 
 It looks for them where the program gives a value to an observation, and again where a span is exported. Those that a run's
-settings leave out it does not find, and they are shown by type and size.
+settings leave out it does not find: of data URIs the type and size are shown, of a `LangfuseMedia` the reference alone.
 """
 
 # ruff: noqa: SLF001 - the SDK has no other way to these

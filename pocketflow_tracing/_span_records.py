@@ -95,7 +95,7 @@ def _graph(run: Run) -> Json:
     }
 
 
-def span_record(span: Span, made: Made | None = None) -> SpanRecord:
+def span_record(span: Span, made: Made) -> SpanRecord:
     """The record of a span, as far as it is known now.
 
     Args:

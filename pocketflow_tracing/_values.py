@@ -30,7 +30,7 @@ class Values:
 
     __slots__ = ("asides", "by_name_only", "overdrawn", "rules", "run", "shared_rules", "span", "writes_otherwise")
 
-    def __init__(self, span: Span, made: Made | None = None) -> None:
+    def __init__(self, span: Span, made: Made) -> None:
         run = self.run = span.run
         self.span = span
         pipeline = run.pipeline

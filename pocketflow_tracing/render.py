@@ -59,9 +59,9 @@ class Asides:
 
     __slots__ = ("made", "media", "media_bytes", "size")
 
-    def __init__(self, media_bytes: int = 0, made: _media.Made | None = None) -> None:
+    def __init__(self, media_bytes: int, made: _media.Made) -> None:
         self.media_bytes = media_bytes
-        self.made = made or _media.Made()
+        self.made = made
         self.media: dict[str, _media.Medium] = {}
         self.size = 0
         """About the bytes of what was rendered."""

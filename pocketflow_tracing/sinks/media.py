@@ -116,7 +116,7 @@ class MediaSender:
     def start(self) -> None:
         """Start the thread where that would be too late when the first medium comes, at the end of a short program."""
         if not STARTS_LATE and self._config.media:
-            with self._changed:
+            with self._condition():
                 self._start()
 
     # --- the worker's side -------------------------------------------------------------------------------------------
@@ -144,9 +144,7 @@ class MediaSender:
 
     def _take(self, job: _Job) -> bool:
         size = len(job.medium.content)
-        if self._thread is None:
-            self._changed = of_now(self._changed)
-        with self._changed:
+        with self._condition():
             if self._stopping or monotonic() < self._blocked_until:
                 self.failed += 1
                 return False
@@ -230,6 +228,12 @@ class MediaSender:
         self._reset()
 
     # --- the thread --------------------------------------------------------------------------------------------------
+
+    def _condition(self) -> threading.Condition:
+        """Return the one for who may start a thread."""
+        if self._thread is None:
+            self._changed = of_now(self._changed)
+        return self._changed
 
     def _start(self) -> bool:
         if self._thread is None or not self._thread.is_alive():

@@ -356,7 +356,6 @@ class Sender:
                 if generation == self._generation:
                     self._in_flight = None
                 self._note()
-                self._changed.notify_all()  # who settles waits for it
 
     # --- what is not sent yet ----------------------------------------------------------------------------------------
 

@@ -500,16 +500,15 @@ def test_a_client_that_is_sending_when_it_becomes_ours(keys, collector, monkeypa
     monkeypatch.setenv("LANGFUSE_FLUSH_AT", "1")
     collector.mode = Mode.slow(1.5)
     generate("first")
-    batch = client_of(collector).tracer_provider._active_span_processor._span_processors[0]._batch_processor
     deadline = time.monotonic() + 10
-    while batch._queue or not batch._export_lock.locked():
+    while not collector.requests:
         assert time.monotonic() < deadline
     generate("second")  # waits behind it
+    collector.mode = "healthy"
     run(Calls())
     began = time.monotonic()
     assert flush(0.3) is False
     assert time.monotonic() - began < 1.0
-    collector.mode = "healthy"
     assert flush(10)
     assert 3 == [span.name for span in collector.spans()].count("generation")
     assert [] == collector.duplicates
