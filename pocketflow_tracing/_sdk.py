@@ -8,36 +8,25 @@ there as well. langfuse is never imported here before the program has imported i
 
 from __future__ import annotations
 
-import atexit
 import sys
 import threading
 from collections.abc import Callable
-from functools import partial
-from math import inf
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
 from . import _sdk_disabled, _sdk_providers, _sdk_spans
 from ._forks import unforked
-from ._guard import Seam, on_our_thread
+from ._guard import Seam
 from ._sdk_clients import forget, says_nothing, stand_back
-from ._sdk_export import TOGETHER, Unready, is_exporting, make_exporter
-from ._sdk_flush import Client, Flushes, Left, exports, left_in
+from ._sdk_flush import Client, Flushes, Left
 from ._sdk_import import imported, when_imported
-from ._sdk_media import hold_back_media
+from ._sdk_ours import OurClient, Way
 from ._sdk_said import SAYS_NOTHING, said_by
 from ._sdk_spans import Former
-from ._time import monotonic, sleep
 from .config import TracingConfig
-from .delivery import delivery
 
 _CREATING = Seam("preparing the Langfuse client")
-_FLUSHING = Seam("flushing the Langfuse client")
 _ENDING = Seam("ending the Langfuse client of a project that nobody uses")
-_FORMER_SECONDS = 0.1
-"""Between two looks whether the SDK is through with what was under way when its client became ours."""
-_SHORTEST_LOOK, _LONGEST_LOOK = 0.001, 0.02
-"""Between two looks whether the worker has made ready what a client has exported."""
 _MOST_RESTING = 16
 """Clients of projects that nobody uses any more, and that may be used again: each has threads of its own."""
 
@@ -76,34 +65,18 @@ class SdkClient:
 
     Args:
         config: resolved, with both keys.
-        submit: takes (gzip of an OTLP request, number of spans) of what our client exports.
-        drop: takes the number of spans of it that are lost.
-        settle: waits until what was submitted is delivered or on disk, or for a time of `time.monotonic`.
-        wake: has the worker call `tick`.
+        way: where a client of ours leads to.
     """
 
-    def __init__(
-        self,
-        config: TracingConfig,
-        submit: Callable[[bytes, int], None],
-        drop: Callable[[int], object],
-        settle: Callable[[float], bool],
-        wake: Callable[[], None],
-    ) -> None:
+    def __init__(self, config: TracingConfig, way: Way) -> None:
         self._config = config
-        self._takers = submit, drop, wake
-        self._rouse = wake
-        self._settle = settle
-        self._unready = Unready(config, *self._takers)
+        self._way = way
+        self._ours = OurClient(config, way)
         _known.add(self)
         self._lock = threading.RLock()
         self._flushes = Flushes()
-        self._exporter: Any = None  # of the client that we made
-        self._made: Any = None  # its resources
         self._joined: Any = None  # the program's tracer provider that our client listens to as well
-        self._processors: list[Any] = []  # its span processors, at its own provider
-        self._forwarders: list[Any] = []  # and at the one that the program has set since
-        self._former = Former()  # where its spans were gathered before it became ours
+        self._forwarders: list[Any] = []  # what leads there from the one that the program has set since
         self._has_former = False  # whether some were there when the last flush began
         self.is_handed_out = False  # the program has it
         self._cannot_be_made = False
@@ -119,7 +92,9 @@ class SdkClient:
     def is_ours(self) -> bool:
         """Whether the client is one that we made."""
         resources = self.resources
-        return resources is not None and self._exporter is not None and resources.span_exporter is self._exporter
+        return (
+            resources is not None and self._ours.exporter is not None and resources.span_exporter is self._ours.exporter
+        )
 
     @property
     def is_the_one(self) -> bool:
@@ -157,11 +132,11 @@ class SdkClient:
             if resources is None and not self._cannot_be_made:
                 self._create()
                 resources = self.resources  # another thread may have asked for one meanwhile
-            if self._exporter is not None:
+            if self._ours.exporter is not None:
                 self._join()
             if resources is not self._heard:
                 self._heard, self.says = resources, said_by(resources)
-                if resources is not None and self._exporter is None and self._may_take_over(resources):
+                if resources is not None and self._ours.exporter is None and self._may_take_over(resources):
                     self._take_over(resources)
 
     def hand_out(self) -> None:
@@ -191,35 +166,27 @@ class SdkClient:
         from opentelemetry import trace  # noqa: PLC0415 - imported already
 
         forgotten = list(self._forwarders)
-        if self._made.tracer_provider is trace.get_tracer_provider():
-            forgotten += self._processors
+        if self._ours.resources.tracer_provider is trace.get_tracer_provider():
+            forgotten += self._ours.processors
         for processor in forgotten:
             _sdk_spans.silence(processor)
 
     def hand_over(self, deadline: float) -> bool:
         """Have the client that we made hand over to us the spans that it holds, and make them ready."""
-        with _FLUSHING:
-            self._former.empty(is_the_end=delivery.is_ending)
-            handed_over = all([exports(processor, deadline) for processor in self._processors])  # noqa: C419 - each of them
-            return self._unready.make_ready(deadline) and handed_over
-        return False
+        return self._ours.hand_over(deadline)
 
     @property
     def unready(self) -> int:
         """Spans that our client has exported, and that have not been made ready to be sent."""
-        return len(self._unready)
+        return len(self._ours.unready)
 
     def tick(self) -> float | None:
         """Take and make ready some spans; returns seconds until there is more to do, None where nothing waits."""
-        with _FLUSHING:
-            self._former.empty(is_the_end=False)
-        if not self._unready.make_ready(inf, TOGETHER):
-            return 0.0
-        return _FORMER_SECONDS if self._former.left else None
+        return self._ours.tick()
 
     def give_up(self) -> int:
         """Let go of what cannot be made ready any more, at the end of the process; returns how many spans that are."""
-        return self._unready.give_up()
+        return self._ours.unready.give_up()
 
     @property
     def may_rest(self) -> bool:
@@ -230,7 +197,7 @@ class SdkClient:
         key = self._config.langfuse_public_key
         return (
             self.is_ours
-            and not (self.is_handed_out or self._forwarders or any(left_in(self._made, self._former)))
+            and not (self.is_handed_out or self._forwarders or any(self._ours.left))
             and all(other is self or other.public_key != key for other in _known)
         )
 
@@ -253,35 +220,32 @@ class SdkClient:
         for client in list(_resting):
             if resources is not None and client.resources is resources:
                 _resting.remove(client)
-                self._exporter, self._made, self._processors, self._unready = client.give_away()
-                self._exporter.made_by = self
-                self._unready.lead_to(*self._takers)
-                self._watch_flushes()
+                self._ours = client.give_away()
+                self._ours.exporter.made_by = self
+                self._ours.lead_to(self._way)
 
-    def give_away(self) -> tuple[Any, Any, list[Any], Unready]:
+    def give_away(self) -> OurClient:
         """Give the client that we made to another object of its project."""
-        given = self._exporter, self._made, self._processors, self._unready
-        self._exporter = self._made = None
-        self._processors, self._unready = [], Unready(self._config, *self._takers)
+        given, self._ours = self._ours, OurClient(self._config, self._way)
         return given
 
     def end(self) -> None:
         """End the client that we made, which holds nothing any more."""
-        _, resources, processors, _ = self.give_away()
+        ours = self.give_away()
         with _ENDING:
-            if forget(str(self._config.langfuse_public_key), resources):
-                resources.shutdown()
-                _sdk_spans.end(resources, processors)
+            if forget(str(self._config.langfuse_public_key), ours.resources):
+                ours.resources.shutdown()
+                _sdk_spans.end(ours.resources, ours.processors)
 
     def begin_flush(self) -> None:
         """Have the project's clients send what they send by themselves: scores and media, and the spans of the program's own."""
-        theirs, made = self.resources, self._made
+        theirs, made = self.resources, self._ours.resources
         clients = []
         if theirs is not None and theirs is not made:
             clients.append(Client(theirs, _sdk_providers.exporting(theirs), Former()))
-        if made is not None and any(left_in(made, self._former)):  # one of the program's may have taken its place since
-            clients.append(Client(made, [], self._former))
-        self._has_former = self._former.left > 0
+        if made is not None and any(self._ours.left):  # one of the program's may have taken its place since
+            clients.append(Client(made, [], self._ours.former))
+        self._has_former = self._ours.left.spans > 0
         if clients:
             self._flushes.begin(clients)
         else:
@@ -290,17 +254,17 @@ class SdkClient:
     @property
     def left(self) -> Left:
         """What the client which we made sends by itself and has not sent yet: nobody else waits for it."""
-        return Left(0, 0) if self._made is None else left_in(self._made, self._former)
+        return self._ours.left
 
     def wait(self, deadline: float) -> bool:
         """Wait for what `begin_flush` has begun, until the deadline of `time.monotonic`."""
-        return self._flushes.wait(deadline) and (not self._has_former or self._is_safe(deadline))
+        return self._flushes.wait(deadline) and (not self._has_former or self._ours.is_safe(deadline))
 
     def abandon(self) -> None:
         """Forget locks that another thread may have held when this process was forked."""
         self._lock = threading.RLock()
         self._flushes.abandon()
-        self._unready.abandon()
+        self._ours.unready.abandon()
 
     def _create(self) -> None:
         from langfuse import Langfuse  # noqa: PLC0415 - imported already
@@ -313,27 +277,20 @@ class SdkClient:
                 if not hasattr(provider, "add_span_processor") or _sdk_providers.is_ours(provider):
                     # there is none yet, and it stays the program's to set, or it takes no processors, or is another project's
                     provider = _sdk_providers.make_provider(self._config)
-                ahead: Any = _sdk_providers.Ahead(provider, self._take)
-                self._exporter = make_exporter(self._unready, self)
+                ahead: Any = _sdk_providers.Ahead(provider, self._ours.take)
+                exporter = self._ours.make_exporter(self)
                 self.is_handed_out = False
                 _sdk_disabled.take()
                 stand_back()
                 self._cannot_be_made = True  # should it raise: not with every run, a thread of the SDK's each time
                 try:
-                    Langfuse(**arguments, tracer_provider=ahead, span_exporter=self._exporter)
+                    Langfuse(**arguments, tracer_provider=ahead, span_exporter=exporter)
                     self._cannot_be_made = False
                 finally:
                     if self.is_ours:
                         self._own()
                     else:  # another thread was first, and the SDK has handed out that one
-                        self._exporter, self._processors = None, []
-
-    def _take(self, processor: Any) -> None:
-        """Take the span processor of the client that is being made, before anybody holds a method of it."""
-        _sdk_spans.widen(processor)
-        _sdk_spans.attend(processor, self._unready.settings)
-        self._processors = [processor]
-        self._watch_flushes()
+                        self.give_away()
 
     def _may_take_over(self, resources: Any) -> bool:
         from opentelemetry import trace  # noqa: PLC0415 - imported already
@@ -345,54 +302,18 @@ class SdkClient:
         """Make a client ours that the program has asked for before its first run, and that the SDK has made for it."""
         with unforked(), self._lock:
             processors = _sdk_providers.own_processors(resources)
-            if self._exporter is not None or len(processors) != 1:
+            if self._ours.exporter is not None or len(processors) != 1:
                 return
-            exporter = make_exporter(self._unready, self)
-            former = _sdk_spans.renew(processors[0], resources, exporter)
-            if former is None:
+            if not self._ours.take_over(processors[0], resources, self):
                 return
-            _sdk_spans.attend(processors[0], self._unready.settings)
-            self._exporter = resources.span_exporter = exporter
-            self._processors, self._former = processors, former
             self.is_handed_out = True
             stand_back()
-            self._watch_flushes()
             self._own()
-            self._rouse()  # the worker sees to what waits there
+            self._way.wake()  # the worker sees to what waits there
 
     def _own(self) -> None:
-        self._made = self.resources
-        exporters = [*map(_sdk_spans.exporter_of, self._processors), *self._former.exporters]
-        hold_back_media(self._made, exporters, self._unready.settings, self._unready.elsewhere)
+        self._ours.own(self.resources)
         _asking[str(self._config.langfuse_public_key)] = self  # nobody else knows what is ours
-        atexit.unregister(self._made.shutdown)  # it would wait for a dead server
-
-    def _watch_flushes(self) -> None:
-        for processor in self._processors:
-            processor.force_flush = partial(self._flushed, processor)
-
-    def _flushed(self, processor: Any, timeout_millis: int | None = None) -> bool:
-        """What the program gets that flushes the client we made, or its provider: it may end the hard way right after it."""
-        if is_exporting.get():  # a mask of the program's that flushes would wait for itself
-            return False
-        seconds = self._config.timeout  # which the SDK's own exporter would wait, whatever it is told
-        if timeout_millis is not None:
-            seconds = min(seconds, timeout_millis / 1000)
-        deadline = monotonic() + seconds
-        exported = exports(processor, deadline)
-        if on_our_thread.get():  # as above
-            return exported
-        with _FLUSHING:
-            return self._is_safe(deadline) and exported
-        return False
-
-    def _is_safe(self, deadline: float) -> bool:
-        """Wait until what our client has exported is delivered or on disk; what was under way before it was ours is the SDK's."""
-        pause, asked = _SHORTEST_LOOK, self._unready.came  # what comes after it is for others to wait for
-        while (self._former.left or self._unready.gone < asked) and (left := deadline - monotonic()) > 0:
-            sleep(min(left, pause))  # the worker is at it
-            pause = min(2 * pause, _LONGEST_LOOK)
-        return not self._former.left and self._unready.gone >= asked and self._settle(deadline)
 
     def _join(self) -> None:
         # a provider that the program has set since: what instrumentations record there belongs to the project as well
@@ -405,7 +326,7 @@ class SdkClient:
         if add is None or known or _sdk_providers.is_ours(provider) or not self.is_ours:
             return
         self._joined = provider
-        for processor in self._processors:
+        for processor in self._ours.processors:
             forwarder = _sdk_providers.make_forwarder(processor)
             self._forwarders.append(forwarder)
             add(forwarder)

@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 from pocketflow_tracing import _log, _sdk, _sdk_spans
 from pocketflow_tracing._guard import Seam
 from pocketflow_tracing._sdk_export import MOST_BYTES
+from pocketflow_tracing._sdk_ours import Way
 from pocketflow_tracing._sdk_said import Said
 from pocketflow_tracing.config import TracingConfig
 from pocketflow_tracing.delivery import delivery
@@ -40,9 +41,9 @@ class LangfuseSink:
         store = config.store_path()
         self._sender = Sender(config, store)
         self._media = MediaSender(config)
-        self._client = _sdk.SdkClient(
-            config, self._sender.submit, self._sender.add_dropped, self._sender.settle, lambda: delivery.rouse(self)
-        )
+        sender = self._sender
+        way = Way(sender.submit, sender.add_dropped, sender.settle, lambda: delivery.rouse(self))
+        self._client = _sdk.SdkClient(config, way)
         self.project_id: str | None = None
 
     def describe(self) -> str:

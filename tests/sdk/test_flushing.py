@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from pocketflow import Flow, Node
 from sdk_state import client_of
 
-from pocketflow_tracing import TracingConfig, _sdk, flush, trace_flow
+from pocketflow_tracing import TracingConfig, _sdk_ours, flush, trace_flow
 from pocketflow_tracing._sdk_export import Unready
 from pocketflow_tracing._sdk_flush import exports
 from pocketflow_tracing.delivery import delivery
@@ -163,17 +163,18 @@ def test_a_flush_does_not_wait_for_what_comes_after_it(keys, collector, monkeypa
     run(Calls())
     assert flush(10)
     made = client_of(collector).span_exporter.made_by
-    unready, make_ready = made._unready, Unready.make_ready
+    ours = made._ours
+    unready, make_ready = ours.unready, Unready.make_ready
     monkeypatch.setattr(Unready, "make_ready", lambda self, until, most=None: True)  # the worker does nothing
     generate("before")
-    exports(made._processors[0], time.monotonic() + 5)
+    exports(ours.processors[0], time.monotonic() + 5)
     answers, waits = [], threading.Event()
-    monkeypatch.setattr(_sdk, "sleep", lambda seconds: (waits.set(), time.sleep(seconds)))
-    asker = threading.Thread(target=lambda: answers.append(made._is_safe(time.monotonic() + 20)))
+    monkeypatch.setattr(_sdk_ours, "sleep", lambda seconds: (waits.set(), time.sleep(seconds)))
+    asker = threading.Thread(target=lambda: answers.append(ours.is_safe(time.monotonic() + 20)))
     asker.start()
     assert waits.wait(10)
     generate("after")
-    exports(made._processors[0], time.monotonic() + 5)
+    exports(ours.processors[0], time.monotonic() + 5)
     make_ready(unready, math.inf, 1)
     unready._hand_over()
     asker.join(10)
