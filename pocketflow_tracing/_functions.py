@@ -172,7 +172,7 @@ class FunctionRun:
 
     def _become_current(self, span: Branch) -> None:
         run = span.run
-        base = _otel.run_context(run.trace_id, run.name, run.attributes) if span.parent is None else None
+        base = _otel.run_context(run) if span.parent is None else None
         _otel.attach(self, base=base)
         become_current(self, span)
 

@@ -8,7 +8,6 @@ session, user and tags reach it too (langfuse 4.12 to 5.x; held by tests against
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextvars import ContextVar
 from json import dumps
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -98,17 +97,17 @@ def experiment() -> dict[str, Any]:
     return {key: value for key, value in found.items() if isinstance(value, (str, dict))}
 
 
-def run_context(trace_id: int, name: str, attributes: Mapping[str, Any]) -> Context:
+def run_context(run: Run) -> Context:
     """The context of a whole run: the baggage that claims the trace and the attributes that nested spans take over.
 
-    Args:
-        trace_id: of the run.
-        name: of the trace, where the attributes have no `trace_name`.
-        attributes: of the run, with its metadata as texts under `metadata_texts`.
+    A run that Langfuse does not get claims nothing: what a client of the program's sends there is a root of its own.
     """
-    context = baggage.set_baggage(_CLAIM, f"{trace_id:032x}", _without_ended(context_now()))
+    attributes = run.attributes
+    context = _without_ended(context_now())
+    if run.pipeline.langfuse is not None:
+        context = baggage.set_baggage(_CLAIM, f"{run.trace_id:032x}", context)
     values = {key: attributes.get(key) for key in ("session_id", "user_id", "version", "environment", "tags")}
-    values["trace_name"] = attributes.get("trace_name", name)
+    values["trace_name"] = attributes.get("trace_name", run.name)
     texts = attributes.get("metadata_texts") or {}
     given = context.get("langfuse.propagated.metadata")
     values["metadata"] = {

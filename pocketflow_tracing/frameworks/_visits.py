@@ -60,7 +60,7 @@ class Visit(Whole, Branch):
         shared = args[0] if args else None
         run, parent = self.run, self.parent
         if parent is None:
-            base = _otel.run_context(run.trace_id, run.name, run.attributes)
+            base = _otel.run_context(run)
             _otel.attach(self, base=base)
         try:
             if _shows_params(run, parent) and not _is_nothing(params := peek(self.node, "params")):

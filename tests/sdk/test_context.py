@@ -779,3 +779,14 @@ def test_what_the_host_has_attached_outlasts_the_run_it_was_attached_in(records)
     order, mail = sorted(records.runs.values(), key=lambda run: run.name, reverse=True)
     assert (order.user_id, mail.user_id) == ("ada", None)
     assert order.trace_id != mail.trace_id
+
+
+def test_a_run_that_langfuse_does_not_get_claims_nothing_there(collector):
+    """Without keys in the environment runs go to the store; generations of the program's own client are roots where they go."""
+    names = {"secret_key": "LANGFUSE_SECRET_KEY", "base_url": "LANGFUSE_BASE_URL", "public_key": "LANGFUSE_PUBLIC_KEY"}
+    client = Langfuse(**{key: collector.environ[name] for key, name in names.items()})
+    run(Calls())
+    client.flush()
+    (generation,) = collector.spans()
+    assert "generation" == generation.name
+    assert generation.attributes[ROOT_MARK]
