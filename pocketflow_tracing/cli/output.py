@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -58,7 +60,9 @@ def console(*, stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")  # what a terminal cannot show is no reason to stop
-    return Console(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=True)
+    unknown = os.environ.get("COLUMNS") == "0"  # as for the rest of Python; Rich would print nothing
+    width = shutil.get_terminal_size().columns if unknown else None
+    return Console(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=True, width=width)
 
 
 def fail(message: str, code: int = 1) -> int:
