@@ -107,7 +107,8 @@ class OurClient:
         """Have it hand over to us the spans that it holds, and make them ready."""
         with _FLUSHING:
             self.former.empty(is_the_end=delivery.is_ending)
-            handed_over = all([exports(processor, deadline) for processor in self.processors])  # noqa: C419 - each of them
+            asked = [processor for processor in self.processors if not _sdk_spans.is_over(processor)]
+            handed_over = all([exports(processor, deadline) for processor in asked])  # noqa: C419 - each of them
             return self.unready.make_ready(deadline) and handed_over
         return False
 

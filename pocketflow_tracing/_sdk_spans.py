@@ -133,6 +133,13 @@ def exporter_of(processor: Any) -> Any:
     return getattr(getattr(processor, "_batch_processor", None), "_exporter", None)
 
 
+def is_over(processor: Any) -> bool:
+    """Whether a processor of the SDK's was shut down, with its provider, and has exported all that it had."""
+    batch: Any = getattr(processor, "_batch_processor", None)
+    is_shut_down = getattr(batch, "_shutdown", False) is True
+    return is_shut_down and not (batch._queue or batch._worker_thread.is_alive())
+
+
 class Former:
     """Where the processor of a client gathered its spans before the client became ours: what is under way is the SDK's to send.
 

@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 import wrapt
 from collector import Collector, Mode
-from generating import Calls, generate, run
+from generating import Calls, expected, generate, run
 from langfuse import Langfuse, get_client
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
@@ -292,3 +292,13 @@ def test_a_flush_does_not_wait_until_a_batch_has_gathered(keys, collector):
     run(Calls())
     get_client().flush()
     assert "generation" in {span.name for span in collector.spans()}
+
+
+def test_a_provider_that_was_shut_down_holds_nothing_back(keys, collector):
+    """What was recorded before has arrived, and what comes later is the program's word."""
+    run(Calls())
+    trace.get_tracer_provider().shutdown()
+    assert flush(10)
+    assert (expected(Calls()),) == collector.tree()
+    run(Node())
+    assert flush(10)
