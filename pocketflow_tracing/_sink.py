@@ -13,8 +13,8 @@ __all__ = ["Sink"]
 class Sink(Protocol):
     """Where records go.
 
-    All methods but `describe`, `watch`, `flush` and `abandon` are called on the worker, or, at exit, after it; the two numbers
-    are read anywhere.
+    All methods but `describe`, `watch`, `await_making`, `flush` and `abandon` are called on the worker, or, at exit, after it;
+    the two numbers are read anywhere.
     """
 
     @property
@@ -42,6 +42,9 @@ class Sink(Protocol):
 
     def expect(self) -> None:
         """Get ready: a run has begun, and its first records will come when a batch has gathered."""
+
+    def await_making(self) -> None:
+        """Called at each run's end, on the caller's path: the program may remove what `expect` is just being at, or at last."""
 
     def accept(self, runs: list[RunRecord], spans: list[SpanRecord], done: list[SpanRecord]) -> None:
         """Take records. `spans` holds unfinished ones too, `done` only those of which nothing will change any more."""

@@ -67,6 +67,12 @@ class Sinks(list["Sink"]):
             with DELIVERING:
                 sink.expect()
 
+    def await_making(self, run: Run) -> None:
+        """Let nothing be half made when a run ends: the program may remove the directory that it is made in."""
+        for sink in run.pipeline.sinks:
+            with DELIVERING:
+                sink.await_making()
+
     def give(self, share: Share) -> bool:
         """Give a sink its part of a batch; False when that failed."""
         if self.uses.had(share.sink) and share.sink not in self:

@@ -138,6 +138,8 @@ class Delivery:
             self._keep_at_the_end()
         elif self._worker.threadless and not threading.main_thread().is_alive():
             self._worker.work_here(inf)  # others go on when it has ended, and can start no thread of ours (Python 3.12)
+        elif self._worker.runs:
+            self._sinks.await_making(run)
 
     @property
     def is_ending(self) -> bool:

@@ -60,6 +60,9 @@ class Records:
     def expect(self) -> None:
         pass
 
+    def await_making(self) -> None:
+        pass
+
     def add_dropped(self, spans: int) -> None:
         raise AssertionError(f"{spans} spans were dropped")
 
@@ -170,7 +173,9 @@ class Raising:
     def _fail(self, *args: Any, **kwargs: Any) -> Any:
         raise OSError("the sink is broken")
 
-    describe = start = watch = expect = accept = add_dropped = tick = hand_on = flush = close = abandon = _fail
+    describe = start = watch = expect = await_making = accept = add_dropped = tick = hand_on = flush = close = (
+        abandon
+    ) = _fail
     lost = in_memory = property(_fail)
 
 

@@ -67,6 +67,9 @@ class LangfuseSink:
     def expect(self) -> None:
         """Nothing to do: the sender has its thread, and may need no store."""
 
+    def await_making(self) -> None:
+        """Nothing is made at the first run."""
+
     def trace_url(self, trace_id: str) -> str:
         """The address of a trace; without the project's id (not known yet) the one that redirects to it."""
         host = shown_host(self.config).rstrip("/")

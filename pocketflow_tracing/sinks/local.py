@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from math import inf
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from .. import _external, _log
+from .. import _external, _log, _system
 from .._guard import Seam, is_hosts
 from .._span_records import process_id
-from .._threads import OwnLock
+from .._threads import OwnLock, Wake
 from .._time import monotonic, sleep, time_ns
 from ..config import TracingConfig
 from ..delivery import delivery
@@ -39,6 +40,8 @@ _PATIENCE = 1.0
 """Seconds that a write waits for other processes; it is tried again, but the worker must not hang."""
 _LOOK_SECONDS = 0.05
 """Between two looks at whether the worker has written all, of who waits for it."""
+_MAKING_SECONDS = 0.25
+"""That the end of a process's first run waits at most for the file, which takes milliseconds."""
 _RETRY_SECONDS = 1.0
 """After a write that failed: what comes meanwhile is kept, and holds nobody up."""
 
@@ -75,6 +78,7 @@ class LocalSink:
         self._uncounted = 0  # spans that are missing in the store's figures
         self.lost = 0  # spans, so far
         self._unsaid = 0  # of them, whose number is to be said at the end
+        self._made = None if _system.exists(self.path) else Wake()
 
     def describe(self) -> str:
         """Name the sink in a sentence of debug mode."""
@@ -90,8 +94,24 @@ class LocalSink:
     def expect(self) -> None:
         """Make the store: while a run goes on, not when it has ended and the program may remove the directory around it."""
         if not self._unusable and monotonic() >= self._retry_at:
-            with contextlib.suppress(StoreError):  # the first write says it
+            with contextlib.suppress(StoreError), self._making():  # the first write says it
                 self._writer.open()
+
+    def await_making(self) -> None:
+        """Wait a moment for a file that is being made: a program that removes the directory now would find it full again."""
+        made = self._made
+        if made is not None:
+            if made.wait(_MAKING_SECONDS):
+                made.set()  # others may wait as well
+            self._made = None
+
+    @contextlib.contextmanager
+    def _making(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            if (made := self._made) is not None:
+                made.set()
 
     def accept(self, runs: list[RunRecord], spans: list[SpanRecord], done: list[SpanRecord]) -> None:
         """Write a batch; what cannot be written now is kept and tried again."""
@@ -101,7 +121,8 @@ class LocalSink:
             (self._open.add if run.status == "running" else self._open.discard)(run.run_id)
         self._backlog.put(Unwritten(runs, spans, frozenset(span.span_id for span in done)))
         if monotonic() >= self._retry_at:
-            self._write()
+            with self._making():
+                self._write()
         if self._backlog and (lost := self._backlog.shed()):
             self._lose(lost)
             _log.warn_once(

@@ -62,7 +62,7 @@ _MOST_OPEN = 16
 _BUSY_SECONDS = 30.0
 """How long others may write, call after call, before a store counts as one that cannot be written."""
 
-_REMOVAL_SECONDS = 0.25
+_REMOVAL_SECONDS = 0.75
 """How long a file is not made again that was deleted while it was open: somebody may be removing all that is around it."""
 
 _FREE_PAGES = 256

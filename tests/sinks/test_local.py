@@ -6,6 +6,7 @@ import dataclasses
 import os
 import sqlite3
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -303,3 +304,37 @@ def test_the_store_is_made_while_the_first_run_goes_on(tmp_path):
         assert delivery.flush(10)
         assert made == set(path.parent.iterdir())
         assert len(Store(path).runs()) == 1
+
+
+def test_a_run_ends_when_its_store_is_made(tmp_path, monkeypatch, fresh_delivery):
+    """A program that removes the directory around it right after its first run must not find it full again."""
+    monkeypatch.chdir(tmp_path)
+    ends, said = threading.Event(), []
+    real = local.StoreWriter.open
+
+    def make(writer):
+        assert ends.wait(10)
+        real(writer)
+        said.append("made")
+
+    monkeypatch.setattr(local.StoreWriter, "open", make)
+
+    class Last(Node):
+        def post(self, shared, prep_res, exec_res):
+            ends.set()
+
+    flow = trace_flow(Flow(start=Last()))
+    flow.run({})
+    assert ["made"] == said
+    assert (tmp_path / ".pocketflow" / "traces.db").exists()
+
+
+def test_no_run_waits_for_a_store_that_is_there(sink, path):
+    """Nor waits another one for a store that cannot be made in time."""
+    first = sink()
+    began = time.monotonic()
+    first.await_making()  # nobody makes it
+    assert time.monotonic() - began >= local._MAKING_SECONDS
+    assert first._made is None
+    accept(first, small_run(1))
+    assert sink()._made is None
