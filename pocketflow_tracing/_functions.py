@@ -165,6 +165,8 @@ class FunctionRun:
         span = self.span = Branch(run, parent, "function", name)
         if parent is None:
             run.root = span
+        else:
+            span.within = _otel.opened_within(parent)
         if run.pipeline.inputs:
             span.input = run.pipeline.capture.snapshot(self._arguments())
             span.charge(span.input)

@@ -23,7 +23,7 @@ from ._weak import Remembered
 from .recorder import current, set_current, span_of
 
 if TYPE_CHECKING:
-    from .recorder import Run
+    from .recorder import Run, Span
 
 _PROPAGATED = ("session_id", "user_id", "tags", "metadata", "version", "environment", "trace_name")
 _EXPERIMENTS = "sdk-experiment"
@@ -46,6 +46,8 @@ _left_open: ContextVar[Any] = ContextVar("pocketflow_tracing_left_open", default
 _leave_open = guarded(_left_open.set)
 _BAGGAGE_KEY = next(iter(baggage.set_baggage("", "", Context())))
 _CLAIM = "langfuse_trace_id"
+_OF_USER_CODE = frozenset({"phase", "attempt", "function"})
+"""The kinds of spans in which user code begins others."""
 _new_here = Here.__new__
 _put = dict.__setitem__
 
@@ -74,6 +76,26 @@ def surrounding() -> tuple[int, int, bool] | None:
     from_langfuse = getattr(scope, "name", None) == SCOPE
     claimed = baggage.get_baggage(_CLAIM, now) == f"{context.trace_id:032x}"
     return context.trace_id, context.span_id, from_langfuse or claimed
+
+
+def opened_within(parent: Span) -> int | None:
+    """The id of the Langfuse SDK's span that user code has opened in one of ours and is in, None where it is in none.
+
+    Others may go elsewhere, and what stands below them would have no parent in Langfuse.
+    """
+    if parent.kind not in _OF_USER_CODE:
+        return None
+    span = context_now().get(SPAN_KEY)
+    if type(span) is Here or not isinstance(span, trace.Span) or not span.is_recording():
+        return None
+    pipeline, context = parent.run.pipeline, span.get_span_context()
+    scope: Any = getattr(span, "instrumentation_scope", None)
+    if getattr(scope, "name", None) != SCOPE or context.trace_id != parent.run.trace_id:
+        return None
+    is_elsewhere = pipeline.langfuse is not None and (
+        (scope.attributes or {}).get("public_key") != pipeline.config.langfuse_public_key
+    )
+    return None if is_elsewhere else context.span_id
 
 
 def propagated() -> dict[str, Any]:

@@ -108,7 +108,7 @@ def span_record(span: Span, made: Made) -> SpanRecord:
     if run.ids is None:
         run.ids = f"{root.span_id:016x}", f"{run.trace_id:032x}"
     run_id, trace_id = run.ids
-    parent = span.parent.span_id if span.parent is not None else run.parent_id
+    parent = span.within or span.parent.span_id if span.parent is not None else run.parent_id
     ended = span.end is not None
     # a visit that has ended but whose successor is not known yet reads as running, for more will come of it
     status = span.status if span.complete or span.kind == "attempt" else "running"

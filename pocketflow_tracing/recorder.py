@@ -151,6 +151,7 @@ class Span:
     metadata: dict[str, Any] | None = None
     scores: list[dict[str, Any]] | None = None
     state: Any = None
+    within: int | None = None
 
     def __init__(self, run: Run, parent: Span | None, kind: Kind, name: str, node: object = None) -> None:
         self.run = run
@@ -256,10 +257,11 @@ class Branch(Span):
     """A span that visits may stand below: of a flow or node, a pass of a batch flow, or a decorated function.
 
     `flow_id` is the flow in the run's graph whose nodes are visited below, `next_step` counts these visits, `waiting` is the
-    one that has ended and whose successor is not known yet, `expected` is (id, name) of the node that comes next.
+    one that has ended and whose successor is not known yet, `expected` is (id, name) of the node that comes next, `within`
+    the id of a span of the Langfuse SDK's that user code has opened below the parent and that stands around this one.
     """
 
-    __slots__ = ("expected", "flow_id", "metadata", "next_step", "scores", "state", "waiting")
+    __slots__ = ("expected", "flow_id", "metadata", "next_step", "scores", "state", "waiting", "within")
 
     def __init__(self, run: Run, parent: Span | None, kind: Kind, name: str, node: object = None) -> None:
         self.flow_id: str | None = None
@@ -269,6 +271,7 @@ class Branch(Span):
         self.metadata = None
         self.scores = None
         self.state = None
+        self.within = None
         Span.__init__(self, run, parent, kind, name, node)
 
     def deliver(self) -> None:

@@ -46,6 +46,8 @@ class Visit(Whole, Branch):
         Branch.__init__(self, run, parent, "flow" if is_flow else "node", name, node)
         if parent is None:
             run.root = self
+        else:
+            self.within = _otel.opened_within(parent)
         visit = run.visits[node_id] = run.visits.get(node_id, 0) + 1
         step = counter.next_step if counter is not None else 1
         if is_flow:

@@ -67,7 +67,7 @@ ON_THE_PATH = [
     *[(_retry.Retry, name) for name in ("keep", "_settle")],
     *[(_retry, name) for name in ("peek", "let_values_go")],
     *[(_visits.Visit, name) for name in ("_picture", "_note_changes")],
-    *[(_otel, name) for name in ("attach", "detach", "run_context", "surrounding", "propagated")],
+    *[(_otel, name) for name in ("attach", "detach", "run_context", "surrounding", "propagated", "opened_within")],
     (_marks, "mark_of"),
     *[(_options, name) for name in ("evaluate", "merge")],
     *[(_attributes, name) for name in ("merge", "around", "checked")],

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from generating import Calls, CallsAsync, decoded, expected, run
+from generating import Calls, CallsAsync, decoded, expected, run, stored
 from kit import use
 from langfuse import Langfuse, get_client, observe, propagate_attributes
 from opentelemetry import baggage, trace
@@ -790,3 +790,44 @@ def test_a_run_that_langfuse_does_not_get_claims_nothing_there(collector):
     (generation,) = collector.spans()
     assert "generation" == generation.name
     assert generation.attributes[ROOT_MARK]
+
+
+class Steps(Node):
+    """A node whose tool is a flow of its own."""
+
+    def exec(self, prep_res):
+        observe(name="step")(lambda: Flow(start=Calls()).run({}))()
+
+
+STEPS = ("Flow", ("Steps", "Steps.prep", ("Steps.exec", ("step", expected(Calls()))), "Steps.post"))
+
+
+@pytest.mark.parametrize("destination", ["langfuse", "store"])
+def test_a_flow_in_a_span_that_a_node_has_opened_stands_below_it(destination, request, monkeypatch):
+    """As generations do, and as an untraced flow's would."""
+    if destination == "langfuse":
+        request.getfixturevalue("keys")
+        collector = request.getfixturevalue("collector")
+    run(Steps())
+    assert flush(10)
+    if destination == "langfuse":
+        assert (STEPS,) == collector.tree()
+    else:
+        by_id = {span.span_id: span.name for span in stored()}
+        above = {span.name: by_id.get(span.parent_id) for span in stored() if span.parent_id is not None}
+        above = {name: above[name] for name in ("Flow", "step", "generation")}
+        assert {"Flow": "step", "step": "Steps.exec", "generation": "Calls.exec"} == above
+
+
+def test_a_flow_in_a_span_that_langfuse_does_not_get_stays_below_its_phase(keys, collector):
+    """It would have no parent there."""
+    provider = TracerProvider()
+
+    class Other(Node):
+        def exec(self, prep_res):
+            with provider.get_tracer("other").start_as_current_span("other"):
+                trace_flow(Flow(start=Calls())).run({})
+
+    run(Other())
+    assert flush(10)
+    assert (("Flow", ("Other", "Other.prep", ("Other.exec", expected(Calls())), "Other.post")),) == collector.tree()
