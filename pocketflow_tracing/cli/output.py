@@ -19,7 +19,7 @@ from rich.text import Text
 
 from pocketflow_tracing.store import RunRow, SpanRow
 
-from .words import clean
+from .words import clean, clean_json
 
 __all__ = [
     "JsonOption",
@@ -105,9 +105,9 @@ def as_json(row: RunRow | SpanRow) -> dict[str, Any]:
 
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:
-    """Print a value as JSON, in ASCII where the terminal knows nothing else."""
+    """Print a value as JSON that cannot steer the terminal, in ASCII where that knows nothing else."""
     ascii_only = (sys.stdout.encoding or "ascii").lower().replace("-", "") not in {"utf8", "utf16"}
-    encoded = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
+    encoded = clean_json(json.dumps(value, ensure_ascii=ascii_only, indent=indent))
     if not ascii_only:
         encoded = encoded.encode("utf-8", "backslashreplace").decode()
     sys.stdout.write(f"{encoded}\n")

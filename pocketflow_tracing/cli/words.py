@@ -12,7 +12,7 @@ from pocketflow_tracing.records import Json
 if TYPE_CHECKING:
     from pocketflow_tracing.config import TracingConfig
 
-__all__ = ["ago", "clean", "compact", "count", "duration", "flat", "lacking", "moment", "money", "size"]
+__all__ = ["ago", "clean", "clean_json", "compact", "count", "duration", "flat", "lacking", "moment", "money", "size"]
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -85,6 +85,11 @@ def compact(value: Json) -> str:
 def clean(text: str) -> str:
     """Return text that cannot steer the terminal: control characters stand as escapes, line breaks and tabs stay."""
     return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def clean_json(encoded: str) -> str:
+    """Return the same of a JSON text, which stays one."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", encoded)
 
 
 def flat(text: str) -> str:

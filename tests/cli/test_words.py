@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 
 import pytest
 
 from pocketflow_tracing.cli import words
+from pocketflow_tracing.cli.output import print_json
 from pocketflow_tracing.store.filters import parse_age
 
 MS, S = 1_000_000, 1_000_000_000
@@ -59,6 +61,15 @@ def test_controls_cannot_steer_the_terminal():
     """Escapes, C1 controls and direction overrides stand as text; line breaks and tabs stay."""
     assert "\\x1b[31m \\x9b \\u202e\n\tü" == words.clean("\x1b[31m \x9b \u202e\n\tü")
     assert '{"a": "\\u001b"}' == words.compact({"a": "\x1b"})
+
+
+def test_json_cannot_either(capsys):
+    """It stays JSON, and is what it was for the program that reads it."""
+    value = {"\x9b a": ["\u202e\u2028\n\x1b", "ü"]}
+    print_json(value)
+    printed = capsys.readouterr().out
+    assert value == json.loads(printed)
+    assert printed == words.clean(printed)
 
 
 @pytest.mark.parametrize(
