@@ -20,11 +20,23 @@ _QUEUE_SECONDS = 10.0
 
 
 class Left(NamedTuple):
-    """What a client has and has not sent yet; spans where it was the program's before it became ours."""
+    """What a client has and has not sent yet.
+
+    Args:
+        scores: that it was given.
+        media: likewise.
+        spans: where it was the program's before it became ours: those that wait, and one for those that are under way.
+    """
 
     scores: int
     media: int
     spans: int = 0
+
+    def __str__(self) -> str:
+        said = [f"{number} {name}" for number, name in ((self.scores, "scores"), (self.media, "media")) if number]
+        if self.spans:
+            said.append("spans that were under way before the first run")
+        return ", ".join(said)
 
 
 class Client(NamedTuple):

@@ -151,8 +151,7 @@ class LangfuseSink:
         if not is_the_end:
             self._client.rest()
         elif any(left := self._client.left):
-            what = " and ".join(f"{number} {name}" for name, number in left._asdict().items() if number)
-            _log.warn_once(f"{what} that the Langfuse client was given have no answer of the server and may be lost")
+            _log.warn_once(f"what the Langfuse client was given has no answer of the server and may be lost: {left}.")
         return all(done)
 
     def abandon(self) -> None:
