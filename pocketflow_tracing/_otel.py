@@ -19,6 +19,7 @@ from opentelemetry.context import Context
 from ._conventions import SCOPE, decoded
 from ._finalisers import guarded
 from ._otel_span import SPAN_KEY, Here, become_context, context_now, lasting
+from ._sdk import instances
 from ._weak import Remembered
 from .recorder import current, set_current, span_of
 
@@ -81,21 +82,23 @@ def surrounding() -> tuple[int, int, bool] | None:
 def opened_within(parent: Span) -> int | None:
     """The id of the Langfuse SDK's span that user code has opened in one of ours and is in, None where it is in none.
 
-    Others may go elsewhere, and what stands below them would have no parent in Langfuse.
+    Others may go elsewhere, or nowhere, and what stands below them would have no parent in Langfuse. One that is left open
+    over several phases is around all that is below them, and tells nothing of where that was begun.
     """
     if parent.kind not in _OF_USER_CODE:
         return None
     span = context_now().get(SPAN_KEY)
-    if type(span) is Here or not isinstance(span, trace.Span) or not span.is_recording():
+    if type(span) is Here or span is _left_open.get() or not isinstance(span, trace.Span) or not span.is_recording():
         return None
-    pipeline, context = parent.run.pipeline, span.get_span_context()
+    run, context = parent.run, span.get_span_context()
     scope: Any = getattr(span, "instrumentation_scope", None)
-    if getattr(scope, "name", None) != SCOPE or context.trace_id != parent.run.trace_id:
+    if getattr(scope, "name", None) != SCOPE or context.trace_id != run.trace_id or context.span_id == run.parent_id:
         return None
-    is_elsewhere = pipeline.langfuse is not None and (
-        (scope.attributes or {}).get("public_key") != pipeline.config.langfuse_public_key
-    )
-    return None if is_elsewhere else context.span_id
+    if run.pipeline.langfuse is None:
+        return context.span_id
+    key = str(run.pipeline.config.langfuse_public_key)
+    may_be_filtered = getattr(instances().get(key), "should_export_span", None) is not None
+    return None if may_be_filtered or (scope.attributes or {}).get("public_key") != key else context.span_id
 
 
 def propagated() -> dict[str, Any]:

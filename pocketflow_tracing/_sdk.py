@@ -158,13 +158,19 @@ class SdkClient:
                 _sdk_providers.move(resources, self._joined)
         self.is_handed_out = True
 
-    def give_way(self) -> None:
+    def give_way(self, provider: Any) -> None:
         """A client of the program takes the place of ours, which takes nothing more from the process's tracer provider.
 
-        It still exports what it has taken, and what comes through a provider of its own.
+        It still exports what it has taken, and what comes through a provider of its own. Where the program has ours, records
+        with it, and has made the other one for a provider of its own, nobody else would take that: ours stays as it is.
+
+        Args:
+            provider: of that client.
         """
         from opentelemetry import trace  # noqa: PLC0415 - imported already
 
+        if self.is_handed_out and provider is not trace.get_tracer_provider():
+            return
         forgotten = list(self._forwarders)
         if self._ours.resources.tracer_provider is trace.get_tracer_provider():
             forgotten += self._ours.processors
@@ -222,7 +228,7 @@ class SdkClient:
                 _resting.remove(client)
                 self._ours = client.give_away()
                 self._ours.exporter.made_by = self
-                self._ours.lead_to(self._way)
+                self._ours.lead_to(self._config, self._way)
 
     def give_away(self) -> OurClient:
         """Give the client that we made to another object of its project."""

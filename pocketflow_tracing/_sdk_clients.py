@@ -49,10 +49,10 @@ class _Clients(dict[str, Any]):
         before = self.get(key)
         super().__setitem__(key, client)
         with _HANDING_OUT:
-            if before is not None and _is_ours(before):
-                before.span_exporter.made_by.give_way()
             if isinstance(provider := client.tracer_provider, Ahead):  # of ours, before anybody looks at it
                 provider.step_aside(client)
+            if before is not None and _is_ours(before):
+                before.span_exporter.made_by.give_way(client.tracer_provider)
             for prepare in AFTER_MAKING:
                 prepare()
 

@@ -60,8 +60,9 @@ class OurClient:
         self.processors: list[Any] = []  # at its own provider
         self.former = Former()  # where its spans were gathered before it became ours
 
-    def lead_to(self, way: Way) -> None:
-        """Hand over there from now on."""
+    def lead_to(self, config: TracingConfig, way: Way) -> None:
+        """Hand over there from now on, to another object of the project."""
+        self._config = config
         self._settle = way.settle
         self.unready.lead_to(way.submit, way.drop, way.wake)
 

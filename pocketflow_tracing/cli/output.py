@@ -60,7 +60,7 @@ def console(*, stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")  # what a terminal cannot show is no reason to stop
-    unknown = os.environ.get("COLUMNS") == "0"  # as for the rest of Python; Rich would print nothing
+    unknown = os.environ.get("COLUMNS", "80").strip("0") == ""  # as for the rest of Python; Rich would print nothing
     width = shutil.get_terminal_size().columns if unknown else None
     return Console(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=True, width=width)
 

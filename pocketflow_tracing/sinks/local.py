@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from .. import _external, _log, _system
 from .._guard import Seam, is_hosts
 from .._span_records import process_id
-from .._threads import OwnLock, Wake
+from .._threads import OwnLock
 from .._time import monotonic, sleep, time_ns
 from ..config import TracingConfig
 from ..delivery import delivery
@@ -38,7 +38,7 @@ _LEAST_LOG = 16 * 1024 * 1024
 """Bytes that the store's log may always take."""
 _PATIENCE = 1.0
 """Seconds that a write waits for other processes; it is tried again, but the worker must not hang."""
-_LOOK_SECONDS = 0.05
+_SHORTEST_LOOK, _LOOK_SECONDS = 0.001, 0.05
 """Between two looks at whether the worker has written all, of who waits for it."""
 _MAKING_SECONDS = 0.25
 """That the end of a process's first run waits at most for the file, which takes milliseconds."""
@@ -78,7 +78,7 @@ class LocalSink:
         self._uncounted = 0  # spans that are missing in the store's figures
         self.lost = 0  # spans, so far
         self._unsaid = 0  # of them, whose number is to be said at the end
-        self._made = None if _system.exists(self.path) else Wake()
+        self._is_made = _system.exists(self.path)  # or cannot be
 
     def describe(self) -> str:
         """Name the sink in a sentence of debug mode."""
@@ -99,19 +99,20 @@ class LocalSink:
 
     def await_making(self) -> None:
         """Wait a moment for a file that is being made: a program that removes the directory now would find it full again."""
-        made = self._made
-        if made is not None:
-            if made.wait(_MAKING_SECONDS):
-                made.set()  # others may wait as well
-            self._made = None
+        if self._is_made:
+            return
+        delivery.rouse(self)  # whatever the worker waits for
+        deadline = monotonic() + _MAKING_SECONDS
+        while not self._is_made and monotonic() < deadline:
+            sleep(_SHORTEST_LOOK)
+        self._is_made = True
 
     @contextlib.contextmanager
     def _making(self) -> Iterator[None]:
         try:
             yield
         finally:
-            if (made := self._made) is not None:
-                made.set()
+            self._is_made = True
 
     def accept(self, runs: list[RunRecord], spans: list[SpanRecord], done: list[SpanRecord]) -> None:
         """Write a batch; what cannot be written now is kept and tried again."""

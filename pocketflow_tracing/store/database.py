@@ -62,7 +62,7 @@ _MOST_OPEN = 16
 _BUSY_SECONDS = 30.0
 """How long others may write, call after call, before a store counts as one that cannot be written."""
 
-_REMOVAL_SECONDS = 0.75
+_REMOVAL_SECONDS, _LEAST_REMOVAL_SECONDS = 0.75, 0.25
 """How long a file is not made again that was deleted while it was open: somebody may be removing all that is around it."""
 
 _FREE_PAGES = 256
@@ -265,7 +265,7 @@ class Database:
         if self._connection is None:
             if not _system.is_dir(self._standing):
                 raise self._gone()
-            if monotonic() < self._vanished_at + _REMOVAL_SECONDS and not _system.exists(self.path):
+            if monotonic() < self._vanished_at + self._removal_seconds() and not _system.exists(self.path):
                 raise BusyError("it was deleted just now")
             create_privately(self.path, self._standing)
             self._pid = _system.pid()
@@ -339,6 +339,9 @@ class Database:
             self.path,
             beside,
         )
+
+    def _removal_seconds(self) -> float:
+        return min(_REMOVAL_SECONDS, max(_LEAST_REMOVAL_SECONDS, self.patience_s / 2))
 
     def _gone(self) -> StoreGoneError:
         return StoreGoneError(f"The trace store {self.path} is gone: its directory was removed.")

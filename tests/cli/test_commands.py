@@ -743,9 +743,10 @@ def test_no_color(two, path):
     assert "\x1b[3" not in "\n".join(on_a_terminal("show", "--store", str(path), raw=True, NO_COLOR="1"))
 
 
-def test_no_columns(two, path):
+@pytest.mark.parametrize("columns", ["0", "00", ""])
+def test_no_columns(columns, two, path):
     """COLUMNS=0 says that the width is not known, not that there is no room."""
-    assert on_a_terminal("show", "--store", str(path)) == on_a_terminal("show", "--store", str(path), COLUMNS="0")
+    assert on_a_terminal("show", "--store", str(path)) == on_a_terminal("show", "--store", str(path), COLUMNS=columns)
 
 
 def on_a_terminal(*arguments: str, columns: int = 100, raw: bool = False, **environment: str) -> list[str]:

@@ -819,6 +819,60 @@ def test_a_flow_in_a_span_that_a_node_has_opened_stands_below_it(destination, re
         assert {"Flow": "step", "step": "Steps.exec", "generation": "Calls.exec"} == above
 
 
+class KeepsOpen(Node):
+    """A node whose span goes on over its phases."""
+
+    def prep(self, shared):
+        self.opened = get_client().start_as_current_observation(name="open")
+        self.opened.__enter__()
+
+    def exec(self, prep_res):
+        trace_flow(named)()
+
+    def post(self, shared, prep_res, exec_res):
+        self.opened.__exit__(None, None, None)
+
+
+def named():
+    Flow(start=Calls()).run({})
+
+
+def test_a_span_that_is_left_open_takes_no_flow_out_of_its_place(keys, collector):
+    """It is around all that comes while it is open, and tells nothing of where that was begun."""
+    run(KeepsOpen())
+    assert flush(10)
+    (tree,) = collector.tree()
+    flow = ("Flow", ("Calls", "Calls.prep", "Calls.exec", "Calls.post"))  # the generation stands below the open span
+    assert ("KeepsOpen.exec", ("named", flow)) in tree[1]
+
+
+def test_a_flow_in_a_span_that_a_filter_may_drop_stays_below_its_phase(keys, collector):
+    """Nobody knows yet whether Langfuse gets that span."""
+    Langfuse(should_export_span=lambda span: span.name != "step")
+    run(Steps())
+    assert flush(10)
+    get_client().flush()
+    (tree,) = collector.tree()
+    assert ("Steps.exec", expected(Calls())) in tree[1]
+
+
+def test_a_flow_in_the_span_around_its_run_stays_in_the_run(keys, collector):
+    """A node that makes that span current again moves nothing out of the run."""
+
+    class Back(Node):
+        def exec(self, prep_res):
+            with trace.use_span(around):
+                Flow(start=Calls()).run({})
+
+    with get_client().start_as_current_observation(name="around"):
+        around = trace.get_current_span()
+        run(Back())
+    get_client().flush()
+    assert flush(10)
+    (tree,) = collector.tree()
+    assert ("around", ("Flow", ("Back", "Back.prep", ("Back.exec", expected(Calls())), "Back.post"))) == tree
+
+
 def test_a_flow_in_a_span_that_langfuse_does_not_get_stays_below_its_phase(keys, collector):
     """It would have no parent there."""
     provider = TracerProvider()

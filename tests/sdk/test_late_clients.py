@@ -238,3 +238,18 @@ def test_a_run_inside_of_an_experiment_is_of_its_item(keys, collector):
             assert "hunter" not in str(
                 spans[name]
             )  # the client is the program's own, whose spans are its own to redact
+
+
+@pytest.mark.parametrize("asked", ["before the first run", "after it"])
+def test_a_client_that_is_made_for_another_provider_takes_nothing_from_the_one_in_use(asked, keys, collector):
+    """The program goes on recording with the first, and the SDK would have made no second one."""
+    if asked == "after it":
+        trace_flow(Flow(start=Node())).run({})
+    first = get_client()
+    trace_flow(Flow(start=Node())).run({})
+    Langfuse(mask=lambda data, **_: data, tracer_provider=TracerProvider())
+    with first.start_as_current_observation(name="mine"):
+        pass
+    first.flush()
+    assert flush(10)
+    assert "mine" in {span.name for span in collector.spans()}

@@ -19,6 +19,7 @@ from pocketflow_tracing.delivery import delivery
 from pocketflow_tracing.sinks import _backlog, local
 from pocketflow_tracing.sinks.local import LocalSink, open_sink
 from pocketflow_tracing.store import Store
+from pocketflow_tracing.store.database import Database
 from pocketflow_tracing.store.prune import Pruned
 
 sys.path.append(str(Path(__file__).parents[1] / "store"))
@@ -310,14 +311,15 @@ def test_a_run_ends_when_its_store_is_made(tmp_path, monkeypatch, fresh_delivery
     """A program that removes the directory around it right after its first run must not find it full again."""
     monkeypatch.chdir(tmp_path)
     ends, said = threading.Event(), []
-    real = local.StoreWriter.open
+    real = Database.transaction
 
-    def make(writer):
+    def transaction(database, *args):
         assert ends.wait(10)
-        real(writer)
+        result = real(database, *args)
         said.append("made")
+        return result
 
-    monkeypatch.setattr(local.StoreWriter, "open", make)
+    monkeypatch.setattr(Database, "transaction", transaction)
 
     class Last(Node):
         def post(self, shared, prep_res, exec_res):
@@ -325,7 +327,7 @@ def test_a_run_ends_when_its_store_is_made(tmp_path, monkeypatch, fresh_delivery
 
     flow = trace_flow(Flow(start=Last()))
     flow.run({})
-    assert ["made"] == said
+    assert said
     assert (tmp_path / ".pocketflow" / "traces.db").exists()
 
 
@@ -335,6 +337,20 @@ def test_no_run_waits_for_a_store_that_is_there(sink, path):
     began = time.monotonic()
     first.await_making()  # nobody makes it
     assert time.monotonic() - began >= local._MAKING_SECONDS
-    assert first._made is None
+    began = time.monotonic()
+    first.await_making()
+    assert time.monotonic() - began < local._MAKING_SECONDS
     accept(first, small_run(1))
-    assert sink()._made is None
+    assert sink()._is_made
+
+
+def test_a_run_without_a_node_waits_no_longer(tmp_path, monkeypatch, fresh_delivery):
+    """The worker makes the store at once, though nothing has begun that would tell it to."""
+    monkeypatch.chdir(tmp_path)
+
+    @trace_flow()
+    def cached():
+        return "answer"
+
+    assert "answer" == cached()
+    assert (tmp_path / ".pocketflow" / "traces.db-wal").exists()

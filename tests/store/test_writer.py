@@ -353,6 +353,15 @@ def test_a_file_that_was_just_deleted_is_not_made_at_once(path):
     assert 1 == len(Store(path).runs())
 
 
+def test_who_has_little_time_waits_less_for_a_file_that_was_just_deleted(path):
+    """At the end of a process there may be half a second."""
+    with contextlib.closing(StoreWriter(path, patience_s=0.4)) as writer:
+        write(writer, small_run(1))
+        shutil.rmtree(path.parent)
+        write(writer, small_run(2))
+    assert 1 == len(Store(path).runs())
+
+
 def test_a_directory_that_cannot_be_made(tmp_path):
     """A store that cannot be created is one StoreError with the path in it."""
     (tmp_path / "file").write_text("")
