@@ -88,11 +88,13 @@ def opened_within(parent: Span) -> int | None:
     if parent.kind not in _OF_USER_CODE:
         return None
     span = context_now().get(SPAN_KEY)
-    if type(span) is Here or span is _left_open.get() or not isinstance(span, trace.Span) or not span.is_recording():
+    if type(span) is Here or span is _left_open.get() or not isinstance(span, trace.Span):
         return None
     run, context = parent.run, span.get_span_context()
     scope: Any = getattr(span, "instrumentation_scope", None)
     if getattr(scope, "name", None) != SCOPE or context.trace_id != run.trace_id or context.span_id == run.parent_id:
+        return None
+    if not context.trace_flags.sampled:
         return None
     if run.pipeline.langfuse is None:
         return context.span_id

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType
 
-__all__ = ["breathe", "chance_as_it_was", "is_mocked", "jitter", "monotonic", "sleep", "time_ns"]
+__all__ = ["breathe", "chance_as_it_was", "is_in_a_loop", "is_mocked", "jitter", "monotonic", "sleep", "time_ns"]
 
 _REAL = (time.monotonic, time.time_ns, time.sleep)
 _chance = random.Random(os.urandom(16))  # noqa: S311 - not for secrecy
@@ -77,3 +77,13 @@ def chance_as_it_was() -> Iterator[None]:
 def jitter(low: float, high: float) -> float:
     """A random number between two: processes that collided once should not collide again."""
     return _chance.uniform(low, high)
+
+
+def is_in_a_loop() -> bool:
+    """Whether this thread runs an event loop of asyncio's, which waits for whatever waits here."""
+    asyncio = sys.modules.get("asyncio")  # who has not imported it has none
+    return getattr(asyncio, "_get_running_loop", _nothing)() is not None
+
+
+def _nothing() -> None:
+    return None

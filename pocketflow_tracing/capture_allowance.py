@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from ._time import monotonic
+from ._time import is_in_a_loop, monotonic
 
 __all__ = ["FEW", "Allowance"]
 
@@ -39,18 +37,9 @@ class Allowance:
         if self._owed < _AT_ONCE_IN_A_LOOP:
             return False
         self._pay_back()
-        return self._owed >= (_AT_ONCE_IN_A_LOOP if _is_in_a_loop() else _AT_ONCE)
+        return self._owed >= (_AT_ONCE_IN_A_LOOP if is_in_a_loop() else _AT_ONCE)
 
     def _pay_back(self) -> None:
         now = monotonic()
         self._owed = max(0.0, self._owed - (now - self._at) * _SHARE)
         self._at = now
-
-
-def _is_in_a_loop() -> bool:
-    asyncio = sys.modules.get("asyncio")  # who has not imported it has no event loop
-    return getattr(asyncio, "_get_running_loop", _nothing)() is not None
-
-
-def _nothing() -> None:
-    return None

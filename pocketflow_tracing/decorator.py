@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import tempfile  # noqa: F401 - what a first mark imports needs it, as `multiprocessing` does on other threads: not in a child
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, overload
 

@@ -12,7 +12,7 @@ from .. import _external, _log, _system
 from .._guard import Seam, is_hosts
 from .._span_records import process_id
 from .._threads import OwnLock
-from .._time import monotonic, sleep, time_ns
+from .._time import is_in_a_loop, monotonic, sleep, time_ns
 from ..config import TracingConfig
 from ..delivery import delivery
 from ..records import RunRecord, SpanRecord
@@ -40,8 +40,8 @@ _PATIENCE = 1.0
 """Seconds that a write waits for other processes; it is tried again, but the worker must not hang."""
 _SHORTEST_LOOK, _LOOK_SECONDS = 0.001, 0.05
 """Between two looks at whether the worker has written all, of who waits for it."""
-_MAKING_SECONDS = 0.25
-"""That the end of a process's first run waits at most for the file, which takes milliseconds."""
+_MAKING_SECONDS, _MAKING_SECONDS_IN_A_LOOP = 0.25, 0.02
+"""That the end of a first run waits at most for the file, which takes milliseconds; the first also for all files of a process."""
 _RETRY_SECONDS = 1.0
 """After a write that failed: what comes meanwhile is kept, and holds nobody up."""
 
@@ -53,6 +53,8 @@ class LocalSink:
         path: of the file; it is created by the first record.
         config: limits of the store.
     """
+
+    _waited = 0.0  # seconds, for files of any store
 
     def __init__(self, path: str, config: TracingConfig) -> None:
         self.path = path
@@ -101,10 +103,13 @@ class LocalSink:
         """Wait a moment for a file that is being made: a program that removes the directory now would find it full again."""
         if self._is_made:
             return
+        most = _MAKING_SECONDS_IN_A_LOOP if is_in_a_loop() else _MAKING_SECONDS
+        began = monotonic()
+        deadline = began + min(most, _MAKING_SECONDS - LocalSink._waited)
         delivery.rouse(self)  # whatever the worker waits for
-        deadline = monotonic() + _MAKING_SECONDS
         while not self._is_made and monotonic() < deadline:
             sleep(_SHORTEST_LOOK)
+        LocalSink._waited += monotonic() - began
         self._is_made = True
 
     @contextlib.contextmanager

@@ -714,3 +714,42 @@ def test_where_nothing_can_be_imported_any_more(server, python, tmp_path):
             assert SPANS == len(collector.spans())
         else:
             assert ["success"] == [run.status for run in Store(tmp_path / ".pocketflow" / "traces.db").runs()]
+
+
+FORKED_BY_THREADS = """
+import multiprocessing
+import threading
+
+from pocketflow import Flow, Node
+from pocketflow_tracing import trace_flow
+
+def job():
+    trace_flow(Flow(start=Node())).run({})
+
+def fork(hung):
+    process = multiprocessing.get_context("fork").Process(target=job)
+    process.start()
+    process.join(10)  # imports what the first mark in a child needs as well
+    if process.is_alive():
+        hung.append(process)
+        process.kill()
+
+hung = []
+threads = [threading.Thread(target=fork, args=(hung,)) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert not hung
+"""
+
+
+@pytest.mark.parametrize("attempt", range(4))
+def test_children_that_several_threads_fork_at_once(attempt, tmp_path):
+    """What is imported in the parent just then is locked in the child for ever: what a first mark needs of it is there."""
+    with Collector() as collector:
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", FORKED_BY_THREADS],
+            cwd=tmp_path, env=environment(collector), check=True, timeout=60,
+        )  # fmt: skip
+    assert SPANS * 4 == len(collector.spans())

@@ -885,3 +885,18 @@ def test_a_flow_in_a_span_that_langfuse_does_not_get_stays_below_its_phase(keys,
     run(Other())
     assert flush(10)
     assert (("Flow", ("Other", "Other.prep", ("Other.exec", expected(Calls())), "Other.post")),) == collector.tree()
+
+
+def test_a_flow_of_a_task_that_outlives_its_span_stands_below_that(keys, collector):
+    """As its generations do: the span is around the task, though it has ended."""
+
+    class Dispatches(AsyncNode):
+        async def exec_async(self, prep_res):
+            with get_client().start_as_current_observation(name="dispatch"):
+                task = asyncio.create_task(AsyncFlow(start=CallsAsync()).run_async({}))
+            await task
+
+    run(Dispatches())
+    assert flush(10)
+    (tree,) = collector.tree()
+    assert ("Dispatches.exec", ("dispatch", expected(CallsAsync()))) in tree[1]
