@@ -9,7 +9,7 @@ from typing import Any
 
 from opentelemetry import trace
 
-from . import _sdk
+from . import _sdk, _sdk_providers
 from ._conventions import ERROR_KEYS, INPUT_KEYS, MODEL_KEYS, OUTPUT_KEYS, USAGE_KEYS, decoded, is_input, is_output
 from ._guard import Seam
 from ._queue_items import External
@@ -44,10 +44,11 @@ def watch() -> None:
         for provider in providers:
             if any(provider is known for known in _watched):
                 continue
-            add = getattr(provider, "add_span_processor", None)
-            if add is not None:  # a proxy provider has none: nothing records spans in this process
+            if hasattr(
+                provider, "add_span_processor"
+            ):  # a proxy provider has none: nothing records spans in this process
                 _watched.append(provider)
-                add(_make_processor())
+                _sdk_providers.add(provider, _make_processor())
 
 
 def _make_processor() -> Any:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["before_forks", "unforked"]
+__all__ = ["before_forks", "in_forked_child", "see_to_fork", "unforked"]
 
 # the system's, also where gevent has put its own in the place of `threading.RLock`: that wakes none of another thread's greenlets
 _lock: Any = _thread.RLock()
@@ -68,9 +68,27 @@ def _let_go(lock: Any) -> None:
             lock.release()
 
 
+_getpid = os.getpid
+_pid = _getpid()
+_in_child: list[Callable[[], None]] = []
+
+
+def in_forked_child(begin_anew: Callable[[], None]) -> None:
+    """Have a function called in each forked child, in the order in which they are given."""
+    _in_child.append(begin_anew)
+
+
+def see_to_fork() -> None:
+    """Begin anew where this is a forked child and Python was not told: uWSGI forks by itself (without `py-call-osafterfork`)."""
+    if _getpid() != _pid:
+        _after_fork_in_child()
+
+
 def _after_fork_in_child() -> None:
-    global _lock  # noqa: PLW0603 - its owner is a thread of the parent
-    _lock = _thread.RLock()
+    global _lock, _pid  # the owner of the lock is a thread of the parent
+    _lock, _pid = _thread.RLock(), _getpid()
+    for begin_anew in _in_child:
+        begin_anew()
 
 
 if hasattr(os, "register_at_fork"):

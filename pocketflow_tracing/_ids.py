@@ -7,6 +7,8 @@ import random
 import time
 from collections.abc import Callable
 
+from ._forks import in_forked_child
+
 _LOOKS = 3
 _CLOSE_NS = 1_000
 
@@ -67,5 +69,4 @@ def _reseed() -> None:
     source.bits = random.Random(os.urandom(16)).getrandbits  # noqa: S311 - ids, not secrets
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reseed)
+in_forked_child(_reseed)

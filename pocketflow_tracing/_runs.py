@@ -6,6 +6,7 @@ from json import dumps
 from typing import Any
 
 from . import _attributes, _log, _options, _otel
+from ._forks import see_to_fork
 from ._graph import Graph
 from ._guard import Seam, on_our_thread
 from ._ids import source
@@ -37,6 +38,7 @@ def open_run(options: Options, name: str, shared: Any, left: Span | None) -> Run
     Returns:
         The run, or the scope of one that is not recorded.
     """
+    see_to_fork()
     pipeline = options.pipeline or pipeline_for(options.config)
     if options.config is not None:
         options.pipeline = pipeline

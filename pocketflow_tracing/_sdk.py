@@ -273,7 +273,7 @@ class SdkClient:
         self._ours.unready.abandon()
 
     def _create(self) -> None:
-        from langfuse import Langfuse  # noqa: PLC0415 - imported already
+        from langfuse._client.client import Langfuse  # noqa: PLC0415 - imported already; a test may have put a mock in `langfuse`
         from opentelemetry import trace  # noqa: PLC0415 - imported already
 
         with unforked(), self._lock:  # the SDK holds a lock of its own meanwhile, and imports modules
@@ -327,15 +327,14 @@ class SdkClient:
 
         provider = trace.get_tracer_provider()
         resources = self.resources
-        add = getattr(provider, "add_span_processor", None)
         known = provider is self._joined or provider is resources.tracer_provider
-        if add is None or known or _sdk_providers.is_ours(provider) or not self.is_ours:
+        if not hasattr(provider, "add_span_processor") or known or _sdk_providers.is_ours(provider) or not self.is_ours:
             return
         self._joined = provider
         for processor in self._ours.processors:
             forwarder = _sdk_providers.make_forwarder(processor)
             self._forwarders.append(forwarder)
-            add(forwarder)
+            _sdk_providers.add(provider, forwarder)
 
 
 def record_without_account(make_processor: Callable[[], Any]) -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ._forks import in_forked_child
 from ._guard import Seam
 from ._sdk_providers import Ahead
 from ._system import variable
@@ -195,5 +196,4 @@ def _give_back_lock() -> None:
         manager._lock = threading.RLock()  # noqa: SLF001 - as the SDK does itself where a client is there
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_give_back_lock)
+in_forked_child(_give_back_lock)

@@ -45,7 +45,7 @@ def take() -> None:
 
     With the id of one they would go on to ask their server for its address, and have none.
     """
-    from langfuse import Langfuse  # noqa: PLC0415 - imported already
+    from langfuse._client.client import Langfuse  # noqa: PLC0415 - imported already; a test may have put a mock in `langfuse`
 
     if _TRACER in vars(Langfuse):
         return

@@ -7,6 +7,7 @@ OpenTelemetry SDK objects are made inside functions, where langfuse has imported
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,15 @@ def is_ours(provider: Any) -> bool:
     return hasattr(getattr(provider, "sampler", None), "of_pocketflow_tracing")
 
 
+def add(provider: Any, processor: Any) -> None:
+    """Add a span processor to a tracer provider, and take none away: Phoenix's ends its own exporter for the first that comes."""
+    parameters: Any = ()
+    with contextlib.suppress(TypeError, ValueError):  # it says of itself what it takes
+        parameters = inspect.signature(provider.add_span_processor).parameters
+    settings = {"replace_default_processor": False} if "replace_default_processor" in parameters else {}
+    provider.add_span_processor(processor, **settings)
+
+
 class Ahead:
     """A tracer provider ahead of another one, that sees the SDK's span processor on its way: beyond, nobody may find it.
 
@@ -83,7 +93,7 @@ class Ahead:
 
     def add_span_processor(self, processor: Any) -> None:
         self._see(processor)
-        self._provider.add_span_processor(processor)
+        add(self._provider, processor)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._provider, name)

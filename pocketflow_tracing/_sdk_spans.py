@@ -62,6 +62,8 @@ def attend(processor: Any, settings: SettingsOfSpans) -> None:
             settings.begin(span.context.span_id, pipeline.config, pipeline.rules)
 
     def on_start(span: Any, parent_context: Context | None = None) -> None:
+        if on_our_thread.get():  # nor is it to keep what only `on_end` lets go of
+            return
         type(processor).on_start(processor, span, parent_context)
         note(span)
 

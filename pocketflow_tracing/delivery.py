@@ -6,7 +6,6 @@ an empty queue and a worker of its own.
 
 from __future__ import annotations
 
-import os
 import threading
 from atexit import register as call_at_exit
 from math import inf
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _log
 from ._ends import end_with_multiprocessing, hurry, is_ending
+from ._forks import in_forked_child, see_to_fork
 from ._guard import on_our_thread
 from ._settings_kinds import shown
 from ._sinks import DELIVERING, Sinks
@@ -171,6 +171,7 @@ class Delivery:
     def _mark(self, timeout: float, *, closing: bool) -> bool:
         if on_our_thread.get():  # a log handler or a mask of the host's that flushes: it would wait for itself
             return False
+        see_to_fork()
         deadline = monotonic() + timeout
         if not (self._sinks or self.queue):
             accepted = True  # nothing is left, and nobody to ask
@@ -205,6 +206,7 @@ class Delivery:
 
     def _end(self, seconds: float) -> None:
         """Shut down in time, and say what is lost; what comes out of it is a signal handler's."""
+        see_to_fork()
         self._is_over = True
         self._ends_by = monotonic() + seconds
         with DELIVERING:
@@ -255,5 +257,4 @@ delivery = Delivery()
 flush = delivery.flush
 shutdown = delivery.shutdown
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=delivery._after_fork)  # noqa: SLF001 - its own module
+in_forked_child(delivery._after_fork)  # noqa: SLF001 - its own module

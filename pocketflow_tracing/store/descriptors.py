@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .. import _system
+from .._forks import in_forked_child
 from .._system import Identity
 from .locks import SHARED_MEMORY_BYTES, Guard, close_pending, is_writable, opened
 
@@ -127,8 +128,7 @@ def _after_fork() -> None:
     close_pending(in_child=True)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+in_forked_child(_after_fork)
 
 
 def leak(connection: sqlite3.Connection) -> None:

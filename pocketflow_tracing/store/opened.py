@@ -7,7 +7,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from .._forks import before_forks
+from .._forks import before_forks, in_forked_child
 from .._time import monotonic, sleep
 from .connection import SHORTEST_PAUSE
 
@@ -90,11 +90,15 @@ def _let_go() -> None:
 def _after_fork_in_child() -> None:
     global _registry  # noqa: PLW0603 - its owner is a thread of the parent
     _registry = threading.RLock()
-    for database, was_held in _held_for_fork.items():
+    for database in list(_databases):
+        was_held = _held_for_fork.get(database)
+        if was_held is None:  # nobody was told of the fork
+            was_held = database.hold_for_fork(0.0)
         database.begin_anew(was_held=was_held)
     _held_for_fork.clear()
 
 
+in_forked_child(_after_fork_in_child)
 if hasattr(os, "register_at_fork"):
     before_forks(_before_fork)
-    os.register_at_fork(after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+    os.register_at_fork(after_in_parent=_after_fork_in_parent)

@@ -48,6 +48,34 @@ def test_a_preloaded_program_that_forks_records_in_every_worker(server, python, 
         assert [run.status for run in runs] == ["success"] * 5
 
 
+@pytest.mark.parametrize("before", ["", 'flow.run({"question": "before"}); assert flush(10)'], ids=["cold", "warm"])
+@pytest.mark.parametrize("server", ["langfuse", "store"])
+def test_a_fork_that_python_is_not_told_of(server, before, python, tmp_path):
+    """uWSGI's: parent and child have ids of their own, and the child a thread of its own."""
+    code = f"""
+    import ctypes
+    from pocketflow_tracing import flush
+    flow = make_flow()
+    {before}
+    pid = ctypes.PyDLL(None).fork()
+    flow.run({{"question": "after"}})
+    assert flush(10)
+    if pid == 0:
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    """
+    runs = 3 if before else 2
+    if server == "langfuse":
+        with Collector() as collector:
+            python(code, collector, **PATIENT)
+            assert len(collector.spans()) == runs * SPANS
+            assert len({span.trace_id for span in collector.spans()}) == runs
+    else:
+        python(code)
+        found = list(Store(tmp_path / ".pocketflow" / "traces.db").runs())
+        assert [run.status for run in found] == ["success"] * runs
+
+
 def test_a_forked_child_that_flushes_a_client_before_its_first_run(python):
     """A health check ends with the flush of every request: what comes after it is delivered."""
     code = """

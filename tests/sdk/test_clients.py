@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import unittest.mock
 from contextlib import closing
 from pathlib import Path
 
@@ -934,3 +935,14 @@ def test_a_client_whose_sink_was_let_go_of_still_delivers(collector, monkeypatch
     get_client().flush()
     assert flush(10)
     assert 2 == sum(span.name == "generation" for span in collector.spans())
+
+
+@pytest.mark.parametrize("has_keys", [True, False])
+def test_a_mock_in_the_place_of_the_client_sees_the_program_alone(has_keys, request):
+    """What a test counts is what the code that it is about has asked for."""
+    if has_keys:
+        request.getfixturevalue("keys")
+    with unittest.mock.patch("langfuse.Langfuse") as asked:
+        for _ in range(2):
+            trace_flow(Flow(start=Node())).run({})
+    asked.assert_not_called()

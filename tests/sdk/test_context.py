@@ -22,8 +22,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from pocketflow import AsyncFlow, AsyncNode, Flow, Node
+from sdk_state import client_of
 
 from pocketflow_tracing import (
+    TracingConfig,
     _otel,
     _otel_span,
     current_trace_id,
@@ -900,3 +902,51 @@ def test_a_flow_of_a_task_that_outlives_its_span_stands_below_that(keys, collect
     assert flush(10)
     (tree,) = collector.tree()
     assert ("Dispatches.exec", ("dispatch", expected(CallsAsync()))) in tree[1]
+
+
+class ReplacesItsDefault(TracerProvider):
+    """A provider as Phoenix's: the first processor that is added ends its own exporter, unless it is told not to."""
+
+    def __init__(self, exporter):
+        super().__init__()
+        self.default = SimpleSpanProcessor(exporter)
+        super().add_span_processor(self.default)
+
+    def add_span_processor(self, span_processor, replace_default_processor=True):
+        if replace_default_processor:
+            self.default.shutdown()
+            self._active_span_processor._span_processors = ()
+        super().add_span_processor(span_processor)
+
+
+@pytest.mark.parametrize("has_keys", [True, False])
+def test_a_provider_keeps_its_own_exporter(has_keys, request):
+    """Whatever is added to it for a run."""
+    if has_keys:
+        request.getfixturevalue("keys")
+    exporter = InMemorySpanExporter()
+    provider = ReplacesItsDefault(exporter)
+    trace.set_tracer_provider(provider)
+
+    class Opens(Node):
+        def exec(self, prep_res):
+            provider.get_tracer("mine").start_span("in a node").end()
+
+    run(Opens())
+    provider.get_tracer("mine").start_span("after").end()
+    assert ["in a node", "after"] == [span.name for span in exporter.get_finished_spans()]
+
+
+def test_spans_of_a_mask_leave_nothing_behind(keys, collector):
+    """They are not exported, and nothing waits for their end."""
+    ask = observe(name="ask")(lambda: None)
+
+    def mask(value, path):
+        ask()
+        return value
+
+    run(Calls(), config=TracingConfig(mask=mask))
+    assert flush(10)
+    (processor,) = client_of(collector).span_exporter.made_by._ours.processors
+    assert {} == getattr(processor, "_span_export_expectation_by_id", {})
+    assert "ask" not in {span.name for span in collector.spans()}
