@@ -54,35 +54,36 @@ def watch() -> None:
 def _make_processor() -> Any:
     from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor  # noqa: PLC0415 - a provider is there, so it is too
 
+    open_spans: dict[int, weakref.ref[Span]] = {}
+    runs: dict[weakref.ref[Span], Run] = {}
+
     class Processor(SpanProcessor):
-        def __init__(self) -> None:
-            self._open: dict[int, weakref.ref[Span]] = {}
-            self._runs: dict[weakref.ref[Span], Run] = {}
+        __slots__ = ()  # who walks through a tracer provider finds nothing of the runs, see `_sdk_export`
 
         def on_start(self, span: Span, parent_context: Any = None) -> None:  # noqa: ARG002 - the run is in our own context
             with _STARTED:
                 above = span_of(current.get())
                 if above is None or above.run.pipeline.local is None or span.context.trace_id != above.run.trace_id:
                     return
-                if len(self._open) >= _MAX_OPEN:
-                    run = self._runs.pop(self._open.pop(next(iter(self._open))), None)
+                if len(open_spans) >= _MAX_OPEN:
+                    run = runs.pop(open_spans.pop(next(iter(open_spans))), None)
                     if run is not None:
                         delivery.queue.leave_out(run)
                 # one that goes without an end, as of a stream that nobody reads to its end, must not keep its run; by a function
                 # written in C, see `_weak`
-                known = self._open[span.context.span_id] = weakref.ref(span, self._runs.__delitem__)
-                self._runs[known] = above.run
+                known = open_spans[span.context.span_id] = weakref.ref(span, runs.__delitem__)
+                runs[known] = above.run
 
         def on_end(self, span: ReadableSpan) -> None:
             with _ENDED:
-                known = self._open.pop(span.context.span_id, None) if span.context is not None else None
-                run = self._runs.pop(known, None) if known is not None else None
+                known = open_spans.pop(span.context.span_id, None) if span.context is not None else None
+                run = runs.pop(known, None) if known is not None else None
                 if run is not None:
                     delivery.queue.put_external(run, External(partial(_for_store, run, span), weight_of(span)))
 
         def shutdown(self) -> None:
-            self._open.clear()
-            self._runs.clear()
+            open_spans.clear()
+            runs.clear()
 
         def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - it holds nothing back
             return True

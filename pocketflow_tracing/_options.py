@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from . import _log
@@ -27,37 +26,61 @@ _EVALUATING = {
 }
 
 
-@dataclass(eq=False)
-class Options:
+class _Given:
+    """What an `Options` holds."""
+
+    __slots__ = (
+        "__weakref__", "config", "environment", "evaluated", "flow_name", "has_joined", "metadata", "pipeline", "session_id",
+        "tags", "user_id", "version",
+    )  # fmt: skip
+    config: TracingConfig | None
+    flow_name: str | None
+    session_id: str | Callable[[Any], Any] | None
+    user_id: str | Callable[[Any], Any] | None
+    tags: Iterable[str] | Callable[[Any], Any] | None
+    metadata: Mapping[str, Any] | Callable[[Any], Any] | None
+    version: str | None
+    environment: str | None
+    pipeline: Pipeline | None  # of `config`, resolved at the first run
+    has_joined: bool  # whether a flow of it has run inside another trace
+    evaluated: tuple[Mapping[str, Any], dict[str, Any]] | None  # where nothing is a function
+
+
+class Options(_Given):
     """The parameters of one `trace_flow`, with a copy of its config.
 
     Copying an Options gives the same object, so that copies of a marked flow stay marked alike; pickling it keeps the
-    plain parts (names and texts) and leaves out functions and the config, which may hold a secret key.
+    plain parts (names and texts) and leaves out functions and the config, which may hold a secret key. What walks through the
+    attributes of a marked flow (`vars`, `__slots__`, `dataclasses.asdict`), as the Langfuse SDK does with the arguments of an
+    `@observe` function, finds nothing in it.
     """
 
-    config: TracingConfig | None = None
-    flow_name: str | None = None
-    session_id: str | Callable[[Any], Any] | None = None
-    user_id: str | Callable[[Any], Any] | None = None
-    tags: Iterable[str] | Callable[[Any], Any] | None = None
-    metadata: Mapping[str, Any] | Callable[[Any], Any] | None = None
-    version: str | None = None
-    environment: str | None = None
-    pipeline: Pipeline | None = field(default=None, repr=False)  # of `config`, resolved at the first run
-    has_joined: bool = field(default=False, repr=False)  # whether a flow of it has run inside another trace
-    evaluated: tuple[Mapping[str, Any], dict[str, Any]] | None = field(
-        default=None, repr=False
-    )  # where nothing is a function
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        given = self.flow_name
-        self.flow_name = text_of(given)
-        if given is not None and self.flow_name is None:
+    def __init__(
+        self,
+        config: TracingConfig | None = None,
+        flow_name: str | None = None,
+        session_id: str | Callable[[Any], Any] | None = None,
+        user_id: str | Callable[[Any], Any] | None = None,
+        tags: Iterable[str] | Callable[[Any], Any] | None = None,
+        metadata: Mapping[str, Any] | Callable[[Any], Any] | None = None,
+        version: str | None = None,
+        environment: str | None = None,
+        pipeline: Pipeline | None = None,
+    ) -> None:
+        self.config = config
+        self.session_id, self.user_id, self.metadata = session_id, user_id, metadata
+        self.version, self.environment, self.pipeline = version, environment, pipeline
+        self.has_joined = False
+        self.evaluated = None
+        self.flow_name = text_of(flow_name)
+        if flow_name is not None and self.flow_name is None:
             _log.warn_once(
-                f"flow_name is {shown(given)}; accepted: a text. The name of the class or function is used in its place."
+                f"flow_name is {shown(flow_name)}; accepted: a text. The name of the class or function is used in its place."
             )
-        if self.tags is not None and not callable(self.tags):
-            self.tags = tags_of(self.tags)  # an iterator would be empty at the second run
+        # an iterator would be empty at the second run
+        self.tags = tags_of(tags) if tags is not None and not callable(tags) else tags
 
     def __copy__(self) -> Options:
         return self

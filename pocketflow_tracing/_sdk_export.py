@@ -219,13 +219,21 @@ def make_exporter(unready: Unready, made_by: Any) -> Any:
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult  # noqa: PLC0415 - likewise
 
     unready.encoder = trace_encoder
+    owner = [made_by]
 
     class Exporter(SpanExporter):
+        # it has no attributes of its own: the SDK writes what it finds in them into the observation of a function that is
+        # given a client, and what waits here would be in there
+        __slots__ = ()
         of_pocketflow_tracing = True
 
-        def __init__(self) -> None:
-            self.unready = unready
-            self.made_by = made_by
+        @property
+        def made_by(self) -> Any:
+            return owner[0]
+
+        @made_by.setter
+        def made_by(self, client: Any) -> None:
+            owner[0] = client
 
         def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
             return SpanExportResult.SUCCESS if unready.put(spans) else SpanExportResult.FAILURE

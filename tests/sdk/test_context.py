@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import copy
+import dataclasses
 import gc
+import json
 import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from generating import Calls, CallsAsync, decoded, expected, run, stored
+from generating import Calls, CallsAsync, decoded, expected, generate, run, stored
 from kit import use
 from langfuse import Langfuse, get_client, observe, propagate_attributes
+from langfuse._utils.serializer import EventSerializer
 from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -950,3 +953,22 @@ def test_spans_of_a_mask_leave_nothing_behind(keys, collector):
     (processor,) = client_of(collector).span_exporter.made_by._ours.processors
     assert {} == getattr(processor, "_span_export_expectation_by_id", {})
     assert "ask" not in {span.name for span in collector.spans()}
+
+
+def test_what_walks_through_objects_finds_nothing_of_a_run(keys, collector, monkeypatch):
+    """The SDK writes all that it finds in what an `@observe` function is given: in a client, a span, a flow."""
+    monkeypatch.setenv("POCKETFLOW_TRACE_STORE", ".pocketflow/traces.db")
+    found = []
+
+    class Gives(Node):
+        def exec(self, prep_res):
+            generate("prompt")
+            with get_client().start_as_current_observation(name="open"):
+                for given in (get_client(), trace.get_tracer_provider(), otel_context.get_current(), self, flow):
+                    found.append(json.dumps(given, cls=EventSerializer))
+
+    flow = trace_flow(Flow(start=Gives()), config=TracingConfig(redact=["canary"], mask=lambda value, path: value))
+    flow.run({})
+    assert 5 == len(found)
+    assert "canary" not in "".join(found)
+    assert not dataclasses.is_dataclass(vars(flow)["__pocketflow_tracing__"])
