@@ -968,7 +968,7 @@ def test_what_walks_through_objects_finds_nothing_of_a_run(keys, collector, monk
                     found.append(json.dumps(given, cls=EventSerializer))
 
     flow = trace_flow(Flow(start=Gives()), config=TracingConfig(redact=["canary"], mask=lambda value, path: value))
-    flow.run({})
+    flow.run({"note": "canary"})
     assert 5 == len(found)
     assert "canary" not in "".join(found)
     assert not dataclasses.is_dataclass(vars(flow)["__pocketflow_tracing__"])
