@@ -963,8 +963,9 @@ def test_what_walks_through_objects_finds_nothing_of_a_run(keys, collector, monk
     class Gives(Node):
         def exec(self, prep_res):
             generate("prompt")
+            around = otel_context.get_current()
             with get_client().start_as_current_observation(name="open"):
-                for given in (get_client(), trace.get_tracer_provider(), otel_context.get_current(), self, flow):
+                for given in (get_client(), trace.get_tracer_provider(), around, self, flow):
                     found.append(json.dumps(given, cls=EventSerializer))
 
     flow = trace_flow(Flow(start=Gives()), config=TracingConfig(redact=["canary"], mask=lambda value, path: value))
