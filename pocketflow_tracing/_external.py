@@ -44,9 +44,7 @@ def watch() -> None:
         for provider in providers:
             if any(provider is known for known in _watched):
                 continue
-            if hasattr(
-                provider, "add_span_processor"
-            ):  # a proxy provider has none: nothing records spans in this process
+            if hasattr(provider, "add_span_processor"):  # a proxy has none: nothing records spans in this process
                 _watched.append(provider)
                 _sdk_providers.add(provider, _make_processor())
 

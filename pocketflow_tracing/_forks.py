@@ -70,6 +70,7 @@ def _let_go(lock: Any) -> None:
 
 _getpid = os.getpid
 _pid = _getpid()
+_noticing: Any = _thread.RLock()
 _in_child: list[Callable[[], None]] = []
 
 
@@ -81,14 +82,17 @@ def in_forked_child(begin_anew: Callable[[], None]) -> None:
 def see_to_fork() -> None:
     """Begin anew where this is a forked child and Python was not told: uWSGI forks by itself (without `py-call-osafterfork`)."""
     if _getpid() != _pid:
-        _after_fork_in_child()
+        with _noticing:  # a worker's first requests may come on several threads
+            if _getpid() != _pid:
+                _after_fork_in_child()
 
 
 def _after_fork_in_child() -> None:
-    global _lock, _pid  # the owner of the lock is a thread of the parent
-    _lock, _pid = _thread.RLock(), _getpid()
+    global _lock, _pid  # noqa: PLW0603 - the owner of the lock is a thread of the parent
+    _lock = _thread.RLock()
     for begin_anew in _in_child:
         begin_anew()
+    _pid = _getpid()
 
 
 if hasattr(os, "register_at_fork"):
