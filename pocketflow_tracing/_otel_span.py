@@ -154,6 +154,12 @@ class Here(_Held):
         return f"NonRecordingSpan({self.get_span_context()!r})"
 
 
+def span_in(context: Context) -> Any:
+    """The span of ours that is the current one of a context, None where it is another's, or of a run that is over."""
+    here = context.get(SPAN_KEY)
+    return here._ours() if type(here) is Here and here._stands(None) else None  # noqa: SLF001 - our own class
+
+
 def is_here(span: Any) -> bool:
     """Whether a span is ours, and none of the program's is around it."""
     return type(span) is Here and not span._around().get_span_context().is_valid  # noqa: SLF001 - our own class

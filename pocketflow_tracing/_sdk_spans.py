@@ -54,23 +54,27 @@ def attend(processor: Any, settings: SettingsOfSpans) -> None:
         processor: of a client that we made.
         settings: where it is noted.
     """
+    from ._otel_span import context_now, span_in
 
-    def note(span: Any) -> None:
-        around = span_of(current.get())
+    def note(span: Any, parent_context: Context | None) -> None:
+        # a thread may have OpenTelemetry's context without Python's (opentelemetry-instrumentation-threading)
+        around = span_of(current.get()) or span_in(context_now() if parent_context is None else parent_context)
         if around is not None:
             pipeline = around.run.pipeline
             settings.begin(span.context.span_id, pipeline.config, pipeline.rules)
+        elif span.parent is not None and (said := settings.of(span.parent.span_id)) is not None:
+            settings.begin(span.context.span_id, *said)
 
     def on_start(span: Any, parent_context: Context | None = None) -> None:
         if on_our_thread.get():  # nor is it to keep what only `on_end` lets go of
             return
         type(processor).on_start(processor, span, parent_context)
-        note(span)
+        note(span, parent_context)
 
     def on_end(span: ReadableSpan) -> None:
         try:
             if span.context.span_id not in settings:  # forgotten since it began
-                note(span)
+                note(span, None)
             if batch is None:
                 settings.keep(span.context.span_id)
             if not on_our_thread.get():

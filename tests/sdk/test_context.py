@@ -10,6 +10,7 @@ import gc
 import json
 import pickle
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType, SimpleNamespace
 
@@ -973,3 +974,30 @@ def test_what_walks_through_objects_finds_nothing_of_a_run(keys, collector, monk
     assert 5 == len(found)
     assert "canary" not in "".join(found)
     assert not dataclasses.is_dataclass(vars(flow)["__pocketflow_tracing__"])
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_generation_in_a_thread_with_the_context_of_opentelemetry_alone(nested, keys, collector):
+    """What its run hides is hidden there as well, and in what stands below it."""
+
+    @observe(name="outer")
+    def outer(prompt):
+        return generate({"canary_key": prompt})
+
+    class Private(Node):
+        def exec(self, prep_res):
+            around = otel_context.get_current()
+
+            def work():
+                otel_context.attach(around)
+                (outer if nested else generate)("canary")
+
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+
+    run(Calls())  # the project's own settings hide nothing
+    run(Private(), config=TracingConfig(trace_inputs=False, trace_outputs=False))
+    assert flush(10)
+    assert 2 == [span.name for span in collector.spans()].count("generation")
+    assert "canary" not in repr([span.attributes for span in collector.spans()])
