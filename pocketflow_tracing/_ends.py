@@ -34,9 +34,9 @@ def end_with_multiprocessing(end: Callable[[], None]) -> None:
     """Have the end of a child of multiprocessing call a function.
 
     Such a child leaves with `os._exit`, past `atexit` (on Python before 3.13), but runs these finalizers; celery forks its
-    workers with billiard, the same once more, whose pool says its end to celery alone.
+    workers with billiard, the same once more, whose pool says its end to celery alone, and pathos its own with multiprocess.
     """
-    for package in ("multiprocessing", "billiard"):
+    for package in ("multiprocessing", "billiard", "multiprocess"):
         util, process = (sys.modules.get(f"{package}.{name}") for name in ("util", "process"))
         if util is None or process is None or getattr(process.current_process(), "_parent_pid", None) is None:
             continue

@@ -205,8 +205,10 @@ def test_multiprocessing_children_deliver_before_they_end(method, python):
         assert len(collector.spans()) == 3 * SPANS
 
 
-@pytest.mark.parametrize("told", ["finalizer", "signal"])
-def test_children_of_celery_deliver_before_they_end(told, python):
+@pytest.mark.parametrize(
+    ("package", "told"), [("billiard", "finalizer"), ("billiard", "signal"), ("multiprocess", "finalizer")]
+)
+def test_children_of_celery_and_pathos_deliver_before_they_end(package, told, python):
     """A child of billiard, which has finalizers of its own, and a worker of its pool, which only tells celery of its end."""
     code = f"""
     import os, sys, types
@@ -225,8 +227,8 @@ def test_children_of_celery_deliver_before_they_end(told, python):
         _parent_pid = None
 
     modules = {{
-        "billiard.util": {{"Finalize": Finalize}},
-        "billiard.process": {{"current_process": Process}},
+        "{package}.util": {{"Finalize": Finalize}},
+        "{package}.process": {{"current_process": Process}},
         "celery.signals": {{"worker_process_shutdown": Signal()}},
     }}
     for name, contents in modules.items():
