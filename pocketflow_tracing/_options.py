@@ -27,23 +27,12 @@ _EVALUATING = {
 
 
 class _Given:
-    """What an `Options` holds."""
+    """Where an `Options` holds what it is given: not in a class of its own `__slots__`, which others walk through."""
 
     __slots__ = (
         "__weakref__", "config", "environment", "evaluated", "flow_name", "has_joined", "metadata", "pipeline", "session_id",
         "tags", "user_id", "version",
     )  # fmt: skip
-    config: TracingConfig | None
-    flow_name: str | None
-    session_id: str | Callable[[Any], Any] | None
-    user_id: str | Callable[[Any], Any] | None
-    tags: Iterable[str] | Callable[[Any], Any] | None
-    metadata: Mapping[str, Any] | Callable[[Any], Any] | None
-    version: str | None
-    environment: str | None
-    pipeline: Pipeline | None  # of `config`, resolved at the first run
-    has_joined: bool  # whether a flow of it has run inside another trace
-    evaluated: tuple[Mapping[str, Any], dict[str, Any]] | None  # where nothing is a function
 
 
 class Options(_Given):
@@ -71,9 +60,10 @@ class Options(_Given):
     ) -> None:
         self.config = config
         self.session_id, self.user_id, self.metadata = session_id, user_id, metadata
-        self.version, self.environment, self.pipeline = version, environment, pipeline
-        self.has_joined = False
-        self.evaluated = None
+        self.version, self.environment = version, environment
+        self.pipeline = pipeline  # of `config`, resolved at the first run
+        self.has_joined = False  # whether a flow of it has run inside another trace
+        self.evaluated: tuple[Mapping[str, Any], dict[str, Any]] | None = None  # where nothing is a function
         self.flow_name = text_of(flow_name)
         if flow_name is not None and self.flow_name is None:
             _log.warn_once(

@@ -942,7 +942,7 @@ def test_a_mock_in_the_place_of_the_client_sees_the_program_alone(has_keys, requ
     """What a test counts is what the code that it is about has asked for."""
     if has_keys:
         request.getfixturevalue("keys")
-    with unittest.mock.patch("langfuse.Langfuse") as asked:
+    with unittest.mock.patch("langfuse.Langfuse", autospec=True) as asked:
         for _ in range(2):
             trace_flow(Flow(start=Node())).run({})
     asked.assert_not_called()
