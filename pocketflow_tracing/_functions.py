@@ -15,9 +15,10 @@ from . import _log, _marks, _options, _otel
 from ._guard import Seam, is_hosts
 from ._options import Options
 from ._runs import open_run
+from .delivery import delivery
 from .frameworks import pocketflow as framework
 from .frameworks._scopes import NotRecorded, become_current, restore
-from .recorder import Branch, Untraced, current, parent_in, span_of
+from .recorder import Branch, Run, Untraced, current, parent_in, span_of
 
 _BEGINNING = Seam("recording the beginning of a traced function")
 _ENDING = Seam("recording the end of a traced function")
@@ -153,15 +154,17 @@ class FunctionRun:
         name = self.options.flow_name or name_of(self.function)
         parent = parent_in(frame)
         if parent is not None:
-            run = parent.run
-            _options.say_whose_config_holds(self.options, run.pipeline.config)
+            opened: Run | NotRecorded = parent.run
+            _options.say_whose_config_holds(self.options, parent.run.pipeline.config)
+            if delivery.queue.is_full and delivery.queue.leaves_out(parent.run):
+                opened = NotRecorded(None)
         else:
             opened = open_run(self.options, name, self._shared(), span_of(frame))
-            if isinstance(opened, NotRecorded):
-                self.dropped = opened
-                self.dropped.begin(())
-                return
-            run = opened
+        if isinstance(opened, NotRecorded):
+            self.dropped = opened
+            self.dropped.begin(())
+            return
+        run = opened
         span = self.span = Branch(run, parent, "function", name)
         if parent is None:
             run.root = span

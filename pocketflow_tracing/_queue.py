@@ -1,6 +1,7 @@
 """What waits for the worker: a queue that the caller appends to without a lock, and its bounds in count and bytes.
 
-At a bound the oldest complete runs go first, whole. What went is counted, for the store's figures and for `flush`.
+At a bound the oldest complete runs go first, whole. Where there are none, for one run fills the queue by itself, what begins
+in it is left out until there is room. What went is counted, for the store's figures and for `flush`.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class SpanQueue:
     def reset(self) -> None:
         """Begin anew, empty: what is here belongs to the parent of this forked process."""
         self.idle = True  # whether the worker must be roused by the next item
+        self.is_full = False  # whether what begins is to be left out, see `has_room`
         self.dropped = 0  # since somebody last asked for it, see `take_dropped`
         self._items = Line()
         self._complete: deque[Run] = deque()  # ended runs of which the worker may not have seen anything yet
@@ -150,10 +152,26 @@ class SpanQueue:
         self._bytes += item.weight
         self.put_other(item)
 
-    def leave_out(self, run: Run) -> None:
-        """Count a span of another instrumentation that there is no room for."""
+    def leaves_out(self, run: Run | None) -> bool:
+        """Whether what begins is left out, with all that happens in it, while the queue `is_full`; it is counted as one then.
+
+        A small run is recorded beside one that fills the queue, as long as there are not too many of them: it may be dropped
+        whole when it has ended.
+
+        Args:
+            run: that it begins in, None where it is a run.
+        """
+        tenth = self.most_spans // 10
+        if (run is None or run.spans < tenth) and self.waiting < self.most_spans + 2 * tenth:
+            return False
+        self.leave_out(run)
+        return True
+
+    def leave_out(self, run: Run | None) -> None:
+        """Count what there is no room for, in its run as well."""
         self.dropped += 1
-        run.lost += 1
+        if run is not None:
+            run.lost += 1
         self._warn()
 
     def put_other(self, item: Begun | External | Marker) -> None:
@@ -207,6 +225,8 @@ class SpanQueue:
             if not items:
                 self._left = self._came
                 self._bytes = self._begun = self._ghosts = self._ghost_bytes = 0  # estimates, of threads without a lock
+            # not from one to the next, or of every visit a part would be missing
+            self.is_full = self.is_full and self.waiting > self.most_spans - self.most_spans // 10
         return batch, marker
 
     @property
@@ -214,7 +234,9 @@ class SpanQueue:
         """Entries after which those that mean nothing any more are taken out: spans of dropped runs, and what has ended since."""
         return max(2 * self.most_spans, 2 * self._meant)
 
-    def _waiting(self) -> int:
+    @property
+    def waiting(self) -> int:
+        """Complete spans that are to be delivered, about."""
         return len(self._items) - self._ghosts - self._begun
 
     def take_dropped(self) -> int:
@@ -225,14 +247,10 @@ class SpanQueue:
     def _make_room(self) -> None:
         """Drop the oldest complete runs that nobody has begun to deliver, until a tenth of the queue is free.
 
-        A run that is larger than the queue by itself loses its newest spans, and its root says how many, or the values of its
-        newest spans: the caller must not wait, and memory must not grow.
+        Of a run that is larger than the queue by itself what begins from now on is left out, and its root says how much, or it
+        loses the values of its newest spans: the caller must not wait, and memory must not grow.
         """
-        if (
-            self._waiting() <= self.most_spans
-            and self._bytes <= self.most_bytes
-            and len(self._items) <= self.most_items
-        ):
+        if self.waiting <= self.most_spans and self._bytes <= self.most_bytes and len(self._items) <= self.most_items:
             return  # what is too much has been dropped, and is passed over when its turn comes
         taking = self._taking  # at the end of the process another one takes its place
         if taking.locked():
@@ -243,7 +261,7 @@ class SpanQueue:
 
     def _drop(self) -> None:
         is_heavy = self._bytes > self.most_bytes
-        needed = 0 if is_heavy or self._waiting() <= self.most_spans else self.most_spans // 10
+        needed = 0 if is_heavy or self.waiting <= self.most_spans else self.most_spans // 10
         needed_bytes = self._needed_bytes() if is_heavy else 0
         while (needed > 0 or needed_bytes > 0) and self._complete:
             run = self._complete.popleft()
@@ -258,8 +276,9 @@ class SpanQueue:
         is_due = len(self._items) > self.most_items or (is_heavy and self._ghosts and is_worth_it)
         if is_due or self._items.is_being_looked_through:
             self._remove_ghosts()
-        if self._waiting() > self.most_spans:
-            self._remove_newest()
+        if self.waiting > self.most_spans:
+            self.is_full = True
+            self._remove_newest()  # what was open already, as thousands of items that wait side by side
 
     @property
     def _is_short(self) -> bool:
@@ -277,7 +296,7 @@ class SpanQueue:
     def _warn(self) -> None:
         _log.warn_once(
             "more was recorded than can be delivered; the oldest runs are dropped, or, of a run that is "
-            "too large by itself, the newest spans or their values "
+            "too large by itself, the newest visits and phases or their values "
             f"(POCKETFLOW_TRACE_QUEUE_SIZE is {self.most_spans}, POCKETFLOW_TRACE_QUEUE_MB "
             f"{self.most_bytes // (1024 * 1024)}). `pocketflow-tracing doctor` shows how many."
         )
@@ -331,12 +350,7 @@ class SpanQueue:
 
     def _remove_newest(self) -> None:
         item = self._items.pop()
-        if (
-            type(item) is External
-            or type(item) in {Marker, Begun}
-            or item.parent is None
-            or item.kind in {"flow", "node"}
-        ):
+        if type(item) in {External, Marker, Begun} or item.special:
             self._items.append(item)  # what holds the tree together stays
         else:
             self._discharge(item)

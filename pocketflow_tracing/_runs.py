@@ -53,6 +53,8 @@ def open_run(options: Options, name: str, shared: Any, left: Span | None) -> Run
     trace_id = outer[0] if outer else source.trace_id()
     if not pipeline.samples(trace_id):
         return NotRecorded(None if outer else trace_id)  # the trace around goes on as it is
+    if delivery.queue.is_full and delivery.queue.leaves_out(None):
+        return NotRecorded(None)
     delivery.ready()
     attributes = unrecorded(_options.evaluate)(options, shared, pipeline.of_a_run())
     if left is not None:  # one trace is in one session

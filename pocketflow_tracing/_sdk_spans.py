@@ -60,6 +60,7 @@ def attend(processor: Any, settings: SettingsOfSpans) -> None:
         # a thread may have OpenTelemetry's context without Python's (opentelemetry-instrumentation-threading)
         around = span_of(current.get()) or span_in(context_now() if parent_context is None else parent_context)
         if around is not None:
+            around.hold()
             pipeline = around.run.pipeline
             settings.begin(span.context.span_id, pipeline.config, pipeline.rules)
         elif span.parent is not None and (said := settings.of(span.parent.span_id)) is not None:

@@ -248,8 +248,10 @@ class Worker:
 
     def _give_up(self) -> Marker | None:
         """Let go of what waits and is too late to be delivered; returns who ends the process."""
+        self.in_hand = self.queue.waiting  # for who ends meanwhile
         spans, markers = self.queue.give_up()
         self._count_lost(spans)
+        self.in_hand = 0
         for marker in markers[:-1]:
             marker.reached.set()
         return markers[-1] if markers else None

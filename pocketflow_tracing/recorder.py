@@ -141,7 +141,8 @@ class Span:
     `input`, `output` and the values of `attributes` are snapshots. `node` is the user's object while the span is open, None
     afterwards. `child_error` is (id of the exception, its place, its description) of the last error seen below, so that an
     error on its way up is described once. `handed` is (phase, result, its picture) of the phase below that has just ended,
-    for the next one, which is given that. What only a `Branch` has reads as None on the others.
+    for the next one, which is given that. `special` is whether more may belong to it than a call, such as
+    spans below. What only a `Branch` has reads as None on the others.
     """
 
     __slots__ = (
@@ -152,6 +153,7 @@ class Span:
     scores: list[dict[str, Any]] | None = None
     state: Any = None
     within: int | None = None
+    special = True
 
     def __init__(self, run: Run, parent: Span | None, kind: Kind, name: str, node: object = None) -> None:
         self.run = run
@@ -181,6 +183,11 @@ class Span:
     def shown_name(self) -> str:
         """The name that records give it."""
         return self.name
+
+    def hold(self) -> None:
+        """Note that another span begins below: where there is no room for all, this one keeps that in its place."""
+        if not self.special:
+            self.special = True  # type: ignore[misc]  # a slot of the calls
 
     def announce(self) -> None:
         """Let the sinks know of a span that has begun (or of an attempt that failed and may be saved yet)."""
@@ -272,6 +279,8 @@ class Branch(Span):
         self.scores = None
         self.state = None
         self.within = None
+        if parent is not None:
+            parent.hold()
         Span.__init__(self, run, parent, kind, name, node)
 
     def deliver(self) -> None:

@@ -17,12 +17,14 @@ from .._state import SharedState
 from ..capture import Capture
 from ..capture_entries import taken
 from ..capture_kinds import key_text
+from ..delivery import delivery
 from ..recorder import Branch, Span, Untraced, current, set_current, span_of
 from ._look import is_pocketflows
 from ._retry import Retry
 from ._scopes import NOTHING, SCOPE, Nothing, Scope, is_to_leave, restore
 
 _KEYS_SHOWN = 40
+queue = delivery.queue
 
 
 class Inside:
@@ -256,7 +258,7 @@ def phase_opener(method: str) -> Opener:
                 if issubclass(type(node), Flow) and is_pocketflows(node, method):
                     return NOTHING  # a flow that defines no prep or post of its own shows its nodes only
                 above = frame if isinstance(frame, Span) else frame.span
-            if getattr(above.run.pipeline, setting):
+            if getattr(above.run.pipeline, setting) and not (queue.is_full and queue.leaves_out(above.run)):
                 return Phase(above, retry, node, phase, args, special)
             return Inside(above, retry, phase)
         except BaseException as error:
@@ -276,7 +278,9 @@ def open_whole_exec(node: Any, args: tuple[Any, ...], _within: Any) -> Phase | I
         if not issubclass(type(node), BatchNode) and is_pocketflows(node, "_exec"):
             return NOTHING  # the attempts of a plain node stand directly below it
         above: Any = span_of(frame)
-        return Phase(above, None, node, "exec", args, True) if above.run.pipeline.exec else Inside(above, None, "exec")
+        if above.run.pipeline.exec and not (queue.is_full and queue.leaves_out(above.run)):
+            return Phase(above, None, node, "exec", args, True)
+        return Inside(above, None, "exec")
     except BaseException as error:
         if is_to_leave(error, frame):
             raise

@@ -12,11 +12,13 @@ from .._options import Options, say_whose_config_holds
 from .._runs import open_run
 from .._state import SharedState
 from ..capture_kinds import key_text
+from ..delivery import delivery
 from ..recorder import Branch, Run, Span, Untraced, current, parent_in
 from ._look import class_name, peek
 from ._routing import ASKING
 from ._scopes import NOTHING, SCOPE, Nothing, NotRecorded, Whole, is_to_leave
 
+queue = delivery.queue
 _FALSY = frozenset({str, int, float, bool, bytes, tuple, list, dict, set, frozenset})
 
 
@@ -138,7 +140,7 @@ class Visit(Whole, Branch):
             self.large = state.large if self.large is None else self.large + state.large
 
     def _note_changes(self, run: Run, state: SharedState) -> None:
-        if state.may_wait and not (self.pictures and state.is_behind):
+        if state.may_wait and not (self.pictures and (state.is_behind or run.lost)):
             state.is_behind = True
             self.attributes["shared_not_compared"] = True
             return  # what changed stands with the next visit after which there is time for it
@@ -265,7 +267,7 @@ def open_root(node: Any, shared: Any, options: Options, left: Span | None) -> Vi
         return NotRecorded(None)  # nothing of a run that could not be opened: its parts would come as runs of their own
 
 
-def open_below(frame: Any, parent: Any, node: Any) -> Visit | Nothing:
+def open_below(frame: Any, parent: Any, node: Any) -> Visit | NotRecorded | Nothing:
     """Make the scope of a visit inside a run, which has not begun.
 
     Args:
@@ -292,6 +294,11 @@ def open_below(frame: Any, parent: Any, node: Any) -> Visit | Nothing:
             counter = parent if parent.kind == "function" else None
             name = (_own_name(node, run) if is_flow else None) or class_name(type(node))
             node_id = run.graph.root_flow(node, name) if is_flow else run.graph.alone(name)
+        if queue.is_full and queue.leaves_out(run):
+            run.visits[node_id] = run.visits.get(node_id, 0) + 1
+            if counter is not None:
+                counter.next_step += 1
+            return NotRecorded(None)
         return Visit(run, parent, node, node_id, name, counter)
     except BaseException as error:
         if is_to_leave(error, frame):
@@ -299,12 +306,12 @@ def open_below(frame: Any, parent: Any, node: Any) -> Visit | Nothing:
         return NOTHING
 
 
-def open_visit(node: Any, args: tuple[Any, ...], _within: Any) -> Visit | Nothing:
+def open_visit(node: Any, args: tuple[Any, ...], _within: Any) -> Visit | NotRecorded | Nothing:
     """Open the scope of PocketFlow's call of a visit, unless `run` has opened it already."""
     frame = current.get()
     if frame is None or type(frame) is Untraced or (type(frame) is Visit and frame.node is node):
         return NOTHING
-    scope: Visit | Nothing = NOTHING
+    scope: Visit | NotRecorded | Nothing = NOTHING
     try:
         parent = parent_in(frame)
         if parent is not None:
@@ -316,9 +323,12 @@ def open_visit(node: Any, args: tuple[Any, ...], _within: Any) -> Visit | Nothin
     return scope
 
 
-def open_pass(flow: Visit) -> Pass | Nothing:
+def open_pass(flow: Visit) -> Pass | NotRecorded | Nothing:
     """Make the scope of one pass of a batch flow; passes begin in the order of their parameter sets, also under gather."""
     try:
+        if queue.is_full and queue.leaves_out(flow.run):
+            flow.items += 1
+            return NotRecorded(None)
         return Pass(flow)
     except BaseException as error:
         if is_to_leave(error, flow):
