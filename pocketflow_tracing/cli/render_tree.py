@@ -83,6 +83,10 @@ def _heading(run: RunRow, spans: Sequence[SpanRow], symbols: Symbols) -> Iterato
         yield Text(f"  {one_line(run.error)}", "red")
     if run.status == "interrupted":
         yield Text(f"  The process that recorded it ended{_was_running(spans)}.", style_of("interrupted"))
+    lost = next((span.attributes.get("lost_spans") for span in spans if span.span_id == run.run_id), None)
+    if type(lost) is int:
+        missing = f"{count(lost, 'span')}, and what was in them"
+        yield Text(f"  Parts of it are missing ({missing}): more was recorded than could be delivered.", "yellow")
 
 
 def _was_running(spans: Sequence[SpanRow]) -> str:

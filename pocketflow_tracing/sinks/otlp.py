@@ -29,6 +29,7 @@ _MESSAGE = "langfuse.observation.status_message"
 _GRAPH = ("langgraph_node", "langgraph_step")
 _FACTS = (
     "action", "successor", "no_successor", "visit", "phase", "attempt", "max_attempts", "item", "items", "class",
+    "lost_spans",
 )  # fmt: skip
 
 _METADATA_KEY = {key: f"langfuse.observation.metadata.{key}" for key in ("status", *_FACTS, *_GRAPH)}

@@ -31,6 +31,7 @@ _FACTS = (
     "phase",
     "level",
     "type",
+    "lost_spans",
 )
 """Attributes that the timeline and the graph need; the rest is read with the span."""
 

@@ -179,6 +179,15 @@ def test_an_interrupted_run_says_where(write, path):
     assert "└─ ‖ Node1" == picture(path)[-1]
 
 
+def test_a_run_that_is_not_there_whole_says_so(write, path):
+    """What there was no room for would else seem never to have happened."""
+    run = small_run()
+    run.spans[0].attributes["lost_spans"] = 1204
+    write(run)
+    said = "Parts of it are missing (1,204 spans, and what was in them): more was recorded than could be delivered."
+    assert said in [line.strip() for line in whole(path)]
+
+
 def test_an_error_stands_where_it_happened(write, path):
     """The message stands on the span that failed, not on those above it, even when the tracebacks are left out."""
     error = {"type": "ValueError", "message": "boom"}

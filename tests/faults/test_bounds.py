@@ -295,6 +295,45 @@ def test_a_run_larger_than_the_queue_goes_on_when_there_is_room(tmp_path):
     build_tree(run, spans)
 
 
+@pytest.mark.parametrize("client", ["ours", "the program's"])
+def test_no_generation_of_what_is_left_out_hangs_in_the_air(client, tmp_path):
+    """One that a client of the program's own sends stands below what is there; the root says what is missing."""
+    with Collector() as collector:
+        report, _ = _run(
+            f"""
+            from langfuse import Langfuse, observe
+            @observe(as_type="generation")
+            def ask_model(api_key):
+                return "answer"
+            class Generates(Ask):
+                def exec(self, question):
+                    return ask_model(api_key="secret-number-" + str(shared["left"]))
+            generates = Generates()
+            generates - "again" >> generates
+            shared = {{"question": "long", "left": 300}}
+            client = Langfuse(environment="own") if {client != "ours"} else None
+            trace_flow(Flow(start=generates)).run(shared)
+            gate.set()
+            print(json.dumps({{"flushed": flush(60)}}))
+            if client is not None:
+                client.flush()
+            """,
+            tmp_path,
+            collector,
+            POCKETFLOW_TRACE_QUEUE_SIZE="200",
+        )
+        spans = collector.spans()
+    assert report["flushed"] is False
+    known = {span.span_id for span in spans}
+    (root,) = (span for span in spans if span.parent_id not in known)
+    visits = sum(span.name == "Generates" for span in spans)
+    lost = int(root.attributes["langfuse.observation.metadata.lost_spans"]) - (300 - visits)
+    assert 0 <= lost <= 3  # phases of the visit during which the queue became full
+    generations = [span.parent_id == root.span_id for span in spans if span.name == "ask_model"]
+    assert (sum(generations), len(generations)) == ((0, visits) if client == "ours" else (300 - visits, 300))
+    assert client != "ours" or "secret-number" not in str([span.attributes for span in spans])
+
+
 def test_what_is_let_go_of_at_the_end_is_said_while_it_is_being_counted(tmp_path):
     """A full queue takes its time: the process may end before the worker knows the number."""
     _, stderr = _run(

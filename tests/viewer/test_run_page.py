@@ -165,6 +165,16 @@ def test_an_interrupted_run_says_so_and_where(opened, serve, made):
     expect(page.locator(".key-name")).to_have_text(["quick"])
 
 
+def test_a_run_that_is_not_there_whole_says_so(opened, serve, tmp_path):
+    """What there was no room for would else seem never to have happened."""
+    path = tmp_path / "traces.db"
+    run = small_run(1, nodes=4)
+    run.spans[0].attributes["lost_spans"] = 1204
+    StoreWriter(path).write([run.record], run.spans)
+    page = opened(f"{serve(path)}/runs/{run.run_id}")
+    expect(page.locator(".run-problem")).to_contain_text("Parts of it are missing (1,204 spans")
+
+
 def test_a_running_run_fills_in(opened, serve, tmp_path):
     """Spans appear as they are written; when the run ends the page says so; selection stays."""
     path = tmp_path / "traces.db"

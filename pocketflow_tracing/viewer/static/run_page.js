@@ -113,7 +113,8 @@ export async function showRun(main, source, { offline = false } = {}) {
         h("button", { type: "button", class: "text-button mono", title: "Copy the run id", onclick: (event) => copyText(run.id, event.currentTarget) }, run.id)),
       Object.keys(run.metadata ?? {}).length ? h("p", { class: "run-facts" }, Object.entries(run.metadata).map(([name, value]) => h("span", {}, `${name}: ${typeof value === "string" ? value : JSON.stringify(value)}`))) : null,
       run.error ? problemLine("error", run.error, (span) => isProblem(span) && !wasSaved(span) && span.status === "error") : null,
-      run.status === "interrupted" ? problemLine("interrupted", interruptedSentence(), (span) => span === lastOpen()) : null);
+      run.status === "interrupted" ? problemLine("interrupted", interruptedSentence(), (span) => span === lastOpen()) : null,
+      model.root?.facts.lost_spans ? problemLine("recovered", missingSentence(model.root.facts.lost_spans), () => false) : null);
   }
 
   const tookWords = (run) => (run.took !== null ? duration(run.took) : run.status === "running" ? `running for ${duration((Date.now() - run.start) * 1000)}` : "");
@@ -131,6 +132,8 @@ export async function showRun(main, source, { offline = false } = {}) {
     const open = lastOpen();
     return `The process that recorded it ended${open ? ` while ${open.name} was running` : ""}.`;
   }
+
+  const missingSentence = (lost) => `Parts of it are missing (${counted(lost, "span")}, and what was in them): more was recorded than could be delivered.`;
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("input, textarea, select")) return;
