@@ -53,7 +53,7 @@ class SpanQueue:
     def reset(self) -> None:
         """Begin anew, empty: what is here belongs to the parent of this forked process."""
         self.idle = True  # whether the worker must be roused by the next item
-        self.is_full = False  # whether what begins is to be left out, see `has_room`
+        self.is_full = False  # whether what begins is to be left out, see `leaves_out`
         self.dropped = 0  # since somebody last asked for it, see `take_dropped`
         self._items = Line()
         self._complete: deque[Run] = deque()  # ended runs of which the worker may not have seen anything yet

@@ -141,8 +141,8 @@ class Span:
     `input`, `output` and the values of `attributes` are snapshots. `node` is the user's object while the span is open, None
     afterwards. `child_error` is (id of the exception, its place, its description) of the last error seen below, so that an
     error on its way up is described once. `handed` is (phase, result, its picture) of the phase below that has just ended,
-    for the next one, which is given that. `special` is whether more may belong to it than a call, such as
-    spans below. What only a `Branch` has reads as None on the others.
+    for the next one, which is given that. `special` is whether it is more than a plain call: spans may stand below it. What only
+    a `Branch` has reads as None on the others.
     """
 
     __slots__ = (
