@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from .redaction_blocks import without_blocks, without_nested
 from .redaction_pairs import without_paired
 from .redaction_reports import without_reported
 from .redaction_shapes import REPLACEMENT, compiled, scan
@@ -31,6 +32,7 @@ _LINE_VALUE = r"[^\s\"']+"
 _NEAR = 200
 _NO_NAME = "\n()[]{}=,;"
 _NUMBER = r"[-+]?\d[\w.+-]*"
+_PLAIN_WORD = r"[^\s\"'`,;(){}\[\]<>]{6,}"
 _CREDENTIAL = r"Bearer [\w.~+/=-]{0,4}(?=[\w.~+/=-]{0,80}\d|[\w.~+/=-]{20})[\w.~+/=-]{6,}"
 _LONGEST_NAME = 80
 _SETTING = r"(?:[^\s;&\"'`,(){}\[\]<>|]|&(?!\w+=))+"
@@ -40,6 +42,7 @@ _ITEM = r"(\[[\"']([\w.-]{1,80})[\"']\]\s{0,3}=\s{0,3}[\"'])([^\"'\n]+)"
 """Of a dict, in code: os.environ["API_KEY"] = "…"."""
 _LINE = (
     r"(\n[ \t-]{0,80}(?:(?:export|set|ENV|const|let|var) |\$env:)?([\w.-]{1,80})(?:[ \t]{1,40}= |:[ \t]{1,40}))"
+    r"((?:[&!][\w!./-]{1,40}[ \t]{1,4}){0,2})"
     r"(\"[^\"\n]+\"|'[^'\n]+'|[^\s\"'`,;(){}\[\]<>]{6,})(?=[ \t]*(?:[,;#]|\r?\n|\Z))"
 )
 _BLOCK = r"(\n([ \t]{0,80})(?:- )?([\w.-]{1,80}):[ \t]{1,4}[|>][+-]?[ \t]{0,4})(?:\n\2[ \t]{1,80}[^\n]+)+"
@@ -53,7 +56,9 @@ _ENTRY = (
     r"([^<>\s][^<>]*)(?=</)"
 )
 """Of Java's properties, and of Apple's."""
-_ATTRIBUTES = r"((?:key|name)=[\"']([^\"'<>]{1,80})[\"'][^<>]{0,120}?(?<=\s)value=[\"'])([^\"'<>]+)"
+_ATTRIBUTES = r"((?:key|name)=[\"']([^\"'<>]{1,80})[\"'][^<>]{0,120}?(?<=\s)(?:value|content)=[\"'])([^\"'<>]+)"
+_VALUE_FIRST = r"(?<=\s)(value=[\"'])([^\"'<>]+)([\"'][^<>]{0,120}?(?<=\s)(?:key|name)=[\"'])([^\"'<>]{1,80})"
+_NAME_AND_VALUE = r"(<(?:name|key)>([^<>]{1,80})</(?:name|key)>\s{0,80}<value>)([^<>]+)(?=</)"
 
 
 def scan_value(text: str, hits: Hits) -> str:
@@ -88,18 +93,20 @@ def scan_value(text: str, hits: Hits) -> str:
         text = without_paired(text, hits)
     if any(setter in text for setter in _SETTERS):
         text = compiled(_COMMAND).sub(lambda found: _shown(found, hits), f"\n{text}")[1:]
-    return _without_lines(text, hits) if ": " in text or " = " in text or ":\t" in text else text
+    if ": " in text or " = " in text or ":\t" in text:
+        text = _without_lines(text, hits)
+    return without_blocks(text, hits) if "\n" in text or "[" in text or "{" in text else text
 
 
 def _without_lines(text: str, hits: Hits) -> str:
     """Replace the one value of a line that has a name and one value: of YAML, TOML, an INI file."""
 
     def shown(line: re.Match[str]) -> str:
-        before, name, word = line.groups()
+        before, name, says, word = line.groups()
         quote = word[0] if word[0] in "\"'" else ""
         if not hits(name) or not (quote or is_credential(word)):
             return line[0]
-        return f"{before}{quote}{REPLACEMENT}{quote}"
+        return f"{before}{says}{quote}{REPLACEMENT}{quote}"
 
     text = compiled(_LINE).sub(shown, f"\n{text}")
     if ": |" in text or ": >" in text:
@@ -133,9 +140,15 @@ def without_options(text: str, hits: Hits, *, in_prose: bool = True) -> str:
 def _without_elements(text: str, hits: Hits) -> str:
     """Replace the contents of XML elements with a secret's name, and values of those whose attributes say it."""
     if "</" in text:
-        for element in (_ELEMENT, _ENTRY):
+        for element in (_ELEMENT, _ENTRY, _NAME_AND_VALUE):
             text = compiled(element).sub(lambda found: _shown(found, hits), text)
-    return compiled(_ATTRIBUTES).sub(lambda found: _shown(found, hits), text) if "value=" in text else text
+        text = without_nested(text, hits)
+    if "value=" in text or "content=" in text:
+        text = compiled(_ATTRIBUTES).sub(lambda found: _shown(found, hits), text)
+        text = compiled(_VALUE_FIRST).sub(
+            lambda found: f"{found[1]}{REPLACEMENT}{found[3]}{found[4]}" if hits(found[4]) else found[0], text
+        )
+    return text
 
 
 def _shown(found: re.Match[str], hits: Hits) -> str:
@@ -233,7 +246,12 @@ def _end_of_member(text: str, name_end: int, start: int, hits: Hits) -> int:
         return -1  # what stands between two strings
     if name == "token" and '"logprob' in text[start : start + _NEAR]:
         return -1  # one of a language model's
-    return value_end(text, start, _NUMBER)[0] if name and hits(name) else -1
+    if not name or not hits(name):
+        return -1
+    end, _ = value_end(text, start, _NUMBER)
+    if end == start and (word := compiled(_PLAIN_WORD).match(text, start)) and is_credential(word[0]):  # of YAML
+        return word.end()
+    return end
 
 
 def _end_of_header(text: str, name_end: int, start: int, hits: Hits) -> int:

@@ -15,6 +15,9 @@ _NAME = r"(?i:name|key|field|header|variable|param|parameter|parameterkey)"
 _VALUE = r"alue\\{0,3}[\"']?\s{0,3}:\s{0,3}(?=\S)"
 _NAMED = rf"(?<![\w.-]){_NAME}\\{{0,3}}[\"']?\s{{0,3}}:\s{{0,3}}\\{{0,3}}[\"']?([\w./-]{{1,80}})"
 _NAMED_IN_QUOTES = rf"\"{_NAME}\\{{0,3}}\"\s{{0,3}}:\s{{0,3}}\\{{0,3}}\"([\w./-]{{1,80}})"
+_NEXT_LINE = rf"[\"']?[ \t]{{0,4}}\r?\n[ \t]{{1,80}}{_NAME}:[ \t]{{1,4}}[\"']?([\w./-]{{1,80}})"
+"""Of YAML, where a member of the same entry follows."""
+_ENTRY = r"(?:\n|\A)[ \t]{0,80}- "
 _COOKIE = r"[\"']domain\\{0,3}[\"']\s{0,3}:"
 _NEAR = 400
 """Characters between a name and its value, in which other members may stand …"""
@@ -58,12 +61,15 @@ def _end(text: str, name_end: int, start: int, hits: Hits) -> int:
     if brace >= 0:
         names = compiled(_NAMED).findall(before, brace + 1)
     else:  # YAML: what stands before may belong to the entry before
-        names = compiled(_NAMED).findall(before, max(len(before) - _NEAR_WITHOUT_BRACES, 0))[-1:]
+        start_of_entry = max((entry.end() for entry in compiled(_ENTRY).finditer(before)), default=0)
+        names = compiled(_NAMED).findall(before, max(len(before) - _NEAR_WITHOUT_BRACES, start_of_entry))[-1:]
+    end, _ = value_end(text, start, _LINE)
     if any(map(hits, names)):
-        return value_end(text, start, _LINE)[0]
+        return end
+    if brace < 0 and (next_line := compiled(_NEXT_LINE).match(text, end)) and hits(next_line[1]):
+        return end
     if compiled(QUOTE).match(text, start) is None:
         return -1
-    end, _ = value_end(text, start, _LINE)
     after = text[end : end + _NEAR].partition("}")[0].partition("{")[0]
     if any(map(hits, compiled(_NAMED_IN_QUOTES).findall(after))):
         return end

@@ -456,7 +456,7 @@ def test_a_time_limit_while_room_is_made():
         queue.most_spans = 1
         for _ in range(3):
             queue._items.append(
-                types.SimpleNamespace(parent=None, kind="phase", run=types.SimpleNamespace(dropped=False))
+                types.SimpleNamespace(parent=None, special=True, run=types.SimpleNamespace(dropped=False))
             )
         if not strikes.until(number, queue._make_room):
             break

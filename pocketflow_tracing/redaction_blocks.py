@@ -1,0 +1,141 @@
+"""Secrets in texts of data whose name stands above them, not beside: in blocks and lists of YAML and TOML, in elements of XML.
+
+What stands there may be prose or code as well (a list of what a password needs), so only what looks like a credential goes, or is
+in quotes on a line of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from .redaction_shapes import REPLACEMENT, compiled
+from .redaction_values import is_credential, value_end
+
+__all__ = ["without_blocks", "without_nested"]
+
+Hits = Callable[[str], bool]
+
+_KEY = r"\n([ \t]{0,80}(?:- ){0,8})([\w.-]{1,80})[ \t]{0,4}[:=]([^\n]*)"
+_TABLE = r"\n\[{1,2}([\w.-]{1,80})\]{1,2}[ \t\r]*(?=\n)"
+_DEEPER = r"(?:[ \t]*\r?\n|[ \t]{%d,}[^\n]*\n?)*"
+_LISTED = r"(?:[ \t]*\r?\n|[ \t]{%d}- [^\n]*\n?|[ \t]{%d,}[^\n]*\n?)*"
+_UP_TO_A_TABLE = r"(?:(?!\[)[^\n]*\n?)*"
+_WORD_OR_NONE = r"[&!#|>][^\n]*|[^\s()\[\]{}]*"
+"""On the line of a name whose value goes on below: an anchor, a tag or a comment of YAML, or how the value begins."""
+_SCALAR = (
+    r"(?m)^([ \t]*(?:- ){0,8}(?:[\"']?[\w .-]{1,80}[\"']?[ \t]{0,4}[:=][ \t]{1,40})?)"
+    r"(\"[^\"\n]+\"|'[^'\n]+'|[^\s\"'`,;(){}\[\]<>]{6,})(?=[ \t\r]*(?:[,;#\\].*)?$)"
+)
+_IN_LIST = r"()(\"[^\"\n]+\"|'[^'\n]+'|[^\s\"'`,;:=(){}\[\]<>]{6,})"
+_TAG = r"<([A-Za-z][\w:.-]{0,80})(?:\s[^<>]{0,200})?>"
+_TEXT_NODE = r"(>\s{0,200})([^<>\s]{6,8000})(?=\s{0,200}<)"
+_LONG_QUOTES = ('"""', "'''")
+_WHOLE = ""
+_LONGEST = 8000
+
+
+def without_blocks(text: str, hits: Hits) -> str:
+    """Replace what stands below a secret's name, or in a list behind it.
+
+    Args:
+        text: any text.
+        hits: tells whether a name is one of a secret.
+
+    Returns:
+        The text with "[redacted]" in the place of secrets; in time linear to its length.
+    """
+    text = f"\n{text}"
+    pieces: list[str] = []
+    at = 0  # the text before is in pieces
+    for key in compiled(_KEY).finditer(text):
+        if key.start() < at or not hits(key[2]):
+            continue
+        start, end, pattern = _region(text, key)
+        if end > start:
+            pieces += (text[at:start], _without_credentials(text[start:end], pattern))
+            at = end
+    text = "".join((*pieces, text[at:])) if pieces else text
+    if "\n[" in text:
+        text = _without_tables(text, hits)
+    return text[1:]
+
+
+def _region(text: str, key: re.Match[str]) -> tuple[int, int, str]:
+    """Where what belongs to a name begins and ends, and the pattern of the values in it."""
+    rest = key[3].lstrip()
+    start = key.end() - len(rest)
+    rest = rest.removeprefix(REPLACEMENT).rstrip()
+    if text.startswith(REPLACEMENT, start):
+        start += len(REPLACEMENT)
+    if text[start : start + 1] in {"[", "{"}:
+        return start, value_end(text, start, "")[0], _IN_LIST
+    if text.startswith(_LONG_QUOTES, start) or (text[start : start + 1] == '"' and rest.count('"') == 1):
+        quote = text[start] * (3 if text.startswith(_LONG_QUOTES, start) else 1)
+        start += len(quote)
+        end = text.find(quote, start, start + _LONGEST)
+        return start, max(end, start), _WHOLE
+    if not compiled(_WORD_OR_NONE).fullmatch(rest):
+        return start, start, _SCALAR
+    start, indent = key.end() + 1, len(key[1])
+    is_deeper = (
+        rest[:1] not in {"", "#", "&", "!"} or "-" in key[1]
+    )  # else a list of YAML may stand below as far to the left as its name
+    lines = _DEEPER % (indent + 1) if is_deeper else _LISTED % (indent, indent + 1)
+    found = compiled(lines).match(text, min(start, len(text)))
+    return start, found.end() if found is not None else start, _SCALAR
+
+
+def _without_tables(text: str, hits: Hits) -> str:
+    """Replace the values of a table of TOML, or a section of an INI file, that has a secret's name."""
+    pieces: list[str] = []
+    at = 0
+    for table in compiled(_TABLE).finditer(text):
+        if not hits(table[1]):
+            continue
+        start = table.end() + 1
+        found = compiled(_UP_TO_A_TABLE).match(text, start)
+        end = found.end() if found is not None else start
+        pieces += (text[at:start], _without_credentials(text[start:end], _SCALAR))
+        at = end
+    return "".join((*pieces, text[at:])) if pieces else text
+
+
+def without_nested(text: str, hits: Hits) -> str:
+    """Replace what stands in elements of XML below one with a secret's name, or in it on lines of its own.
+
+    Args:
+        text: with elements.
+        hits: tells whether a name is one of a secret.
+    """
+    pieces: list[str] = []
+    at = 0
+    ends: dict[str, int] = {}  # of elements, by name: where the next one ends, or how far none does
+    for tag in compiled(_TAG).finditer(text):
+        start, name = tag.end(), tag[1]
+        if tag.start() < at or not hits(name):
+            continue
+        end = ends.get(name, 0)
+        if end <= start:
+            found = text.find(f"</{name}", start, start + _LONGEST)
+            end = ends[name] = found if found >= 0 else start + _LONGEST
+        if text.startswith("</", end):
+            inside = _without_credentials(text[start - 1 : end + 1], _TEXT_NODE)
+            pieces += (text[at:start], inside[1:-1])
+            at = end
+    return "".join((*pieces, text[at:])) if pieces else text
+
+
+def _without_credentials(text: str, pattern: str) -> str:
+    if pattern == _WHOLE:
+        return REPLACEMENT
+    is_line = pattern == _SCALAR
+
+    def shown(found: re.Match[str]) -> str:
+        before, word = found.groups()
+        quote = word[0] if word[0] in "\"'" else ""
+        if not is_credential(word.strip("\"'")) and not (quote and is_line):
+            return found[0]
+        return f"{before}{quote}{REPLACEMENT}{quote}"
+
+    return compiled(pattern).sub(shown, text)
