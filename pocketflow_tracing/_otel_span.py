@@ -14,6 +14,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags
 
 from ._finalisers import guarded
 from ._otel_sampling import is_sampled
+from ._sdk_told import tell
 from .recorder import current, span_of
 
 _LITELLM = "litellm.integrations.opentelemetry"
@@ -67,6 +68,8 @@ class Here(_Held):
         span = self._ours()
         if span is None:
             return SpanContext(scope.trace_id, 1, is_remote=False, trace_flags=_DROPPED)
+        if span.run.parent_id is not None:  # else its trace is known
+            tell(span.span_id, span.run.pipeline)
         around = self._around().get_span_context()
         flags = around.trace_flags if around.is_valid else _SAMPLED if is_sampled(span.run) else _DROPPED
         # what other vendors and samplers keep in the state goes on, and who decides by where the parent is decides as before

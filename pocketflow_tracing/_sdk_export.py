@@ -22,7 +22,7 @@ from ._time import breathe, monotonic
 from .capture import Limits
 from .delivery import delivery
 from .redaction import Rules, rules_of
-from .redaction_spans import leave_out, redact
+from .redaction_spans import leave_out, redact, say_release
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -193,6 +193,8 @@ class Unready:
             for scope in resource.scope_spans:
                 for encoded in scope.spans:
                     leave_out(encoded, config)
+                    if config.release is not None and config is not self.elsewhere[0]:
+                        say_release(encoded, config.release)
                     redact(encoded, rules)
         return bytes(message.SerializeToString())
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ._conventions import SCOPE
 from ._guard import on_our_thread
 from ._sdk_providers import is_ours, processors_of
+from ._sdk_told import pipeline_of
 from ._version import __version__
 from .recorder import current, span_of
 from .records import SpanRecord
@@ -65,6 +66,8 @@ def attend(processor: Any, settings: SettingsOfSpans) -> None:
             settings.begin(span.context.span_id, pipeline.config, pipeline.rules)
         elif span.parent is not None and (said := settings.of(span.parent.span_id)) is not None:
             settings.begin(span.context.span_id, *said)
+        elif (told := pipeline_of(span.parent.span_id if span.parent else 0, span.context.trace_id)) is not None:
+            settings.begin(span.context.span_id, told.config, told.rules)
 
     def on_start(span: Any, parent_context: Context | None = None) -> None:
         if on_our_thread.get():  # nor is it to keep what only `on_end` lets go of

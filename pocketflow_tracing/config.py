@@ -238,6 +238,11 @@ class TracingConfig(Settings):
         return {name: value for name, value in arguments.items() if value is not None}
 
     @resolved_first
+    def outside_of_runs(self) -> TracingConfig:
+        """Return what holds for what a program records itself: this config's project, and else what the environment says."""
+        return TracingConfig(**{name: getattr(self, name) for name in _OF_THE_PROJECT}).resolved()
+
+    @resolved_first
     def store_path(self) -> str | None:
         """Return the absolute path of the store file, None where the store is off.
 
@@ -257,5 +262,6 @@ class TracingConfig(Settings):
         return str(path)
 
 
+_OF_THE_PROJECT = ("langfuse_public_key", "langfuse_secret_key", "langfuse_host", "traces_path", "timeout", "queue_mb")
 SETTINGS: dict[str, Setting] = settings_of(TracingConfig)
 """Every setting by the name of its field, in the order of the documentation."""

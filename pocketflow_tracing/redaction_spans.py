@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from .config import TracingConfig
 
-__all__ = ["leave_out", "redact"]
+__all__ = ["leave_out", "redact", "say_release"]
+
+_RELEASE = "langfuse.release"
 
 _NUMBERS = frozenset({"int_value", "double_value"})
 
@@ -42,6 +44,15 @@ def leave_out(span: trace_pb2.Span, config: TracingConfig) -> None:
     del span.events[:]  # messages and exceptions, in the older conventions
     for link in span.links:
         del link.attributes[:]
+
+
+def say_release(span: trace_pb2.Span, release: str) -> None:
+    """Let a span be of the release of its run, which may not be the one of the client that exports it."""
+    for pair in span.attributes:
+        if pair.key == _RELEASE:
+            pair.value.string_value = release
+            return
+    span.attributes.add(key=_RELEASE).value.string_value = release
 
 
 def redact(span: trace_pb2.Span, rules: Rules) -> None:

@@ -43,7 +43,8 @@ class LangfuseSink:
         self._media = MediaSender(config)
         sender = self._sender
         way = Way(sender.submit, sender.add_dropped, sender.settle, lambda: delivery.rouse(self))
-        self._client = _sdk.SdkClient(config, way)
+        # what one decorator's config says is not for the program's own observations, nor for the runs of others
+        self._client = _sdk.SdkClient(config.outside_of_runs(), way)
         self.project_id: str | None = None
 
     def describe(self) -> str:
