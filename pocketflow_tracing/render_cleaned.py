@@ -1,4 +1,4 @@
-"""Texts without secrets and without what no terminal should be told; a large one is cleaned once."""
+"""Texts without secrets and without what no terminal should be told; what comes again and again is cleaned once."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from .render_text import clean
 
 __all__ = ["cleaned", "cleaned_once"]
 
-_LARGE, _LARGEST = 2_000, 100_000
-_MOST_REMEMBERED = 64
-"""Large texts that are remembered with what became of them."""
-_known: dict[int, tuple[str, Redactor, str]] = {}
+_LONG, _LARGE, _LARGEST = 100, 2_000, 100_000
+_MOST_REMEMBERED = 4_000_000
+"""Characters of texts that are remembered with what became of them: a conversation of some hundred messages, in several runs."""
+_known: dict[str, tuple[Redactor, str]] = {}
+_remembered = 0  # characters of these
 
 
 def cleaned(text: str, redactor: Redactor) -> str:
@@ -26,15 +27,20 @@ def cleaned(text: str, redactor: Redactor) -> str:
 
 
 def cleaned_once(text: str, redactor: Redactor) -> str:
-    """Clean a text, unless that has just been done: the same large one goes through several phases of a visit."""
-    if not _LARGE < len(text) <= _LARGEST:
+    """Clean a text, unless that has been done lately: the same goes through the phases of a visit, and a history through all."""
+    global _remembered  # noqa: PLW0603 - of the process
+    length = len(text)
+    if not _LONG < length <= _LARGEST:
         return cleaned(text, redactor)
-    breathe()
-    known = _known.get(id(text))
-    if known is not None and known[0] is text and known[1] == redactor:
-        return known[2]
+    known = _known.get(text)
+    if known is not None and known[0] == redactor:
+        return known[1]
+    if length > _LARGE:
+        breathe()
     shown = cleaned(text, redactor)
-    if len(_known) >= _MOST_REMEMBERED:
+    if _remembered > _MOST_REMEMBERED:
         _known.clear()
-    _known[id(text)] = (text, redactor, shown)
+        _remembered = 0
+    _known[text] = redactor, shown if shown != text else text
+    _remembered += length
     return shown

@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 from pocketflow import Flow, Node
 
-from pocketflow_tracing import capture_aliases, trace_flow
+from pocketflow_tracing import capture_aliases, render_cleaned, trace_flow
 from pocketflow_tracing import render as render_module
 from pocketflow_tracing._state import SharedState
 from pocketflow_tracing.capture import Capture, describe_exception, snapshot
@@ -446,6 +446,22 @@ def test_secrets_by_name_in_texts_that_are_data(text, expected):
 def test_prose_and_code_are_left_as_they_are(text):
     """A prompt that speaks of passwords and tokens reads as it was written."""
     assert render({"text": text}, Rules()) == {"text": text}
+
+
+def test_a_text_that_comes_again_is_cleaned_once(monkeypatch):
+    """A conversation's history goes through every node; under other rules a text is cleaned anew, and few are remembered."""
+    searched = []
+    scan = render_cleaned.scan_value
+    monkeypatch.setattr(render_cleaned, "scan_value", lambda text, hits: searched.append(text) or scan(text, hits))
+    monkeypatch.setattr(render_cleaned, "_MOST_REMEMBERED", 20_000)
+    history = [f"message {number}, password=hunter2 iban=DE12 {'word ' * 100}" for number in range(20)]
+    for _ in range(3):
+        shown = render(snapshot([{"content": text} for text in history]), Rules())
+    assert ["hunter2" in str(shown), "DE12" in str(shown), len(searched)] == [False, True, 20]
+    assert "DE12" not in str(render(snapshot(history), Rules(Redactor(("iban",)))))
+    for number in range(200):
+        render(f"{number} {'word ' * 100}", Rules())
+        assert sum(map(len, render_cleaned._known)) < 21_000
 
 
 def test_names_of_a_users_own_are_found_in_texts_too():
