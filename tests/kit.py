@@ -31,10 +31,11 @@ from pocketflow import (
 
 from pocketflow_tracing import TracingConfig, _marks, _pipeline, instrument, trace_flow, uninstrument
 from pocketflow_tracing._ids import source
+from pocketflow_tracing._queue import SpanQueue
 from pocketflow_tracing.delivery import delivery
 from pocketflow_tracing.records import RunRecord, SpanRecord
 
-__all__ = ["Exact", "Raising", "Records", "World", "observe", "pipeline", "source", "use"]
+__all__ = ["Exact", "Raising", "Records", "World", "full", "observe", "pipeline", "source", "use"]
 
 
 # --- sinks ----------------------------------------------------------------------------------------------------------
@@ -404,3 +405,25 @@ def first_difference(one: Seen, other: Seen) -> Iterator[str]:
 def examples(number: int) -> int:
     """How many random examples a test tries: all of them, or the share that the variable TEST_EXAMPLES names (0.1)."""
     return max(10, int(number * float(os.environ.get("TEST_EXAMPLES", "1"))))
+
+
+class _Full(SpanQueue):
+    """A queue that is full, as often as a list says."""
+
+    answers: Iterator[bool] = iter(())
+    is_full = property(lambda self: True, lambda self, value: None)
+
+    def leaves_out(self, run: Any) -> bool:
+        return next(self.answers)
+
+
+@contextlib.contextmanager
+def full(left_out: list[bool]) -> Iterator[None]:
+    """Let there be no room for some of what begins, by turns."""
+    queue = delivery.queue
+    queue.__class__, _Full.answers = _Full, itertools.cycle(left_out)
+    try:
+        yield
+    finally:
+        queue.__class__ = SpanQueue
+        queue.is_full = False

@@ -47,3 +47,12 @@ def test_with_sinks_that_raise(case, flavour, fresh_delivery):
     """The same with a sink whose every method raises."""
     kit.use(kit.Raising())
     assert not list(kit.first_difference(observe(case, "object", flavour), observe(case, "untraced", flavour)))
+
+
+@pytest.mark.parametrize(("case", "flavour"), RUNS)
+def test_where_there_is_no_room(case, flavour, records):
+    """The same where the queue is full: runs, visits, phases and passes are left out."""
+    untraced = observe(case, "untraced", flavour)
+    for room in ([True], [True, False], [False, False, True]):
+        with kit.full(room):
+            assert not list(kit.first_difference(observe(case, "object", flavour), untraced)), room

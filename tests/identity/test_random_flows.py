@@ -205,6 +205,19 @@ def test_with_sinks_that_raise(fresh_delivery, spec, how, flavour):
     agree(spec, how, flavour)
 
 
+@settings(max_examples=examples(300), **COMMON)
+@given(spec=flows(), how=HOWS, flavour=FLAVOURS, room=st.lists(st.booleans(), min_size=1, max_size=8))
+def test_with_a_queue_that_is_full(records, spec, how, flavour, room):
+    """They agree whatever there is no room for; what is recorded has the span above it, and none runs on."""
+    records.clear()
+    with kit.full(room):
+        agree(spec, how, flavour)
+    found = records.flushed().by_id
+    if flavour != "parallel":  # what is cancelled there may go on
+        assert "running" not in {span.status for span in found.values()}
+    assert {span.parent_id for span in found.values()} - {None} <= found.keys()
+
+
 READINGS = st.one_of(
     st.integers(-(10**30), 10**30),
     st.sampled_from([None, "noon", float("nan"), float("inf"), RuntimeError, MemoryError]),
