@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from . import _log, _settings_kinds
 from ._finalisers import MAY_RUN_INSIDE, guarded, hold, release
 from ._guard import Seam
-from ._stepwise import is_generator_function, stepwise
+from ._stepwise import is_generator_function, stepwise, wraps
 from .capture import snapshot
 from .capture_kinds import key_text
 from .capture_types import Tagged
@@ -131,7 +130,7 @@ class trace_attributes:  # noqa: N801 - used like a function, in a with statemen
                 with self:
                     return called(*args, **kwargs)
 
-        decorated: Callable[P, R] = functools.wraps(function)(inside)
+        decorated: Callable[P, R] = wraps(function)(inside)
         return decorated
 
     def _surroundings(self) -> _Inside:

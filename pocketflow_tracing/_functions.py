@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from contextvars import Token
 from itertools import islice
@@ -15,6 +14,7 @@ from . import _log, _marks, _options, _otel
 from ._guard import Seam, is_hosts
 from ._options import Options
 from ._runs import open_run
+from ._stepwise import wraps
 from .delivery import delivery
 from .frameworks import pocketflow as framework
 from .frameworks._scopes import NotRecorded, become_current, restore
@@ -28,7 +28,7 @@ def traced_function(function: Any, options: Options) -> Any:
     """A function that does the same, inside a trace; one that returns a coroutine has it on until that has ended."""
     _marks.keep(options)
 
-    @functools.wraps(function)
+    @wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         scope = FunctionRun(function, options, args, kwargs)
         try:
@@ -46,7 +46,7 @@ def traced_coroutine_function(function: Any, options: Options) -> Any:
     """A coroutine function that does the same, inside a trace."""
     _marks.keep(options)
 
-    @functools.wraps(function)
+    @wraps(function)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         scope = FunctionRun(function, options, args, kwargs)
         try:

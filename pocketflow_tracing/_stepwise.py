@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["is_generator_function", "stepwise"]
+__all__ = ["is_generator_function", "stepwise", "wraps"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,8 +66,21 @@ def stepwise(function: Callable[P, R], surroundings: Callable[[], Callable[..., 
         def bound(*args: Any, **kwargs: Any) -> Any:
             return surroundings()(called, *args, **kwargs)
 
-    wrapped: Callable[P, R] = functools.wraps(function)(bound)
+    wrapped: Callable[P, R] = wraps(function)(bound)
     return wrapped
+
+
+def wraps(function: Any) -> Callable[[Any], Any]:
+    """Do as `functools.wraps` does, also with what has something of its own for any name: a method of a remote object."""
+
+    def dressed(wrapper: Any) -> Any:
+        try:
+            return functools.update_wrapper(wrapper, function)
+        except (AttributeError, TypeError, ValueError):
+            wrapper.__wrapped__ = function
+            return wrapper
+
+    return dressed
 
 
 def _without_hooks(step: Callable[[Any], Any], given: Any) -> Any:

@@ -220,7 +220,7 @@ class Delivery:
                 self.shutdown(seconds)
             finally:
                 self._worker.last_moment = inf
-            lost, late = self._worker.lost, self._worker.in_hand + self.queue.give_up()[0]
+            lost, late = self._lost_and_late()
             if not self._was_reached:
                 lost, late = lost + late + self._sinks.in_memory, 0
             if lost:
@@ -232,6 +232,14 @@ class Delivery:
                 )
             if late:
                 _log.warn("%d spans are lost that other threads recorded while the process ended", late)
+
+    def _lost_and_late(self) -> tuple[int, int]:
+        """The spans that were too many for the worker, and those that came after it: it may just be counting some."""
+        late = self.queue.give_up()[0]
+        lost, in_hand = self._worker.lost, self._worker.in_hand
+        while lost != self._worker.lost:
+            lost, in_hand = self._worker.lost, self._worker.in_hand
+        return lost, late + in_hand
 
     def _end_with_others(self) -> None:
         if not self._is_with_others:

@@ -57,9 +57,13 @@ def _of_the_program(error: BaseException) -> TracebackType | None:
     """Return the traceback of an error without the frames above the program's own: ours and those of runpy."""
     files = {str(Path(file)) for file in (__file__, runpy.__file__, Path(__file__).parents[1] / "runner.py")}
     frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename in {*files, "<frozen runpy>"}:
+    while frames is not None and _is_above(frames.tb_frame.f_code.co_filename, files):
         frames = frames.tb_next
     return frames
+
+
+def _is_above(file: str, ours: set[str]) -> bool:
+    return file in ours or file.startswith(("<frozen runpy", "<frozen importlib"))
 
 
 def _cannot_run(error: ImportError | OSError) -> str:

@@ -75,7 +75,8 @@ def create_privately(path: Path, standing: Path) -> None:
         for above in reversed(missing):
             with contextlib.suppress(FileExistsError):  # another process was faster
                 _system.make_dir(above, 0o700 if above == directory else 0o777)
-        _ignore_in_git(directory)
+        if ".." not in directory.parts:  # else it may have been there
+            _ignore_in_git(directory)
     elif directory.name == _OWN:
         _ignore_in_git(directory)
     # Only ever opened when it is new: closing a plain handle would drop the locks that this process holds on the file.

@@ -292,6 +292,20 @@ def test_an_object_that_is_called_like_a_coroutine_function_is_bound():
     assert seen(bound_here(Called())("given")) == ["bound", "given", "bound"]
 
 
+@pytest.mark.parametrize("bind", [with_context, trace_attributes(user_id="u"), trace_flow()])
+def test_a_method_of_a_remote_object_is_bound(bind):
+    """It has something of its own for any name that is asked for, as a method of `xmlrpc.client.ServerProxy`."""
+
+    class Remote:
+        def __getattr__(self, name):
+            return Remote()
+
+        def __call__(self, one, two):
+            return one + two
+
+    assert 3 == bind(Remote())(1, 2)
+
+
 def test_what_is_sent_and_thrown_reaches_a_bound_generator():
     said = []
 

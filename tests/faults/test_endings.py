@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from collector import Collector, MediaCollector, Mode
 from drill import PROGRAM, environment
 
-from pocketflow_tracing.store import Store
+from pocketflow_tracing.store import Outbox, Store
 
 CODES = {
     "return": 0,
@@ -921,6 +922,40 @@ print(time.time(), flush=True)
         _, _, said = _end(tmp_path, code, **collector.environ)
     assert "that other threads recorded while the process ended" in said
     assert "could not be made ready" not in said
+
+
+def test_what_daemon_threads_record_at_the_end_is_said_though_the_worker_is_just_counting_it(tmp_path):
+    """Thousands of spans, of which it had said 0 to 35."""
+    code = """
+import atexit, threading, time
+recorded = [0, 0, 0]
+atexit.register(lambda: print(sum(recorded) * 5, flush=True))  # last, when ours is done
+from pocketflow import Flow, Node
+from pocketflow_tracing import trace_flow
+
+flow = trace_flow(Flow(start=Node()))
+
+
+def go_on(number):
+    while True:
+        flow.run({})
+        recorded[number] += 1
+        time.sleep(0.001)
+
+
+for number in range(3):
+    threading.Thread(target=go_on, args=(number,), daemon=True).start()
+while min(recorded) < 250:
+    time.sleep(0.001)
+"""
+    with Collector(Mode.slow(0.4)) as collector:
+        recorded, _, said = _end(tmp_path, code, **collector.environ)
+        collector.mode = "healthy"
+        kept = Outbox(tmp_path / "t.db").counts().waiting_spans
+        arrived = len(collector.spans()) + kept
+    lost = sum(int(number) for number in re.findall(r"(\d+) spans are lost", said))
+    assert lost > 1000
+    assert abs(recorded - arrived - lost) < 300
 
 
 def test_a_flush_after_a_flow_in_an_exit_handler_tells_what_was_lost(tmp_path):

@@ -96,6 +96,7 @@ def test_a_folder_runs_as_under_python(script, python):
     ("arguments", "sentence"),
     [
         (("-m", "nomod"), "No module named nomod."),
+        (("-m", "nomod.inside"), "No module named 'nomod'."),
         (("app",), "Can't find '__main__' module in '{}'."),
         (("none.py",), "There is no script none.py."),
     ],
