@@ -39,6 +39,23 @@ USAGE_KEYS = {
 }
 
 
+_NO_VALUES = frozenset({
+    *MODEL_KEYS, "user.id", "session.id", "langfuse.environment", "langfuse.release", "langfuse.version",
+    "langfuse.trace.name", "langfuse.trace.tags", "langfuse.trace.public", "langfuse.observation.type",
+    "langfuse.observation.level", "langfuse.observation.usage_details", "langfuse.observation.cost_details",
+    "langfuse.observation.completion_start_time", "langfuse.observation.prompt.name", "langfuse.observation.prompt.version",
+    "langfuse.internal.as_root", "langfuse.internal.is_app_root", "langfuse.experiment.id", "langfuse.experiment.name",
+    "langfuse.experiment.dataset.id", "langfuse.experiment.item.id", "langfuse.experiment.item.version",
+    "langfuse.experiment.item.root_observation_id", "openinference.span.kind", "gen_ai.system", "gen_ai.provider.name",
+    "gen_ai.operation.name",
+})  # fmt: skip
+
+
+def says_what_it_is(key: str) -> bool:
+    """Whether an attribute is no value, but what Langfuse sorts a span by: a mask has no say in it, as on spans of ours."""
+    return key in _NO_VALUES
+
+
 def is_input(key: str) -> bool:
     """Whether an attribute holds inputs."""
     return key in INPUT_KEYS or key.startswith(INPUT_PREFIXES)

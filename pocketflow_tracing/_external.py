@@ -19,7 +19,9 @@ from ._sdk_import import imported, when_imported
 from .delivery import delivery
 from .recorder import Run, current, span_of
 from .records import Json, SpanRecord, Status
-from .redaction import redact_text
+from .redaction import Rules, redact_text
+from .redaction_shapes import REPLACEMENT
+from .redaction_spans import names_a_secret
 from .render import render
 
 _STARTED = Seam("noticing a span of another instrumentation")
@@ -107,7 +109,7 @@ def external_record(run: Run, span: Any) -> SpanRecord:
     status: Status = "error" if failed else "success"
     message = attributes.get("langfuse.observation.status_message") or span.status.description
     other = {
-        key: redact_text(str(value), pipeline.rules) if key in ERROR_KEYS else decoded(value)
+        key: _attribute(key, value, pipeline.rules)
         for key, value in attributes.items()
         if not (is_input(key) or is_output(key)) and (pipeline.errors or key not in ERROR_KEYS)
     }
@@ -138,6 +140,12 @@ def external_record(run: Run, span: Any) -> SpanRecord:
         usage=_usage(attributes),
         cost=_cost(attributes),
     )
+
+
+def _attribute(key: str, value: Any, rules: Rules) -> Any:
+    if names_a_secret(key, rules):
+        return REPLACEMENT
+    return redact_text(str(value), rules) if key in ERROR_KEYS else decoded(value)
 
 
 def _rendered(value: Any, run: Run) -> Json:

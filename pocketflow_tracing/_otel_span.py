@@ -69,7 +69,7 @@ class Here(_Held):
         if span is None:
             return SpanContext(scope.trace_id, 1, is_remote=False, trace_flags=_DROPPED)
         if span.run.parent_id is not None:  # else its trace is known
-            tell(span.span_id, span.run.pipeline)
+            tell(span.span_id, span.run.pipeline.told)
         around = self._around().get_span_context()
         flags = around.trace_flags if around.is_valid else _SAMPLED if is_sampled(span.run) else _DROPPED
         # what other vendors and samplers keep in the state goes on, and who decides by where the parent is decides as before

@@ -12,6 +12,7 @@ from . import _log
 from . import _settings_kinds as kinds
 from ._command import command
 from ._forks import unforked
+from ._sdk_told import Told
 from ._system import variable
 from ._threads import OwnLock
 from ._time import chance_as_it_was
@@ -67,6 +68,7 @@ class Pipeline:
         # names, ids and facts of our own: cleaned like every text, but not values that a user's mask or policy is about
         self.plain_rules = replace(self.rules, mask=None, policy={})
         self.attributes = {name: getattr(config, name) for name in _OF_A_RUN}
+        self.told = Told.of(self)
         self.names: dict[str, str] = {}  # texts that come again and again, rendered once
         self.max_run_bytes = config.max_run_mb * 1_000_000
         self.media_bytes = 0  # of the largest medium that is sent

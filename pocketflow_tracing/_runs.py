@@ -12,7 +12,7 @@ from ._guard import Seam, on_our_thread
 from ._ids import source
 from ._options import Options
 from ._pipeline import Pipeline, pipeline_for
-from ._sdk_told import tell
+from ._sdk_told import begin, tell_outside, told
 from .capture_types import weigh
 from .delivery import delivery
 from .frameworks._scopes import NotRecorded
@@ -76,8 +76,10 @@ def open_run(options: Options, name: str, shared: Any, left: Span | None) -> Run
         attributes["experiment"] = experiment
     run = Run(pipeline, name, trace_id, outer[1] if outer else None, attributes, Graph())
     run.is_app_root = is_app_root
-    if outer is None and pipeline.langfuse is not None:
-        tell(trace_id, pipeline)
+    if pipeline.langfuse is not None:
+        if outer and told(outer[1], trace_id) is None:
+            tell_outside(outer[1])
+        begin(trace_id, pipeline.told)
     if pipeline.debug:
         _log.debug_line(f"trace started: {run.name} ({trace_id:032x})")
     return run

@@ -18,11 +18,12 @@ from . import _log
 from ._finalisers import guarded
 from ._guard import Seam
 from ._sdk_spans import SettingsOfSpans
+from ._sdk_told import Switches
 from ._time import breathe, monotonic
 from .capture import Limits
 from .delivery import delivery
 from .redaction import Rules, rules_of
-from .redaction_spans import leave_out, redact, say_release
+from .redaction_spans import leave_out, place, redact
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -82,7 +83,8 @@ class Unready:
         drop: Callable[[int], object],
         wake: Callable[[], None],
     ) -> None:
-        self.elsewhere = config, rules_of(config)
+        self.elsewhere = Switches.of(config), rules_of(config)
+        self._queue_mb = config.queue_mb
         self.lead_to(submit, drop, wake)
         self._most_bytes = int(config.queue_mb * 1024 * 1024)
         self.encoder: Any = None
@@ -98,7 +100,7 @@ class Unready:
 
     def abandon(self) -> None:
         """Forget what waits: in a forked child it is the parent's."""
-        self._waiting: deque[tuple[ReadableSpan, int, TracingConfig, Rules]] = deque()
+        self._waiting: deque[tuple[ReadableSpan, int, Switches, Rules]] = deque()
         self._bytes = 0
         self.came = 0
         """Spans that were put here, so far."""
@@ -131,7 +133,7 @@ class Unready:
             self._drop(dropped)
             _log.warn_once(
                 "more generations came than can be delivered; the newest are dropped "
-                f"(POCKETFLOW_TRACE_QUEUE_MB is {self.elsewhere[0].queue_mb:g})."
+                f"(POCKETFLOW_TRACE_QUEUE_MB is {self._queue_mb:g})."
             )
         self._wake()
         return not dropped
@@ -155,7 +157,7 @@ class Unready:
         taken = 0
         while taken < most and self._waiting and not self._is_a_request() and not _is_late(until):
             self._in_hand += 1
-            span, weight, config, rules = self._waiting.popleft()
+            span, weight, switches, rules = self._waiting.popleft()
             self._bytes -= min(self._bytes, weight)
             taken += 1
             breathe()
@@ -163,7 +165,7 @@ class Unready:
             if not self._ready:
                 self._began = monotonic()
             with _READYING:
-                made = self._made_ready(span, config, rules)
+                made = self._made_ready(span, switches, rules)
                 self._ready.append(made)
                 self._size += len(made)
             _leave(entered)
@@ -184,7 +186,7 @@ class Unready:
             self._submit(compress(b"".join(ready), 1, mtime=0), len(ready))
         self._in_hand = 0
 
-    def _made_ready(self, span: ReadableSpan, config: TracingConfig, rules: Rules) -> bytes:
+    def _made_ready(self, span: ReadableSpan, switches: Switches, rules: Rules) -> bytes:
         # Where it was thrown out of `sys.modules`, as tests do, the one that was there goes on: to import a second one
         # ends the process, for protobuf's messages of the first no longer hold.
         message = (sys.modules.get(_ENCODER) or self.encoder).encode_spans([span])
@@ -192,9 +194,9 @@ class Unready:
         for resource in message.resource_spans:
             for scope in resource.scope_spans:
                 for encoded in scope.spans:
-                    leave_out(encoded, config)
-                    if config.release is not None and config is not self.elsewhere[0]:
-                        say_release(encoded, config.release)
+                    leave_out(encoded, switches)
+                    if switches is not self.elsewhere[0]:
+                        place(encoded, switches, self.elsewhere[0])
                     redact(encoded, rules)
         return bytes(message.SerializeToString())
 

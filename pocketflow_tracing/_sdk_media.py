@@ -14,7 +14,7 @@ from typing import Any
 from ._conventions import is_input, is_output
 from ._guard import Seam
 from ._sdk_spans import SettingsOfSpans
-from .config import TracingConfig
+from ._sdk_told import Switches
 from .redaction import Rules
 
 __all__ = ["hold_back_media"]
@@ -27,7 +27,7 @@ _MOST_NAMES = 1000
 
 
 def hold_back_media(
-    resources: Any, exporters: Sequence[Any], settings: SettingsOfSpans, elsewhere: tuple[TracingConfig, Rules]
+    resources: Any, exporters: Sequence[Any], settings: SettingsOfSpans, elsewhere: tuple[Switches, Rules]
 ) -> None:
     """Keep the SDK from what a switch, a mask or a secret's name leaves out.
 
@@ -47,13 +47,13 @@ def hold_back_media(
 
 
 def _in_values(
-    find: Callable[..., Any], settings: SettingsOfSpans, elsewhere: tuple[TracingConfig, Rules]
+    find: Callable[..., Any], settings: SettingsOfSpans, elsewhere: tuple[Switches, Rules]
 ) -> Callable[..., Any]:
     def find_allowed(*, data: Any, trace_id: str, observation_id: str | None, field: str) -> Any:
         may_go = False
         with _LOOKING:
-            config, rules = settings.of(int(observation_id or "0", 16)) or elsewhere
-            may_go = _may_go(field == "input", field == "output", config, rules) and not _names_a_secret(data, rules)
+            switches, rules = settings.of(int(observation_id or "0", 16)) or elsewhere
+            may_go = _may_go(field == "input", field == "output", switches, rules) and not _names_a_secret(data, rules)
         if not may_go:
             return data
         return find(data=data, trace_id=trace_id, observation_id=observation_id, field=field)
@@ -62,23 +62,23 @@ def _in_values(
 
 
 def _in_attributes(
-    look: Callable[..., Any], settings: SettingsOfSpans, elsewhere: tuple[TracingConfig, Rules]
+    look: Callable[..., Any], settings: SettingsOfSpans, elsewhere: tuple[Switches, Rules]
 ) -> Callable[..., Any]:
     def look_where_allowed(*, span: Any, attribute_key: str, value: Any) -> Any:
         may_go = False
         with _LOOKING:
-            config, rules = settings.of(span.context.span_id) or elsewhere
-            may_go = _may_go(is_input(attribute_key), is_output(attribute_key), config, rules)
+            switches, rules = settings.of(span.context.span_id) or elsewhere
+            may_go = _may_go(is_input(attribute_key), is_output(attribute_key), switches, rules)
             may_go = may_go and not rules.redact.hits(attribute_key)
         return look(span=span, attribute_key=attribute_key, value=value) if may_go else value
 
     return look_where_allowed
 
 
-def _may_go(is_of_input: bool, is_of_output: bool, config: TracingConfig, rules: Rules) -> bool:
-    if (is_of_input and not config.trace_inputs) or (is_of_output and not config.trace_outputs):
+def _may_go(is_of_input: bool, is_of_output: bool, switches: Switches, rules: Rules) -> bool:
+    if (is_of_input and not switches.trace_inputs) or (is_of_output and not switches.trace_outputs):
         return False
-    return config.media and rules.mask is None
+    return switches.media and rules.mask is None
 
 
 def _names_a_secret(data: Any, rules: Rules) -> bool:

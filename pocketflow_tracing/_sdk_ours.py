@@ -13,6 +13,7 @@ from ._guard import Seam, on_our_thread
 from ._sdk_export import TOGETHER, Unready, is_exporting, make_exporter
 from ._sdk_flush import Left, exports, left_in
 from ._sdk_media import hold_back_media
+from ._sdk_scores import place_scores
 from ._sdk_spans import Former
 from ._time import monotonic, sleep
 from .config import TracingConfig
@@ -91,6 +92,7 @@ class OurClient:
         """The client is there."""
         self.resources = resources
         exporters = [*map(_sdk_spans.exporter_of, self.processors), *self.former.exporters]
+        place_scores(resources, self.unready.elsewhere[0])
         hold_back_media(resources, exporters, self.unready.settings, self.unready.elsewhere)
         atexit.unregister(resources.shutdown)  # it would wait for a dead server
 

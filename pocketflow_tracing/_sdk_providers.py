@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .recorder import Untraced, current
+from .recorder import Untraced, current, span_of
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -54,9 +54,9 @@ def make_provider(config: TracingConfig | None) -> TracerProvider:
 
         def should_sample(self, *args: Any, **kwargs: Any) -> Any:
             frame = current.get()
-            if frame is None or (type(frame) is Untraced and frame.is_over):
-                return elsewhere.should_sample(*args, **kwargs)
-            return (ALWAYS_OFF if type(frame) is Untraced else ALWAYS_ON).should_sample(*args, **kwargs)
+            if type(frame) is Untraced and frame.is_sampled_out and not frame.is_over:
+                return ALWAYS_OFF.should_sample(*args, **kwargs)
+            return (elsewhere if span_of(frame) is None else ALWAYS_ON).should_sample(*args, **kwargs)
 
         def get_description(self) -> str:
             return "by the run"

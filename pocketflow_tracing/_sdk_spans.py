@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ._conventions import SCOPE
 from ._guard import on_our_thread
 from ._sdk_providers import is_ours, processors_of
-from ._sdk_told import pipeline_of
+from ._sdk_told import tell, tell_outside, told
 from ._version import __version__
 from .recorder import current, span_of
 from .records import SpanRecord
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import SpanExportResult
 
-    from .config import TracingConfig
+    from ._sdk_told import Switches, Told
     from .redaction import Rules
 
 _MOST_WAITING = _MOST_NOTED = 20_000
@@ -60,14 +60,18 @@ def attend(processor: Any, settings: SettingsOfSpans) -> None:
     def note(span: Any, parent_context: Context | None) -> None:
         # a thread may have OpenTelemetry's context without Python's (opentelemetry-instrumentation-threading)
         around = span_of(current.get()) or span_in(context_now() if parent_context is None else parent_context)
+        known: Told | None
         if around is not None:
             around.hold()
-            pipeline = around.run.pipeline
-            settings.begin(span.context.span_id, pipeline.config, pipeline.rules)
-        elif span.parent is not None and (said := settings.of(span.parent.span_id)) is not None:
-            settings.begin(span.context.span_id, *said)
-        elif (told := pipeline_of(span.parent.span_id if span.parent else 0, span.context.trace_id)) is not None:
-            settings.begin(span.context.span_id, told.config, told.rules)
+            known = around.run.pipeline.told
+        else:
+            known = told(span.parent.span_id if span.parent else 0, span.context.trace_id)
+        if known is None:
+            tell_outside(span.context.span_id)
+            return
+        settings.begin(span.context.span_id, known.switches, known.rules)
+        if around is None or around.run.parent_id is not None:  # else all of its trace is the run
+            tell(span.context.span_id, known)
 
     def on_start(span: Any, parent_context: Context | None = None) -> None:
         if on_our_thread.get():  # nor is it to keep what only `on_end` lets go of
@@ -103,17 +107,17 @@ class SettingsOfSpans:
     """
 
     def __init__(self) -> None:
-        self._open: dict[int, tuple[TracingConfig, Rules]] = {}
-        self._going: dict[int, tuple[TracingConfig, Rules]] = {}
+        self._open: dict[int, tuple[Switches, Rules]] = {}
+        self._going: dict[int, tuple[Switches, Rules]] = {}
 
-    def begin(self, span_id: int, config: TracingConfig, rules: Rules) -> None:
+    def begin(self, span_id: int, switches: Switches, rules: Rules) -> None:
         """Note them for a span."""
-        _put(self._open, span_id, (config, rules))
+        _put(self._open, span_id, (switches, rules))
 
     def __contains__(self, span_id: int) -> bool:
         return span_id in self._open
 
-    def of(self, span_id: int) -> tuple[TracingConfig, Rules] | None:
+    def of(self, span_id: int) -> tuple[Switches, Rules] | None:
         """Those of a span that has begun in a run and is not exported yet."""
         return self._open.get(span_id) or self._going.get(span_id)
 
@@ -126,7 +130,7 @@ class SettingsOfSpans:
         """A span has ended."""
         self._open.pop(span_id, None)
 
-    def take(self, span_id: int) -> tuple[TracingConfig, Rules] | None:
+    def take(self, span_id: int) -> tuple[Switches, Rules] | None:
         """A span is exported; None for one that has begun in no run."""
         return self._going.pop(span_id, None)
 

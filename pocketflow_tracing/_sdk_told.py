@@ -1,42 +1,134 @@
 """Whose settings hold for what stands in a run by ids alone: `trace_context=`, headers, a thread without any context.
 
-The ids of spans are told on from where somebody has asked for them; those of traces that began with a run are known.
+The traces of runs are known, those of runs that go on whatever else comes. Where a run stands in a trace of the program's, there
+is more in that than the run: the ids of its spans are known as well, as far as somebody has asked for them, those of the SDK's
+spans in it, and those of the SDK's spans outside of every run.
 """
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
+
+from .redaction import Redactor, Rules
 
 if TYPE_CHECKING:
     from ._pipeline import Pipeline
+    from .capture_types import Limits
+    from .config import TracingConfig
 
-__all__ = ["pipeline_of", "tell"]
+__all__ = ["Switches", "Told", "begin", "end", "tell", "tell_outside", "told"]
 
-_MOST = 10_000
-"""Ids that are known, the newest."""
+_MOST = 20_000
+"""Ids that are known of runs that are over, the newest."""
+_MOST_GOING = 100_000
+"""Traces that began with a run and have not ended."""
+_WITHHELD = "<withheld: the flow whose mask this needs is gone>"
 
-_pipelines: dict[int, ref[Pipeline]] = {}
+_going: dict[int, Told] = {}
+_traces: dict[int, Told] = {}
+_spans: dict[int, Told | None] = {}
 
 
-def tell(known: int, pipeline: Pipeline) -> None:
-    """Note whose settings hold.
+class Switches(NamedTuple):
+    """What a configuration says of the spans of others in its runs, without what keeps a program's modules alive."""
+
+    trace_inputs: bool
+    trace_outputs: bool
+    trace_errors: bool
+    media: bool
+    environment: str | None
+    release: str | None
+
+    @classmethod
+    def of(cls, config: TracingConfig) -> Switches:
+        """Those of a resolved configuration."""
+        return cls(
+            config.trace_inputs,
+            config.trace_outputs,
+            config.trace_errors,
+            config.media,
+            config.environment,
+            config.release,
+        )
+
+
+class Told:
+    """The settings of a run's pipeline, also when that is gone: a mask may lead to all of a module, and is not kept.
 
     Args:
-        known: id of a trace or of a span.
-        pipeline: of its run; it is not kept alive, and with it a module that is run again and again.
+        switches: of its configuration.
+        rules: what hides values; of one with a mask, what does when that is gone.
+        pipeline: of one with a mask.
     """
-    if len(_pipelines) >= _MOST:
+
+    __slots__ = ("_pipeline", "_rules", "hides", "switches")
+
+    def __init__(self, switches: Switches, rules: Rules, pipeline: Pipeline | None = None) -> None:
+        self.switches = switches
+        self.hides = (rules.mask is not None) + switches[:4].count(False) + len(rules.redact.extra)  # how much
+        self._rules = rules
+        self._pipeline = None if pipeline is None else ref(pipeline)
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> Told:
+        """Those of a pipeline; where each job has one of its own, without a mask all of them have the same."""
+        switches, rules = Switches.of(pipeline.config), pipeline.rules
+        shared = _shared(switches, rules.redact, tuple(rules.policy.items()), rules.limits, rules.mask is not None)
+        return shared if rules.mask is None else cls(switches, shared.rules, pipeline)
+
+    @property
+    def rules(self) -> Rules:
+        """What hides values."""
+        pipeline = self._pipeline() if self._pipeline is not None else None
+        return self._rules if pipeline is None else pipeline.rules
+
+
+@lru_cache(maxsize=1000)
+def _shared(
+    switches: Switches, redact: Redactor, policy: tuple[tuple[str, Any], ...], limits: Limits, has_mask: bool
+) -> Told:
+    return Told(switches, Rules(redact, _withhold if has_mask else None, dict(policy), limits))
+
+
+def _withhold(_value: Any, _path: Any) -> str:
+    return _WITHHELD
+
+
+def begin(trace_id: int, known: Told) -> None:
+    """Note the settings of a trace in which a run begins; of several runs those that hide most."""
+    before = _going.get(trace_id)
+    _put(_going, trace_id, known if before is None or before.hides < known.hides else before, _MOST_GOING)
+
+
+def end(trace_id: int) -> None:
+    """A run is over: what it has left running, or told of its ids, may come yet."""
+    known = _going.pop(trace_id, None)
+    if known is not None:
+        _put(_traces, trace_id, known, _MOST)
+
+
+def tell(span_id: int, known: Told) -> None:
+    """Note the settings of the run that a span stands in, whose id others may have."""
+    _put(_spans, span_id, known, _MOST)
+
+
+def tell_outside(span_id: int) -> None:
+    """Note that a span stands in no run, though there may be one in its trace."""
+    _put(_spans, span_id, None, _MOST)
+
+
+def told(parent_id: int, trace_id: int) -> Told | None:
+    """The settings of the run that what stands below a span of a trace is in, None where it is in none."""
+    if parent_id in _spans:
+        return _spans.get(parent_id)  # pushed out just now: as outside
+    return _going.get(trace_id) or _traces.get(trace_id)
+
+
+def _put(ids: dict[int, Any], known: int, settings: Told | None, most: int) -> None:
+    if len(ids) >= most:
         with contextlib.suppress(RuntimeError, StopIteration, KeyError):  # other threads do the same
-            del _pipelines[next(iter(_pipelines))]
-    _pipelines[known] = ref(pipeline)
-
-
-def pipeline_of(*ids: int) -> Pipeline | None:
-    """Whose settings hold for the first of some ids that is known, None where none is."""
-    for known in ids:
-        found = _pipelines.get(known)
-        if found is not None:
-            return found()
-    return None
+            del ids[next(iter(ids))]
+    ids[known] = settings

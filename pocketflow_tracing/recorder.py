@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import _log
 from ._finalisers import MAY_RUN_INSIDE, guarded, hold, release
 from ._ids import source
+from ._sdk_told import end
 from .capture import describe_exception
 from .capture_errors import describe_again, place_of
 from .capture_types import LARGE, WEIGHTLESS, weigh
@@ -293,6 +294,7 @@ class Branch(Span):
                 self.charge(self.run.attributes["metadata"])
             Span.deliver(self)
             if self is self.run.root:
+                end(self.run.trace_id)
                 self.run.pipeline.completed(self.run)
 
     def withhold(self, note: Any) -> None:
@@ -320,13 +322,17 @@ class Untraced:
     """Stands where a span would, in a run that is not recorded: nothing below it is traced, as long as that run goes on.
 
     A task or thread that it has started keeps it, and may run flows for hours after it; those are runs of their own.
+
+    Args:
+        is_sampled_out: whether sampling dropped the run, and with it what the program records in it for itself.
     """
 
-    __slots__ = ("is_over",)
+    __slots__ = ("is_over", "is_sampled_out")
     span: None = None
 
-    def __init__(self) -> None:
+    def __init__(self, is_sampled_out: bool = False) -> None:
         self.is_over = False
+        self.is_sampled_out = is_sampled_out
 
 
 current: ContextVar[Any] = ContextVar("pocketflow_tracing_current", default=None)

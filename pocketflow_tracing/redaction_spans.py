@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from json import dumps, loads
 from typing import TYPE_CHECKING, Any
 
-from ._conventions import ERROR_KEYS, is_input, is_output
+from ._conventions import ERROR_KEYS, is_input, is_output, says_what_it_is
 from .capture import snapshot
 from .records import Json
 from .redaction import Rules, redact_text
@@ -17,50 +18,56 @@ if TYPE_CHECKING:
     from opentelemetry.proto.common.v1 import common_pb2
     from opentelemetry.proto.trace.v1 import trace_pb2
 
-    from .config import TracingConfig
+    from ._sdk_told import Switches
 
-__all__ = ["leave_out", "redact", "say_release"]
-
-_RELEASE = "langfuse.release"
+__all__ = ["leave_out", "names_a_secret", "place", "redact"]
 
 _NUMBERS = frozenset({"int_value", "double_value"})
 
 
-def leave_out(span: trace_pb2.Span, config: TracingConfig) -> None:
+def leave_out(span: trace_pb2.Span, switches: Switches) -> None:
     """Take out of a span what the toggles of a configuration leave out."""
-    if config.trace_inputs and config.trace_outputs and config.trace_errors:
+    if switches.trace_inputs and switches.trace_outputs and switches.trace_errors:
         return
     kept = [
         pair
         for pair in span.attributes
-        if (config.trace_inputs or not is_input(pair.key))
-        and (config.trace_outputs or not is_output(pair.key))
-        and (config.trace_errors or pair.key not in ERROR_KEYS)
+        if (switches.trace_inputs or not is_input(pair.key))
+        and (switches.trace_outputs or not is_output(pair.key))
+        and (switches.trace_errors or pair.key not in ERROR_KEYS)
     ]
     del span.attributes[:]
     span.attributes.extend(kept)
-    if not config.trace_errors:
+    if not switches.trace_errors:
         span.status.message = ""
     del span.events[:]  # messages and exceptions, in the older conventions
     for link in span.links:
         del link.attributes[:]
 
 
-def say_release(span: trace_pb2.Span, release: str) -> None:
-    """Let a span be of the release of its run, which may not be the one of the client that exports it."""
-    for pair in span.attributes:
-        if pair.key == _RELEASE:
-            pair.value.string_value = release
-            return
-    span.attributes.add(key=_RELEASE).value.string_value = release
+def names_a_secret(key: str, rules: Rules) -> bool:
+    """Whether an attribute has the name of a secret, whole or behind its last dot: `langfuse.observation.metadata.iban`."""
+    return rules.redact.hits(key) or rules.redact.hits(key.rpartition(".")[2])
+
+
+def place(span: trace_pb2.Span, switches: Switches, elsewhere: Switches) -> None:
+    """Let a span be of the environment and release of its run, where it says nothing else than the client that exports it."""
+    for name in ("environment", "release"):
+        ours: str | None = getattr(switches, name)
+        key = f"langfuse.{name}"
+        there = next((pair for pair in span.attributes if pair.key == key), None)
+        if ours is None or (there is not None and there.value.string_value != getattr(elsewhere, name)):
+            continue
+        (span.attributes.add(key=key) if there is None else there).value.string_value = ours
 
 
 def redact(span: trace_pb2.Span, rules: Rules) -> None:
     """Pass everything that user code put into a span through the rules that hold for our own."""
     span.name = _shown_text(span.name, rules)
     span.status.message = _shown_text(span.status.message, rules)
+    bare = replace(rules, mask=None, policy={})
     for pair in span.attributes:
-        _redact_value(pair, rules)
+        _redact_value(pair, bare if says_what_it_is(pair.key) else rules)
     for event in span.events:
         event.name = _shown_text(event.name, rules)
         for pair in event.attributes:
@@ -107,7 +114,7 @@ def _redact_item(key: str, item: common_pb2.AnyValue, rules: Rules) -> None:
         text = item.bytes_value.decode("utf-8", "replace")
         if (shown := _redacted(key, text, rules)) != text:
             item.string_value = shown
-    elif kind in _NUMBERS and rules.redact.hits(key):
+    elif kind in _NUMBERS and names_a_secret(key, rules):
         item.string_value = REPLACEMENT
 
 
@@ -125,4 +132,6 @@ def _redacted(key: str, text: str, rules: Rules) -> str:
 
 def _shown(key: str, value: Any, rules: Rules) -> Json:
     where = "input" if is_input(key) else "output" if is_output(key) else key
+    if names_a_secret(key, rules) and not rules.redact.hits(where):
+        where = key.rpartition(".")[2]
     return render(snapshot(value, rules.limits), rules, (where,))

@@ -130,7 +130,7 @@ class NotRecorded:
     span: None = None
 
     def __init__(self, trace_id: int | None) -> None:
-        self.frame = Untraced()
+        self.frame = Untraced(is_sampled_out=trace_id is not None)
         self.trace_id = trace_id
         self.token: Token[Any] | None = None
         self.attached: Any = None

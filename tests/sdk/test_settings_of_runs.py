@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
+import gc
+import json
 import threading
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from generating import run
-from langfuse import get_client, observe
+from langfuse import get_client, observe, propagate_attributes
+from opentelemetry import trace
 from pocketflow import Flow, Node
 
-from pocketflow_tracing import TracingConfig, continue_trace, flush, trace_flow, trace_headers
+from pocketflow_tracing import TracingConfig, _sdk_told, continue_trace, flush, trace_flow, trace_headers
+from pocketflow_tracing.store import Store
 
 
 @pytest.mark.parametrize(
@@ -71,6 +75,50 @@ def test_what_the_config_of_one_flow_says_is_not_for_others(asked, settings, key
         assert "ask" in {span.name for span in of_the_run}
 
 
+def _by_trace_context(client, ask):
+    ids = {"trace_id": client.get_current_trace_id(), "parent_span_id": client.get_current_observation_id()}
+    return lambda: client.start_observation(name="ask", trace_context=ids, input={"question": "canary"}).end()
+
+
+def _by_ids_of_observe(client, ask):
+    trace_id, span_id = client.get_current_trace_id(), client.get_current_observation_id()
+    return lambda: ask(question="canary", langfuse_trace_id=trace_id, langfuse_parent_observation_id=span_id)
+
+
+def _by_headers(client, ask):
+    headers = trace_headers()
+
+    def work():
+        with continue_trace(headers):
+            ask(question="canary")
+
+    return work
+
+
+def _by_handle(client, ask):
+    handle = client.start_observation(name="tool")
+    handle.end()
+    return lambda: handle.start_observation(name="ask", input={"question": "canary"}).end()
+
+
+def _in_a_tool(way):
+    def begin(client, ask):
+        with client.start_as_current_observation(name="tool"):
+            return way(client, ask)
+
+    return begin
+
+
+WAYS = {
+    "trace_context": _by_trace_context,
+    "ids of observe": _by_ids_of_observe,
+    "headers": _by_headers,
+    "handle": _by_handle,
+    "trace_context of a tool": _in_a_tool(_by_trace_context),
+    "headers of a tool": _in_a_tool(_by_headers),
+}
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -78,57 +126,199 @@ def test_what_the_config_of_one_flow_says_is_not_for_others(asked, settings, key
         {"redact": ("question",)},
         {"mask": lambda value, path: "hidden" if "canary" in str(value) else value},
     ],
+    ids=lambda settings: next(iter(settings)),
 )
 @pytest.mark.parametrize("is_around", [False, True], ids=["alone", "in a span"])
-@pytest.mark.parametrize("how", ["trace_context", "ids of observe", "headers", "handle"])
-def test_the_settings_of_a_run_hold_for_what_has_its_ids_alone(how, is_around, settings, keys, collector):
-    """In threads without any context, as the SDK's documentation has it; another flow has run before."""
-    if (how, is_around) == ("handle", True):
-        pytest.skip("what has begun in an observation that is gone knows its trace alone, which is the program's own")
+@pytest.mark.parametrize("when", ["in the run", "later", "when its flow is gone"])
+@pytest.mark.parametrize("way", WAYS)
+def test_the_settings_of_a_run_hold_for_what_has_its_ids_alone(
+    way, when, is_around, settings, keys, collector, monkeypatch
+):
+    """In threads without any context, as the SDK's documentation has it; another flow runs before, and very often meanwhile."""
+    monkeypatch.setattr(_sdk_told, "_MOST", 20)
     client = get_client()
+    gone = threading.Event()
+    threads = []
 
     @observe(as_type="generation")
     def ask(question):
         return "answer"
 
-    def with_headers(headers):
-        with continue_trace(headers):
-            ask(question="canary")
-
     class Threads(Node):
         def exec(self, prep_res):
-            trace_id, span_id = client.get_current_trace_id(), client.get_current_observation_id()
-            if how == "trace_context":
-                ids = {"trace_id": trace_id, "parent_span_id": span_id}
-                begin = partial(client.start_observation, name="ask", trace_context=ids, input={"question": "canary"})
-
-                def work():
-                    begin().end()
-
-            elif how == "ids of observe":
-                work = partial(
-                    ask, question="canary", langfuse_trace_id=trace_id, langfuse_parent_observation_id=span_id
-                )
-            elif how == "headers":
-                work = partial(with_headers, trace_headers())
-            else:
-                handle = client.start_observation(name="handle")
-                handle.end()
-                client.flush()
-
-                def work():
-                    handle.start_observation(name="ask", input={"question": "canary"}).end()
-
-            thread = threading.Thread(target=work)
+            work = WAYS[way](client, ask)
+            client.flush()
+            meanwhile = threading.Thread(target=lambda: [others.run({}) for _ in range(25)])
+            meanwhile.start()
+            meanwhile.join()
+            thread = threading.Thread(target=lambda: gone.wait(10) and work())
+            threads.append(thread)
             thread.start()
-            thread.join()
+            if when == "in the run":
+                gone.set()
+                thread.join()
 
-    run(Node())
+    others = trace_flow(Flow(start=Node()), flow_name="Other")
+    others.run({})
     flow = trace_flow(Flow(start=Threads()), config=TracingConfig(**settings))
     with client.start_as_current_observation(name="around") if is_around else contextlib.nullcontext():
         flow.run({})
     client.flush()
     assert flush(10)
-    (found,) = (span for span in collector.spans() if span.name == "ask")
-    assert {"Threads.exec", "handle"} & {span.name for span in collector.spans() if span.span_id == found.parent_id}
+    if when == "when its flow is gone":
+        del flow
+        gc.collect()
+    gone.set()
+    threads.pop().join()
+    client.flush()
+    assert flush(10)
+    # without its mask nothing of it is shown, not even its name
+    (found,) = (span for span in collector.spans() if span.name == "ask" or span.name.startswith("<withheld"))
+    assert {"Threads.exec", "tool"} & {span.name for span in collector.spans() if span.span_id == found.parent_id}
     assert "canary" not in repr(collector.spans())
+
+
+def test_in_a_trace_of_the_programs_only_the_run_has_its_settings(keys, collector):
+    """What the program records around it, and what another flow does there, is as without."""
+
+    @observe()
+    def ask(question):
+        return "answer"
+
+    class Asks(Node):
+        def exec(self, prep_res):
+            ask(question="in a run")
+            get_client().flush()
+
+    strict = trace_flow(Flow(start=Asks()), config=TracingConfig(trace_inputs=False))
+    with get_client().start_as_current_observation(name="request", input="in clear"):
+        ask(question="before")
+        strict.run({})
+        ask(question="after")
+        trace_flow(Flow(start=Asks())).run({})
+        with ThreadPoolExecutor() as pool:
+            context = contextvars.copy_context()
+            pool.submit(context.run, ask, question="in a thread").result()
+    get_client().flush()
+    assert flush(10)
+    asked = [span.attributes.get("langfuse.observation.input", "") for span in collector.spans() if span.name == "ask"]
+    assert ["before", "", "after", "in a run", "in a thread"] == [
+        json.loads(shown)["kwargs"]["question"] if shown else shown for shown in asked
+    ]
+    (request,) = (span for span in collector.spans() if span.name == "request")
+    assert "in clear" in request.attributes["langfuse.observation.input"]
+
+
+@pytest.mark.parametrize("in_environment", [None, "production"])
+def test_scores_and_what_has_ids_alone_are_of_the_environment_of_their_run(
+    in_environment, keys, collector, monkeypatch
+):
+    """Else a filter in Langfuse would show a trace without them."""
+    if in_environment:
+        monkeypatch.setenv("LANGFUSE_TRACING_ENVIRONMENT", in_environment)
+
+    class Scores(Node):
+        def exec(self, prep_res):
+            client = get_client()
+            client.score_current_trace(name="one", value=1)
+            client.create_score(name="two", value=2, trace_id=client.get_current_trace_id())
+            thread = threading.Thread(target=_by_trace_context(client, None))
+            thread.start()
+            thread.join()
+
+    trace_flow(Flow(start=Scores()), config=TracingConfig(environment="batch", release="r1")).run({})
+    get_client().create_score(name="outside", value=3, trace_id="a" * 32)
+    get_client().flush()
+    assert flush(10)
+    collector.wait_for(lambda seen: len(seen.scores()) == 3)
+    assert {"one": "batch", "two": "batch", "outside": in_environment} == {
+        score["name"]: None if score.get("environment") == "default" else score.get("environment")
+        for score in (found.get("body", found) for found in collector.scores())
+    }
+    assert {("batch", "r1")} == {
+        (span.attributes["langfuse.environment"], span.attributes["langfuse.release"]) for span in collector.spans()
+    }
+
+
+def test_a_mask_has_no_say_in_what_a_generation_is(keys, collector):
+    """Its type, level, figures, user and session stay, as on the spans of the run."""
+
+    @observe(as_type="generation", name="asks")
+    def ask(question):
+        get_client().update_current_generation(
+            model="model-1",
+            usage_details={"input": 3},
+            cost_details={"total": 0.5},
+            level="WARNING",
+            metadata={"a": "b"},
+        )
+        return "answer"
+
+    class Asks(Node):
+        def exec(self, prep_res):
+            ask("why")
+
+    config = TracingConfig(mask=lambda value, path: "hidden", user_id="ada", session_id="s-1", tags=("t",))
+    trace_flow(Flow(start=Asks()), config=config).run({})
+    get_client().flush()
+    assert flush(10)
+    (found,) = (span for span in collector.spans() if span.attributes["langfuse.observation.type"] == "generation")
+    said = {key.rpartition(".")[2]: value for key, value in found.attributes.items()}
+    assert ("ada", "s-1", "WARNING") == (found.attributes["user.id"], found.attributes["session.id"], said["level"])
+    assert ('{"input": 3}', '{"total": 0.5}') == (said["usage_details"], said["cost_details"])
+    assert ("t",) == tuple(found.attributes["langfuse.trace.tags"])
+    assert {"hidden"} == {found.name, said["input"].strip('"'), said["output"].strip('"')}
+    assert "hidden" == found.attributes["langfuse.observation.metadata.a"].strip('"')
+
+
+@pytest.mark.parametrize("asked", ["before", "after"])
+@pytest.mark.parametrize("settings", [{"sample_rate": 0.0}, {"enabled": False}])
+def test_a_run_that_is_not_recorded_in_a_trace_of_the_programs(settings, asked, keys, collector):
+    """It takes away nothing of that trace but itself."""
+
+    @observe()
+    def helps():
+        pass
+
+    class Helps(Node):
+        def exec(self, prep_res):
+            helps()
+
+    if asked == "before":
+        get_client()
+    trace_flow(Flow(start=Node())).run({})
+    flow = trace_flow(Flow(start=Helps()), config=TracingConfig(**settings))
+    with get_client().start_as_current_observation(name="web"):
+        flow.run({})
+    get_client().flush()
+    assert flush(10)
+    (web,) = (span for span in collector.spans() if span.name == "web")
+    assert [web.span_id] == [span.parent_id for span in collector.spans() if span.name == "helps"]
+
+
+def test_a_name_of_the_users_counts_in_metadata_too(keys, collector):
+    """The SDK writes each entry as an attribute of its own, under a longer name; and the store has what Langfuse has."""
+
+    @observe(as_type="generation")
+    def ask():
+        get_client().update_current_generation(metadata={"iban": "canary", "number": 1, "other": "here"})
+
+    class Asks(Node):
+        def exec(self, prep_res):
+            with propagate_attributes(metadata={"iban": "canary"}):
+                ask()
+            with trace.get_tracer("app").start_as_current_span(
+                "llm", attributes={"gen_ai.system": "x", "app.iban": 12}
+            ):
+                pass
+
+    config = TracingConfig(redact=("iban",), store="t.db")
+    trace_flow(Flow(start=Asks()), config=config).run({})
+    get_client().flush()
+    assert flush(10)
+    store = Store("t.db")
+    for found in (collector.spans(), store.spans(store.run("last").run_id, payload=True)):
+        assert {"ask", "llm"} <= {span.name for span in found}
+        assert "canary" not in repr(found)
+        assert "here" in repr(found)
+        assert "'app.iban': 12" not in repr(found)

@@ -1,0 +1,44 @@
+"""Scores that a Langfuse client of ours is given: they are of the environment of the run that they are about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._guard import Seam
+from ._sdk_told import Switches, told
+
+__all__ = ["place_scores"]
+
+_PLACING = Seam("finding out the environment of a score")
+
+
+def place_scores(resources: Any, elsewhere: Switches) -> None:
+    """Let the scores of a run's trace be where that is; the SDK gives them the client's environment.
+
+    Args:
+        resources: of the client.
+        elsewhere: what holds outside of runs.
+    """
+    add = resources.add_score_task
+
+    def add_placed(score: Any, **how: Any) -> Any:
+        placed = score
+        with _PLACING:
+            placed = _placed(score, elsewhere)
+        return add(placed, **how)
+
+    resources.add_score_task = add_placed
+
+
+def _placed(score: dict[str, Any], elsewhere: Switches) -> dict[str, Any]:
+    # langfuse 5 has the body of a request here, langfuse 4 an event with a model of pydantic's as its body
+    body: Any = score.get("body")
+    trace_id = score.get("traceId") if body is None else body.trace_id
+    environment = score.get("environment") if body is None else body.environment
+    known = told(0, int(trace_id, 16)) if trace_id else None
+    ours = known.switches.environment if known is not None else None
+    if ours is None or environment not in {None, elsewhere.environment}:
+        return score
+    if body is None:
+        return {**score, "environment": ours}
+    return {**score, "body": body.copy(update={"environment": ours})}
