@@ -25,6 +25,20 @@ def _read_enum(value: Any, shape: Shape, walk: Walk, depth: int) -> Snapshot:
     return walk.fields({"name": own.get("_name_"), "value": own.get("_value_")}, value, shape.name, depth)
 
 
+@kind(
+    "asyncio.events.AbstractEventLoop",
+    "asyncio.events.Handle",
+    "concurrent.futures._base.Executor",
+    "multiprocessing.pool.Pool",
+    "trio._core._run.Runner",
+    "trio._core._run.Task",
+    first=True,
+)
+def _read_machinery(_value: object, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
+    # a queue or a lock that was waited for leads to its loop, and that to what all tasks of the process wait for
+    return Tagged(shape.name, {})
+
+
 @kind("datetime.datetime")
 def _read_datetime(value: dt.datetime, shape: Shape, _walk: Walk, _depth: int) -> Snapshot:
     return picture_of_moment(value, shape)

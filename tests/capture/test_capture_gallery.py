@@ -23,6 +23,7 @@ import typing
 import urllib.parse
 import uuid
 import zoneinfo
+from concurrent.futures import ThreadPoolExecutor
 
 import attrs
 import httpx
@@ -776,6 +777,36 @@ def test_importing_capture_loads_no_library():
         [sys.executable, "-S", "-c", code], cwd=root, capture_output=True, text=True, check=True
     ).stdout
     assert out.strip() == "[]"
+
+
+def test_what_many_wait_in_does_not_lead_to_the_others():
+    """A lock or queue that was waited for knows its loop, which knows what every request of the process waits for."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(60, print, "canary")
+        queue, event, lock = asyncio.Queue(), asyncio.Event(), asyncio.Lock()
+        await lock.acquire()
+        waiting = [asyncio.create_task(wait()) for wait in (queue.get, event.wait, lock.acquire)]
+        await asyncio.sleep(0)
+        result = shown([queue, event, lock, loop, timer, asyncio.StreamReader()])
+        timer.cancel()
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        return result
+
+    result = asyncio.run(main())
+    assert "canary" not in repr(result)
+    assert ["Queue", "Event", "Lock", "_UnixSelectorEventLoop", "TimerHandle", "StreamReader"] == [
+        item["__type__"] for item in result
+    ]
+    with ThreadPoolExecutor(1) as pool:
+        standing = threading.Event()
+        pool.submit(standing.wait, 10)
+        pool.submit(print, "canary")
+        assert {"__type__": "ThreadPoolExecutor"} == shown(pool)
+        standing.set()
 
 
 def test_async_objects_of_a_running_loop_are_shown():
