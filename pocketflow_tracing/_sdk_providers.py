@@ -54,8 +54,8 @@ def make_provider(config: TracingConfig | None) -> TracerProvider:
 
         def should_sample(self, *args: Any, **kwargs: Any) -> Any:
             frame = current.get()
-            if type(frame) is Untraced and frame.is_sampled_out and not frame.is_over:
-                return ALWAYS_OFF.should_sample(*args, **kwargs)
+            if type(frame) is Untraced and not frame.is_over:  # a run that is not recorded, in a trace that may be
+                return (ALWAYS_OFF if frame.is_sampled_out else by_itself).should_sample(*args, **kwargs)
             return (elsewhere if span_of(frame) is None else ALWAYS_ON).should_sample(*args, **kwargs)
 
         def get_description(self) -> str:

@@ -31,9 +31,10 @@ def place_scores(resources: Any, elsewhere: Switches) -> None:
 
 
 def _placed(score: dict[str, Any], elsewhere: Switches) -> dict[str, Any]:
-    # langfuse 5 has the body of a request here, langfuse 4 an event with a model of pydantic's as its body
+    # langfuse 5 has the body of a request here, langfuse 4 an event with a model of pydantic's as its body, where the id of the
+    # trace stands under the name that it has in JSON
     body: Any = score.get("body")
-    trace_id = score.get("traceId") if body is None else body.trace_id
+    trace_id = score.get("traceId") if body is None else getattr(body, "traceId", None) or body.trace_id
     environment = score.get("environment") if body is None else body.environment
     known = told(0, int(trace_id, 16)) if trace_id else None
     ours = known.switches.environment if known is not None else None
