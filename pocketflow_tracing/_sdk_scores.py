@@ -42,4 +42,5 @@ def _placed(score: dict[str, Any], elsewhere: Switches) -> dict[str, Any]:
         return score
     if body is None:
         return {**score, "environment": ours}
-    return {**score, "body": body.copy(update={"environment": ours})}
+    copied = body.model_copy if hasattr(body, "model_copy") else body.copy  # pydantic 1
+    return {**score, "body": copied(update={"environment": ours})}
