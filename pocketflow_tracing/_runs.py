@@ -77,7 +77,7 @@ def open_run(options: Options, name: str, shared: Any, left: Span | None) -> Run
     run = Run(pipeline, name, trace_id, outer[1] if outer else None, attributes, Graph())
     run.is_app_root = is_app_root
     if pipeline.langfuse is not None:
-        if outer and told(outer[1], trace_id) is None:
+        if outer and told(trace_id, outer[1]) is None:
             tell_outside(outer[1])
         begin(trace_id, pipeline.told)
     if pipeline.debug:

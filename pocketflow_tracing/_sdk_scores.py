@@ -36,7 +36,7 @@ def _placed(score: dict[str, Any], elsewhere: Switches) -> dict[str, Any]:
     body: Any = score.get("body")
     trace_id = score.get("traceId") if body is None else getattr(body, "traceId", None) or body.trace_id
     environment = score.get("environment") if body is None else body.environment
-    known = told(0, int(trace_id, 16)) if trace_id else None
+    known = told(int(trace_id, 16)) if trace_id else None
     ours = known.switches.environment if known is not None else None
     if ours is None or environment not in {None, elsewhere.environment}:
         return score

@@ -65,7 +65,10 @@ def attend(processor: Any, settings: SettingsOfSpans) -> None:
             around.hold()
             known = around.run.pipeline.told
         else:
-            known = told(span.parent.span_id if span.parent else 0, span.context.trace_id)
+            above = [span.parent.span_id] if span.parent is not None else []
+            known = told(
+                span.context.trace_id, span.context.span_id, *above
+            )  # it may have begun before this client was ours
         if known is None:
             tell_outside(span.context.span_id)
             return

@@ -122,10 +122,16 @@ def tell_outside(span_id: int) -> None:
     _put(_spans, span_id, None, _MOST)
 
 
-def told(parent_id: int, trace_id: int) -> Told | None:
-    """The settings of the run that what stands below a span of a trace is in, None where it is in none."""
-    if parent_id in _spans:
-        return _spans.get(parent_id)  # pushed out just now: as outside
+def told(trace_id: int, *span_ids: int) -> Told | None:
+    """The settings of the run that something in a trace stands in, None where it is in none.
+
+    Args:
+        trace_id: of the trace.
+        span_ids: its own, and that of the span above.
+    """
+    for span_id in span_ids:
+        if span_id in _spans:
+            return _spans.get(span_id)  # pushed out just now: as outside
     return _going.get(trace_id) or _traces.get(trace_id)
 
 
