@@ -71,7 +71,6 @@ def _make_processor() -> Any:
                         delivery.queue.leave_out(run)
                 # one that goes without an end, as of a stream that nobody reads to its end, must not keep its run; by a function
                 # written in C, see `_weak`
-                above.hold()
                 known = open_spans[span.context.span_id] = weakref.ref(span, runs.__delitem__)
                 runs[known] = above.run
 

@@ -14,6 +14,7 @@ from . import _log, _marks, _options, _otel
 from ._guard import Seam, is_hosts
 from ._options import Options
 from ._runs import open_run
+from ._sdk_told import end
 from ._stepwise import wraps
 from .delivery import delivery
 from .frameworks import pocketflow as framework
@@ -194,6 +195,8 @@ class FunctionRun:
         is_empty = span.next_step == 1 and not (span.parent is None and (span.run.spans or span.run.has_external))
         if returned and is_empty:
             span.end = span.start
+            if span.parent is None:
+                end(span.run.trace_id)
             return  # a factory: its own call is nobody's run
         if type(result) in {GeneratorType, AsyncGeneratorType}:
             _log.warn_once(

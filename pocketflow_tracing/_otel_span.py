@@ -68,6 +68,7 @@ class Here(_Held):
         span = self._ours()
         if span is None:
             return SpanContext(scope.trace_id, 1, is_remote=False, trace_flags=_DROPPED)
+        span.hold()
         if span.run.parent_id is not None:  # else its trace is known
             tell(span.span_id, span.run.pipeline.told)
         around = self._around().get_span_context()

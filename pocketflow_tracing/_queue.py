@@ -54,6 +54,7 @@ class SpanQueue:
         """Begin anew, empty: what is here belongs to the parent of this forked process."""
         self.idle = True  # whether the worker must be roused by the next item
         self.is_full = False  # whether what begins is to be left out, see `leaves_out`
+        self._was_pressed = False  # whether the worker was roused since so many wait
         self.dropped = 0  # since somebody last asked for it, see `take_dropped`
         self._items = Line()
         self._complete: deque[Run] = deque()  # ended runs of which the worker may not have seen anything yet
@@ -99,8 +100,13 @@ class SpanQueue:
             span.run.weight += weight
         if self._bytes > self.few_bytes:
             self._press(span)
-        if len(items.fresh) + len(items.looked) > self.most_spans:
-            self._make_room()
+        count = len(items.fresh) + len(items.looked)
+        if count > self.most_spans // 4:
+            if not self._was_pressed:
+                self._was_pressed = True
+                self._rouse()
+            if count > self.most_spans:
+                self._make_room()
         if self.idle:
             self._rouse()
 
@@ -225,9 +231,15 @@ class SpanQueue:
             if not items:
                 self._left = self._came
                 self._bytes = self._begun = self._ghosts = self._ghost_bytes = 0  # estimates, of threads without a lock
+            self._was_pressed = self._was_pressed and self.is_pressing
             # not from one to the next, or of every visit a part would be missing
             self.is_full = self.is_full and self.waiting > self.most_spans - self.most_spans // 10
         return batch, marker
+
+    @property
+    def is_pressing(self) -> bool:
+        """Whether there is no time to let a batch gather: at a quarter of what may wait."""
+        return len(self._items) > self.most_spans // 4 or self._bytes > self.few_bytes
 
     @property
     def most_items(self) -> int:

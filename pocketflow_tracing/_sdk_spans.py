@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import SpanExportResult
 
-    from ._sdk_told import Switches, Told
+    from ._sdk_told import Switches
     from .redaction import Rules
 
 _MOST_WAITING = _MOST_NOTED = 20_000
@@ -60,20 +60,22 @@ def attend(processor: Any, settings: SettingsOfSpans) -> None:
     def note(span: Any, parent_context: Context | None) -> None:
         # a thread may have OpenTelemetry's context without Python's (opentelemetry-instrumentation-threading)
         around = span_of(current.get()) or span_in(context_now() if parent_context is None else parent_context)
-        known: Told | None
-        if around is not None:
-            around.hold()
-            known = around.run.pipeline.told
-        else:
-            above = [span.parent.span_id] if span.parent is not None else []
-            known = told(
-                span.context.trace_id, span.context.span_id, *above
-            )  # it may have begun before this client was ours
+        if around is None:
+            remember(span)
+            return
+        known = around.run.pipeline.told
+        settings.begin(span.context.span_id, known.switches, known.rules)
+        if around.run.parent_id is not None:  # else all of its trace is the run
+            tell(span.context.span_id, known)
+
+    def remember(span: Any) -> None:
+        """Find out by ids what holds for a span that began in no run that is seen here, or before this client was ours."""
+        above = [span.parent.span_id] if span.parent is not None else []
+        known = told(span.context.trace_id, span.context.span_id, *above)
         if known is None:
             tell_outside(span.context.span_id)
-            return
-        settings.begin(span.context.span_id, known.switches, known.rules)
-        if around is None or around.run.parent_id is not None:  # else all of its trace is the run
+        else:
+            settings.begin(span.context.span_id, known.switches, known.rules)
             tell(span.context.span_id, known)
 
     def on_start(span: Any, parent_context: Context | None = None) -> None:
@@ -84,8 +86,8 @@ def attend(processor: Any, settings: SettingsOfSpans) -> None:
 
     def on_end(span: ReadableSpan) -> None:
         try:
-            if span.context.span_id not in settings:  # forgotten since it began
-                note(span, None)
+            if span.context.span_id not in settings:  # whoever ends it, and wherever
+                remember(span)
             if batch is None:
                 settings.keep(span.context.span_id)
             if not on_our_thread.get():

@@ -26,6 +26,8 @@ _MOST = 20_000
 """Ids that are known of runs that are over, the newest."""
 _MOST_GOING = 100_000
 """Traces that began with a run and have not ended."""
+_MOST_IN_ONE = 20
+"""Settings of runs in one trace, that differ."""
 _WITHHELD = "<withheld: the flow whose mask this needs is gone>"
 
 # whose first entry goes as fast as any: a dict looks for it behind all that went before
@@ -66,11 +68,10 @@ class Told:
         pipeline: of one with a mask.
     """
 
-    __slots__ = ("_pipeline", "_rules", "hides", "switches")
+    __slots__ = ("_pipeline", "_rules", "switches")
 
     def __init__(self, switches: Switches, rules: Rules, pipeline: Pipeline | None = None) -> None:
         self.switches = switches
-        self.hides = (rules.mask is not None) + switches[:4].count(False) + len(rules.redact.extra)  # how much
         self._rules = rules
         self._pipeline = None if pipeline is None else ref(pipeline)
 
@@ -88,6 +89,52 @@ class Told:
         return self._rules if pipeline is None else pipeline.rules
 
 
+class _Several(Told):
+    """The settings of runs that stand in one trace: what any of them hides is hidden.
+
+    Args:
+        parts: of these runs, each once.
+    """
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: tuple[Told, ...]) -> None:
+        self.parts = parts
+        said = [part.switches for part in parts]
+        self.switches = Switches(
+            all(one.trace_inputs for one in said),
+            all(one.trace_outputs for one in said),
+            all(one.trace_errors for one in said),
+            all(one.media for one in said),
+            said[0].environment,
+            said[0].release,
+        )
+
+    @property
+    def rules(self) -> Rules:
+        """What hides values."""
+        found = [part.rules for part in self.parts]
+        redact = Redactor(
+            tuple(name for rules in found for name in rules.redact.extra),
+            defaults=any(rules.redact.defaults for rules in found),
+        )
+        masks = [rules.mask for rules in found if rules.mask is not None]
+
+        def mask(value: Any, path: Any) -> Any:
+            for each in masks:
+                value = each(value, path)
+            return value
+
+        policy = {pattern: action for rules in found for pattern, action in rules.policy.items()}
+        return Rules(redact, mask if masks else None, policy, found[0].limits)
+
+    @classmethod
+    def with_one_more(cls, known: Told, other: Told) -> Told:
+        """What is known of a trace, and the settings of another run in it."""
+        parts = known.parts if isinstance(known, cls) else (known,)
+        return known if other in parts or len(parts) >= _MOST_IN_ONE else cls((*parts, other))
+
+
 @lru_cache(maxsize=1000)
 def _shared(
     switches: Switches, redact: Redactor, policy: tuple[tuple[str, Any], ...], limits: Limits, has_mask: bool
@@ -100,9 +147,9 @@ def _withhold(_value: Any, _path: Any) -> str:
 
 
 def begin(trace_id: int, known: Told) -> None:
-    """Note the settings of a trace in which a run begins; of several runs those that hide most."""
+    """Note the settings of a trace in which a run begins, and in which there may be others."""
     before = _going.get(trace_id) or _traces.get(trace_id)
-    _put(_going, trace_id, known if before is None or before.hides < known.hides else before, _MOST_GOING)
+    _put(_going, trace_id, known if before is None else _Several.with_one_more(before, known), _MOST_GOING)
 
 
 def end(trace_id: int) -> None:

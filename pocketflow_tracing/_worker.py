@@ -154,7 +154,7 @@ class Worker:
             self._sinks.start()  # a new one may have woken us
             if not self.queue:
                 return False  # something is due, or was done already
-            if not (self._urgent or self._hurried or has_more):
+            if not (self._urgent or self._hurried or has_more or self.queue.is_pressing):
                 self._sinks.expect(self.queue.first_run())
                 self._wake.wait(self.interval)  # let a batch gather; a flush wakes us
         self._hurried = False

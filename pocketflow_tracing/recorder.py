@@ -186,7 +186,7 @@ class Span:
         return self.name
 
     def hold(self) -> None:
-        """Note that another span begins below: where there is no room for all, this one keeps that in its place."""
+        """Note that others may stand below: where there is no room for all, this one keeps them in their place."""
         if not self.special:
             self.special = True  # type: ignore[misc]  # a slot of the calls
 

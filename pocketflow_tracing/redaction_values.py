@@ -60,7 +60,8 @@ def _closing_quote(text: str, start: int, quote: str) -> int:
         return end  # three of Python's
     period = 2 * (backslashes + 1)
     limit = start + _LONGEST_CLOSED
-    at = text.find(mark, start, limit)
+    hopeless = _hopeless_in(text)
+    at = text.find(mark, max(start, hopeless.get(quote, 0)), limit)
     while at >= 0:
         before = at
         while before > start and text[before - 1] == "\\" and at - before <= _LONGEST_VALUE:
@@ -68,7 +69,20 @@ def _closing_quote(text: str, start: int, quote: str) -> int:
         if (at - before) % period == backslashes:
             return at - backslashes
         at = text.find(mark, at + 1, limit)
+    hopeless[quote] = limit
     return text.find(quote, start, start + _LONGEST_VALUE)  # backslashes that mean themselves, as in a path
+
+
+_looked_at: tuple[str, dict[str, int]] = ("", {})
+"""The text that is looked at, and up to where there is no end of the quotes of a kind: to look from each would be quadratic."""
+
+
+def _hopeless_in(text: str) -> dict[str, int]:
+    global _looked_at  # noqa: PLW0603 - of the process; another thread looks at another text, and costs this one a second look
+    looked_at = _looked_at
+    if looked_at[0] is not text:
+        looked_at = _looked_at = text, {}
+    return looked_at[1]
 
 
 def _closing_bracket(text: str, start: int) -> int:

@@ -256,6 +256,8 @@ def test_free_text_of_any_form_is_redacted_without_failing(text):
         'password: "\n',
         "password: a\n ",
         "- value: a\n",
+        'token={\\\\\\\\"',
+        'token={\\\\\\\\"}\n',
     ],
 )
 @pytest.mark.parametrize("end", ["", "|"])

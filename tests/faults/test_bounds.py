@@ -334,6 +334,26 @@ def test_no_generation_of_what_is_left_out_hangs_in_the_air(client, tmp_path):
     assert client != "ours" or "secret-number" not in str([span.attributes for span in spans])
 
 
+def test_a_queue_that_fills_is_not_left_to_gather(tmp_path):
+    """Else no more could be recorded a second than it holds, however fast it is written."""
+    report, _ = _run(
+        """
+        import time
+        gate.set()
+        for number in range(60):
+            flow.run({"question": str(number)})
+        deadline = time.monotonic() + 20
+        while len(delivery.queue) > 250 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        print(json.dumps({"waiting": len(delivery.queue)}))
+        """,
+        tmp_path,
+        POCKETFLOW_TRACE_QUEUE_SIZE="1000",
+        POCKETFLOW_TRACE_FLUSH_INTERVAL="60",
+    )
+    assert report["waiting"] <= 250
+
+
 def test_what_is_let_go_of_at_the_end_is_said_while_it_is_being_counted(tmp_path):
     """A full queue takes its time: the process may end before the worker knows the number."""
     _, stderr = _run(

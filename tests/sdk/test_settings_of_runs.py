@@ -18,6 +18,11 @@ from pocketflow_tracing import TracingConfig, _sdk_told, continue_trace, flush, 
 from pocketflow_tracing.store import Store
 
 
+def hides(value, path):
+    """A mask."""
+    return "hidden" if "canary" in str(value) else value
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -124,7 +129,7 @@ WAYS = {
     [
         {"trace_inputs": False},
         {"redact": ("question",)},
-        {"mask": lambda value, path: "hidden" if "canary" in str(value) else value},
+        {"mask": hides},
     ],
     ids=lambda settings: next(iter(settings)),
 )
@@ -176,6 +181,81 @@ def test_the_settings_of_a_run_hold_for_what_has_its_ids_alone(
     (found,) = (span for span in collector.spans() if span.name == "ask" or span.name.startswith("<withheld"))
     assert {"Threads.exec", "tool"} & {span.name for span in collector.spans() if span.span_id == found.parent_id}
     assert "canary" not in repr(collector.spans())
+
+
+def test_who_ends_an_observation_does_not_decide_on_it(keys, collector):
+    """One that began outside of every run is the program's, also when a node ends it."""
+    run_first = trace_flow(Flow(start=Node()))
+    run_first.run({})
+    request = get_client().start_observation(name="request", input="in clear")
+
+    class Ends(Node):
+        def exec(self, prep_res):
+            request.update(output="out")
+            request.end()
+
+    config = TracingConfig(trace_inputs=False, trace_outputs=False, environment="batch")
+    trace_flow(Flow(start=Ends()), config=config).run({})
+    get_client().flush()
+    assert flush(10)
+    (found,) = (span for span in collector.spans() if span.name == "request")
+    assert "in clear" in found.attributes["langfuse.observation.input"]
+    assert "out" in found.attributes["langfuse.observation.output"]
+    assert "batch" != found.attributes.get("langfuse.environment")
+
+
+@pytest.mark.parametrize("when", ["before", "while it goes on", "after"])
+@pytest.mark.parametrize("also", [{}, {"redact": ("one", "two")}])
+def test_what_one_run_of_a_trace_hides_another_does_not_show(when, also, keys, collector):
+    """What has its ids alone: a judge, or a job that goes on with the trace, may have other settings."""
+    client = get_client()
+    headers, work = {}, []
+
+    @observe(as_type="generation")
+    def ask(question):
+        return "answer"
+
+    class Strict(Node):
+        def exec(self, prep_res):
+            if when == "while it goes on":
+                thread = threading.Thread(target=judge)
+                thread.start()
+                thread.join()
+            work.append(_by_trace_context(client, ask))
+            headers.update(trace_headers())
+
+    def judge():
+        with continue_trace(headers or trace_headers()):
+            other.run({})
+
+    other = trace_flow(Flow(start=Node()), flow_name="Judge", config=TracingConfig(**also))
+    strict = trace_flow(Flow(start=Strict()), config=TracingConfig(mask=hides))
+    with client.start_as_current_observation(name="around"):
+        headers.update(trace_headers())
+        if when == "before":
+            judge()
+        strict.run({})
+    if when == "after":
+        judge()
+    work.pop()()
+    client.flush()
+    assert flush(10)
+    assert {"Judge", "ask"} <= {span.name for span in collector.spans()}
+    assert "canary" not in repr(collector.spans())
+
+
+def test_nothing_is_kept_of_a_function_that_builds_flows(keys, collector):
+    """Its call is nobody's run, and never ends."""
+
+    @trace_flow()
+    def build():
+        return Flow(start=Node())
+
+    before = len(_sdk_told._going)
+    for _ in range(5):
+        build().run({})
+    assert flush(10)
+    assert before == len(_sdk_told._going)
 
 
 def test_in_a_trace_of_the_programs_only_the_run_has_its_settings(keys, collector):
