@@ -10,7 +10,17 @@ from typing import Any
 from opentelemetry import trace
 
 from . import _sdk, _sdk_providers
-from ._conventions import ERROR_KEYS, INPUT_KEYS, MODEL_KEYS, OUTPUT_KEYS, USAGE_KEYS, decoded, is_input, is_output
+from ._conventions import (
+    ERROR_KEYS,
+    INPUT_KEYS,
+    MODEL_KEYS,
+    OUTPUT_KEYS,
+    USAGE_KEYS,
+    decoded,
+    is_input,
+    is_output,
+    says_what_it_is,
+)
 from ._guard import Seam
 from ._queue_items import External
 from ._sdk_clients import AFTER_MAKING
@@ -19,9 +29,9 @@ from ._sdk_import import imported, when_imported
 from .delivery import delivery
 from .recorder import Run, current, span_of
 from .records import Json, SpanRecord, Status
-from .redaction import Rules, redact_text
+from .redaction import redact_text
 from .redaction_shapes import REPLACEMENT
-from .redaction_spans import names_a_secret
+from .redaction_spans import names_a_secret, path_of
 from .render import render
 
 _STARTED = Seam("noticing a span of another instrumentation")
@@ -108,7 +118,7 @@ def external_record(run: Run, span: Any) -> SpanRecord:
     status: Status = "error" if failed else "success"
     message = attributes.get("langfuse.observation.status_message") or span.status.description
     other = {
-        key: _attribute(key, value, pipeline.rules)
+        key: _attribute(key, value, run)
         for key, value in attributes.items()
         if not (is_input(key) or is_output(key)) and (pipeline.errors or key not in ERROR_KEYS)
     }
@@ -133,18 +143,24 @@ def external_record(run: Run, span: Any) -> SpanRecord:
                 attributes.get("langfuse.observation.type") or attributes.get("openinference.span.kind") or "span"
             ),
             "scope": span.instrumentation_scope.name if span.instrumentation_scope else None,
-            "otel": _rendered(other, run),
+            "otel": _plain(other, run),
         },
-        model=next((str(_rendered(attributes[key], run)) for key in MODEL_KEYS if attributes.get(key)), None),
+        model=next((str(_plain(attributes[key], run)) for key in MODEL_KEYS if attributes.get(key)), None),
         usage=_usage(attributes),
         cost=_cost(attributes),
     )
 
 
-def _attribute(key: str, value: Any, rules: Rules) -> Any:
+def _attribute(key: str, value: Any, run: Run) -> Json:
+    rules = run.pipeline.plain_rules if says_what_it_is(key) else run.pipeline.rules
     if names_a_secret(key, rules):
         return REPLACEMENT
-    return redact_text(str(value), rules) if key in ERROR_KEYS else decoded(value)
+    read = redact_text(str(value), rules) if key in ERROR_KEYS else decoded(value)
+    return render(run.pipeline.capture.snapshot(read), rules, path_of(key, rules))
+
+
+def _plain(value: Any, run: Run) -> Json:
+    return render(run.pipeline.capture.snapshot(value), run.pipeline.plain_rules)
 
 
 def _rendered(value: Any, run: Run) -> Json:

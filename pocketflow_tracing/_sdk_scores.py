@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ._guard import Seam
@@ -9,6 +10,7 @@ from ._sdk_told import Switches, told
 
 __all__ = ["place_scores"]
 
+_ID = re.compile("[0-9a-f]{32}")
 _PLACING = Seam("finding out the environment of a score")
 
 
@@ -36,7 +38,7 @@ def _placed(score: dict[str, Any], elsewhere: Switches) -> dict[str, Any]:
     body: Any = score.get("body")
     trace_id = score.get("traceId") if body is None else getattr(body, "traceId", None) or body.trace_id
     environment = score.get("environment") if body is None else body.environment
-    known = told(int(trace_id, 16)) if trace_id else None
+    known = told(int(trace_id, 16)) if trace_id and _ID.fullmatch(trace_id) else None  # others have ids of their own
     ours = known.switches.environment if known is not None else None
     if ours is None or environment not in {None, elsewhere.environment}:
         return score

@@ -239,8 +239,9 @@ class TracingConfig(Settings):
 
     @resolved_first
     def outside_of_runs(self) -> TracingConfig:
-        """Return what holds for what a program records itself: this config's project, and else what the environment says."""
-        return TracingConfig(**{name: getattr(self, name) for name in _OF_THE_PROJECT}).resolved()
+        """Return what holds for what a program records itself: this config's project, and else what was not given in Python."""
+        kept = {name for name in SETTINGS if name in _OF_THE_PROJECT or not self.is_named(name)}
+        return TracingConfig(**{name: getattr(self, name) for name in kept}).resolved()
 
     @resolved_first
     def store_path(self) -> str | None:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from ._sdk_told import Switches
 
-__all__ = ["leave_out", "names_a_secret", "place", "redact"]
+__all__ = ["leave_out", "names_a_secret", "path_of", "place", "redact"]
 
+_METADATA = ".metadata."
 _NUMBERS = frozenset({"int_value", "double_value"})
 
 
@@ -48,6 +49,15 @@ def leave_out(span: trace_pb2.Span, switches: Switches) -> None:
 def names_a_secret(key: str, rules: Rules) -> bool:
     """Whether an attribute has the name of a secret, whole or behind its last dot: `langfuse.observation.metadata.iban`."""
     return rules.redact.hits(key) or rules.redact.hits(key.rpartition(".")[2])
+
+
+def path_of(key: str, rules: Rules) -> tuple[str, ...]:
+    """Where an attribute stands, for names, masks and policies: "input", "output", ("metadata", name), or its own name."""
+    if is_input(key) or is_output(key):
+        return ("input",) if is_input(key) else ("output",)
+    path = ("metadata", key.partition(_METADATA)[2]) if key.startswith("langfuse.") and _METADATA in key else (key,)
+    last = key.rpartition(".")[2]
+    return (last,) if rules.redact.hits(last) and not rules.redact.hits(path[-1]) else path
 
 
 def place(span: trace_pb2.Span, switches: Switches, elsewhere: Switches) -> None:
@@ -131,7 +141,4 @@ def _redacted(key: str, text: str, rules: Rules) -> str:
 
 
 def _shown(key: str, value: Any, rules: Rules) -> Json:
-    where = "input" if is_input(key) else "output" if is_output(key) else key
-    if names_a_secret(key, rules) and not rules.redact.hits(where):
-        where = key.rpartition(".")[2]
-    return render(snapshot(value, rules.limits), rules, (where,))
+    return render(snapshot(value, rules.limits), rules, path_of(key, rules))

@@ -289,6 +289,23 @@ def test_in_a_trace_of_the_programs_only_the_run_has_its_settings(keys, collecto
     assert "in clear" in request.attributes["langfuse.observation.input"]
 
 
+def test_what_a_file_says_holds_outside_of_runs_too(collector, tmp_path):
+    """It was read by the config of a flow, and no other one knows of it."""
+    settings = {**collector.environ, "POCKETFLOW_TRACE_INPUTS": "false", "LANGFUSE_TRACING_ENVIRONMENT": "staging"}
+    (tmp_path / "app.env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    config = TracingConfig.from_env(tmp_path / "app.env")
+    config.release = "r1"
+    trace_flow(Flow(start=Node()), config=config).run({})
+
+    with get_client(public_key=collector.public_key).start_as_current_observation(name="outside", input="canary"):
+        pass
+    get_client(public_key=collector.public_key).flush()
+    assert flush(10)
+    (found,) = (span for span in collector.spans() if span.name == "outside")
+    assert "canary" not in repr(found)
+    assert ("staging", None) == tuple(found.attributes.get(f"langfuse.{name}") for name in ("environment", "release"))
+
+
 @pytest.mark.parametrize("in_environment", [None, "production"])
 def test_scores_and_what_has_ids_alone_are_of_the_environment_of_their_run(
     in_environment, keys, collector, monkeypatch
@@ -308,10 +325,11 @@ def test_scores_and_what_has_ids_alone_are_of_the_environment_of_their_run(
 
     trace_flow(Flow(start=Scores()), config=TracingConfig(environment="batch", release="r1")).run({})
     get_client().create_score(name="outside", value=3, trace_id="a" * 32)
+    get_client().create_score(name="elsewhere", value=3, trace_id="chat-42")
     get_client().flush()
     assert flush(10)
-    collector.wait_for(lambda seen: len(seen.scores()) == 3)
-    assert {"one": "batch", "two": "batch", "outside": in_environment} == {
+    collector.wait_for(lambda seen: len(seen.scores()) == 4)
+    assert {"one": "batch", "two": "batch", "outside": in_environment, "elsewhere": in_environment} == {
         score["name"]: None if score.get("environment") == "default" else score.get("environment")
         for score in (found.get("body", found) for found in collector.scores())
     }
@@ -376,7 +394,8 @@ def test_a_run_that_is_not_recorded_in_a_trace_of_the_programs(settings, asked, 
     assert [web.span_id] == [span.parent_id for span in collector.spans() if span.name == "helps"]
 
 
-def test_a_name_of_the_users_counts_in_metadata_too(keys, collector):
+@pytest.mark.parametrize("how", ["redact", "mask"])
+def test_a_name_of_the_users_counts_in_metadata_too(how, keys, collector):
     """The SDK writes each entry as an attribute of its own, under a longer name; and the store has what Langfuse has."""
 
     @observe(as_type="generation")
@@ -392,8 +411,12 @@ def test_a_name_of_the_users_counts_in_metadata_too(keys, collector):
             ):
                 pass
 
-    config = TracingConfig(redact=("iban",), store="t.db")
-    trace_flow(Flow(start=Asks()), config=config).run({})
+    named = (
+        {"redact": ("iban",)}
+        if how == "redact"
+        else {"mask": lambda value, path: "…" if path[-1:] == ("iban",) else value}
+    )
+    trace_flow(Flow(start=Asks()), config=TracingConfig(store="t.db", **named)).run({})
     get_client().flush()
     assert flush(10)
     store = Store("t.db")
@@ -401,4 +424,4 @@ def test_a_name_of_the_users_counts_in_metadata_too(keys, collector):
         assert {"ask", "llm"} <= {span.name for span in found}
         assert "canary" not in repr(found)
         assert "here" in repr(found)
-        assert "'app.iban': 12" not in repr(found)
+        assert how == "mask" or "'app.iban': 12" not in repr(found)
