@@ -77,9 +77,9 @@ def open_run(options: Options, name: str, shared: Any, left: Span | None) -> Run
     run = Run(pipeline, name, trace_id, outer[1] if outer else None, attributes, Graph())
     run.is_app_root = is_app_root
     if pipeline.langfuse is not None:
-        if outer and told(trace_id, outer[1]) is None:
+        if outer and told(trace_id) is None:
             tell_outside(outer[1])
-        begin(trace_id, pipeline.told)
+        begin(trace_id, pipeline.told, is_own=outer is None)
     if pipeline.debug:
         _log.debug_line(f"trace started: {run.name} ({trace_id:032x})")
     return run

@@ -16,6 +16,7 @@ from ._conventions import SCOPE
 from ._guard import on_our_thread
 from ._sdk_providers import is_ours, processors_of
 from ._sdk_told import tell, tell_outside, told
+from ._time import time_ns
 from ._version import __version__
 from .recorder import current, span_of
 from .records import SpanRecord
@@ -71,7 +72,8 @@ def attend(processor: Any, settings: SettingsOfSpans) -> None:
     def remember(span: Any) -> None:
         """Find out by ids what holds for a span that began in no run that is seen here, or before this client was ours."""
         above = [span.parent.span_id] if span.parent is not None else []
-        known = told(span.context.trace_id, span.context.span_id, *above)
+        is_older = span.start_time < since  # than that this client is ours: it began before every run
+        known = None if is_older else told(span.context.trace_id, span.context.span_id, *above)
         if known is None:
             tell_outside(span.context.span_id)
         else:
@@ -99,6 +101,7 @@ def attend(processor: Any, settings: SettingsOfSpans) -> None:
         settings.keep(span.context.span_id)
         type(batch).emit(batch, span)
 
+    since = time_ns()
     batch: Any = getattr(processor, "_batch_processor", None)
     processor.on_start, processor.on_end = on_start, on_end
     if batch is not None:  # as since OpenTelemetry 1.34

@@ -31,8 +31,8 @@ _MOST_IN_ONE = 20
 _WITHHELD = "<withheld: the flow whose mask this needs is gone>"
 
 # whose first entry goes as fast as any: a dict looks for it behind all that went before
-_going: OrderedDict[int, Told] = OrderedDict()
-_traces: OrderedDict[int, Told] = OrderedDict()
+_going: OrderedDict[int, tuple[Told, bool]] = OrderedDict()
+_traces: OrderedDict[int, tuple[Told, bool]] = OrderedDict()
 _spans: OrderedDict[int, Told | None] = OrderedDict()
 
 
@@ -146,10 +146,18 @@ def _withhold(_value: Any, _path: Any) -> str:
     return _WITHHELD
 
 
-def begin(trace_id: int, known: Told) -> None:
-    """Note the settings of a trace in which a run begins, and in which there may be others."""
+def begin(trace_id: int, known: Told, is_own: bool) -> None:
+    """Note the settings of a trace in which a run begins, and in which there may be others.
+
+    Args:
+        trace_id: of the trace.
+        known: the settings.
+        is_own: whether the trace begins with the run.
+    """
     before = _going.get(trace_id) or _traces.get(trace_id)
-    _put(_going, trace_id, known if before is None else _Several.with_one_more(before, known), _MOST_GOING)
+    if before is not None:
+        known, is_own = _Several.with_one_more(before[0], known), before[1]
+    _put(_going, trace_id, (known, is_own), _MOST_GOING)
 
 
 def end(trace_id: int) -> None:
@@ -174,15 +182,17 @@ def told(trace_id: int, *span_ids: int) -> Told | None:
 
     Args:
         trace_id: of the trace.
-        span_ids: its own, and that of the span above.
+        span_ids: of a span its own, and that of the one above, if there is one.
     """
     for span_id in span_ids:
         if span_id in _spans:
             return _spans.get(span_id)  # pushed out just now: as outside
-    return _going.get(trace_id) or _traces.get(trace_id)
+    known, is_own = _going.get(trace_id) or _traces.get(trace_id) or (None, False)
+    is_root = len(span_ids) == 1
+    return None if is_root and not is_own else known  # the root of a trace of the program's is around its runs
 
 
-def _put(ids: OrderedDict[int, Any], known: int, settings: Told | None, most: int) -> None:
+def _put(ids: OrderedDict[int, Any], known: int, settings: Any, most: int) -> None:
     if len(ids) >= most:
         with contextlib.suppress(KeyError):  # another thread was faster
             ids.popitem(last=False)

@@ -286,7 +286,7 @@ def test_a_run_larger_than_the_queue_goes_on_when_there_is_room(tmp_path):
     spans = store.spans(run.run_id)
     visits = {span.attributes["visit"]: span for span in spans if span.kind == "node"}
     assert {*range(1, 100), *range(901, 1001)} <= visits.keys()
-    assert len(visits) < 300
+    assert len(visits) < 500  # of what waits the worker takes some before it stands still
     assert {visit: span.attributes["step"] for visit, span in visits.items()} == {visit: visit for visit in visits}
     below = {number: sum(other.parent_id == span.span_id for other in spans) for number, span in visits.items()}
     assert all(below[number] == 3 for number in (*range(1, 100), *range(901, 1001)))

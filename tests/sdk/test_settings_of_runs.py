@@ -306,6 +306,48 @@ def test_what_a_file_says_holds_outside_of_runs_too(collector, tmp_path):
     assert ("staging", None) == tuple(found.attributes.get(f"langfuse.{name}") for name in ("environment", "release"))
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("others", [0, 30])
+def test_what_stands_around_a_run_is_the_programs(others, is_first, keys, collector, monkeypatch):
+    """However far around, whatever ended meanwhile, and also before there was a client of ours."""
+    monkeypatch.setattr(_sdk_told, "_MOST", 20)
+    if not is_first:
+        trace_flow(Flow(start=Node())).run({})
+    config = TracingConfig(trace_inputs=False, trace_outputs=False, environment="batch", mask=hides)
+    flow = trace_flow(Flow(start=Node()), config=config)
+
+    @observe()
+    def inner(question):
+        flow.run({})
+        return "answered"
+
+    @observe()
+    def middle(question):
+        return inner(question)
+
+    @observe()
+    def web(question):
+        return middle(question)
+
+    @observe()
+    def other():
+        pass
+
+    with ThreadPoolExecutor() as pool:
+        web("canary")
+        for _ in range(others):
+            pool.submit(other)
+        web("canary")
+    get_client().flush()
+    assert flush(10)
+    around = [span for span in collector.spans() if span.name in {"web", "middle", "inner"}]
+    assert 6 == len(around)
+    for span in around:
+        assert "canary" in span.attributes["langfuse.observation.input"]
+        assert "answered" in span.attributes["langfuse.observation.output"]
+        assert "batch" != span.attributes.get("langfuse.environment")
+
+
 @pytest.mark.parametrize("in_environment", [None, "production"])
 def test_scores_and_what_has_ids_alone_are_of_the_environment_of_their_run(
     in_environment, keys, collector, monkeypatch
