@@ -31,8 +31,8 @@ _MOST_IN_ONE = 20
 _WITHHELD = "<withheld: the flow whose mask this needs is gone>"
 
 # whose first entry goes as fast as any: a dict looks for it behind all that went before
-_going: OrderedDict[int, tuple[Told, bool]] = OrderedDict()
-_traces: OrderedDict[int, tuple[Told, bool]] = OrderedDict()
+_going: OrderedDict[int, _Trace] = OrderedDict()
+_traces: OrderedDict[int, _Trace] = OrderedDict()
 _spans: OrderedDict[int, Told | None] = OrderedDict()
 
 
@@ -142,6 +142,14 @@ def _shared(
     return Told(switches, Rules(redact, _withhold if has_mask else None, dict(policy), limits))
 
 
+class _Trace(NamedTuple):
+    """A trace in which there are runs: their settings, whether it began with one, and how many go on."""
+
+    known: Told
+    is_own: bool
+    runs: int
+
+
 def _withhold(_value: Any, _path: Any) -> str:
     return _WITHHELD
 
@@ -154,17 +162,20 @@ def begin(trace_id: int, known: Told, is_own: bool) -> None:
         known: the settings.
         is_own: whether the trace begins with the run.
     """
-    before = _going.get(trace_id) or _traces.get(trace_id)
+    going = _going.get(trace_id)
+    before = going or _traces.get(trace_id)
     if before is not None:
-        known, is_own = _Several.with_one_more(before[0], known), before[1]
-    _put(_going, trace_id, (known, is_own), _MOST_GOING)
+        known, is_own = _Several.with_one_more(before.known, known), before.is_own
+    _put(_going, trace_id, _Trace(known, is_own, going.runs + 1 if going is not None else 1), _MOST_GOING)
 
 
 def end(trace_id: int) -> None:
     """A run is over: what it has left running, or told of its ids, may come yet."""
-    known = _going.pop(trace_id, None)
-    if known is not None:
-        _put(_traces, trace_id, known, _MOST)
+    going = _going.pop(trace_id, None)
+    if going is not None and going.runs > 1:
+        _put(_going, trace_id, going._replace(runs=going.runs - 1), _MOST_GOING)
+    elif going is not None:
+        _put(_traces, trace_id, going, _MOST)
 
 
 def tell(span_id: int, known: Told) -> None:
@@ -187,9 +198,9 @@ def told(trace_id: int, *span_ids: int) -> Told | None:
     for span_id in span_ids:
         if span_id in _spans:
             return _spans.get(span_id)  # pushed out just now: as outside
-    known, is_own = _going.get(trace_id) or _traces.get(trace_id) or (None, False)
-    is_root = len(span_ids) == 1
-    return None if is_root and not is_own else known  # the root of a trace of the program's is around its runs
+    trace = _going.get(trace_id) or _traces.get(trace_id)
+    is_around = trace is not None and not trace.is_own and len(span_ids) == 1  # the root of a trace of the program's
+    return None if trace is None or is_around else trace.known
 
 
 def _put(ids: OrderedDict[int, Any], known: int, settings: Any, most: int) -> None:

@@ -80,6 +80,12 @@ def test_what_the_config_of_one_flow_says_is_not_for_others(asked, settings, key
         assert "ask" in {span.name for span in of_the_run}
 
 
+def in_a_thread(work):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
 def _by_trace_context(client, ask):
     ids = {"trace_id": client.get_current_trace_id(), "parent_span_id": client.get_current_observation_id()}
     return lambda: client.start_observation(name="ask", trace_context=ids, input={"question": "canary"}).end()
@@ -206,8 +212,10 @@ def test_who_ends_an_observation_does_not_decide_on_it(keys, collector):
 
 @pytest.mark.parametrize("when", ["before", "while it goes on", "after"])
 @pytest.mark.parametrize("also", [{}, {"redact": ("one", "two")}])
-def test_what_one_run_of_a_trace_hides_another_does_not_show(when, also, keys, collector):
+@pytest.mark.parametrize("is_around", [True, False])
+def test_what_one_run_of_a_trace_hides_another_does_not_show(when, is_around, also, keys, collector, monkeypatch):
     """What has its ids alone: a judge, or a job that goes on with the trace, may have other settings."""
+    monkeypatch.setattr(_sdk_told, "_MOST", 20)
     client = get_client()
     headers, work = {}, []
 
@@ -218,9 +226,8 @@ def test_what_one_run_of_a_trace_hides_another_does_not_show(when, also, keys, c
     class Strict(Node):
         def exec(self, prep_res):
             if when == "while it goes on":
-                thread = threading.Thread(target=judge)
-                thread.start()
-                thread.join()
+                in_a_thread(judge)
+                in_a_thread(lambda: [other.run({}) for _ in range(25)])  # it goes on whatever ends
             work.append(_by_trace_context(client, ask))
             headers.update(trace_headers())
 
@@ -230,14 +237,14 @@ def test_what_one_run_of_a_trace_hides_another_does_not_show(when, also, keys, c
 
     other = trace_flow(Flow(start=Node()), flow_name="Judge", config=TracingConfig(**also))
     strict = trace_flow(Flow(start=Strict()), config=TracingConfig(mask=hides))
-    with client.start_as_current_observation(name="around"):
+    with client.start_as_current_observation(name="around") if is_around else contextlib.nullcontext():
         headers.update(trace_headers())
         if when == "before":
             judge()
         strict.run({})
     if when == "after":
         judge()
-    work.pop()()
+    in_a_thread(work.pop())
     client.flush()
     assert flush(10)
     assert {"Judge", "ask"} <= {span.name for span in collector.spans()}
