@@ -27,8 +27,9 @@ _INLINE = (
 """In a table of TOML, an object of JavaScript or a mapping of YAML, within a line."""
 _INPUT = r"((?:\A|\n)([\w.-]{1,200})\n  [^\n]{0,500}?input_value=)([^\n]{1,8000}?)(?=, input_type=)"
 """Of pydantic's ValidationError, whose line before names the field."""
-_STATEMENT = r"(\[SQL: ((?:(?!\[parameters: )[\s\S]){1,8000})\[parameters: )((?:(?!\]\n|\]\Z)[\s\S]){1,20000})"
+_STATEMENT, _PARAMETERS = "[SQL: ", "[parameters: "
 """Of SQLAlchemy's errors."""
+_LONGEST_STATEMENT, _LONGEST_PARAMETERS = 8000, 20_000
 
 _KEY = (
     r"((?<!\w)Key \(((?:[^()\n]|\([^()\n]{0,200}\)){1,500})\)=\()((?:(?!Key \()[^\n]){1,8000}?)"
@@ -58,7 +59,7 @@ def without_reported(text: str, hits: Hits) -> str:
     if "input_value=" in text:
         text = compiled(_INPUT).sub(lambda found: _input(found, hits), text)
     if "[parameters: " in text:
-        text = compiled(_STATEMENT).sub(lambda found: _statement(found, hits), text)
+        text = _without_parameters(text, hits)
     if "Key (" in text:
         text = compiled(_KEY).sub(lambda found: _row(found[1], found[2], found[0], hits), text)
     if "Duplicate entry" in text:
@@ -86,7 +87,22 @@ def _input(found: re.Match[str], hits: Hits) -> str:
     return f"{found[1]}{REPLACEMENT}" if hits(found[2].rpartition(".")[2]) else found[0]
 
 
-def _statement(found: re.Match[str], hits: Hits) -> str:
-    """What is shown of a statement's parameters, which do not say which is whose."""
-    names = compiled(r"\w{2,80}").findall(found[2])
-    return f"{found[1]}{REPLACEMENT}" if any(map(hits, names)) else found[0]
+def _without_parameters(text: str, hits: Hits) -> str:
+    """Replace a statement's parameters, which do not say which is whose.
+
+    No pattern over all of it: one that begins at each statement holds the interpreter for seconds in a text of nothing else.
+    """
+    pieces: list[str] = []
+    at = before = 0  # up to where the text is in pieces; and where the parameters before begin
+    while (mark := text.find(_PARAMETERS, max(at, before))) >= 0:
+        start = text.rfind(_STATEMENT, max(at, before, mark - _LONGEST_STATEMENT), mark)
+        before = mark + len(_PARAMETERS)
+        if start < 0 or not any(map(hits, compiled(r"\w{2,80}").findall(text, start, mark))):
+            continue
+        end = text.find("]\n", before, before + _LONGEST_PARAMETERS)
+        if end < 0:
+            end = min(len(text), before + _LONGEST_PARAMETERS)
+            end -= text.endswith("]") and end == len(text)
+        pieces += (text[at:before], REPLACEMENT)
+        at = end
+    return "".join((*pieces, text[at:])) if pieces else text
