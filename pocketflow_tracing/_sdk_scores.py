@@ -10,7 +10,7 @@ from ._sdk_told import Switches, told
 
 __all__ = ["place_scores"]
 
-_ID = re.compile("[0-9a-f]{32}")
+_ID = re.compile("[0-9a-f]{16}(?:[0-9a-f]{16})?")
 _PLACING = Seam("finding out the environment of a score")
 
 
@@ -33,12 +33,15 @@ def place_scores(resources: Any, elsewhere: Switches) -> None:
 
 
 def _placed(score: dict[str, Any], elsewhere: Switches) -> dict[str, Any]:
-    # langfuse 5 has the body of a request here, langfuse 4 an event with a model of pydantic's as its body, where the id of the
-    # trace stands under the name that it has in JSON
+    # langfuse 5 has the body of a request here, langfuse 4 an event with a model of pydantic's as its body, where ids stand under
+    # the names that they have in JSON
     body: Any = score.get("body")
-    trace_id = score.get("traceId") if body is None else getattr(body, "traceId", None) or body.trace_id
-    environment = score.get("environment") if body is None else body.environment
-    known = told(int(trace_id, 16)) if trace_id and _ID.fullmatch(trace_id) else None  # others have ids of their own
+    fields = score if body is None else {**vars(body), **(getattr(body, "model_extra", None) or {})}
+    trace_id, environment = fields.get("traceId"), fields.get("environment")
+    if not (isinstance(trace_id, str) and _ID.fullmatch(trace_id)):  # others have ids of their own
+        return score
+    observation_id = str(fields.get("observationId") or "")
+    known = told(int(trace_id, 16), int(observation_id, 16) if _ID.fullmatch(observation_id) else 0)
     ours = known.switches.environment if known is not None else None
     if ours is None or environment not in {None, elsewhere.environment}:
         return score

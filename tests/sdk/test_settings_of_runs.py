@@ -372,7 +372,8 @@ def test_scores_and_what_has_ids_alone_are_of_the_environment_of_their_run(
             thread.start()
             thread.join()
 
-    trace_flow(Flow(start=Scores()), config=TracingConfig(environment="batch", release="r1")).run({})
+    flow = trace_flow(Flow(start=Scores()), config=TracingConfig(environment="batch", release="r1"))
+    flow.run({})
     get_client().create_score(name="outside", value=3, trace_id="a" * 32)
     get_client().create_score(name="elsewhere", value=3, trace_id="chat-42")
     get_client().flush()
@@ -384,6 +385,29 @@ def test_scores_and_what_has_ids_alone_are_of_the_environment_of_their_run(
     }
     assert {("batch", "r1")} == {
         (span.attributes["langfuse.environment"], span.attributes["langfuse.release"]) for span in collector.spans()
+    }
+
+
+def test_scores_of_a_trace_of_the_programs_stay_where_that_is(keys, collector, monkeypatch):
+    """But for those that are about what the run did in it."""
+    monkeypatch.setenv("LANGFUSE_TRACING_ENVIRONMENT", "production")
+    client = get_client()
+
+    class Scores(Node):
+        def exec(self, prep_res):
+            ids = {"trace_id": client.get_current_trace_id(), "observation_id": client.get_current_observation_id()}
+            client.create_score(name="of the run", value=1, **ids)
+
+    flow = trace_flow(Flow(start=Scores()), config=TracingConfig(environment="batch"))
+    with client.start_as_current_observation(name="web"):
+        flow.run({})
+        client.score_current_trace(name="of the trace", value=2)
+        client.score_current_span(name="of the span", value=3)
+    client.flush()
+    assert flush(10)
+    collector.wait_for(lambda seen: len(seen.scores()) == 3)
+    assert {"of the run": "batch", "of the trace": "production", "of the span": "production"} == {
+        score["name"]: score["environment"] for score in (found.get("body", found) for found in collector.scores())
     }
 
 
