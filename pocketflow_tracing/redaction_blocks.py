@@ -78,9 +78,8 @@ def _region(text: str, key: re.Match[str]) -> tuple[int, int, str]:
     if not compiled(_WORD_OR_NONE).fullmatch(rest):
         return start, start, _SCALAR
     start, indent = key.end() + 1, len(key[1])
-    is_deeper = (
-        rest[:1] not in {"", "#", "&", "!"} or "-" in key[1]
-    )  # else a list of YAML may stand below as far to the left as its name
+    # below a name alone a list of YAML may stand as far to the left
+    is_deeper = rest[:1] not in {"", "#", "&", "!"} or "-" in key[1]
     lines = _DEEPER % (indent + 1) if is_deeper else _LISTED % (indent, indent + 1)
     found = compiled(lines).match(text, min(start, len(text)))
     return start, found.end() if found is not None else start, _SCALAR
