@@ -6,8 +6,9 @@ from typing import Any
 
 from . import _log
 from ._guard import Seam
+from ._otel_span import context_now, span_in
 from .capture_types import weigh
-from .recorder import Branch, current, span_of
+from .recorder import Branch, Span, current, span_of
 
 __all__ = ["add_metadata", "add_score", "current_trace_id", "current_trace_url"]
 
@@ -19,16 +20,22 @@ _ADDING = Seam("adding metadata or a score to the current node")
 
 def current_trace_id() -> str | None:
     """The id of the trace around the caller, 32 hex digits; None outside a run."""
-    span = span_of(current.get())
+    span = _around()
     return f"{span.run.trace_id:032x}" if span is not None else None
 
 
 def current_trace_url() -> str | None:
     """The Langfuse address of the trace around the caller; None outside a run and without Langfuse."""
-    span = span_of(current.get())
+    span = _around()
     if span is None or span.run.pipeline.langfuse is None:
         return None
     return span.run.pipeline.langfuse.trace_url(f"{span.run.trace_id:032x}")
+
+
+def _around() -> Span | None:
+    """Our span around the caller; in a visit that there is no room for it is the one that it stands in."""
+    found: Span | None = span_of(current.get()) or span_in(context_now())
+    return found
 
 
 def add_metadata(**metadata: Any) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from . import _log
 from ._queue_items import NOT_KEPT, Begun, External, Marker, count_spans, let_values_go
 from ._queue_line import Line
-from .capture_types import weigh
+from .capture_types import bytes_of, weigh
 
 if TYPE_CHECKING:
     from .recorder import Run, Span
@@ -138,7 +138,7 @@ class SpanQueue:
         again = 0
         for text in large:
             if heavy.get(id(text), 0) > self._left:
-                again += len(text)
+                again += bytes_of(text)
             else:
                 heavy[id(text)] = self._came + 1
         return max(weight - again, 1)

@@ -64,8 +64,9 @@ def attend(processor: Any, settings: SettingsOfSpans) -> None:
         if around is None:
             remember(span)
             return
-        known = around.run.pipeline.told
-        settings.begin(span.context.span_id, known.switches, known.rules)
+        pipeline = around.run.pipeline
+        known = pipeline.told
+        settings.begin(span.context.span_id, known.switches, pipeline.rules)
         if around.run.parent_id is not None:  # else all of its trace is the run
             tell(span.context.span_id, known)
 

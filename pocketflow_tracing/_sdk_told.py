@@ -139,7 +139,14 @@ class _Several(Told):
 def _shared(
     switches: Switches, redact: Redactor, policy: tuple[tuple[str, Any], ...], limits: Limits, has_mask: bool
 ) -> Told:
-    return Told(switches, Rules(redact, _withhold if has_mask else None, dict(policy), limits))
+    return Told(switches, _rules(redact, policy, limits, has_mask))
+
+
+@lru_cache(maxsize=1000)
+def _rules(redact: Redactor, policy: tuple[tuple[str, Any], ...], limits: Limits, has_mask: bool) -> Rules:
+    # a redactor of its own: that of a pipeline remembers the names that it was asked about
+    bare = Redactor(redact.extra, defaults=redact.defaults)
+    return Rules(bare, _withhold if has_mask else None, dict(policy), limits)
 
 
 class _Trace(NamedTuple):

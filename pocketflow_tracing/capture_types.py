@@ -8,6 +8,7 @@ user's tuple becomes a list: a plain tuple never stands in a snapshot, and the m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from sys import getsizeof
 from typing import Any, NamedTuple
 
 __all__ = [
@@ -171,6 +172,11 @@ WEIGHTLESS = frozenset({int, float, bool, type(None)})
 """Types of snapshots that weigh nothing by themselves."""
 
 
+def bytes_of(text: str | bytes) -> int:
+    """The bytes that a text takes in memory: one with an emoji in it has four for each character."""
+    return len(text) if type(text) is bytes or text.isascii() else getsizeof(text)
+
+
 def weigh(value: Snapshot, large: list[str | bytes] | None = None) -> int:
     """Estimate the bytes that a snapshot keeps alive: its texts and bytes, and 64 for each entry; 0 for a number by itself.
 
@@ -180,9 +186,12 @@ def weigh(value: Snapshot, large: list[str | bytes] | None = None) -> int:
     """
     kind = type(value)
     if kind is str or kind is bytes:
-        if len(value) >= LARGE and large is not None:
-            large.append(value)
-        return len(value) + 64
+        size = len(value)
+        if size >= LARGE:
+            size = bytes_of(value)
+            if large is not None:
+                large.append(value)
+        return size + 64
     if kind is int:
         return 0 if (bits := value.bit_length()) < LARGE else bits // 8
     if value is None or kind is float or kind is bool:
@@ -194,9 +203,11 @@ def weigh(value: Snapshot, large: list[str | bytes] | None = None) -> int:
         t = type(item)
         if t is str or t is bytes:
             size = len(item)
+            if size >= LARGE:
+                size = bytes_of(item)
+                if large is not None:
+                    large.append(item)
             weight += size + 64
-            if size >= LARGE and large is not None:
-                large.append(item)
         elif t is int:
             weight += 64 if (bits := item.bit_length()) < LARGE else bits // 8
         elif item is None or t is float or t is bool:

@@ -10,22 +10,22 @@ import re
 from collections.abc import Callable
 
 from .redaction_shapes import REPLACEMENT, compiled
-from .redaction_values import is_credential, value_end
+from .redaction_values import QUOTE, is_credential, value_end
 
 __all__ = ["without_blocks", "without_nested"]
 
 Hits = Callable[[str], bool]
 
 _KEY = r"\n([ \t]{0,80}(?:- ){0,8})([\w.-]{1,80})[ \t]{0,4}[:=]([^\n]*)"
-_TABLE = r"\n\[{1,2}([\w.-]{1,80})\]{1,2}[ \t\r]*(?=\n)"
+_TABLE = r"\n[ \t]{0,20}\[{1,2}[ \t]{0,4}([\w.-]{1,80})[ \t]{0,4}\]{1,2}[ \t\r]*(?:#[^\n]*)?(?=\n)"
 _DEEPER = r"(?:[ \t]*\r?\n|[ \t]{%d,}[^\n]*\n?)*"
 _LISTED = r"(?:[ \t]*\r?\n|[ \t]{%d}- [^\n]*\n?|[ \t]{%d,}[^\n]*\n?)*"
-_UP_TO_A_TABLE = r"(?:(?!\[)[^\n]*\n?)*"
+_UP_TO_A_TABLE = r"(?:(?![ \t]{0,20}\[)[^\n]*\n?)*"
 _WORD_OR_NONE = r"[&!#|>][^\n]*|[^\s()\[\]{}]*"
 """On the line of a name whose value goes on below: an anchor, a tag or a comment of YAML, or how the value begins."""
 _SCALAR = (
     r"(?m)^([ \t]*(?:- ){0,8}(?:[\"']?[\w .-]{1,80}[\"']?[ \t]{0,4}[:=][ \t]{1,40})?)"
-    r"(\"[^\"\n]+\"|'[^'\n]+'|[^\s\"'`,;(){}\[\]<>]{6,})(?=[ \t\r]*(?:[,;#\\].*)?$)"
+    r"(\\{0,3}\"[^\"\n]+\"|\\{0,3}'[^'\n]+'|[^\s\"'`,;(){}\[\]<>]{6,})(?=[ \t\r]*(?:[,;#\\].*)?$)"
 )
 _IN_LIST = r"()(\"[^\"\n]+\"|'[^'\n]+'|[^\s\"'`,;:=(){}\[\]<>]{6,})"
 _TAG = r"<([A-Za-z][\w:.-]{0,80})(?:\s[^<>]{0,200})?>"
@@ -56,7 +56,7 @@ def without_blocks(text: str, hits: Hits) -> str:
             pieces += (text[at:start], _without_credentials(text[start:end], pattern))
             at = end
     text = "".join((*pieces, text[at:])) if pieces else text
-    if "\n[" in text:
+    if "[" in text:
         text = _without_tables(text, hits)
     return text[1:]
 
@@ -132,8 +132,9 @@ def _without_credentials(text: str, pattern: str) -> str:
 
     def shown(found: re.Match[str]) -> str:
         before, word = found.groups()
-        quote = word[0] if word[0] in "\"'" else ""
-        if not is_credential(word.strip("\"'")) and not (quote and is_line):
+        found_quote = compiled(QUOTE).match(word)
+        quote = found_quote[0] if found_quote is not None else ""
+        if not is_credential(word.strip("\\\"'")) and not (quote and is_line):
             return found[0]
         return f"{before}{quote}{REPLACEMENT}{quote}"
 

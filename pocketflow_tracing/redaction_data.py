@@ -32,6 +32,12 @@ _LINE_VALUE = r"[^\s\"']+"
 _NEAR = 200
 _NO_NAME = "\n()[]{}=,;"
 _NUMBER = r"[-+]?\d[\w.+-]*"
+_SCHEMA = (
+    r"\{\s{0,20}\\{0,3}\"type\\{0,3}\"\s{0,4}:\s{0,4}\\{0,3}\"(?:string|integer|number|boolean|object|array|null)\\{0,3}\"\s{0,20}"
+    r"(?:,\s{0,20}\\{0,3}\"(?:title|description|format|minLength|maxLength)\\{0,3}\"\s{0,4}:\s{0,4}"
+    r"(?:\d{1,9}|\\{0,3}\"[^\"\\]{0,500}\\{0,3}\")\s{0,20}){0,5}\}"
+)
+"""What kind of value belongs under a name, in a schema of JSON."""
 _PLAIN_WORD = r"[^\s\"'`,;(){}\[\]<>]{6,}"
 _CREDENTIAL = r"Bearer [\w.~+/=-]{0,4}(?=[\w.~+/=-]{0,80}\d|[\w.~+/=-]{20})[\w.~+/=-]{6,}"
 _LONGEST_NAME = 80
@@ -41,9 +47,9 @@ _SETTING_STARTS = ("export ", "ENV ", "ARG ", " -e ", "--env ", "--env=", "--fro
 _ITEM = r"(\[[\"']([\w.-]{1,80})[\"']\]\s{0,3}=\s{0,3}[\"'])([^\"'\n]+)"
 """Of a dict, in code: os.environ["API_KEY"] = "…"."""
 _LINE = (
-    r"(\n[ \t-]{0,80}(?:(?:export|set|ENV|const|let|var) |\$env:)?([\w.-]{1,80})(?:[ \t]{1,40}= |:[ \t]{1,40}))"
+    r"(\n[ \t-]{0,80}(?:(?:export|set|ENV|const|let|var) |\$env:)?([\w.-]{1,80})(?:[ \t]{1,40}= |[ \t]{0,4}:[ \t]{1,40}))"
     r"((?:[&!][\w!./-]{1,40}[ \t]{1,4}){0,2})"
-    r"(\"[^\"\n]+\"|'[^'\n]+'|[^\s\"'`,;(){}\[\]<>]{6,})(?=[ \t]*(?:[,;#]|\r?\n|\Z))"
+    r"(\\{0,3}\"[^\"\n]+\"|\\{0,3}'[^'\n]+'|[^\s\"'`,;(){}\[\]<>]{6,})(?=[ \t]*(?:[,;#]|\r?\n|\Z))"
 )
 _BLOCK = r"(\n([ \t]{0,80})(?:- )?([\w.-]{1,80}):[ \t]{1,4}[|>][+-]?[ \t]{0,4})(?:\n\2[ \t]{1,80}[^\n]+)+"
 """Lines that are one value of YAML."""
@@ -71,6 +77,14 @@ def scan_value(text: str, hits: Hits) -> str:
     Returns:
         The text with "[redacted]" in the place of secrets; in time linear to its length.
     """
+    if (
+        "\\n" in text and "\r\n" not in text
+    ):  # the text of a file in one of JSON: rules about lines have to see its lines
+        return _scanned(text.replace("\\n", "\r\n"), hits).replace("\r\n", "\\n")
+    return _scanned(text, hits)
+
+
+def _scanned(text: str, hits: Hits) -> str:
     text = scan(text)
     if "Bearer " in text:
         text = compiled(_CREDENTIAL).sub(f"Bearer {REPLACEMENT}", text)
@@ -103,7 +117,8 @@ def _without_lines(text: str, hits: Hits) -> str:
 
     def shown(line: re.Match[str]) -> str:
         before, name, says, word = line.groups()
-        quote = word[0] if word[0] in "\"'" else ""
+        opening = compiled(QUOTE).match(word)
+        quote = opening[0] if opening is not None else ""
         if not hits(name) or not (quote or is_credential(word)):
             return line[0]
         return f"{before}{says}{quote}{REPLACEMENT}{quote}"
@@ -246,7 +261,7 @@ def _end_of_member(text: str, name_end: int, start: int, hits: Hits) -> int:
         return -1  # what stands between two strings
     if name == "token" and '"logprob' in text[start : start + _NEAR]:
         return -1  # one of a language model's
-    if not name or not hits(name):
+    if not name or not hits(name) or compiled(_SCHEMA).match(text, start):
         return -1
     end, _ = value_end(text, start, _NUMBER)
     if end == start and (word := compiled(_PLAIN_WORD).match(text, start)) and is_credential(word[0]):  # of YAML

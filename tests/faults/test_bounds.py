@@ -12,6 +12,7 @@ import pytest
 from collector import Collector
 from drill import environment
 
+from pocketflow_tracing.capture_types import weigh
 from pocketflow_tracing.store import Store, build_tree
 
 SETUP = """
@@ -268,19 +269,22 @@ def test_a_run_larger_than_the_queue_goes_on_when_there_is_room(tmp_path):
             def post(self, shared, prep_res, exec_res):
                 shared["turn"] += 1
                 shared["list"].append(shared["turn"])
+                seen.add(current_trace_id())
                 if shared["turn"] == 900:
                     gate.set()
                     flush(60)
                 return "again" if shared["turn"] < 1000 else "done"
+        from pocketflow_tracing import current_trace_id
+        seen = set()
         change = Change()
         change - "again" >> change
         trace_flow(Flow(start=change)).run({"question": "long", "turn": 0, "list": []})
-        print(json.dumps({"flushed": flush(60)}))
+        print(json.dumps({"flushed": flush(60), "traces": len(seen - {None}), "some": len(seen)}))
         """,
         tmp_path,
         POCKETFLOW_TRACE_QUEUE_SIZE="500",
     )
-    assert report["flushed"] is True
+    assert report == {"flushed": True, "traces": 1, "some": 1}
     store = Store(tmp_path / ".pocketflow" / "traces.db")
     run = store.run("last")
     spans = store.spans(run.run_id)
@@ -488,6 +492,14 @@ def test_large_values_do_not_fill_the_memory(runs, size, tmp_path):
         assert len(withheld) > 100
         assert report["flushed"] is False
         assert store.figures()["dropped"] >= len(withheld)
+
+
+def test_a_text_weighs_what_it_takes_in_memory():
+    """One with an emoji in it has four bytes for each character, a Chinese one two."""
+    for text in ("a" * 10_000, "é" * 10_000, "字" * 10_000, "😀" * 10_000):
+        taken = sys.getsizeof(text)
+        assert taken - 100 <= weigh(text) <= taken + 100
+        assert taken - 100 <= weigh({"text": text}) <= taken + 200
 
 
 def test_the_bound_in_bytes_is_free_again_when_the_queue_is_empty(tmp_path):
