@@ -13,6 +13,7 @@ from ._ids import source
 from ._options import Options
 from ._pipeline import Pipeline, pipeline_for
 from ._sdk_told import begin, tell_outside, told
+from ._threads import OwnLock
 from .capture_types import weigh
 from .delivery import delivery
 from .frameworks._scopes import NotRecorded
@@ -24,6 +25,7 @@ _SMALL = 1000
 _MOST_IN_ALL = 4000
 """… and of all entries together: redaction of long texts takes its time, and it is the host's."""
 _OF_A_TRACE = ("session_id", "user_id", "version", "environment")
+_lock = OwnLock()
 _WATCHING = Seam("looking for the spans of other instrumentations")
 
 
@@ -41,8 +43,9 @@ def open_run(options: Options, name: str, shared: Any, left: Span | None) -> Run
     """
     see_to_fork()
     pipeline = options.pipeline or pipeline_for(options.config)
-    if options.config is not None:
-        options.pipeline = pipeline
+    if options.config is not None and options.pipeline is not pipeline:
+        with _lock():  # of several threads with their first runs all take the one that stays
+            options.pipeline = pipeline = options.pipeline or pipeline
     if not pipeline.enabled or on_our_thread.get():  # a mask that runs a flow would have it masked by one, and so on
         return NotRecorded(None)
     for sink in pipeline.sinks:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from json import dumps, loads
 from typing import TYPE_CHECKING, Any
@@ -95,25 +94,43 @@ def _shown_text(text: str, rules: Rules) -> str:
 def _redact_value(pair: common_pb2.KeyValue, rules: Rules) -> None:
     value = pair.value
     kind = value.WhichOneof("value")
-    if kind == "array_value":
-        _redact_items(pair.key, value.array_value.values, rules)
-    elif kind == "kvlist_value":
-        for below in value.kvlist_value.values:
-            _redact_value(below, rules)
-    else:
+    if kind not in {"array_value", "kvlist_value"}:
         _redact_item(pair.key, value, rules)
+        return
+    read = _read(value)  # whole: the words of a command say of each other what they are, and a map what is below it
+    shown = _shown(pair.key, read, rules)
+    if shown != read:
+        value.Clear()
+        _write(value, shown)
 
 
-def _redact_items(key: str, items: Sequence[common_pb2.AnyValue], rules: Rules) -> None:
-    if all(item.WhichOneof("value") == "string_value" for item in items):
-        texts = [item.string_value for item in items]
-        shown = _shown(key, texts, rules)  # together: the words of a command say of each other what they are
-        if type(shown) is list and len(shown) == len(texts):
-            for item, text in zip(items, shown, strict=True):
-                item.string_value = text if isinstance(text, str) else dumps(text, ensure_ascii=False)
-            return
-    for item in items:
-        _redact_item(key, item, rules)
+def _read(value: common_pb2.AnyValue) -> Any:
+    kind = value.WhichOneof("value")
+    if kind == "array_value":
+        return [_read(item) for item in value.array_value.values]
+    if kind == "kvlist_value":
+        return {pair.key: _read(pair.value) for pair in value.kvlist_value.values}
+    read = None if kind is None else getattr(value, kind)
+    return read.decode("utf-8", "replace") if type(read) is bytes else read
+
+
+def _write(value: common_pb2.AnyValue, shown: Json) -> None:
+    if isinstance(shown, bool):
+        value.bool_value = shown
+    elif isinstance(shown, int):
+        value.int_value = shown
+    elif isinstance(shown, float):
+        value.double_value = shown
+    elif isinstance(shown, str):
+        value.string_value = shown
+    elif isinstance(shown, list):
+        value.array_value.SetInParent()
+        for item in shown:
+            _write(value.array_value.values.add(), item)
+    elif isinstance(shown, dict):
+        value.kvlist_value.SetInParent()
+        for key, item in shown.items():
+            _write(value.kvlist_value.values.add(key=key).value, item)
 
 
 def _redact_item(key: str, item: common_pb2.AnyValue, rules: Rules) -> None:

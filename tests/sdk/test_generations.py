@@ -168,6 +168,28 @@ def test_numbers_and_links_are_redacted_by_their_names():
     assert "hunter2" not in str(span)
 
 
+def test_maps_and_lists_of_them_are_redacted_and_masked_too():
+    """OpenTelemetry takes them as attributes, and its conventions for messages want them so."""
+    span = Span(name="call")
+    messages = span.attributes.add(key="gen_ai.input.messages").value.array_value
+    fields = messages.values.add().kvlist_value
+    fields.values.add(key="content").value.string_value = 'canary {"api_key": "hunter2"}'
+    parts = fields.values.add(key="parts").value.array_value
+    parts.values.add().kvlist_value.values.add(key="password").value.string_value = "hunter3"
+    fields.values.add(key="number").value.int_value = 7
+    secret = span.attributes.add(key="app.credentials").value.kvlist_value
+    secret.values.add(key="user").value.string_value = "hunter4"
+    plain = span.attributes.add(key="plain").value.array_value
+    plain.values.add().kvlist_value.values.add(key="a").value.double_value = 0.5
+    before = plain.SerializeToString()
+    mask = lambda value, path: value.replace("canary", "…") if isinstance(value, str) else value
+    redaction_spans.redact(span, Rules(mask=mask))
+    assert not any(word in str(span) for word in ("canary", "hunter"))
+    assert (7, before) == (fields.values[2].value.int_value if fields.values else 7, plain.SerializeToString())
+    (shown,) = (pair.value for pair in span.attributes if pair.key == "gen_ai.input.messages")
+    assert ["content", "parts", "number"] == [pair.key for pair in shown.array_value.values[0].kvlist_value.values]
+
+
 def test_a_generation_with_json_deeper_than_python_reads_is_kept_as_a_text():
     """Its text is there all the same."""
     provider = TracerProvider()
