@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import _log
-from ._queue_items import NOT_KEPT, Begun, External, Marker, count_spans, let_values_go
+from ._queue_items import NOT_KEPT, Begun, External, GivenUp, Marker, count_spans, ends_of, let_values_go
 from ._queue_line import Line
 from .capture_types import bytes_of, weigh
 
@@ -66,18 +66,24 @@ class SpanQueue:
         self._heavy: dict[int, int] = {}  # large texts by id: the number of the span that was charged with each
         self._came = self._left = 0  # spans that weigh something, so far: those with a number between the two wait
 
-    def give_up(self) -> tuple[int, list[Marker]]:
-        """Forget what waits, at the end of the process; returns how many spans that were, and who waits for them.
+    def give_up(self) -> GivenUp:
+        """Forget what waits, at the end of the process, but for what runs that have been begun to deliver need to make sense.
 
         Ended runs are taken apart, or they would be left to the garbage collector, which needs a second for a full queue.
         """
         items, dropped = self._items, self.dropped
         self.reset()
         spans = [item for item in items if type(item) not in {Marker, Begun}]
+        ends = ends_of(spans)
         for span in spans:
-            if type(span) is not External and span.run.root is span:
+            if type(span) is not External and span.run.root is span and span not in ends:
                 span.run.give_up()
-        return dropped + count_spans(spans), [item for item in items if type(item) is Marker]
+        return GivenUp(ends, dropped + count_spans(spans) - len(ends), [item for item in items if type(item) is Marker])
+
+    def put_back(self, items: list[Any]) -> None:
+        """Put items that were taken where they were."""
+        with self._taking:
+            self._items.put_back(items)
 
     def bound_bytes(self, most: int) -> None:
         """Set how many bytes the values of what waits may take, estimated."""

@@ -11,7 +11,7 @@ from .capture_types import Note
 if TYPE_CHECKING:
     from .recorder import Span
 
-__all__ = ["NOT_KEPT", "Begun", "External", "Marker", "count_spans", "let_values_go"]
+__all__ = ["NOT_KEPT", "Begun", "External", "GivenUp", "Marker", "count_spans", "ends_of", "let_values_go"]
 
 NOT_KEPT = Note("<not kept: more was recorded than can be delivered>")
 """Stands where the values of a span were let go."""
@@ -79,3 +79,40 @@ class External:
 def count_spans(items: list[Any]) -> int:
     """The number of spans among items of the queue that are complete, and that nobody has delivered or dropped."""
     return sum(type(item) is External or (item.complete and not (item.delivered or item.run.dropped)) for item in items)
+
+
+class GivenUp(NamedTuple):
+    """What a queue held that is too late to be delivered.
+
+    Args:
+        ends: spans that are to be delivered all the same.
+        lost: the number of the others.
+        markers: who waits for them.
+    """
+
+    ends: list[Span]
+    lost: int
+    markers: list[Marker]
+
+
+def ends_of(items: list[Any]) -> list[Span]:
+    """The spans above the first of each run that is given up: above what has been delivered, and the root says what is lost.
+
+    Args:
+        items: complete spans and spans of other instrumentations, all of which are given up.
+    """
+    chains: dict[int, list[Span]] = {}
+    for item in items:
+        if type(item) is External or item.delivered or not item.complete or item.run.dropped or item.run.ids is None:
+            continue  # of a run of which no record was made there is nothing to make sense of
+        item.run.lost += 1
+        if id(item.run) not in chains:
+            chain = chains[id(item.run)] = []
+            at = item
+            while at is not None:
+                if at.special and at.complete and not at.delivered:
+                    chain.append(at)
+                at = at.parent
+    for chain in filter(None, chains.values()):
+        chain[0].run.lost -= len(chain)
+    return [span for chain in chains.values() for span in chain]

@@ -36,6 +36,10 @@ class Line:
         """Take the newest item; IndexError when there is none."""
         return (self.fresh or self.looked).pop()
 
+    def put_back(self, items: list[Any]) -> None:
+        """Put items that were taken before the oldest."""
+        (self.looked or self.fresh).extendleft(reversed(items))
+
     @property
     def is_being_looked_through(self) -> bool:
         """Whether a look that has begun is not at its end yet."""

@@ -157,6 +157,11 @@ class _Trace(NamedTuple):
     runs: int
 
 
+@lru_cache(maxsize=1000)
+def _over(known: Told, is_own: bool) -> _Trace:
+    return _Trace(known, is_own, 0)
+
+
 def _withhold(_value: Any, _path: Any) -> str:
     return _WITHHELD
 
@@ -182,7 +187,7 @@ def end(trace_id: int) -> None:
     if going is not None and going.runs > 1:
         _put(_going, trace_id, going._replace(runs=going.runs - 1), _MOST_GOING)
     elif going is not None:
-        _put(_traces, trace_id, going, _MOST)
+        _put(_traces, trace_id, _over(going.known, going.is_own), _MOST)
 
 
 def tell(span_id: int, known: Told) -> None:
@@ -204,7 +209,9 @@ def told(trace_id: int, *span_ids: int) -> Told | None:
     """
     for span_id in span_ids:
         if span_id in _spans:
-            return _spans.get(span_id)  # pushed out just now: as outside
+            with contextlib.suppress(KeyError):  # pushed out just now
+                _spans.move_to_end(span_id)  # it is asked about: the root of a long program stays known
+            return _spans.get(span_id)
     trace = _going.get(trace_id) or _traces.get(trace_id)
     is_around = trace is not None and not trace.is_own and len(span_ids) == 1  # the root of a trace of the program's
     return None if trace is None or is_around else trace.known

@@ -25,6 +25,8 @@ _BATCH = 1000
 """Spans taken from the queue at a time: few enough that one transaction or request stays short."""
 _STARTING_SECONDS = 1.0
 """How long who starts the worker waits for its sinks: none of their threads can be started when the interpreter shuts down."""
+_ENDS_SECONDS = 0.1
+"""For the roots of runs that are given up, at the end of the process."""
 _ALONE_SECONDS = 0.2
 """Between two looks whether the program has ended, in a child that a thread of its parent's forked."""
 _CLOSING_SECONDS = 2.0
@@ -164,9 +166,12 @@ class Worker:
         else:
             batch, marker = self.queue.take(_BATCH)
         try:
-            if batch:
-                self._deliver(batch)
-                batch.clear()  # and with it its runs, which use their sinks
+            if batch and (late := self._deliver(batch)):
+                self.queue.put_back(
+                    late if marker is None else [*late, marker]
+                )  # to be given up with what is behind them
+                marker = None
+            batch.clear()  # and with it its runs, which use their sinks
         finally:
             stop = self._answer(marker) if marker is not None else False
         if not stop:
@@ -220,41 +225,55 @@ class Worker:
             self._thread, self.queue.idle = worker, False
             return False
 
-    def _deliver(self, batch: list[Any]) -> None:
+    def _deliver(self, batch: list[Any]) -> list[Any]:
+        """Make records of a batch and give them to the sinks; returns those that are too late, at the end of the process."""
         # rendering is only needed on the worker, and there since a flow was marked; an `import` would ask
         # `builtins.__import__`, which a program may guard while it runs code of others
         shares = import_module("._sink_shares", __package__).Shares()
         self.in_hand = count_spans(batch)
+        late: list[Any] = []
         for number, item in enumerate(batch):
             if monotonic() > self.last_moment:
-                lost = count_spans(batch[number:])
-                self.in_hand -= lost
-                self._count_lost(lost)
+                late = batch[number:]
                 break
             breathe()
             with DELIVERING:
                 shares.add(item)
                 continue
             self.dropped += 1  # no record could be made of it
-        for share in shares:
-            if not self._sinks.give(share):
-                self.dropped += len(share.finished)
+        self._hand_on(shares)
         self.in_hand = 0
-        for share in shares:
-            share.let_go()
         if dropped := self.queue.take_dropped():
             self.dropped += dropped
             self._sinks.add_dropped(dropped)
+        return late
+
+    def _hand_on(self, shares: Any) -> None:
+        for share in shares:
+            if not self._sinks.give(share):
+                self.dropped += len(share.finished)
+        for share in shares:
+            share.let_go()
 
     def _give_up(self) -> Marker | None:
         """Let go of what waits and is too late to be delivered; returns who ends the process."""
         self.in_hand = self.queue.waiting  # for who ends meanwhile
-        spans, markers = self.queue.give_up()
-        self._count_lost(spans)
+        given_up = self.queue.give_up()
+        self._count_lost(given_up.lost)
         self.in_hand = 0
-        for marker in markers[:-1]:
+        if given_up.ends:
+            shares = import_module("._sink_shares", __package__).Shares()
+            until = monotonic() + _ENDS_SECONDS
+            for number, span in enumerate(given_up.ends):
+                if monotonic() > until:
+                    self._count_lost(len(given_up.ends) - number)
+                    break
+                with DELIVERING:
+                    shares.add(span)
+            self._hand_on(shares)
+        for marker in given_up.markers[:-1]:
             marker.reached.set()
-        return markers[-1] if markers else None
+        return given_up.markers[-1] if given_up.markers else None
 
     def _count_lost(self, spans: int) -> None:
         self.lost += spans

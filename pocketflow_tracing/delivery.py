@@ -235,7 +235,8 @@ class Delivery:
 
     def _lost_and_late(self) -> tuple[int, int]:
         """The spans that were too many for the worker, and those that came after it: it may just be counting some."""
-        late = self.queue.give_up()[0]
+        given_up = self.queue.give_up()
+        late = given_up.lost + len(given_up.ends)
         lost, in_hand = self._worker.lost, self._worker.in_hand
         while lost != self._worker.lost:
             lost, in_hand = self._worker.lost, self._worker.in_hand

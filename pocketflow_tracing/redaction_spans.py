@@ -47,7 +47,9 @@ def leave_out(span: trace_pb2.Span, switches: Switches) -> None:
 
 def names_a_secret(key: str, rules: Rules) -> bool:
     """Whether an attribute has the name of a secret, whole or behind its last dot: `langfuse.observation.metadata.iban`."""
-    return rules.redact.hits(key) or rules.redact.hits(key.rpartition(".")[2])
+    if rules.redact.hits(key):
+        return True
+    return not says_what_it_is(key) and rules.redact.hits(key.rpartition(".")[2])
 
 
 def path_of(key: str, rules: Rules) -> tuple[str, ...]:
@@ -55,8 +57,7 @@ def path_of(key: str, rules: Rules) -> tuple[str, ...]:
     if is_input(key) or is_output(key):
         return ("input",) if is_input(key) else ("output",)
     path = ("metadata", key.partition(_METADATA)[2]) if key.startswith("langfuse.") and _METADATA in key else (key,)
-    last = key.rpartition(".")[2]
-    return (last,) if rules.redact.hits(last) and not rules.redact.hits(path[-1]) else path
+    return (key.rpartition(".")[2],) if names_a_secret(key, rules) and not rules.redact.hits(path[-1]) else path
 
 
 def place(span: trace_pb2.Span, switches: Switches, elsewhere: Switches) -> None:

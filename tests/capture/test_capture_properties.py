@@ -257,6 +257,7 @@ def test_free_text_of_any_form_is_redacted_without_failing(text):
         "password: a\n ",
         "- value: a\n",
         "[SQL: ",
+        "secret:\n    a    b    c    d\n  \n",
         "[parameters: ",
         "[SQL: token [parameters: ",
         "[SQL: token [parameters: x]\n",

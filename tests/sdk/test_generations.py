@@ -35,7 +35,7 @@ from pocketflow_tracing import (
     trace_flow,
 )
 from pocketflow_tracing.cli.output import as_json
-from pocketflow_tracing.redaction import Rules
+from pocketflow_tracing.redaction import Redactor, Rules
 
 GENERATION = {
     "langfuse.observation.type": "generation",
@@ -166,6 +166,23 @@ def test_numbers_and_links_are_redacted_by_their_names():
     assert ["[redacted]", 3] == [span.attributes[0].value.string_value, span.attributes[1].value.int_value]
     assert "493021" not in str(span)
     assert "hunter2" not in str(span)
+
+
+def test_names_of_a_users_do_not_hide_what_langfuse_sorts_by():
+    """A "name" or "id" of the user's is no trace name and no user."""
+    span = Span(name="call")
+    kept = (
+        "langfuse.trace.name",
+        "user.id",
+        "session.id",
+        "langfuse.observation.type",
+        "langfuse.observation.model.name",
+    )
+    for key in (*kept, "langfuse.observation.metadata.name", "app.id"):
+        span.attributes.add(key=key).value.string_value = key
+    redaction_spans.redact(span, Rules(Redactor(("name", "id", "type"))))
+    shown = {pair.key: pair.value.string_value for pair in span.attributes}
+    assert [*kept, "[redacted]", "[redacted]"] == list(shown.values())
 
 
 def test_maps_and_lists_of_them_are_redacted_and_masked_too():
