@@ -23,7 +23,7 @@ from ._time import breathe, monotonic
 from .capture import Limits
 from .delivery import delivery
 from .redaction import Rules, rules_of
-from .redaction_spans import leave_out, place, redact
+from .redaction_spans import leave_out, redact
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -196,7 +196,7 @@ class Unready:
                 for encoded in scope.spans:
                     leave_out(encoded, switches)
                     if switches is not self.elsewhere[0]:
-                        place(encoded, switches, self.elsewhere[0])
+                        _place(encoded, switches, self.elsewhere[0])
                     redact(encoded, rules)
         return bytes(message.SerializeToString())
 
@@ -206,6 +206,17 @@ class Unready:
         self.abandon()
         self._drop(lost)
         return lost
+
+
+def _place(span: Any, switches: Switches, elsewhere: Switches) -> None:
+    """Let a span be of the environment and release of its run, where it says nothing else than the client that exports it."""
+    for name in ("environment", "release"):
+        ours: str | None = getattr(switches, name)
+        key = f"langfuse.{name}"
+        there = next((pair for pair in span.attributes if pair.key == key), None)
+        if ours is None or (there is not None and there.value.string_value != getattr(elsewhere, name)):
+            continue
+        (span.attributes.add(key=key) if there is None else there).value.string_value = ours
 
 
 def _is_late(until: float) -> bool:

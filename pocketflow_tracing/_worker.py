@@ -167,9 +167,8 @@ class Worker:
             batch, marker = self.queue.take(_BATCH)
         try:
             if batch and (late := self._deliver(batch)):
-                self.queue.put_back(
-                    late if marker is None else [*late, marker]
-                )  # to be given up with what is behind them
+                # to be given up with what is behind them
+                self.queue.put_back(late if marker is None else [*late, marker])
                 marker = None
             batch.clear()  # and with it its runs, which use their sinks
         finally:

@@ -51,7 +51,7 @@ _LINE = (
     r"((?:[&!][\w!./-]{1,40}[ \t]{1,4}){0,2})"
     r"(\\{0,3}\"[^\"\n]+\"|\\{0,3}'[^'\n]+'|[^\s\"'`,;(){}\[\]<>]{6,})(?=[ \t]*(?:[,;#]|\r?\n|\Z))"
 )
-_BLOCK = r"(\n([ \t]{0,80})(?:- )?([\w.-]{1,80}):[ \t]{1,4}[|>][+-]?[ \t]{0,4})(?:\n\2[ \t]{1,80}[^\n]+)+"
+_BLOCK = r"(\n([ \t]{0,80})(?:- )?([\w.-]{1,80}):[ \t]{1,4}[|>][+-]?[ \t]{0,4})(?:\r?\n\2[ \t]{1,80}[^\n]+)+"
 """Lines that are one value of YAML."""
 _SETTERS = ("ENV ", "setx ", "set -x ", "set -gx ")
 _COMMAND = r"(\n[ \t]{0,80}(?:ENV|setx|set -g?x) ([A-Za-z_]\w{0,80}) )(\"[^\"\n]+\"|[^\s\"'=]+)"
@@ -80,7 +80,8 @@ def scan_value(text: str, hits: Hits) -> str:
     if (
         "\\n" in text and "\r\n" not in text
     ):  # the text of a file in one of JSON: rules about lines have to see its lines
-        return _scanned(text.replace("\\n", "\r\n"), hits).replace("\r\n", "\\n")
+        shown = _scanned(text.replace("\\n", "\r\n"), hits).replace("\r\n", "\\n")
+        return shown if "\n" in text else shown.replace("\n", "\\n")  # of a line whose end went along
     return _scanned(text, hits)
 
 

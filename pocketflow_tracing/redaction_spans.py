@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ._sdk_told import Switches
 
-__all__ = ["leave_out", "names_a_secret", "path_of", "place", "redact"]
+__all__ = ["leave_out", "names_a_secret", "path_of", "redact"]
 
 _METADATA = ".metadata."
 _NUMBERS = frozenset({"int_value", "double_value"})
@@ -58,17 +58,6 @@ def path_of(key: str, rules: Rules) -> tuple[str, ...]:
         return ("input",) if is_input(key) else ("output",)
     path = ("metadata", key.partition(_METADATA)[2]) if key.startswith("langfuse.") and _METADATA in key else (key,)
     return (key.rpartition(".")[2],) if names_a_secret(key, rules) and not rules.redact.hits(path[-1]) else path
-
-
-def place(span: trace_pb2.Span, switches: Switches, elsewhere: Switches) -> None:
-    """Let a span be of the environment and release of its run, where it says nothing else than the client that exports it."""
-    for name in ("environment", "release"):
-        ours: str | None = getattr(switches, name)
-        key = f"langfuse.{name}"
-        there = next((pair for pair in span.attributes if pair.key == key), None)
-        if ours is None or (there is not None and there.value.string_value != getattr(elsewhere, name)):
-            continue
-        (span.attributes.add(key=key) if there is None else there).value.string_value = ours
 
 
 def redact(span: trace_pb2.Span, rules: Rules) -> None:

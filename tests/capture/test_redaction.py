@@ -412,6 +412,7 @@ DATA_TEXTS = [
     (r'{"content": "GET / HTTP/1.1\nX-Api-Key: hunter2hunter\nHost: a\n\n"}', r'{"content": "GET / HTTP/1.1\nX-Api-Key: [redacted]\nHost: a\n\n"}'),
     (r'{"content": "x=1\n[credentials] # x\nk = \"hunter2\"\n[a]\nk = 1"}', r'{"content": "x=1\n[credentials] # x\nk = \"[redacted]\"\n[a]\nk = 1"}'),
     (r'{"content": "x=1\npassword = \"hunter2\"\ntoken: \"a b\"\n"}', r'{"content": "x=1\npassword = \"[redacted]\"\ntoken: \"[redacted]\"\n"}'),
+    (r'{"content": "x: 1\npassword: |\n  hunter2\n  x\nn: y\n"}', r'{"content": "x: 1\npassword: | [redacted]\nn: y\n"}'),
     ("[client]\npassword : hunter22\n", "[client]\npassword : [redacted]\n"),
     ("  [ credentials ]\n  k = 'hunter2'\n  [a]\n  k = 'hunter2'\n", "  [ credentials ]\n  k = '[redacted]'\n  [a]\n  k = 'hunter2'\n"),
     ('{"password": {"type": "hunter2"}}', '{"password": [redacted]}'),

@@ -355,6 +355,30 @@ def test_what_stands_around_a_run_is_the_programs(others, is_first, keys, collec
         assert "batch" != span.attributes.get("langfuse.environment")
 
 
+def test_the_root_around_a_run_is_the_programs_whatever_came_meanwhile(keys, collector, monkeypatch):
+    """More ids than are kept: it was said long ago that it stands in no run."""
+    monkeypatch.setattr(_sdk_told, "_MOST", 20)
+    trace_flow(Flow(start=Node())).run({})
+    flow = trace_flow(Flow(start=Node()), config=TracingConfig(trace_inputs=False, trace_outputs=False))
+
+    @observe()
+    def other():
+        pass
+
+    @observe()
+    def web(question):
+        flow.run({})
+        in_a_thread(lambda: [other() for _ in range(30)])
+        return "answered"
+
+    web("in clear")
+    get_client().flush()
+    assert flush(10)
+    (root,) = (span for span in collector.spans() if span.name == "web")
+    assert "in clear" in root.attributes["langfuse.observation.input"]
+    assert "answered" in root.attributes["langfuse.observation.output"]
+
+
 @pytest.mark.parametrize("in_environment", [None, "production"])
 def test_scores_and_what_has_ids_alone_are_of_the_environment_of_their_run(
     in_environment, keys, collector, monkeypatch
