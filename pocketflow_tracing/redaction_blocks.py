@@ -10,16 +10,17 @@ import re
 from collections.abc import Callable
 
 from .redaction_shapes import REPLACEMENT, compiled
+from .redaction_splice import Splice
 from .redaction_values import QUOTE, is_credential, value_end
 
 __all__ = ["without_blocks", "without_nested"]
 
 Hits = Callable[[str], bool]
 
-_KEY = r"\n([ \t]{0,80}(?:- ){0,8})([\w.-]{1,80})[ \t]{0,4}[:=]([^\n]*)"
-_TABLE = r"\n[ \t]{0,20}\[{1,2}[ \t]{0,4}([\w.-]{1,80})[ \t]{0,4}\]{1,2}[ \t\r]*(?:#[^\n]*)?(?=\n)"
-_DEEPER = r"(?:[ \t]*\r?\n|[ \t]{%d,}[^\n]*\n?)*"
-_LISTED = r"(?:[ \t]*\r?\n|[ \t]{%d}- [^\n]*\n?|[ \t]{%d,}[^\n]*\n?)*"
+_KEY = r"\n([ \t]{0,80}(?:- ){0,8})(?:[\"'](?=[\w.-]{1,80}[\"']))?([\w.-]{1,80})[\"']?[ \t]{0,4}[:=]([^\n]*)"
+_TABLE = r"\n[ \t]{0,20}\[{1,2}[ \t\"']{0,4}([\w.-]{1,80})[ \t\"']{0,4}\]{1,2}[ \t\r]*(?:#[^\n]*)?(?=\n)"
+_DEEPER = r"(?:[ \t]*(?:#[^\n]*)?\r?\n|[ \t]{%d,}[^\n]*\n?)*"
+_LISTED = r"(?:[ \t]*(?:#[^\n]*)?\r?\n|[ \t]{%d}- [^\n]*\n?|[ \t]{%d,}[^\n]*\n?)*"
 _UP_TO_A_TABLE = r"(?:(?![ \t]{0,20}\[)[^\n]*\n?)*"
 _WORD_OR_NONE = r"[&!#|>][^\n]*|[^\s()\[\]{}]*"
 """On the line of a name whose value goes on below: an anchor, a tag or a comment of YAML, or how the value begins."""
@@ -28,8 +29,8 @@ _SCALAR = (
     r"(\\{0,3}\"[^\"\n]+\"|\\{0,3}'[^'\n]+'|[^\s\"'`,;(){}\[\]<>]{6,})(?=[ \t\r]*(?:[,;#\\].*)?$)"
 )
 _IN_LIST = r"()(\"[^\"\n]+\"|'[^'\n]+'|[^\s\"'`,;:=(){}\[\]<>]{6,})"
-_TAG = r"<([A-Za-z][\w:.-]{0,80})(?:\s[^<>]{0,200})?>"
-_TEXT_NODE = r"(>\s{0,200})([^<>\s]{6,8000})(?=\s{0,200}<)"
+_TAG = r"<([A-Za-z][\w:.-]{0,80})(?:\s[^<>]{0,200})?>(?:([^<>]{1,80})</key>\s{0,80}<(array|dict)>)?"
+_TEXT_NODE = r"(>\s{0,200}(?:<!\[CDATA\[)?)([^<>\s\]]{6,8000})(?=(?:\]\]>)?\s{0,200}<)"
 _LONG_QUOTES = ('"""', "'''")
 _WHOLE = ""
 _LONGEST = 8000
@@ -46,16 +47,14 @@ def without_blocks(text: str, hits: Hits) -> str:
         The text with "[redacted]" in the place of secrets; in time linear to its length.
     """
     text = f"\n{text}"
-    pieces: list[str] = []
-    at = 0  # the text before is in pieces
+    shown = Splice(text)
     for key in compiled(_KEY).finditer(text):
-        if key.start() < at or not hits(key[2]):
+        if key.start() < shown.at or not hits(key[2]):
             continue
         start, end, pattern = _region(text, key)
         if end > start:
-            pieces += (text[at:start], _without_credentials(text[start:end], pattern))
-            at = end
-    text = "".join((*pieces, text[at:])) if pieces else text
+            shown.replace(start, end, _without_credentials(text[start:end], pattern))
+    text = shown.whole()
     if "[" in text:
         text = _without_tables(text, hits)
     return text[1:]
@@ -87,17 +86,15 @@ def _region(text: str, key: re.Match[str]) -> tuple[int, int, str]:
 
 def _without_tables(text: str, hits: Hits) -> str:
     """Replace the values of a table of TOML, or a section of an INI file, that has a secret's name."""
-    pieces: list[str] = []
-    at = 0
+    shown = Splice(text)
     for table in compiled(_TABLE).finditer(text):
         if not hits(table[1]):
             continue
         start = table.end() + 1
         found = compiled(_UP_TO_A_TABLE).match(text, start)
         end = found.end() if found is not None else start
-        pieces += (text[at:start], _without_credentials(text[start:end], _SCALAR))
-        at = end
-    return "".join((*pieces, text[at:])) if pieces else text
+        shown.replace(start, end, _without_credentials(text[start:end], _SCALAR))
+    return shown.whole()
 
 
 def without_nested(text: str, hits: Hits) -> str:
@@ -107,12 +104,11 @@ def without_nested(text: str, hits: Hits) -> str:
         text: with elements.
         hits: tells whether a name is one of a secret.
     """
-    pieces: list[str] = []
-    at = 0
+    shown = Splice(text)
     ends: dict[str, int] = {}  # of elements, by name: where the next one ends, or how far none does
     for tag in compiled(_TAG).finditer(text):
-        start, name = tag.end(), tag[1]
-        if tag.start() < at or not hits(name):
+        start, name = tag.end(), tag[3] or tag[1]  # of Apple's, a key stands before what it names
+        if tag.start() < shown.at or not hits(tag[2] or name):
             continue
         end = ends.get(name, 0)
         if end <= start:
@@ -120,9 +116,8 @@ def without_nested(text: str, hits: Hits) -> str:
             end = ends[name] = found if found >= 0 else start + _LONGEST
         if text.startswith("</", end):
             inside = _without_credentials(text[start - 1 : end + 1], _TEXT_NODE)
-            pieces += (text[at:start], inside[1:-1])
-            at = end
-    return "".join((*pieces, text[at:])) if pieces else text
+            shown.replace(start, end, inside[1:-1])
+    return shown.whole()
 
 
 def _without_credentials(text: str, pattern: str) -> str:

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 from .redaction_blocks import without_blocks, without_nested
+from .redaction_lines import without_assigned, without_lines, without_told
+from .redaction_margins import without_margins
 from .redaction_pairs import without_paired
 from .redaction_reports import without_reported
+from .redaction_rows import without_rows
 from .redaction_shapes import REPLACEMENT, compiled, scan
+from .redaction_splice import Splice
 from .redaction_values import HEADER_VALUE, LINE_NAMES, QUOTE, end_of, is_credential, value_end
 
 __all__ = ["scan_value", "without_options"]
@@ -44,21 +49,14 @@ _LONGEST_NAME = 80
 _SETTING = r"(?:[^\s;&\"'`,(){}\[\]<>|]|&(?!\w+=))+"
 _SETTING_STARTS = ("export ", "ENV ", "ARG ", " -e ", "--env ", "--env=", "--from-literal=", "config:set ")
 """What stands before a setting of a shell, a Dockerfile or a command."""
-_ITEM = r"(\[[\"']([\w.-]{1,80})[\"']\]\s{0,3}=\s{0,3}[\"'])([^\"'\n]+)"
-"""Of a dict, in code: os.environ["API_KEY"] = "…"."""
-_LINE = (
-    r"(\n[ \t-]{0,80}(?:(?:export|set|ENV|const|let|var) |\$env:)?([\w.-]{1,80})(?:[ \t]{1,40}= |[ \t]{0,4}:[ \t]{1,40}))"
-    r"((?:[&!][\w!./-]{1,40}[ \t]{1,4}){0,2})"
-    r"(\\{0,3}\"[^\"\n]+\"|\\{0,3}'[^'\n]+'|[^\s\"'`,;(){}\[\]<>]{6,})(?=[ \t]*(?:[,;#]|\r?\n|\Z))"
-)
-_BLOCK = r"(\n([ \t]{0,80})(?:- )?([\w.-]{1,80}):[ \t]{1,4}[|>][+-]?[ \t]{0,4})(?:\r?\n\2[ \t]{1,80}[^\n]+)+"
-"""Lines that are one value of YAML."""
 _SETTERS = ("ENV ", "setx ", "set -x ", "set -gx ")
 _COMMAND = r"(\n[ \t]{0,80}(?:ENV|setx|set -g?x) ([A-Za-z_]\w{0,80}) )(\"[^\"\n]+\"|[^\s\"'=]+)"
-_OPTION = r"(--([A-Za-z][\w-]{0,80})[ \t]{1,4})(\"[^\"\n]+\"|'[^'\n]+'|[^\s\"'\\\[<${%-][^\s\"'\\]*)"
+_OPTION = (
+    r"(--([A-Za-z][\w-]{0,80})[ \t]{1,4}(?:\\\r?\n[ \t]{0,40})?)(\"[^\"\n]+\"|'[^'\n]+'|[^\s\"'\\\[<${%-][^\s\"'\\]*)"
+)
 _ELEMENT = r"(<([A-Za-z][\w:.-]{0,80})(?:\s[^<>]{0,200})?>)(<!\[CDATA\[[^<>\]]+\]\]>|[^<>\s][^<>]*)(?=</)"
 _ENTRY = (
-    r"(<(?:\w+\s[^<>]{0,80}(?<=\s)(?:key|name)=[\"']|key>)([^\"'<>]{1,80})(?:[\"'][^<>]{0,80}|</key>\s{0,80}<string)>)"
+    r"(<(?:\w+\s[^<>]{0,80}(?<=\s)(?:key|name)=[\"']|key>)([^\"'<>]{1,80})(?:[\"'][^<>]{0,80}|</key>\s{0,80}<string)>(?:\s{0,80}<value>)?)"
     r"([^<>\s][^<>]*)(?=</)"
 )
 """Of Java's properties, and of Apple's."""
@@ -77,22 +75,22 @@ def scan_value(text: str, hits: Hits) -> str:
     Returns:
         The text with "[redacted]" in the place of secrets; in time linear to its length.
     """
+    text = scan(text)
+    look = partial(_scanned, hits=hits)
     if (
         "\\n" in text and "\r\n" not in text
     ):  # the text of a file in one of JSON: rules about lines have to see its lines
-        shown = _scanned(text.replace("\\n", "\r\n"), hits).replace("\r\n", "\\n")
+        shown = without_margins(text.replace("\\n", "\r\n"), look).replace("\r\n", "\\n")
         return shown if "\n" in text else shown.replace("\n", "\\n")  # of a line whose end went along
-    return _scanned(text, hits)
+    return without_margins(text, look)
 
 
 def _scanned(text: str, hits: Hits) -> str:
-    text = scan(text)
     if "Bearer " in text:
         text = compiled(_CREDENTIAL).sub(f"Bearer {REPLACEMENT}", text)
     if "=" in text:
         text = _without_named(text, _PARAMETER, _Parameters().end_of, hits)
-        if "']" in text or '"]' in text:
-            text = compiled(_ITEM).sub(lambda found: _shown(found, hits), text)
+        text = without_assigned(text, hits)
     if "--" in text:
         text = without_options(text, hits)
     text = without_reported(text, hits)
@@ -109,25 +107,9 @@ def _scanned(text: str, hits: Hits) -> str:
     if any(setter in text for setter in _SETTERS):
         text = compiled(_COMMAND).sub(lambda found: _shown(found, hits), f"\n{text}")[1:]
     if ": " in text or " = " in text or ":\t" in text:
-        text = _without_lines(text, hits)
+        text = without_lines(text, hits)
+    text = without_rows(without_told(text, hits), hits)
     return without_blocks(text, hits) if "\n" in text or "[" in text or "{" in text else text
-
-
-def _without_lines(text: str, hits: Hits) -> str:
-    """Replace the one value of a line that has a name and one value: of YAML, TOML, an INI file."""
-
-    def shown(line: re.Match[str]) -> str:
-        before, name, says, word = line.groups()
-        opening = compiled(QUOTE).match(word)
-        quote = opening[0] if opening is not None else ""
-        if not hits(name) or not (quote or is_credential(word)):
-            return line[0]
-        return f"{before}{says}{quote}{REPLACEMENT}{quote}"
-
-    text = compiled(_LINE).sub(shown, f"\n{text}")
-    if ": |" in text or ": >" in text:
-        text = compiled(_BLOCK).sub(lambda block: f"{block[1]} {REPLACEMENT}" if hits(block[3]) else block[0], text)
-    return text[1:]
 
 
 def without_options(text: str, hits: Hits, *, in_prose: bool = True) -> str:
@@ -174,19 +156,17 @@ def _shown(found: re.Match[str], hits: Hits) -> str:
 
 def _without_named(text: str, separator: str, end_of: Callable[[str, int, int, Hits], int], hits: Hits) -> str:
     """Replace what follows a separator, up to where `end_of` says that a secret ends; -1 says that there is none."""
-    pieces: list[str] = []
-    at = 0  # the text before is in pieces
+    shown = Splice(text)
     for match in compiled(separator).finditer(text):
         start = match.end()
-        if start < at:
+        if start < shown.at:
             continue
         end = end_of(text, match.start(), start, hits)
         if end > start:
             quote = compiled(QUOTE).match(text, start)
             opening = quote[0] if quote is not None and quote.end() < end else ""
-            pieces += (text[at:start], opening, REPLACEMENT)
-            at = end
-    return "".join((*pieces, text[at:])) if pieces else text
+            shown.replace(start, end, opening, REPLACEMENT)
+    return shown.whole()
 
 
 class _Parameters:
@@ -220,7 +200,7 @@ class _Parameters:
             end, _ = value_end(text, start, _LINE_VALUE)
             return end if end > start + 1 else -1
         before = text[name_start - 1] if name_start else "\n"
-        if name.isupper() and (before.isspace() or before in ";\"'`:"):
+        if name.isupper() and (before.isspace() or before in ";\"'`:+>="):
             return end_of(text, start, _LINE_VALUE)
         if not self._run[0] <= start < self._run[1]:
             self._run = start, end_of(text, start, _SETTING)

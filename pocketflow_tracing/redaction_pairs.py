@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .redaction_shapes import REPLACEMENT, compiled
+from .redaction_splice import Splice
 from .redaction_values import QUOTE, value_end
 
 __all__ = ["without_paired"]
@@ -40,18 +41,16 @@ def without_paired(text: str, hits: Hits) -> str:
         any(map(hits, set(compiled(_NAMED).findall(text)))) or (compiled(_COOKIE).search(text) and hits("cookie"))
     ):
         return text
-    pieces: list[str] = []
-    at = 0  # the text before is in pieces
+    shown = Splice(text)
     for found in compiled(_VALUE).finditer(text):
         start = found.end()
-        if found.start() < at or text[found.start() - 1 : found.start()] not in {"v", "V"}:
+        if found.start() < shown.at or text[found.start() - 1 : found.start()] not in {"v", "V"}:
             continue
         end = _end(text, found.start(), start, hits)
         if end > start:
             quote = compiled(QUOTE).match(text, start)
-            pieces += (text[at:start], quote[0] if quote is not None else "", REPLACEMENT)
-            at = end
-    return "".join((*pieces, text[at:])) if pieces else text
+            shown.replace(start, end, quote[0] if quote is not None else "", REPLACEMENT)
+    return shown.whole()
 
 
 def _end(text: str, name_end: int, start: int, hits: Hits) -> int:

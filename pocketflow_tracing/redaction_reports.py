@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 
 from .redaction_shapes import REPLACEMENT, compiled
+from .redaction_splice import Splice
 from .redaction_values import is_credential
 
 __all__ = ["without_reported"]
@@ -22,7 +23,8 @@ _PAIR = (
 )
 """A header in a list of them: ('X-Api-Key', '…')."""
 _INLINE = (
-    r"([{,]\s{0,4}([\w.-]{1,80})[ \t]{0,4}[=:][ \t]{1,4})(\"(?:[^\"\\\n]|\\.){1,4000}\"|'(?:[^'\\\n]|\\.){1,4000}')"
+    r"([{,(]\s{0,4}([\w.-]{1,80})[ \t]{0,4}[=:][ \t]{1,4})"
+    r"(\"(?:[^\"\\\n]|\\.){1,4000}\"|'(?:[^'\\\n]|\\.){1,4000}'|[^\s\"'`,(){}\[\]<>]{6,}(?=[ \t]{0,4}[,}]))"
 )
 """In a table of TOML, an object of JavaScript or a mapping of YAML, within a line."""
 _INPUT = r"((?:\A|\n)([\w.-]{1,200})\n  [^\n]{0,500}?input_value=)([^\n]{1,8000}?)(?=, input_type=)"
@@ -54,7 +56,7 @@ def without_reported(text: str, hits: Hits) -> str:
         text = compiled(_WORDS).sub(lambda found: f"{found[1]}{REPLACEMENT}" if hits(found[2]) else found[0], text)
     if "('" in text or '("' in text or "['" in text or '["' in text or "(b" in text:
         text = compiled(_PAIR).sub(lambda found: _pair(found, hits), text)
-    if "{" in text and any(start in text for start in (' = "', ": '", ': "')):
+    if "{" in text or ("(" in text and any(start in text for start in (": '", ': "'))):
         text = compiled(_INLINE).sub(lambda found: _inline(found, hits), text)
     if "input_value=" in text:
         text = compiled(_INPUT).sub(lambda found: _input(found, hits), text)
@@ -79,8 +81,9 @@ def _pair(found: re.Match[str], hits: Hits) -> str:
 
 
 def _inline(found: re.Match[str], hits: Hits) -> str:
-    quote = found[3][0]
-    return f"{found[1]}{quote}{REPLACEMENT}{quote}" if hits(found[2]) else found[0]
+    quote = found[3][0] if found[3][0] in "\"'" else ""
+    is_secret = hits(found[2]) and (quote or is_credential(found[3]))
+    return f"{found[1]}{quote}{REPLACEMENT}{quote}" if is_secret else found[0]
 
 
 def _input(found: re.Match[str], hits: Hits) -> str:
@@ -92,10 +95,10 @@ def _without_parameters(text: str, hits: Hits) -> str:
 
     No pattern over all of it: one that begins at each statement holds the interpreter for seconds in a text of nothing else.
     """
-    pieces: list[str] = []
-    at = before = 0  # up to where the text is in pieces; and where the parameters before begin
-    while (mark := text.find(_PARAMETERS, max(at, before))) >= 0:
-        start = text.rfind(_STATEMENT, max(at, before, mark - _LONGEST_STATEMENT), mark)
+    shown = Splice(text)
+    before = 0  # where the parameters before begin
+    while (mark := text.find(_PARAMETERS, max(shown.at, before))) >= 0:
+        start = text.rfind(_STATEMENT, max(shown.at, before, mark - _LONGEST_STATEMENT), mark)
         before = mark + len(_PARAMETERS)
         if start < 0 or not any(map(hits, compiled(r"\w{2,80}").findall(text, start, mark))):
             continue
@@ -103,6 +106,5 @@ def _without_parameters(text: str, hits: Hits) -> str:
         if end < 0:
             end = min(len(text), before + _LONGEST_PARAMETERS)
             end -= text.endswith("]") and end == len(text)
-        pieces += (text[at:before], REPLACEMENT)
-        at = end
-    return "".join((*pieces, text[at:])) if pieces else text
+        shown.replace(before, end, REPLACEMENT)
+    return shown.whole()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from functools import cache
 
+from .redaction_splice import Splice
+
 __all__ = ["REPLACEMENT", "compiled", "scan"]
 
 
@@ -92,24 +94,22 @@ def _prefixes(last: str) -> tuple[re.Pattern[str], dict[str, list[str]]]:
 
 def _without_keys(text: str, last: str) -> str:
     """Replace keys of providers whose prefix ends with a character."""
-    pieces: list[str] = []
-    at = 0  # the text before is in pieces
+    shown = Splice(text)
     find, by_end = _prefixes(last)
     for found in find.finditer(text):
         tail = found.end()
-        if tail <= at:
+        if tail <= shown.at:
             continue
-        head = text[max(tail - _LONGEST_PREFIX, at) : tail]
+        head = text[max(tail - _LONGEST_PREFIX, shown.at) : tail]
         for prefix in by_end[text[tail - 3 : tail]]:
             start = tail - len(prefix)
             if not head.endswith(prefix) or (start and _goes_on(text[start - 1], prefix)):
                 continue
             key = compiled(_KEYS[prefix]).match(text, tail)
             if key is not None:
-                pieces += (text[at:start], REPLACEMENT)
-                at = key.end()
+                shown.replace(start, key.end(), REPLACEMENT)
                 break
-    return "".join((*pieces, text[at:])) if pieces else text
+    return shown.whole()
 
 
 def _goes_on(before: str, prefix: str) -> bool:

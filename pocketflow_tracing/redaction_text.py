@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .redaction_data import without_options
-from .redaction_reports import without_reported
+from .redaction_data import scan_value, without_options
 from .redaction_shapes import REPLACEMENT, compiled, scan
+from .redaction_splice import Splice
 from .redaction_values import HEADER_VALUE, LINE_NAMES, QUOTE, end_of, is_credential, value_end
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _PAIR = r"(\(b?([\"'])([\w.-]{1,80})\2,[ ]?b?([\"']))((?:(?!\4)[^\\\n]|\\.){1,80
 _ANNOTATION = r"(?:\[[^\]\n]{0,80}\]|[ ]?\|[ ]?[\w.]{1,80}){0,8}[ ]{0,4}=[ ]{0,4}(?!=)"
 """What stands in code between the type of a variable and its value."""
 _PLAIN_VALUE = (
-    r"(?!\[redacted\])(?:[^\s,;&\"'()\[\]{}]|&(?!\w+=)|'(?=\w)|,(?=[^\s,;&\"'()\[\]{}])(?![\w.-]{1,80}[=:]))+"
+    r"(?:\[redacted\])?(?:[^\s,;&\"'()\[\]{}]|&(?!\w+=)|'(?=\w)|,(?=[^\s,;&\"'()\[\]{}])(?![\w.-]{1,80}[=:]))+"
 )
 
 
@@ -49,12 +49,10 @@ def redact_text(text: str, rules: Rules) -> str:
     Returns:
         The text with "[redacted]" in the place of what looks like a secret; in time linear to its length.
     """
-    text = scan(text)
     if rules.redact.idle:
-        return text
+        return scan(text)
     hits = rules.redact.hits
-    text = without_reported(text, hits)  # first: what follows a separator is taken whole
-    text = _without_named(text, hits)
+    text = _without_named(scan_value(text, hits), hits)
     if "--" in text:
         text = without_options(text, hits, in_prose=False)
     if "('" in text or '("' in text or "(b" in text:
@@ -65,10 +63,9 @@ def redact_text(text: str, rules: Rules) -> str:
 
 def _without_named(text: str, hits: Callable[[str], bool]) -> str:
     """Replace what stands behind a name and a separator."""
-    pieces: list[str] = []
-    at = 0  # the text before is in pieces
+    shown = Splice(text)
     for separator in compiled(_SEPARATOR).finditer(text):
-        if separator.start() < at:
+        if separator.start() < shown.at:
             continue
         name = _name_before(text, separator.start())
         if not hits(name):
@@ -85,9 +82,8 @@ def _without_named(text: str, hits: Callable[[str], bool]) -> str:
             opening = quote[0] if quote is not None and closing else ""
             if not closing and text[end : end + 1] == "(":  # a call, as in a dataclass's repr
                 end, _ = value_end(text, end, "")
-            pieces += (text[at:start], opening, REPLACEMENT)
-            at = end
-    return "".join((*pieces, text[at:])) if pieces else text
+            shown.replace(start, end, opening, REPLACEMENT)
+    return shown.whole()
 
 
 def _name_before(text: str, end: int) -> str:

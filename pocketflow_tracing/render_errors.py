@@ -10,7 +10,6 @@ from .capture_errors import ErrorSnapshot
 from .capture_types import CUT_KEY, Snapshot
 from .records import Json
 from .redaction import Policy, Rules
-from .redaction_data import scan_value
 from .redaction_labels import without_quoted
 from .redaction_text import redact_text
 from .render import HIDDEN, MARGIN, render
@@ -44,7 +43,7 @@ def render_exception(error: ErrorSnapshot, rules: Rules, quoted: Quoted = ()) ->
             "file": clean(frame.file),
             "line": frame.line,
             "function": clean(frame.function),
-            "code": clean(_redacted(short(_code(frame.file, frame.line), 500), rules)),
+            "code": clean(redact_text(short(_code(frame.file, frame.line), 500), rules)),
         }
         for frame in error.frames
     ]
@@ -80,10 +79,6 @@ def _message(message: Snapshot, rules: Rules, policy: Policy, quoted: Quoted) ->
     shown = render(message, rules, path)
     # the texts among an exception's arguments are messages too
     return shown if type(shown) is str else redact_text(dumps(shown, ensure_ascii=False), rules)
-
-
-def _redacted(code: str, rules: Rules) -> str:
-    return scan_value(redact_text(code, rules), rules.redact.hits)
 
 
 def _code(file: str, line: int) -> str:

@@ -27,6 +27,7 @@ from pocketflow_tracing.capture import Capture, describe_exception, snapshot
 from pocketflow_tracing.capture_errors import describe_again, place_of
 from pocketflow_tracing.capture_types import Limits
 from pocketflow_tracing.redaction import Redactor, Rules, redact_text
+from pocketflow_tracing.redaction_data import scan_value
 from pocketflow_tracing.redaction_shapes import scan
 from pocketflow_tracing.render import render
 from pocketflow_tracing.render_errors import render_exception
@@ -450,6 +451,69 @@ def test_secrets_by_name_in_texts_that_are_data(text, expected):
     assert render({"text": text}, Rules()) == {"text": expected}
     assert render({"text": expected}, Rules()) == {"text": expected}
     assert render({"text": text}, Rules(Redactor(defaults=False))) != {"text": expected} or "Bearer" in text
+
+
+LINE_TEXTS = [
+    ('"credentials":\n  user: a\n  key: hunter2\n', '"credentials":\n  user: a\n  key: [redacted]\n'),
+    ("users:\n  - {name: ada, password: hunter2}\n", "users:\n  - {name: ada, password: [redacted]}\n"),
+    ("credentials:\n# for now\n  k: hunter2\nn: hunter2\n", "credentials:\n# for now\n  k: [redacted]\nn: hunter2\n"),
+    ('"password" = "hunter2"\n', '"password" = "[redacted]"\n'),
+    ('["credentials"]\nk = "hunter2"\n', '["credentials"]\nk = "[redacted]"\n'),
+    ("[Service]\nEnvironment=DB_PASSWORD=hunter2 A=b\n", "[Service]\nEnvironment=DB_PASSWORD=[redacted] A=b\n"),
+    ('"Password"="hunter2"\r\n', '"Password"="[redacted]"\r\n'),
+    ('<user password = "hunter2" n = "x"/>', '<user password = "[redacted]" n = "x"/>'),
+    ("<secrets><a><![CDATA[hunter2]]></a></secrets>", "<secrets><a><![CDATA[[redacted]]]></a></secrets>"),
+    ('<property name="password"><value>hunter2</value></property>', '<property name="password"><value>[redacted]</value></property>'),
+    ("<key>Passwords</key>\n<array><string>hunter2</string></array><string>hunter2</string>", "<key>Passwords</key>\n<array><string>[redacted]</string></array><string>hunter2</string>"),
+    ("     1\ta: hunter2\n     2\tpassword: hunter2\n     3\tapi_keys:\n     4\t  - hunter2\n", "     1\ta: hunter2\n     2\tpassword: [redacted]\n     3\tapi_keys:\n     4\t  - [redacted]\n"),
+    ("12 | x = 1\n13 | password: |\n14 |   hunter2\n15 |   x\n16 | n: 1\n", "x = 1\npassword: | [redacted]\nn: 1\n"),
+    ("a.yml:12:password: hunter2", "a.yml:12:password: [redacted]"),
+    ("a.yml-11-api_keys:\na.yml:12:  - hunter2\na.yml-13-n: hunter2\n", "a.yml-11-api_keys:\na.yml:12:  - [redacted]\na.yml-13-n: hunter2\n"),
+    ("--- a/x.yml\n+++ b/x.yml\n@@ -1,2 +1,3 @@\n credentials:\n-  k: hunter2\n+  k: hunter3\n+API_KEY=hunter4\n", "--- a/x.yml\n+++ b/x.yml\n@@ -1,2 +1,3 @@\n credentials:\n-  k: [redacted]\n+  k: [redacted]\n+API_KEY=[redacted]\n"),
+    ("> credentials:\n>   k: hunter2\n> API_KEY=hunter2\nSee above", "> credentials:\n>   k: [redacted]\n> API_KEY=[redacted]\nSee above"),
+    ("one\ntwo\n+password: hunter2\n+API_KEY=hunter2\n", "one\ntwo\n+password: [redacted]\n+API_KEY=[redacted]\n"),
+    ('id,password,n\n1,x,hunter2\n2,"a,b",hunter2\n3\nx,y,z\n', "id,password,n\n1,[redacted],hunter2\n2,[redacted],hunter2\n3\nx,y,z\n"),
+    ("Rows:\n\nname;api key\nada;hunter2\nbob;none\n", "Rows:\n\nname;api key\nada;[redacted]\nbob;none\n"),
+    ("id\ttoken\n1\thunter2\n", "id\ttoken\n1\t[redacted]\n"),
+    ("| user | API key |\n|:--|--:|\n| ada | x y |\n| bob | hunter2 |\n\n| a | hunter2 |", "| user | API key |\n|:--|--:|\n| ada | [redacted] |\n| bob | [redacted] |\n\n| a | hunter2 |"),
+    ("| **Password** | `hunter2` |\n| n | hunter2 |\n", "| **Password** | `[redacted]` |\n| n | hunter2 |\n"),
+    ("INSERT INTO users (name, password) VALUES\n  ('it''s, a', 'hunter''2'),\n  ('b', NULL);", "INSERT INTO users (name, password) VALUES\n  ('it''s, a', [redacted]),\n  ('b', NULL);"),
+    ("UPDATE users SET password = 'hunter2' WHERE id = 'x'", "UPDATE users SET password = '[redacted]' WHERE id = 'x'"),
+    ('Content-Disposition: form-data; name="password"\r\n\r\nhunter2\r\n--x', 'Content-Disposition: form-data; name="password"\r\n\r\n[redacted]\r\n--x'),
+    ("**Password:** hunter2\n- **API key**: `hunter3`\nAPI key: `hunter4`.", "**Password:** [redacted]\n- **API key**: `[redacted]`\nAPI key: `[redacted]`."),
+    ("the password is hunter2. My API key was: 'hunter3', I think", "the password is [redacted]. My API key was: '[redacted]', I think"),
+    ('String password = "hunter2";', 'String password = "[redacted]";'),
+    ("token: str | None = 'hunter2'", "token: str | None = '[redacted]'"),
+    ("f(password: 'hunter2', n: 'x')", "f(password: '[redacted]', n: 'x')"),
+    ("'password' => 'hunter2',\n:token => \"hunter2\"", "'password' => '[redacted]',\n:token => \"[redacted]\""),
+    ('password := "hunter2"', 'password := "[redacted]"'),
+    ('["a",\n  "--password-store=hunter2",\n  "--x"]\n', '["a",\n  "--password-store=[redacted]",\n  "--x"]\n'),
+    ("curl x \\\n  --password \\\n  hunter2\n", "curl x \\\n  --password \\\n  [redacted]\n"),
+    (r'{"content": "x\nid,token\n1,hunter2\n\n> a: 1\n> password: hunter2\n"}', r'{"content": "x\nid,token\n1,[redacted]\n\n> a: 1\n> password: [redacted]\n"}'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "expected"), LINE_TEXTS)
+def test_secrets_by_name_in_lines_and_rows(text, expected):
+    """Behind line numbers, in diffs and quotes, in tables, in lists of Markdown and in code; in messages of errors as well."""
+    assert scan_value(text, Rules().redact.hits) == expected
+    if "hunter2" not in expected:
+        assert "hunter2" not in redact_text(text, Rules())
+
+
+LINES_OF_PROSE = [
+    "from a import b, password, c\nfrom d import e, f, g\n", "f(\n    a, token, b,\n    c, d, e,\n)\n", "user, password, and more\nof them, and, so on",
+    "name,tokens_used\na,hunter2\n", "| a | b |\n|---|---|\n| token | x |\n", "| password | the password of the user |\n", "INSERT INTO t (a, b) VALUES ('x', 'hunter2')",
+    "INSERT INTO t (password) VALUES (?)", 'form-data; name="a"\n\nhunter2', "**Password:** required\n**Token**: `string`", "the token is needed1ater( or so", "the token is expired",
+    'token = "." + x', "token = f'{a}:{b}'", 'password = "".join(x)', "token = '.'.join(x)", 'if token == "hunter2": pass',
+    "1: one\n2: two\n", "> quoted\n> more\n", "@@ -1 +1 @@\n-token = next(tokens)\n+token = next(ids)\n", '"Password:" prompt\nand "Password" echo\n',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", LINES_OF_PROSE)
+def test_lines_of_prose_and_code_are_left(text):
+    """What only resembles them is shown."""
+    assert scan_value(text, Rules().redact.hits) == text
 
 
 @pytest.mark.parametrize("text", PROSE_AND_CODE)

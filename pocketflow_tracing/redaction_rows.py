@@ -1,0 +1,104 @@
+"""Secrets in texts whose name stands once for many: columns of CSV and Markdown, of an INSERT of SQL, the parts of a form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .redaction_shapes import REPLACEMENT, compiled
+from .redaction_splice import Splice
+from .redaction_values import is_credential
+
+__all__ = ["without_rows"]
+
+Hits = Callable[[str], bool]
+
+_HEAD = r"\n[ \t]{0,20}[|]?[ ]?[\"'`*]{0,2}[A-Za-z_][\w \"'`*.-]{0,60}(?:[,;\t|][\w \"'`*.-]{1,60}){1,100}[|]?[ \t\r]*(?=\n)"
+_RULE = r"[ \t]{0,20}[|]?[ :]{0,4}--[|: -]*\r?\n"
+"""Below the names of a table of Markdown."""
+_CELL = r"(?:(?<=%s)|^)[ \t]*(\"(?:[^\"\n]|\"\"){0,8000}\"|[^%s\n]*)"
+_LABEL = (
+    r"(\n[ \t]{0,20}\|[ \t]{0,80}[*`]{0,2}([\w.-]{1,80}(?: [\w.-]{1,40})?)[*`:]{0,3}[ \t]{0,80}\|[ \t]{0,80}`?)"
+    r"([^\s|`]{6,8000})"
+)
+"""A row of Markdown that begins with a name."""
+_INSERT = r"(?i)\bINSERT\s{1,20}INTO\s{1,20}[\w.\"`\[\]]{1,200}\s{0,20}\(([^()]{1,4000})\)\s{0,20}VALUES\s{0,20}"
+_ROW = r"\s{0,20},?\s{0,20}\((?:'(?:[^']|''){0,8000}'|[^()']){1,8000}\)"
+_LITERAL = r"(?<=[(,])[ \t\n]*([NE]?'(?:[^']|'')*'|[^,()']*)"
+_PART = r"(form-data;[ \t]{0,4}name=\"([^\"\n]{1,80})\"[ \t]{0,4}\r?\n(?:[A-Za-z-]{1,40}:[^\n]{0,200}\n){0,5}\r?\n)([^\r\n]+)"
+
+
+def without_rows(text: str, hits: Hits) -> str:
+    """Replace the cells below and beside a secret's name.
+
+    Args:
+        text: any text.
+        hits: tells whether a name is one of a secret.
+
+    Returns:
+        The text with "[redacted]" in the place of secrets; in time linear to its length.
+    """
+    text = f"\n{text}"
+    if "form-data;" in text:
+        text = compiled(_PART).sub(lambda part: f"{part[1]}{REPLACEMENT}" if hits(part[2]) else part[0], text)
+    if "|" in text:
+        text = compiled(_LABEL).sub(
+            lambda row: f"{row[1]}{REPLACEMENT}" if hits(row[2]) and is_credential(row[3]) else row[0], text
+        )
+    if "insert" in text.lower() and "values" in text.lower():
+        text = _without_inserted(text, hits)
+    return _without_columns(text, hits)[1:]
+
+
+def _without_columns(text: str, hits: Hits) -> str:
+    shown = Splice(text)
+    for head in compiled(_HEAD).finditer(text):
+        if head.start() < shown.at:
+            continue
+        separator = next(found for found in "|\t;," if found in head[0])
+        names = head[0][1:].split(separator)
+        secret = [place for place, name in enumerate(names) if hits(name.strip("\"'`* \r"))]
+        rule = compiled(_RULE).match(text, head.end() + 1)
+        if not secret or (separator == "|" and rule is None):
+            continue
+        is_of_names = rule is not None or all(" " not in name.strip() for name in names)
+        at = rule.end() if rule is not None else head.end() + 1
+        while at < len(text):
+            end = text.find("\n", at)
+            end = end if end >= 0 else len(text)
+            cells = _cells(text[at:end].rstrip("\r"), separator)
+            if len(cells) != len(names):
+                break
+            for place in secret:
+                _hide(shown, text, at + cells[place][0], at + cells[place][1], whole=is_of_names)
+            at = end + 1
+    return shown.whole()
+
+
+def _cells(line: str, separator: str) -> list[tuple[int, int]]:
+    """Where the cells of a row begin and end."""
+    between = "\\" + separator
+    return [cell.span(1) for cell in compiled(_CELL % (between, between)).finditer(line)]
+
+
+def _hide(shown: Splice, text: str, start: int, end: int, *, whole: bool) -> None:
+    """Replace what a cell holds; below names that may be prose only what looks like a credential."""
+    cell = text[start:end].rstrip()
+    word = cell.strip("\"'`")
+    if word and (whole or is_credential(word)):
+        shown.replace(start, start + len(cell), REPLACEMENT)
+
+
+def _without_inserted(text: str, hits: Hits) -> str:
+    shown = Splice(text)
+    for insert in compiled(_INSERT).finditer(text):
+        secret = [place for place, name in enumerate(insert[1].split(",")) if hits(name.strip(" \t\n\"`[]'"))]
+        if insert.start() < shown.at or not secret:
+            continue
+        at = insert.end()
+        while row := compiled(_ROW).match(text, at):
+            cells = [cell.span(1) for cell in compiled(_LITERAL).finditer(text, text.index("(", at) + 1, row.end())]
+            for start, end in (cells[place] for place in secret if place < len(cells)):
+                if "'" in text[start:end]:
+                    _hide(shown, text, start, end, whole=True)
+            at = row.end()
+    return shown.whole()
