@@ -11,6 +11,7 @@ from typing import Any
 from pocketflow import BaseNode
 
 from . import _log, _marks, _options, _otel
+from ._callables import is_plain_function, traced_callable
 from ._guard import Seam, is_hosts
 from ._options import Options
 from ._runs import open_run
@@ -40,7 +41,7 @@ def traced_function(function: Any, options: Options) -> Any:
             scope.failed(error)
             raise
 
-    return wrapper
+    return wrapper if is_plain_function(function) else traced_callable(function, wrapper)
 
 
 def traced_coroutine_function(function: Any, options: Options) -> Any:
@@ -57,7 +58,7 @@ def traced_coroutine_function(function: Any, options: Options) -> Any:
             scope.failed(error)
             raise
 
-    return wrapper
+    return wrapper if is_plain_function(function) else traced_callable(function, wrapper)
 
 
 def _rest_of(scope: FunctionRun, coroutine: CoroutineType[Any, Any, Any]) -> CoroutineType[Any, Any, Any]:

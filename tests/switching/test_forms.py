@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import ctypes
 import functools
 import gc
 import inspect
 import logging
+import operator
 import pickle
 import warnings
 import weakref
+from unittest.mock import MagicMock
 
 import pytest
 from kinds import KINDS, AnswerAsync, Ask, Kind, runs, trees
@@ -201,6 +204,71 @@ def test_methods_of_every_sort_are_traced():
     trace_flow(functools.partial(run_named, "x"))()
     trace_flow()(app)()
     assert ["plain", "static", "of_class", "partial", "App"] == [run.name for run in runs()]
+
+
+def test_an_object_that_is_called_stays_what_it_is():
+    """A cached function, a partial, a mock in the place of a flow: attributes, operators, copies and pickles are their own."""
+    cached = trace_flow(functools.lru_cache(lambda x: x + 1))
+    assert (2, 2) == (cached(1), cached(1))
+    assert (1, 1) == cached.cache_info()[:2]
+    partial = trace_flow(functools.partial(operator.add, 1))
+    assert (3, operator.add, (1,), True) == (
+        partial(2),
+        partial.func,
+        partial.args,
+        isinstance(partial, functools.partial),
+    )
+    assert 4 == pickle.loads(pickle.dumps(partial))(3)
+    mock = trace_flow(MagicMock(spec=["run"]))
+    mock.run.return_value = "end"
+    assert ("end", True) == (mock.run({}), isinstance(mock, MagicMock))
+    mock.run.assert_called_once_with({})
+
+    class Cached:
+        @trace_flow()
+        @functools.lru_cache  # noqa: B019 - it lives as long as the test
+        def method(self, x):
+            return self, x
+
+    owner = Cached()
+    assert ((owner, 1), 1) == (owner.method(1), Cached.method.cache_info().misses)
+
+
+def test_an_object_with_operators_has_them():
+    """It is as long, as true, as equal as it was, and what is set on it is set on it."""
+
+    class Pipe:
+        calls = 0
+
+        def __call__(self, x):
+            self.calls += x
+
+        def __len__(self):
+            return 0
+
+        def __getitem__(self, key):
+            return key
+
+        def __enter__(self):
+            return "in"
+
+        def __exit__(self, *error):
+            return True
+
+    pipe = Pipe()
+    traced = trace_flow(pipe)
+    traced(2)
+    traced.label = "x"
+    assert (2, "x", False, "k") == (traced.calls, pipe.label, bool(traced), traced["k"])
+    assert (True, True, True) == (traced == pipe, pipe == traced, hash(traced) == hash(pipe))
+    assert (Pipe, "Pipe", repr(pipe)) == (traced.__class__, type(traced).__name__, repr(traced))
+    assert (Pipe, 2, Pipe) == (type(copy.copy(traced)), copy.deepcopy(traced).calls, type(copy.deepcopy(traced)))
+    assert ["x"] == list(inspect.signature(traced).parameters)
+    with traced as entered:
+        assert "in" == entered
+        raise ValueError
+    del traced.label
+    assert not hasattr(pipe, "label")
 
 
 def returning_coroutines():
