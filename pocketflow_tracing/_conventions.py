@@ -1,6 +1,7 @@
 """Where spans of other instrumentations keep what they say: the attributes of the usual conventions.
 
-Langfuse's own, OpenTelemetry's for generative AI, OpenInference's and Traceloop's.
+Langfuse's own, OpenTelemetry's for generative AI, OpenInference's, Traceloop's, those of Pydantic AI, Logfire, MLflow, and Google's
+agents.
 """
 
 from __future__ import annotations
@@ -18,19 +19,34 @@ INPUT_KEYS = (
     "gen_ai.prompt",
     "traceloop.entity.input",
     "gen_ai.tool.call.arguments", "tool.parameters", "llm.prompts", "embedding.text", "reranker.query",
-    "pydantic_ai.all_messages", "langfuse.trace.input",
+    "pydantic_ai.all_messages", "langfuse.trace.input", "tool_arguments", "request_data", "mlflow.spanInputs",
+    "gcp.vertex.agent.llm_request", "gcp.vertex.agent.tool_call_args", "gcp.vertex.agent.data",
+    "events", "all_messages_events",
 )  # fmt: skip
 OUTPUT_KEYS = (
     "langfuse.observation.output", "output.value", "gen_ai.output.messages", "gen_ai.completion",
     "traceloop.entity.output", "gen_ai.tool.call.result", "final_result", "pydantic_ai.all_messages", "langfuse.trace.output",
+    "tool_response", "response_data", "mlflow.spanOutputs", "gcp.vertex.agent.llm_response", "gcp.vertex.agent.tool_response",
+    "events", "all_messages_events",
 )  # fmt: skip
 INPUT_PREFIXES = (
     "gen_ai.prompt.", "llm.input_messages.", "gen_ai.system_instructions", "llm.prompts.", "embedding.embeddings.",
-    "reranker.input_",
+    "reranker.input_", "input.",
 )  # fmt: skip
-OUTPUT_PREFIXES = ("gen_ai.completion.", "llm.output_messages.", "retrieval.documents.", "reranker.output_")
+OUTPUT_PREFIXES = (
+    "gen_ai.completion.", "llm.output_messages.", "retrieval.documents.", "reranker.output_", "llm.choices.", "llm.function_call",
+    "output.",
+)  # fmt: skip
 """Where the usual conventions keep the inputs and outputs of a span: whole, or flattened under a prefix."""
-ERROR_KEYS = ("langfuse.observation.status_message", "error.message", "exception.message", "exception.stacktrace")
+BESIDE_INPUT = (
+    "llm.prompt_template.", "llm.invocation_parameters", "embedding.invocation_parameters", "llm.tools.",
+    "gen_ai.tool.definitions", "model_request_parameters",
+)  # fmt: skip
+"""What a request says besides: as private as the input, and no part of it where it is shown."""
+ERROR_KEYS = (
+    "langfuse.observation.status_message", "error.message", "exception.message", "exception.stacktrace",
+    "pydantic_ai.output.retry.cause", "pydantic_ai.tool.retry.cause",
+)  # fmt: skip
 MODEL_KEYS = ("langfuse.observation.model.name", "gen_ai.response.model", "gen_ai.request.model", "llm.model_name")
 USAGE_KEYS = {
     "input": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt"),
@@ -57,8 +73,8 @@ def says_what_it_is(key: str) -> bool:
 
 
 def is_input(key: str) -> bool:
-    """Whether an attribute holds inputs."""
-    return key in INPUT_KEYS or key.startswith(INPUT_PREFIXES)
+    """Whether an attribute holds inputs, or what is sent with them."""
+    return key in INPUT_KEYS or key.startswith(INPUT_PREFIXES) or key.startswith(BESIDE_INPUT)
 
 
 def is_output(key: str) -> bool:

@@ -11,6 +11,7 @@ from opentelemetry import trace
 
 from . import _sdk, _sdk_providers
 from ._conventions import (
+    BESIDE_INPUT,
     ERROR_KEYS,
     INPUT_KEYS,
     MODEL_KEYS,
@@ -120,7 +121,8 @@ def external_record(run: Run, span: Any) -> SpanRecord:
     other = {
         key: _attribute(key, value, run)
         for key, value in attributes.items()
-        if not (is_input(key) or is_output(key)) and (pipeline.errors or key not in ERROR_KEYS)
+        if (pipeline.inputs if key.startswith(BESIDE_INPUT) else not (is_input(key) or is_output(key)))
+        and (pipeline.errors or key not in ERROR_KEYS)
     }
     assert run.root is not None  # noqa: S101 - a run is announced by its root
     return SpanRecord(

@@ -210,7 +210,7 @@ class _Parameters:
             return -1
         if before in "\n;" or after == ";" or text.endswith(_SETTING_STARTS, max(name_start - 20, 0), name_start):
             return end
-        return end if before.isspace() and _has_neighbours(text, name_start, end) else -1
+        return end if (before.isspace() or before in "\"'") and _has_neighbours(text, name_start, end) else -1
 
 
 def _has_neighbours(text: str, start: int, end: int) -> bool:

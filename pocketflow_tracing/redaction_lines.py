@@ -20,7 +20,7 @@ _LINE = (
 )
 _BLOCK = r"(\n([ \t]{0,80})(?:- )?([\w.-]{1,80}):[ \t]{1,4}[|>][+-]?[ \t]{0,4})(?:\r?\n\2[ \t]{1,80}[^\n]+)+"
 """Lines that are one value of YAML."""
-_LITERAL = r"=(?<=[ \t:\]\"']=)>?[ \t]{0,4}(?=[bBuU]?\\{0,3}[\"'][^\s\"'])"
+_LITERAL = r"=(?<=[ \t:\]\"']=)>?[ \t]{0,4}N?(?=[bBuU]?\\{0,3}[\"'][^\s\"'])"
 """What stands before a literal that is assigned; names are looked up backwards from there, as to try each word takes long."""
 _EXPRESSION = r"\\{0,3}[\"']{1,3}[ \t]{0,4}(?:\.\w|[+%])"
 """The literal is a part of one, and not yet the value."""

@@ -16,8 +16,12 @@ __all__ = ["without_reported"]
 
 Hits = Callable[[str], bool]
 
-_WORDS = r"([\"']--?([A-Za-z][\w-]{0,80})\\{0,3}[\"'],\s{1,20}(\\{0,3}[\"']))((?:(?!\3)(?:[^\n\\]|\\.)){1,4000})(?=\3)"
+_WORDS = r"([\"']--?([A-Za-z][\w-]{0,80})\\{0,3}[\"'],\s{0,20}(\\{0,3}[\"']))((?:(?!\3)(?:[^\n\\]|\\.)){1,4000})(?=\3)"
 """Of a command as a list: '--password', '…'; also in JSON, and in a CalledProcessError's message."""
+_LISTED_WORDS = (
+    r"(\n[ \t]{0,80}- [\"']?--?([A-Za-z][\w-]{0,80})[\"']?[ \t\r]*\n[ \t]{0,80}- [\"']?)([^\s\"'-][^\n\"']{0,4000})"
+)
+"""Of a command as a list of YAML."""
 _PAIR = (
     r"(?<=[\[({])(\s{0,4}b?([\"'])([\w.-]{1,80})\2,\s{0,20}b?([\"']))((?:(?!\4)[^\n\\]|\\.){1,4000})(?=\4\s{0,4}[\])])"
 )
@@ -54,6 +58,10 @@ def without_reported(text: str, hits: Hits) -> str:
     """
     if "--" in text and ("'," in text or '",' in text):
         text = compiled(_WORDS).sub(lambda found: f"{found[1]}{REPLACEMENT}" if hits(found[2]) else found[0], text)
+    if "- --" in text or "- '--" in text or '- "--' in text:
+        text = compiled(_LISTED_WORDS).sub(
+            lambda found: f"{found[1]}{REPLACEMENT}" if hits(found[2]) else found[0], text
+        )
     if "('" in text or '("' in text or "['" in text or '["' in text or "(b" in text:
         text = compiled(_PAIR).sub(lambda found: _pair(found, hits), text)
     if "{" in text or ("(" in text and any(start in text for start in (": '", ': "'))):

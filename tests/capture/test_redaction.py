@@ -488,6 +488,20 @@ LINE_TEXTS = [
     ("'password' => 'hunter2',\n:token => \"hunter2\"", "'password' => '[redacted]',\n:token => \"[redacted]\""),
     ('password := "hunter2"', 'password := "[redacted]"'),
     ('["a",\n  "--password-store=hunter2",\n  "--x"]\n', '["a",\n  "--password-store=[redacted]",\n  "--x"]\n'),
+    ('["-y","srv","--api-key","hunter2"]', '["-y","srv","--api-key","[redacted]"]'),
+    (r'{"c": "{\"args\":[\"--api-key\",\"hunter2\"]}"}', r'{"c": "{\"args\":[\"--api-key\",\"[redacted]\"]}"}'),
+    ("args:\n  - --api-key\n  - hunter2\n  - --n\n  - x\n", "args:\n  - --api-key\n  - [redacted]\n  - --n\n  - x\n"),
+    ('connect("password=hunter2 dbname=test")', 'connect("password=[redacted] dbname=test")'),
+    ("ALTER USER x PASSWORD 'hunter2'; SELECT 'hunter2'", "ALTER USER x PASSWORD '[redacted]'; SELECT 'hunter2'"),
+    ("create role app with login\n nosuperuser password 'hunter2' valid until '2030'", "create role app with login\n nosuperuser password '[redacted]' valid until '2030'"),
+    ("CREATE LOGIN x WITH PASSWORD = N'hunter2', CHECK_POLICY = OFF", "CREATE LOGIN x WITH PASSWORD = N'[redacted]', CHECK_POLICY = OFF"),
+    ('CREATE USER a IDENTIFIED BY "hunter2"', 'CREATE USER a IDENTIFIED BY "[redacted]"'),
+    ("GRANT ALL ON a.* TO u IDENTIFIED BY hunter2;", "GRANT ALL ON a.* TO u IDENTIFIED BY [redacted];"),
+    ("SET PASSWORD FOR 'bob'@'%' = PASSWORD('hunter2')", "SET PASSWORD FOR 'bob'@'%' = PASSWORD('[redacted]')"),
+    ("CREATE USER MAPPING FOR a SERVER s OPTIONS (user 'bob', password 'hunter2')", "CREATE USER MAPPING FOR a SERVER s OPTIONS (user 'bob', password '[redacted]')"),
+    ("CREATE SECRET (TYPE s3, KEY_ID 'a', SECRET 'hunter2')", "CREATE SECRET (TYPE s3, KEY_ID 'a', SECRET '[redacted]')"),
+    ("docker login -u a -p hunter2 x && sshpass -p hunter2 ssh -p 22 x", "docker login -u a -p [redacted] x && sshpass -p [redacted] ssh -p 22 x"),
+    ("redis-cli -h x -a hunter2 get y; mysql -u a -phunter2 db", "redis-cli -h x -a [redacted] get y; mysql -u a -p[redacted] db"),
     ("curl x \\\n  --password \\\n  hunter2\n", "curl x \\\n  --password \\\n  [redacted]\n"),
     (r'{"content": "x\nid,token\n1,hunter2\n\n> a: 1\n> password: hunter2\n"}', r'{"content": "x\nid,token\n1,[redacted]\n\n> a: 1\n> password: [redacted]\n"}'),
 ]  # fmt: skip
@@ -506,6 +520,7 @@ LINES_OF_PROSE = [
     "name,tokens_used\na,hunter2\n", "| a | b |\n|---|---|\n| token | x |\n", "| password | the password of the user |\n", "INSERT INTO t (a, b) VALUES ('x', 'hunter2')",
     "INSERT INTO t (password) VALUES (?)", 'form-data; name="a"\n\nhunter2', "**Password:** required\n**Token**: `string`", "the token is needed1ater( or so", "the token is expired",
     'token = "." + x', "token = f'{a}:{b}'", 'password = "".join(x)', "token = '.'.join(x)", 'if token == "hunter2": pass',
+    "docker run -p 80:80 x", "mysql -u a -p db", "create user accounts; a password 'x'", "users identified by name", "- --verbose\n- x\n",
     "1: one\n2: two\n", "> quoted\n> more\n", "@@ -1 +1 @@\n-token = next(tokens)\n+token = next(ids)\n", '"Password:" prompt\nand "Password" echo\n',
 ]  # fmt: skip
 

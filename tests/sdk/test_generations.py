@@ -34,6 +34,7 @@ from pocketflow_tracing import (
     redaction_spans,
     trace_flow,
 )
+from pocketflow_tracing._conventions import is_input, is_output
 from pocketflow_tracing.cli.output import as_json
 from pocketflow_tracing.redaction import Redactor, Rules
 
@@ -260,7 +261,10 @@ def assert_flushed(collector):
         ("gen_ai.tool.call.arguments", "inputs"), ("gen_ai.tool.call.result", "outputs"), ("llm.prompts.0.prompt.text", "inputs"),
         ("embedding.embeddings.0.embedding.text", "inputs"), ("retrieval.documents.0.document.content", "outputs"),
         ("tool.parameters", "inputs"), ("langfuse.trace.input", "inputs"), ("langfuse.trace.output", "outputs"),
-        ("final_result", "outputs"),
+        ("final_result", "outputs"), ("llm.prompt_template.variables", "inputs"), ("llm.choices.0.completion.text", "outputs"),
+        ("llm.invocation_parameters", "inputs"), ("model_request_parameters", "inputs"), ("gen_ai.tool.definitions", "inputs"),
+        ("tool_arguments", "inputs"), ("tool_response", "outputs"), ("request_data", "inputs"), ("response_data", "outputs"),
+        ("gcp.vertex.agent.llm_request", "inputs"), ("gcp.vertex.agent.tool_response", "outputs"), ("mlflow.spanInputs", "inputs"),
     ],
 )  # fmt: skip
 def test_toggles_know_where_conventions_keep_values(key, kind, off, destination, collector, monkeypatch):
@@ -280,6 +284,28 @@ def test_toggles_know_where_conventions_keep_values(key, kind, off, destination,
     shown = repr(assert_flushed(collector).spans() if destination == "langfuse" else stored())
     assert "call" in shown
     assert (off != kind) == ("canary" in shown)
+
+
+def test_what_holds_both_goes_with_either():
+    """The messages of an agent's whole run are its inputs and its outputs."""
+    for key in ("pydantic_ai.all_messages", "events", "all_messages_events"):
+        assert is_input(key)
+        assert is_output(key)
+
+
+def test_what_is_sent_with_an_input_is_no_part_of_it():
+    """The parameters of a model stand among the attributes in the store, and the messages alone are the input."""
+
+    class Calls(Node):
+        def exec(self, prep_res):
+            with get_client().start_as_current_observation(name="call", as_type="generation") as generation:
+                generation._otel_span.set_attribute("input.value", "hello")
+                generation._otel_span.set_attribute("llm.invocation_parameters", '{"temperature": 0}')
+
+    run(Calls())
+    assert flush(10)
+    (call,) = [span for span in stored() if span.name == "call"]
+    assert ("hello", {"temperature": 0}) == (call.input, call.attributes["otel"]["llm.invocation_parameters"])
 
 
 @pytest.mark.parametrize("off", ["inputs", "outputs", "errors"])
