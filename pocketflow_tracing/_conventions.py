@@ -1,7 +1,7 @@
 """Where spans of other instrumentations keep what they say: the attributes of the usual conventions.
 
-Langfuse's own, OpenTelemetry's for generative AI, OpenInference's, Traceloop's, those of Pydantic AI, Logfire, MLflow, and Google's
-agents.
+Langfuse's own, OpenTelemetry's for generative AI, OpenInference's, Traceloop's, those of Pydantic AI, Logfire and MLflow, and of
+Google's agents.
 """
 
 from __future__ import annotations
