@@ -92,7 +92,7 @@ class OurClient:
         """The client is there."""
         self.resources = resources
         exporters = [*map(_sdk_spans.exporter_of, self.processors), *self.former.exporters]
-        place_scores(resources, self.unready.elsewhere[0])
+        place_scores(resources, self.unready.elsewhere)
         hold_back_media(resources, exporters, self.unready.settings, self.unready.elsewhere)
         atexit.unregister(resources.shutdown)  # it would wait for a dead server
 

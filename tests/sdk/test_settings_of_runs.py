@@ -412,6 +412,31 @@ def test_scores_and_what_has_ids_alone_are_of_the_environment_of_their_run(
     }
 
 
+def test_what_is_said_with_scores_is_redacted(keys, collector, monkeypatch):
+    """By the names of their run, and elsewhere by those of the environment; what they are called and worth stays."""
+    monkeypatch.setenv("POCKETFLOW_TRACE_REDACT", "pin")
+
+    class Scores(Node):
+        def exec(self, prep_res):
+            get_client().score_current_trace(
+                name="in it", value=1, comment="password=hunter2 b=1", metadata={"iban": "DE12", "n": 1}
+            )
+
+    def mask(value, path):
+        return "masked" if path == ("comment",) else value
+
+    trace_flow(Flow(start=Scores()), config=TracingConfig(redact=("iban",))).run({})
+    trace_flow(Flow(start=Scores()), config=TracingConfig(mask=mask)).run({})
+    get_client().create_score(name="outside", value="yes", trace_id="a" * 32, metadata={"pin": "x", "iban": "DE12"})
+    get_client().flush()
+    assert flush(10)
+    collector.wait_for(lambda seen: len(seen.scores()) == 3)
+    first, second, outside = [found.get("body", found) for found in collector.scores()]
+    assert ("password=[redacted] b=1", {"iban": "[redacted]", "n": 1}) == (first["comment"], first["metadata"])
+    assert ("masked", {"iban": "DE12", "n": 1}) == (second["comment"], second["metadata"])
+    assert ("yes", {"pin": "[redacted]", "iban": "DE12"}) == (outside["value"], outside["metadata"])
+
+
 def test_scores_of_a_trace_of_the_programs_stay_where_that_is(keys, collector, monkeypatch):
     """But for those that are about what the run did in it."""
     monkeypatch.setenv("LANGFUSE_TRACING_ENVIRONMENT", "production")
