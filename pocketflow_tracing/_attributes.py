@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from . import _log, _settings_kinds
+from ._callables import is_plain_function, traced_callable
 from ._finalisers import MAY_RUN_INSIDE, guarded, hold, release
 from ._guard import Seam
 from ._stepwise import is_generator_function, stepwise, wraps
@@ -130,7 +131,9 @@ class trace_attributes:  # noqa: N801 - used like a function, in a with statemen
                 with self:
                     return called(*args, **kwargs)
 
-        decorated: Callable[P, R] = wraps(function)(inside)
+        decorated: Callable[P, R] = (
+            wraps(function)(inside) if is_plain_function(function) else traced_callable(function, inside)
+        )
         return decorated
 
     def _surroundings(self) -> _Inside:

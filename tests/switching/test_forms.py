@@ -19,7 +19,7 @@ import pytest
 from kinds import KINDS, AnswerAsync, Ask, Kind, runs, trees
 from pocketflow import AsyncFlow, Flow, Node
 
-from pocketflow_tracing import TracingConfig, flush, instrument, trace_flow, uninstrument
+from pocketflow_tracing import TracingConfig, flush, instrument, trace_attributes, trace_flow, uninstrument
 
 WITH_AND_WITHOUT_PARENTHESES = pytest.mark.parametrize(
     "decorate", [trace_flow, lambda target: trace_flow()(target)], ids=["bare", "called"]
@@ -208,9 +208,10 @@ def test_methods_of_every_sort_are_traced():
 
 def test_an_object_that_is_called_stays_what_it_is():
     """A cached function, a partial, a mock in the place of a flow: attributes, operators, copies and pickles are their own."""
-    cached = trace_flow(functools.lru_cache(lambda x: x + 1))
-    assert (2, 2) == (cached(1), cached(1))
-    assert (1, 1) == cached.cache_info()[:2]
+    for decorate in (trace_flow, trace_attributes(tags=["x"])):
+        cached = decorate(functools.lru_cache(lambda x: x + 1))
+        assert (2, 2) == (cached(1), cached(1))
+        assert (1, 1) == cached.cache_info()[:2]
     partial = trace_flow(functools.partial(operator.add, 1))
     assert (3, operator.add, (1,), True) == (
         partial(2),
