@@ -29,8 +29,9 @@ def without_margins(text: str, look: Callable[[str], str]) -> str:
         What `look` returned, with the margins where it left the lines as many as they were.
     """
     pattern = _pattern(text)
+    text = look(text)  # what looks like numbers of lines may be the first column of a table
     if pattern is None:
-        return look(text)
+        return text
     found = [compiled(pattern).match(line) for line in text.split("\n")]
     margins = [margin[0] if margin is not None else "" for margin in found]
     bare = [line[len(margin) :] for line, margin in zip(text.split("\n"), margins, strict=True)]

@@ -13,7 +13,7 @@ __all__ = ["without_rows"]
 Hits = Callable[[str], bool]
 
 _HEAD = r"\n[ \t]{0,20}[|]?[ ]?[\"'`*]{0,2}[A-Za-z_][\w \"'`*.-]{0,60}(?:[,;\t|][\w \"'`*.-]{1,60}){1,100}[|]?[ \t\r]*(?=\n)"
-_RULE = r"[ \t]{0,20}[|]?[ :]{0,4}--[|: -]*\r?\n"
+_RULE = r"[ \t]{0,20}[|]?[ :]{0,4}--[|:+ -]*\r?\n"
 """Below the names of a table of Markdown."""
 _CELL = r"(?:(?<=%s)|^)[ \t]*(\"(?:[^\"\n]|\"\"){0,8000}\"|[^%s\n]*)"
 _LABEL = (
@@ -58,7 +58,7 @@ def _without_columns(text: str, hits: Hits) -> str:
         names = head[0][1:].split(separator)
         secret = [place for place, name in enumerate(names) if hits(name.strip("\"'`* \r"))]
         rule = compiled(_RULE).match(text, head.end() + 1)
-        if not secret or (separator == "|" and rule is None):
+        if not secret or (separator == "|" and rule is None and head.start()):  # code has such lines in its middle
             continue
         is_of_names = rule is not None or all(" " not in name.strip() for name in names)
         at = rule.end() if rule is not None else head.end() + 1
