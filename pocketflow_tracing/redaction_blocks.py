@@ -32,7 +32,6 @@ _IN_LIST = r"()(\"[^\"\n]+\"|'[^'\n]+'|[^\s\"'`,;:=(){}\[\]<>]{6,})"
 _TAG = r"<([A-Za-z][\w:.-]{0,80})(?:\s[^<>]{0,200})?>(?:([^<>]{1,80})</key>\s{0,80}<(array|dict)>)?"
 _TEXT_NODE = r"(>\s{0,200}(?:<!\[CDATA\[)?)([^<>\s\]]{6,8000})(?=(?:\]\]>)?\s{0,200}<)"
 _LONG_QUOTES = ('"""', "'''")
-_WHOLE = ""
 _LONGEST = 8000
 
 
@@ -53,15 +52,16 @@ def without_blocks(text: str, hits: Hits) -> str:
             continue
         start, end, pattern = _region(text, key)
         if end > start:
-            shown.replace(start, end, _without_credentials(text[start:end], pattern))
+            by = REPLACEMENT if pattern is None else _without_credentials(text[start:end], pattern)
+            shown.replace(start, end, by)
     text = shown.whole()
     if "[" in text:
         text = _without_tables(text, hits)
     return text[1:]
 
 
-def _region(text: str, key: re.Match[str]) -> tuple[int, int, str]:
-    """Where what belongs to a name begins and ends, and the pattern of the values in it."""
+def _region(text: str, key: re.Match[str]) -> tuple[int, int, str | None]:
+    """Where what belongs to a name begins and ends, and the pattern of the values in it; None where all of it is one."""
     rest = key[3].lstrip()
     start = key.end() - len(rest)
     rest = rest.removeprefix(REPLACEMENT).rstrip()
@@ -73,7 +73,7 @@ def _region(text: str, key: re.Match[str]) -> tuple[int, int, str]:
         quote = text[start] * (3 if text.startswith(_LONG_QUOTES, start) else 1)
         start += len(quote)
         end = text.find(quote, start, start + _LONGEST)
-        return start, max(end, start), _WHOLE
+        return start, max(end, start), None
     if not compiled(_WORD_OR_NONE).fullmatch(rest):
         return start, start, _SCALAR
     start, indent = key.end() + 1, len(key[1])
@@ -121,8 +121,7 @@ def without_nested(text: str, hits: Hits) -> str:
 
 
 def _without_credentials(text: str, pattern: str) -> str:
-    if pattern == _WHOLE:
-        return REPLACEMENT
+    """Replace what looks like a credential, or is in quotes on a line of its own."""
     is_line = pattern == _SCALAR
 
     def shown(found: re.Match[str]) -> str:
