@@ -1,7 +1,7 @@
 """Where spans of other instrumentations keep what they say: the attributes of the usual conventions.
 
-Langfuse's own, OpenTelemetry's for generative AI, OpenInference's, Traceloop's, those of Pydantic AI, Logfire and MLflow, and of
-Google's agents.
+Langfuse's own, OpenTelemetry's for generative AI, OpenInference's, Traceloop's, those of Pydantic AI, Logfire and MLflow, of
+Google's agents and LiveKit's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OUTPUT_KEYS = (
     "langfuse.observation.output", "output.value", "gen_ai.output.messages", "gen_ai.completion",
     "traceloop.entity.output", "gen_ai.tool.call.result", "final_result", "pydantic_ai.all_messages", "langfuse.trace.output",
     "tool_response", "response_data", "mlflow.spanOutputs", "gcp.vertex.agent.llm_response", "gcp.vertex.agent.tool_response",
-    "events", "all_messages_events",
+    "lk.response.text", "lk.response.function_calls", "lk.function_tool.output", "events", "all_messages_events",
 )  # fmt: skip
 INPUT_PREFIXES = (
     "gen_ai.prompt.", "llm.input_messages.", "gen_ai.system_instructions", "llm.prompts.", "embedding.embeddings.",

@@ -7,6 +7,7 @@ a child that was forked meanwhile, or makes a TLS context there, waits for ever.
 from __future__ import annotations
 
 import _thread
+import concurrent.futures.thread  # noqa: F401 - as logging: its lock is wanted where OpenTelemetry finds out where it runs
 import logging  # noqa: F401 - before ours below: its own lock, which forks take as well, is wanted by what is said inside
 import os
 from collections.abc import Callable, Iterator

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .capture_arrays import dtype_name, is_steady, lender_of
 from .capture_kinds import Shape, kind, module_named, name_of, shape_of
+from .capture_memory import are_of_files, buffers_of
 from .capture_stdlib import picture_of_moment
 from .capture_types import CUT_KEY, Cut, Note, Snapshot, Tagged
 
@@ -213,9 +214,14 @@ def _is_readable(values: Any, *, of_labels: bool = False) -> bool:
         of_labels: whether they are part of an index, which does not change.
     """
     t = type(values)
-    if t is module_named("numpy").get("ndarray"):
+    if not _is_known(values):
+        return False
+    if shape_of(t).library == "numpy":  # also a `memmap`, which pandas keeps where it is not to copy
         return lender_of(values) is None and (of_labels or is_steady(values))
-    if not _is_known(values) or name_of(t) == "SparseArray":  # which is searched through for what stands in a slice
+    if name_of(t) == "SparseArray":  # which is searched through for what stands in a slice
+        return False
+    arrow = getattr(values, "_pa_array", None)
+    if arrow is not None and any(are_of_files([buffers_of(arrow.slice(0, ROWS))])):
         return False
     of_labels = of_labels or shape_of(t).read is _read_pandas_index
     own = getattr(values, "__dict__", {})

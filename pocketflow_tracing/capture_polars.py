@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .capture_kinds import Shape, kind, module_named
+from .capture_memory import are_of_files, buffers_of
 from .capture_pandas import COLUMNS, MOST_BYTES, MOST_NESTED_BYTES, ROWS, with_cut
 from .capture_types import Snapshot, Tagged
 
@@ -31,13 +32,18 @@ def _read_polars_frame(value: Any, shape: Shape, walk: Walk, depth: int) -> Snap
     # Column by column: whatever asks for a frame's schema or its names makes all of them.
     series = [frame.to_series(place) for place in range(min(columns, COLUMNS))]
     names = [column.name for column in series]
-    cells = [_first_cells(column) for column in series]
+    cells = {
+        column.name: _first_cells(column)
+        for column, is_mapped in zip(series, _are_mapped(series), strict=True)
+        if not is_mapped
+    }
     shown = {
         "shape": [rows, columns],
         "columns": {name: _polars_dtype(column.dtype) for name, column in zip(names, series, strict=True)},
-        "head": [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)],
+        "head": [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)],
     }
-    return with_cut(walk.fields(shown, value, name, depth, by_reference=True), columns)
+    picture = with_cut(walk.fields(shown, value, name, depth, by_reference=True), columns)
+    return picture if len(cells) == len(names) else walk.without_values(picture, value)
 
 
 @kind("polars.series.series.Series")
@@ -46,13 +52,49 @@ def _read_polars_series(value: Any, shape: Shape, walk: Walk, depth: int) -> Sna
         return Tagged(shape.name, {})
     if not walk.closely():
         return walk.unread({"length": value.len()}, 0, value, "polars.Series", depth)
+    (is_mapped,) = _are_mapped([value])
     shown = {
         "name": value.name,
         "dtype": _polars_dtype(value.dtype),
         "length": value.len(),
-        "head": _first_cells(value),
+        "head": [] if is_mapped else _first_cells(value),
     }
-    return walk.fields(shown, value, "polars.Series", depth, by_reference=True)
+    picture = walk.fields(shown, value, "polars.Series", depth, by_reference=True)
+    return walk.without_values(picture, value) if is_mapped else picture
+
+
+def _memory_of(series: Any, newest: Any) -> list[int]:
+    """Where the first values are, if they may be in a mapped file: that of a table of Arrow's, or of an array of NumPy's.
+
+    Args:
+        series: of Polars.
+        newest: how Arrow is to have it; in another form it would be made anew, of what is read.
+    """
+    head = series.head(ROWS)
+    if newest is not None:
+        return buffers_of(head.to_arrow(compat_level=newest)) if _has_arrows(head.dtype) else []
+    if not module_named("numpy") or not head.dtype.is_numeric():
+        return []
+    try:
+        return [head.to_numpy(allow_copy=False).__array_interface__["data"][0]]
+    except RuntimeError:  # as where there are nulls, which NumPy has no place for
+        return []
+
+
+def _are_mapped(columns: list[Any]) -> list[bool]:
+    levels = module_named("polars").get("CompatLevel")  # since Polars 1.1
+    newest = levels.newest() if levels is not None and module_named("pyarrow") else None
+    return are_of_files([_memory_of(series, newest) for series in columns])
+
+
+def _has_arrows(dtype: Any) -> bool:
+    """Whether Arrow has a type; for others Polars panics, and says so on stderr."""
+    kind_of_values = str(dtype.base_type())
+    if kind_of_values in _NESTED:
+        return _has_arrows(dtype.inner)
+    if kind_of_values == "Struct":
+        return all(_has_arrows(field.dtype) for field in dtype.fields)
+    return kind_of_values in _ARROWS
 
 
 def _first_cells(series: Any) -> list[Any]:
@@ -92,6 +134,10 @@ _MOMENTS = {
 }
 """From and up to which seconds Python has dates and durations."""
 _NESTED = {"List", "Array"}
+_ARROWS = {
+    "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64", "Boolean", "String", "Binary",
+    *_MOMENTS, "Time",
+}  # fmt: skip
 
 
 def _holds_moments(dtype: Any) -> bool:

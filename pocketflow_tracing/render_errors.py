@@ -43,7 +43,7 @@ def render_exception(error: ErrorSnapshot, rules: Rules, quoted: Quoted = ()) ->
             "file": clean(frame.file),
             "line": frame.line,
             "function": clean(frame.function),
-            "code": clean(redact_text(short(_code(frame.file, frame.line), 500), rules)),
+            "code": _shown_code(short(_code(frame.file, frame.line), 500), rules),
         }
         for frame in error.frames
     ]
@@ -79,6 +79,14 @@ def _message(message: Snapshot, rules: Rules, policy: Policy, quoted: Quoted) ->
     shown = render(message, rules, path)
     # the texts among an exception's arguments are messages too
     return shown if type(shown) is str else redact_text(dumps(shown, ensure_ascii=False), rules)
+
+
+def _shown_code(code: str, rules: Rules) -> str:
+    text = redact_text(code, rules)
+    if rules.mask is None:
+        return clean(text)
+    shown = render(text, rules, ("error", "code"))
+    return shown if type(shown) is str else dumps(shown, ensure_ascii=False)
 
 
 def _code(file: str, line: int) -> str:

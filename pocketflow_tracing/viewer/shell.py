@@ -104,7 +104,7 @@ def _filled(name: str, title: str, head: list[str], data: dict[str, Any], origin
     encoded = json.dumps(data, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
     return _SHELL.format(
         page=html.escape(name),
-        title=html.escape(title),
+        title=html.escape("".join(sign if sign.isprintable() else "\ufffd" for sign in title)),  # some print the page
         head="\n".join(head),
         data=f'<script type="application/json" id="data">{encoded}</script>',
         origin=origin,

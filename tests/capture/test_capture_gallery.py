@@ -24,6 +24,7 @@ import urllib.parse
 import uuid
 import zoneinfo
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
 
 import attrs
 import httpx
@@ -37,7 +38,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionMessage
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from pocketflow_tracing import capture_threads, with_context
+from pocketflow_tracing import capture_memory, capture_threads, with_context
 from pocketflow_tracing._threads import start_thread
 from pocketflow_tracing.capture import snapshot
 from pocketflow_tracing.redaction import Rules
@@ -384,6 +385,31 @@ def test_arrays_and_frames_of_subclasses_are_read_through_the_librarys_class():
     assert shown(frame) == {"__type__": "Frame", "shape": [1, 1], "columns": {"a": "int64"}, "head": [{"a": 1}]}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system tells")
+@pytest.mark.parametrize("shows_pages", [True, False])
+def test_frames_of_arrow_and_polars_over_a_mapped_file_are_not_read(shows_pages, tmp_path, monkeypatch):
+    """Their libraries do not say whose memory it is, but the system does; their own memory is read as ever."""
+    pa, feather = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.feather")
+    if not shows_pages:  # as in a sandbox
+        monkeypatch.setattr(capture_memory.os, "open", Mock(side_effect=PermissionError))
+    path = str(tmp_path / "numbers")
+    table = pa.table({"n": list(range(100_000)), "s": ["text " * 10] * 100_000})
+    feather.write_feather(table, path, compression="uncompressed")
+    mapped = feather.read_table(path, memory_map=True)
+    own = shown(table.to_pandas(types_mapper=pd.ArrowDtype))
+    assert {"n": 0, "s": "text " * 10} == own["head"][0]
+    assert [] == shown(mapped.to_pandas(types_mapper=pd.ArrowDtype))["head"]
+    assert {"n": 0, "s": "text " * 10} == shown(pl.from_arrow(table))["head"][0]
+    assert [] == shown(pl.from_arrow(mapped))["head"]
+    assert [] == shown(pl.from_arrow(mapped)["n"])["head"]
+    np.arange(10.0).tofile(path)
+    series = pl.Series("a", np.memmap(path, dtype="f8", mode="r"))
+    monkeypatch.delitem(sys.modules, "pyarrow")
+    assert [] == shown(series)["head"]
+    assert [0, 1, 2, 3, 4] == shown(pl.Series("a", np.arange(10.0)))["head"]
+    assert [None, 1] == shown(pl.Series("a", [None, 1]))["head"]
+
+
 def test_memory_that_something_else_may_take_away_is_not_read(tmp_path):
     """A file that is mapped or a block that processes share may be gone, and who reads it then is ended by the system."""
     path = tmp_path / "numbers"
@@ -395,6 +421,12 @@ def test_memory_that_something_else_may_take_away_is_not_read(tmp_path):
     assert shown(memoryview(mapped)) == {"__type__": "memoryview", "size": 80, "format": "d", "memory": "memmap"}
     record = mapped.view([("a", "i4"), ("b", "f4")])[0]
     assert shown(record) == {"__type__": "numpy.void", "dtype": "[('a', '<i4'), ('b', '<f4')]", "memory": "mmap"}
+    for series in (pd.Series(mapped, copy=False), pd.DataFrame({"a": mapped}, copy=False)["a"]):
+        assert shown(series)["head"] == []
+    in_index = shown(pd.Series(np.zeros(10), index=pd.Index(mapped, copy=False)))
+    assert ("index" in in_index, in_index["head"]) == (False, [0.0] * 5)
+    moments = pd.DatetimeIndex(np.memmap(path, dtype="M8[ns]", mode="r"), copy=False)
+    assert shown(moments)["head"] == []
     block = bytearray(16)
     assert shown(np.ndarray((2,), "f8", buffer=block))["memory"] == "bytearray"  # which may move
     lent = np.frombuffer(block)
@@ -551,9 +583,13 @@ assert before == os.listdir("/proc/self/task"), "threads"
 
 
 @pytest.mark.skipif(not pathlib.Path("/proc/self/task").is_dir(), reason="Linux shows its threads")
-def test_no_thread_of_polars_is_started(tmp_path):
+@pytest.mark.parametrize("beside", ["", "numpy", "pyarrow"])
+def test_no_thread_of_polars_is_started(beside, tmp_path):
     """They are not there in a forked child, where whoever uses Polars would wait for them for ever."""
-    done = subprocess.run([sys.executable, "-c", THREADS], cwd=tmp_path, capture_output=True, text=True, check=False)
+    if beside:
+        pytest.importorskip(beside)
+    code = f"import {beside}\n{THREADS}" if beside else THREADS
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -892,6 +892,18 @@ def test_a_secret_in_the_line_of_an_error_is_hidden(line, tmp_path):
     assert "hunter2" not in json.dumps(shown)
 
 
+def test_the_mask_sees_the_code_of_errors():
+    """A literal may stand in the line that raised."""
+
+    def mask(value, path):
+        return value.replace("Ada", "…") if path == ("error", "code") else value
+
+    with pytest.raises(ValueError) as caught:
+        raise ValueError(len("Ada"))
+    shown = render_exception(describe_exception(caught.value), Rules(mask=mask))
+    assert ['raise ValueError(len("…"))'] == [frame["code"] for frame in shown["traceback"]]
+
+
 def test_errors_are_redacted_in_message_arguments_notes_causes_and_code():
     def fail():
         try:

@@ -699,6 +699,39 @@ first(work)
     assert done.stdout == "0\n", done.stderr
 
 
+def test_a_fork_takes_no_lock_that_is_wanted_where_it_waits(tmp_path):
+    """OpenTelemetry runs an executor while it finds out where it runs, and a fork takes the lock of all executors."""
+    code = """
+import os, threading, time
+from pocketflow_tracing._forks import unforked
+
+inside, forking = threading.Event(), threading.Event()
+
+def work():
+    with unforked():
+        inside.set()
+        assert forking.wait(10)
+        from concurrent.futures import ThreadPoolExecutor
+        ThreadPoolExecutor().submit(int).result()
+
+thread = threading.Thread(target=work)
+thread.start()
+assert inside.wait(10)
+from concurrent.futures import ThreadPoolExecutor
+os.register_at_fork(before=forking.set)
+began = time.monotonic()
+child = os.fork()
+if not child:
+    os._exit(0)
+assert time.monotonic() - began < 4
+assert 0 == os.waitpid(child, 0)[1]
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (0, "") == (done.returncode, done.stderr)
+
+
 def test_a_child_that_was_forked_while_the_program_made_a_client(python):
     """The SDK's lock is held by a thread that is not there: a flow in the child waits for nobody."""
     code = f"""{SLOWLY}

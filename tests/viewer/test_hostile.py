@@ -11,6 +11,7 @@ from store.sample import now_ns, small_run
 
 from pocketflow_tracing.store import Store, StoreWriter
 from pocketflow_tracing.viewer.export import export_html
+from pocketflow_tracing.viewer.shell import self_contained
 
 
 @pytest.mark.parametrize("view", ["timeline", "graph", "state"])
@@ -83,3 +84,10 @@ def test_hostile_texts_in_an_exported_page(opened, made, tmp_path):
     expect(page.locator("h1")).to_contain_text("</script>")
     assert 0 == page.locator("img, main script").count()
     assert page.title().startswith("Hostile")
+
+
+def test_the_title_of_a_printed_page_steers_no_terminal():
+    """`export --html -` is looked at in one."""
+    page = self_contained("a\x1b[31m\u202e <b>", {})
+    assert "<title>a\ufffd[31m\ufffd &lt;b&gt;</title>" in page
+    assert "\x1b" not in page
