@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from itertools import islice
@@ -10,10 +9,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from . import _log, _settings_kinds
-from ._callables import is_plain_function, traced_callable
+from ._callables import inside
 from ._finalisers import MAY_RUN_INSIDE, guarded, hold, release
 from ._guard import Seam
-from ._stepwise import is_generator_function, stepwise, wraps
+from ._stepwise import is_generator_function, stepwise
 from .capture import snapshot
 from .capture_kinds import key_text
 from .capture_types import Tagged
@@ -117,24 +116,7 @@ class trace_attributes:  # noqa: N801 - used like a function, in a with statemen
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         if is_generator_function(function):
             return stepwise(function, self._surroundings)  # cloudpickle takes functions with all that they refer to
-        called: Any = function
-        inside: Any
-        if inspect.iscoroutinefunction(function):
-
-            async def inside(*args: Any, **kwargs: Any) -> Any:
-                with self:
-                    return await called(*args, **kwargs)
-
-        else:
-
-            def inside(*args: Any, **kwargs: Any) -> Any:
-                with self:
-                    return called(*args, **kwargs)
-
-        decorated: Callable[P, R] = (
-            wraps(function)(inside) if is_plain_function(function) else traced_callable(function, inside)
-        )
-        return decorated
+        return inside(self, function)
 
     def _surroundings(self) -> _Inside:
         return _Inside(self._inside(_around.get(), left=True))

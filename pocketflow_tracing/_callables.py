@@ -5,15 +5,46 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import BuiltinFunctionType, FunctionType, MethodType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["is_plain_function", "traced_callable"]
+from ._stepwise import wraps
+
+__all__ = ["inside", "is_plain_function", "traced_callable"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def is_plain_function(target: Any) -> bool:
     """Whether a function made of another one has all that it has: not so of a partial, a cached function, an object."""
     return isinstance(target, (FunctionType, MethodType, BuiltinFunctionType))
+
+
+def inside(block: AbstractContextManager[Any], function: Callable[P, R]) -> Callable[P, R]:
+    """A function, or a coroutine function, that does the same inside a context manager, which is entered at each call.
+
+    It is made here, where no global keeps dill from taking it by value, as it takes those of a script.
+    """
+    called: Any = function
+    within: Any
+    if inspect.iscoroutinefunction(function):
+
+        async def within(*args: Any, **kwargs: Any) -> Any:
+            with block:
+                return await called(*args, **kwargs)
+
+    else:
+
+        def within(*args: Any, **kwargs: Any) -> Any:
+            with block:
+                return called(*args, **kwargs)
+
+    dressed: Callable[P, R] = (
+        wraps(function)(within) if is_plain_function(function) else traced_callable(function, within)
+    )
+    return dressed
 
 
 def traced_callable(target: Any, call: Callable[..., Any]) -> Any:
@@ -30,7 +61,9 @@ def traced_callable(target: Any, call: Callable[..., Any]) -> Any:
     special = {
         name: _forwarded(name)
         for name in dir(kind)
-        if name[:2] == "__" == name[-2:] and not hasattr(object, name) and not hasattr(_Standing, name)
+        if name[:2] == "__" == name[-2:]
+        and name not in _NOT_FORWARDED
+        and getattr(kind, name) is not getattr(object, name, None)
     }
     standing = type(kind.__name__, (_Standing,), {**special, "__slots__": (), "__module__": kind.__module__})
     return standing(target, call)
@@ -98,6 +131,14 @@ class _Standing:
 
 
 _of = object.__getattribute__
+
+
+_NOT_FORWARDED = {
+    *(name for name in vars(_Standing) if name != "__module__"), "__new__", "__init__", "__del__", "__getattr__", "__dict__",
+    "__module__", "__weakref__", "__reduce__", "__getstate__", "__setstate__", "__init_subclass__", "__subclasshook__",
+    "__class_getitem__",
+}  # fmt: skip
+"""What a stand-in has of its own, and what a class is asked for: `__del__` is for when the object itself goes."""
 
 
 def _target_of(value: Any) -> Any:

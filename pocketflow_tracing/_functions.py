@@ -5,18 +5,17 @@ from __future__ import annotations
 import inspect
 from contextvars import Token
 from itertools import islice
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from pocketflow import BaseNode
 
 from . import _log, _marks, _options, _otel
-from ._callables import is_plain_function, traced_callable
+from ._callables import is_plain_function
 from ._guard import Seam, is_hosts
 from ._options import Options
 from ._runs import open_run
 from ._sdk_told import end
-from ._stepwise import wraps
 from .delivery import delivery
 from .frameworks import pocketflow as framework
 from .frameworks._scopes import NotRecorded, become_current, restore
@@ -24,71 +23,6 @@ from .recorder import Branch, Run, Untraced, current, parent_in, span_of
 
 _BEGINNING = Seam("recording the beginning of a traced function")
 _ENDING = Seam("recording the end of a traced function")
-
-
-def traced_function(function: Any, options: Options) -> Any:
-    """A function that does the same, inside a trace; one that returns a coroutine has it on until that has ended."""
-    _marks.keep(options)
-
-    @wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        scope = FunctionRun(function, options, args, kwargs)
-        try:
-            scope.begin()
-            result = function(*args, **kwargs)
-            return _rest_of(scope, result) if type(result) is CoroutineType else scope.done(result)
-        except BaseException as error:
-            scope.failed(error)
-            raise
-
-    return wrapper if is_plain_function(function) else traced_callable(function, wrapper)
-
-
-def traced_coroutine_function(function: Any, options: Options) -> Any:
-    """A coroutine function that does the same, inside a trace."""
-    _marks.keep(options)
-
-    @wraps(function)
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        scope = FunctionRun(function, options, args, kwargs)
-        try:
-            scope.begin()
-            return scope.done(await function(*args, **kwargs))
-        except BaseException as error:
-            scope.failed(error)
-            raise
-
-    return wrapper if is_plain_function(function) else traced_callable(function, wrapper)
-
-
-def _rest_of(scope: FunctionRun, coroutine: CoroutineType[Any, Any, Any]) -> CoroutineType[Any, Any, Any]:
-    """The coroutine that a function has returned, going on with the scope that the function began."""
-    scope.pause()
-    rest: Any = _awaited(scope, _Unawaited(coroutine))
-    rest.__name__, rest.__qualname__ = coroutine.__name__, coroutine.__qualname__
-    return rest  # type: ignore[no-any-return]
-
-
-async def _awaited(scope: FunctionRun, held: _Unawaited) -> Any:
-    try:
-        scope.go_on()
-        return scope.done(await held.coroutine)
-    except BaseException as error:
-        scope.failed(error)
-        raise
-
-
-class _Unawaited:
-    """A coroutine that another one will await; if that one never runs, Python has said so of it, and once is enough."""
-
-    __slots__ = ("coroutine",)
-
-    def __init__(self, coroutine: CoroutineType[Any, Any, Any]) -> None:
-        self.coroutine = coroutine
-
-    def __del__(self) -> None:
-        if inspect.getcoroutinestate(self.coroutine) == inspect.CORO_CREATED:
-            self.coroutine.close()
 
 
 class FunctionRun:
@@ -218,6 +152,9 @@ class FunctionRun:
 
     def _arguments(self) -> dict[str, Any]:
         named = {f"arg{position}": value for position, value in enumerate(self.args)}
+        equals: Any = type(self.function).__eq__
+        if not is_plain_function(self.function) and equals is not object.__eq__:
+            return {**named, **self.kwargs}  # it would be compared: a mock remembers that
         try:
             named = dict(inspect.signature(self.function).bind(*self.args, **self.kwargs).arguments)
         except (TypeError, ValueError) as error:  # a builtin without a signature, or a call that will fail by itself

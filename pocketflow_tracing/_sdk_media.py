@@ -97,8 +97,9 @@ def _names_a_secret(data: Any, rules: Rules) -> bool:
         if kind is str:
             has_medium = has_medium or value.startswith("data:")
             continue
-        if hasattr(kind, "__pydantic_fields__") or hasattr(kind, "__fields__"):
-            value = value.model_dump() if hasattr(kind, "model_dump") else value.dict()
+        if not issubclass(kind, type) and (hasattr(kind, "__pydantic_fields__") or hasattr(kind, "__fields__")):
+            # not by `model_dump`, which is the program's and is for the SDK to call
+            value = {**vars(value), **(getattr(value, "__pydantic_extra__", None) or {})}
         if not isinstance(value, (dict, list, tuple)):
             has_medium = has_medium or kind.__name__ == "LangfuseMedia"
             continue
@@ -109,9 +110,9 @@ def _names_a_secret(data: Any, rules: Rules) -> bool:
         seen.add(id(value))
         looked_at.append(value)
         if isinstance(value, dict):
-            has_medium = has_medium or "data" in value  # base64, as the APIs of some LLMs take it
-            names.update(value)
-            value = value.values()
+            has_medium = has_medium or dict.__contains__(value, "data")  # base64, as the APIs of some LLMs take it
+            names.update(dict.keys(value))
+            value = dict.values(value)
         left.extend(value)
     if not has_medium:
         return False

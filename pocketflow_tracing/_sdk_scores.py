@@ -7,15 +7,16 @@ from typing import Any
 
 from ._guard import Seam
 from ._sdk_told import Switches, told
-from .capture import snapshot
 from .redaction import Rules
-from .render import render
+from .redaction_data import scan_value
+from .redaction_shapes import REPLACEMENT, scan
 
 __all__ = ["place_scores"]
 
 _ID = re.compile("[0-9a-f]{16}(?:[0-9a-f]{16})?")
-_SAID = ("comment", "metadata")
-"""What stands in a score beside its name and value."""
+_SAID = ("value", "comment", "metadata")
+"""What may hold a secret: a value may be a text."""
+_DEEPEST = 50
 _PLACING = Seam("finding out the settings for a score")
 
 
@@ -48,7 +49,7 @@ def _placed(score: dict[str, Any], elsewhere: tuple[Switches, Rules]) -> dict[st
     changed: dict[str, Any] = {}
     for key in _SAID:
         said = fields.get(key)
-        if said is not None and (shown := render(snapshot(said, rules.limits), rules, (key,))) != said:
+        if (shown := _shown(said, rules)) is not said:
             changed[key] = shown
     if switches.environment is not None and fields.get("environment") in {None, elsewhere[0].environment}:
         changed["environment"] = switches.environment
@@ -62,3 +63,24 @@ def _placed(score: dict[str, Any], elsewhere: tuple[Switches, Rules]) -> dict[st
 
 def _number(id_: Any) -> int:
     return int(id_, 16) if isinstance(id_, str) and _ID.fullmatch(id_) else 0
+
+
+def _shown(value: Any, rules: Rules, above: tuple[int, ...] = ()) -> Any:
+    """What is sent of a value, which stays as it is where it holds no secret; no mask is asked, for the program waits."""
+    kind = type(value)
+    if kind is str:
+        shown: Any = scan(value) if rules.redact.idle else scan_value(value, rules.redact.hits)
+        return value if shown == value else shown
+    if kind not in {dict, list, tuple} or len(above) > _DEEPEST or id(value) in above:
+        return value
+    hits = rules.redact.hits
+    if kind is dict:
+        items = {
+            key: REPLACEMENT
+            if type(key) is str and hits(key) and item is not None
+            else _shown(item, rules, (*above, id(value)))
+            for key, item in value.items()
+        }
+        return items if any(items[key] is not value[key] for key in items) else value
+    found = [_shown(item, rules, (*above, id(value))) for item in value]
+    return kind(found) if any(new is not old for new, old in zip(found, value, strict=True)) else value

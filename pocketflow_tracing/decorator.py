@@ -10,10 +10,11 @@ from typing import Any, TypeVar, overload
 from pocketflow import BaseNode
 
 from . import _log
-from ._functions import name_of, traced_coroutine_function, traced_function
+from ._functions import name_of
 from ._guard import Seam
 from ._options import Options
 from ._pipeline import preload
+from ._wrappers import traced_coroutine_function, traced_function
 from .config import TracingConfig
 from .frameworks import pocketflow as framework
 

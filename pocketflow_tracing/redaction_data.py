@@ -24,6 +24,8 @@ __all__ = ["scan_value", "without_options"]
 Hits = Callable[[str], bool]
 
 # Names of data end where a literal stands, for the same reason; where they begin is looked up from there.
+_BYTE_ORDER_MARK = "\ufeff"
+_COLOURS = r"\x1b\[[\d;]{0,20}m"
 _PARAMETER = r"=(?<=[\w\]]=)(?=[^\s=])"
 _QUOTED_NAME = r":(?<=[\"'\s]:)"  # some write spaces before the colon
 _MEMBER_NAMES = (r'"([^"\\]{1,80})\\{0,3}"\s{0,4}:', r"'([^'\\]{1,80})\\{0,3}'\s{0,4}:")
@@ -33,7 +35,7 @@ _HEADER_NAME = r"(?i)(?<![\w-])(?:x-[\w-]{1,80}|api-key|(?:proxy-)?authori[sz]at
 _HEADER_START = r"(?:[A-Za-z]{2,20} [^\s\"']{6}|[^\s\"'\\]{8}|[^\s=;\"']{1,80}=)"
 """How the value of a header begins: with a scheme and a credential, a long word, or a cookie."""
 _QUERY_VALUE = r"[^&\s\"'#<>()\[\]{}\\]+"
-_LINE_VALUE = r"[^\s\"']+"
+_LINE_VALUE = r"[^\s\"'\0]+"
 _NEAR = 200
 _NO_NAME = "\n()[]{}=,;"
 _NUMBER = r"[-+]?\d[\w.+-]*"
@@ -47,7 +49,7 @@ _PLAIN_WORD = r"[^\s\"'`,;(){}\[\]<>]{6,}"
 _CREDENTIAL = r"Bearer [\w.~+/=-]{0,4}(?=[\w.~+/=-]{0,80}\d|[\w.~+/=-]{20})[\w.~+/=-]{6,}"
 _LONGEST_NAME = 80
 _SETTING = r"(?:[^\s;&\"'`,(){}\[\]<>|]|&(?!\w+=))+"
-_SETTING_STARTS = ("export ", "ENV ", "ARG ", " -e ", "--env ", "--env=", "--from-literal=", "config:set ")
+_SETTING_STARTS = ("export ", "ENV ", "ARG ", " -e ", " -F ", "--env ", "--env=", "--from-literal=", "config:set ")
 """What stands before a setting of a shell, a Dockerfile or a command."""
 _SETTERS = ("ENV ", "setx ", "set -x ", "set -gx ")
 _COMMAND = r"(\n[ \t]{0,80}(?:ENV|setx|set -g?x) ([A-Za-z_]\w{0,80}) )(\"[^\"\n]+\"|[^\s\"'=]+)"
@@ -75,6 +77,16 @@ def scan_value(text: str, hits: Hits) -> str:
     Returns:
         The text with "[redacted]" in the place of secrets; in time linear to its length.
     """
+    bare = text.lstrip(_BYTE_ORDER_MARK)
+    marks = text[: len(text) - len(bare)]
+    if "\x1b[" in bare:  # colours stand between names and values; where something is replaced they go
+        uncoloured = compiled(_COLOURS).sub("", bare)
+        shown = _with_its_lines(uncoloured, hits)
+        return marks + (shown if shown != uncoloured else bare)
+    return marks + _with_its_lines(bare, hits)
+
+
+def _with_its_lines(text: str, hits: Hits) -> str:
     text = scan(text)
     look = partial(_scanned, hits=hits)
     if (
@@ -200,7 +212,7 @@ class _Parameters:
             end, _ = value_end(text, start, _LINE_VALUE)
             return end if end > start + 1 else -1
         before = text[name_start - 1] if name_start else "\n"
-        if name.isupper() and (before.isspace() or before in ";\"'`:+>="):
+        if name.isupper() and (before.isspace() or before in ";\"'`:+>=\0"):
             return end_of(text, start, _LINE_VALUE)
         if not self._run[0] <= start < self._run[1]:
             self._run = start, end_of(text, start, _SETTING)
@@ -209,6 +221,8 @@ class _Parameters:
         if end < 0 or not (not after or after.isspace() or after in ";&\"'"):
             return -1
         if before in "\n;" or after == ";" or text.endswith(_SETTING_STARTS, max(name_start - 20, 0), name_start):
+            return end
+        if after == "&" and before in "\"'`":  # the first field of a form
             return end
         return end if (before.isspace() or before in "\"'") and _has_neighbours(text, name_start, end) else -1
 

@@ -16,6 +16,7 @@ _HEAD = r"\n[ \t]{0,20}[|]?[ ]?[\"'`*]{0,2}[A-Za-z_][\w \"'`*.-]{0,60}(?:[,;\t|]
 _RULE = r"[ \t]{0,20}[|]?[ :]{0,4}--[|:+ -]*\r?\n"
 """Below the names of a table of Markdown."""
 _CELL = r"(?:(?<=%s)|^)[ \t]*(\"(?:[^\"\n]|\"\"){0,8000}\"|[^%s\n]*)"
+_MOST_WORDS = 3
 _LABEL = (
     r"(\n[ \t]{0,20}\|[ \t]{0,80}[*`]{0,2}([\w.-]{1,80}(?: [\w.-]{1,40})?)[*`:]{0,3}[ \t]{0,80}\|[ \t]{0,80}`?)"
     r"([^\s|`]{6,8000})"
@@ -51,26 +52,35 @@ def without_rows(text: str, hits: Hits) -> str:
 
 def _without_columns(text: str, hits: Hits) -> str:
     shown = Splice(text)
+    walked = 0  # each line is a head or a row once: to go through all that follow each would be quadratic
     for head in compiled(_HEAD).finditer(text):
-        if head.start() < shown.at:
+        if head.start() < walked:
             continue
         separator = next(found for found in "|\t;," if found in head[0])
-        names = head[0][1:].split(separator)
-        secret = [place for place, name in enumerate(names) if hits(name.strip("\"'`* \r"))]
-        rule = compiled(_RULE).match(text, head.end() + 1)
-        if not secret or (separator == "|" and rule is None and head.start()):  # code has such lines in its middle
+        names = [name.strip("\"'`* \r") for name in head[0][1:].split(separator)]
+        is_of_names = all(" " not in name for name in names)
+        secret = [place for place, name in enumerate(names) if name.count(" ") < _MOST_WORDS and hits(name)]
+        if not secret and not is_of_names:
             continue
-        is_of_names = rule is not None or all(" " not in name.strip() for name in names)
-        at = rule.end() if rule is not None else head.end() + 1
-        while at < len(text):
-            end = text.find("\n", at)
+        rule = compiled(_RULE).match(text, head.end() + 1)
+        if separator == "|" and rule is None and head.start():  # code has such lines in its middle
+            continue
+        walked = rule.end() if rule is not None else head.end() + 1
+        while walked < len(text):
+            end = text.find("\n", walked)
             end = end if end >= 0 else len(text)
-            cells = _cells(text[at:end].rstrip("\r"), separator)
+            if not secret:  # of a table whose names are known nothing below is one
+                if text.count(separator, walked, end) != len(names) - 1:
+                    break
+                walked = end + 1
+                continue
+            cells = _cells(text[walked:end].rstrip("\r"), separator)
             if len(cells) != len(names):
                 break
             for place in secret:
-                _hide(shown, text, at + cells[place][0], at + cells[place][1], whole=is_of_names)
-            at = end + 1
+                start, stop = cells[place]
+                _hide(shown, text, walked + start, walked + stop, whole=is_of_names or rule is not None)
+            walked = end + 1
     return shown.whole()
 
 

@@ -105,7 +105,9 @@ def fresh_delivery(absorbed: list[BaseException]):
             # one whose every method raises would raise out of the worker's start as well
             if any(isinstance(sink, kit.Raising) for sink in delivery._sinks):
                 gc.collect()  # tasks that outlive their flow record into it where they are collected, in a later test
-            delivery._sinks[:] = [sink for sink in delivery._sinks if not isinstance(sink, kit.Raising)]
+            for sink in [sink for sink in delivery._sinks if isinstance(sink, kit.Raising)]:
+                sink.is_over = True
+                delivery._sinks.remove(sink)
             delivery.shutdown(timeout=5)
         finally:  # a sink that stayed would fail every test after this one
             delivery._sinks[:] = before

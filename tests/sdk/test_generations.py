@@ -12,6 +12,7 @@ from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
 
+import pydantic
 import pytest
 from collector import MediaCollector
 from generating import NODES, Calls, CallsAsync, expected, generate, run, stored
@@ -435,6 +436,26 @@ def test_names_are_asked_about_only_beside_media():
     many = {f"name {number}": [number, "text"] for number in range(2_000)}
     assert _sdk_media._names_a_secret(many, rules) is False
     assert _sdk_media._names_a_secret({**many, "picture": PICTURE}, rules) is True  # too many to ask about
+
+
+def test_what_has_a_medium_is_looked_through_without_the_programs_code():
+    """A model's own `model_dump` is for the SDK to call, once; a class among the values is none of its objects."""
+
+    class Answer(pydantic.BaseModel):
+        api_key: str = "x"
+        extra: dict[str, str] = {}
+
+        def model_dump(self, **how):
+            raise AssertionError
+
+    class Items(dict):
+        def values(self):
+            raise AssertionError
+
+    rules = Rules()
+    assert _sdk_media._names_a_secret({"format": Answer, "picture": PICTURE}, rules) is False
+    assert _sdk_media._names_a_secret([Answer(), PICTURE], rules) is True
+    assert _sdk_media._names_a_secret(Items(token="x", picture=PICTURE), rules) is True
 
 
 @observe(name="job")

@@ -8,6 +8,7 @@ import gc
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
 
 import pytest
 from langfuse import get_client, observe, propagate_attributes
@@ -413,27 +414,38 @@ def test_scores_and_what_has_ids_alone_are_of_the_environment_of_their_run(
 
 
 def test_what_is_said_with_scores_is_redacted(keys, collector, monkeypatch):
-    """By the names of their run, and elsewhere by those of the environment; what they are called and worth stays."""
+    """By the names of their run, and elsewhere by those of the environment; everything else stays as it was given."""
     monkeypatch.setenv("POCKETFLOW_TRACE_REDACT", "pin")
+    many = list(range(300))
 
     class Scores(Node):
         def exec(self, prep_res):
             get_client().score_current_trace(
-                name="in it", value=1, comment="password=hunter2 b=1", metadata={"iban": "DE12", "n": 1}
+                name="in it",
+                value="password=hunter2 b=1",
+                data_type="CATEGORICAL",
+                comment="password=hunter2 b=1" + "." * 100_000,
+                metadata={"iban": "DE12", "n": [{"iban": 1}, many], "at": datetime(2026, 1, 1, tzinfo=timezone.utc)},
             )
 
     def mask(value, path):
-        return "masked" if path == ("comment",) else value
+        raise AssertionError("the program would wait for it")
 
     trace_flow(Flow(start=Scores()), config=TracingConfig(redact=("iban",))).run({})
-    trace_flow(Flow(start=Scores()), config=TracingConfig(mask=mask)).run({})
+    trace_flow(Flow(start=Scores()), config=TracingConfig(mask=mask, trace_outputs=False)).run({})
     get_client().create_score(name="outside", value="yes", trace_id="a" * 32, metadata={"pin": "x", "iban": "DE12"})
     get_client().flush()
     assert flush(10)
     collector.wait_for(lambda seen: len(seen.scores()) == 3)
     first, second, outside = [found.get("body", found) for found in collector.scores()]
-    assert ("password=[redacted] b=1", {"iban": "[redacted]", "n": 1}) == (first["comment"], first["metadata"])
-    assert ("masked", {"iban": "DE12", "n": 1}) == (second["comment"], second["metadata"])
+    for score in (first, second):
+        assert ["password=[redacted] b=1", "password=[redacted] b=1" + "." * 100_000] == [
+            score["value"],
+            score["comment"],
+        ]
+    assert ["[redacted]", [{"iban": "[redacted]"}, many]] == [first["metadata"]["iban"], first["metadata"]["n"]]
+    assert ["DE12", second["metadata"]["at"]] == [second["metadata"]["iban"], first["metadata"]["at"]]
+    assert first["metadata"]["at"].startswith("2026-01-01T00:00:00")  # as the SDK writes it
     assert ("yes", {"pin": "[redacted]", "iban": "DE12"}) == (outside["value"], outside["metadata"])
 
 

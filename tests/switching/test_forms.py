@@ -5,21 +5,31 @@ from __future__ import annotations
 import asyncio
 import copy
 import ctypes
+import dataclasses
 import functools
 import gc
 import inspect
 import logging
 import operator
 import pickle
+import subprocess
+import sys
 import warnings
 import weakref
-from unittest.mock import MagicMock
+from unittest.mock import MagicMock, call
 
 import pytest
 from kinds import KINDS, AnswerAsync, Ask, Kind, runs, trees
 from pocketflow import AsyncFlow, Flow, Node
 
-from pocketflow_tracing import TracingConfig, flush, instrument, trace_attributes, trace_flow, uninstrument
+from pocketflow_tracing import (
+    TracingConfig,
+    flush,
+    instrument,
+    trace_attributes,
+    trace_flow,
+    uninstrument,
+)
 
 WITH_AND_WITHOUT_PARENTHESES = pytest.mark.parametrize(
     "decorate", [trace_flow, lambda target: trace_flow()(target)], ids=["bare", "called"]
@@ -270,6 +280,69 @@ def test_an_object_with_operators_has_them():
         raise ValueError
     del traced.label
     assert not hasattr(pipe, "label")
+
+
+def test_an_object_that_is_called_lives_as_long_as_it_did():
+    """What its class does when it goes is for when it goes; what it is compared by and written as is its own."""
+    gone = []
+
+    @dataclasses.dataclass(order=True)
+    class Job:
+        priority: int
+
+        def __call__(self):
+            return self.priority
+
+        def __format__(self, spec):
+            return f"job {self.priority}{spec}"
+
+        def __del__(self):
+            gone.append(self.priority)
+
+    first, second = trace_flow(Job(1)), trace_flow(Job(2))
+    assert ([1, 2], True, "job 1!") == ([job() for job in sorted([second, first])], first < second, f"{first:!}")
+    job = Job(3)
+    trace_flow(job)()
+    gc.collect()
+    assert gone == []
+    assert job() == 3
+    del first, second
+    gc.collect()
+    assert {1, 2} == set(gone)
+
+
+def test_a_mock_remembers_its_calls_alone():
+    """Nobody compares it, or asks it for anything, on the way."""
+    mock = MagicMock()
+    traced = trace_flow(mock)
+    traced(1, b=2)
+    traced()
+    assert [call(1, b=2), call()] == mock.mock_calls
+
+
+BY_VALUE = """
+import asyncio, dill
+from pocketflow import Flow, Node
+from pocketflow_tracing import trace_attributes, trace_flow
+
+def work(x):
+    Flow(start=Node()).run({})
+    return x + 1
+
+async def waiting(x):
+    return work(x)
+
+for _ in range(2):  # what the first has left behind must not stand in the way of the second
+    for decorate in (trace_flow, trace_flow(tags=lambda shared: ["x"]), trace_attributes(tags=["x"])):
+        assert 2 == dill.loads(dill.dumps(decorate(work)))(1)
+        assert 2 == asyncio.run(dill.loads(dill.dumps(decorate(waiting)))(1))
+"""
+
+
+def test_a_function_of_a_script_can_be_taken_by_value(tmp_path):
+    """As dill takes it, with all the globals of whoever made it: for multiprocess, pathos and datasets."""
+    done = subprocess.run([sys.executable, "-c", BY_VALUE], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def returning_coroutines():
