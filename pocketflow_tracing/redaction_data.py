@@ -37,6 +37,7 @@ _HEADER_START = r"(?:[A-Za-z]{2,20} [^\s\"']{6}|[^\s\"'\\]{8}|[^\s=;\"']{1,80}=)
 _QUERY_VALUE = r"[^&\s\"'#<>()\[\]{}\\]+"
 _LINE_VALUE = r"[^\s\"'\0]+"
 _NEAR = 200
+_END_OF_LITERAL = r"\\{0,3}([\"'])[ \t]{0,4}(?:[+%,)\]};]|\.\w|\r?\n[ \t]{1,80}[+\"'%])"
 _NO_NAME = "\n()[]{}=,;"
 _NUMBER = r"[-+]?\d[\w.+-]*"
 _SCHEMA = (
@@ -198,7 +199,7 @@ class _Parameters:
             return end_of(text, start, _QUERY_VALUE) if hits(name) else -1
         dashes = text.rfind("--", least, name_end)
         option = text[dashes + 2 : name_end] if dashes >= 0 else ""
-        if option.replace("-", "").isidentifier() and hits(option):
+        if option.replace("-", "").isidentifier() and hits(option) and not _ends_a_literal(text, start):
             return value_end(text, start, _LINE_VALUE)[0]
         return self._end_of_setting(text, name_end, start, hits)
 
@@ -206,7 +207,7 @@ class _Parameters:
         """Where the value of a variable ends: of an environment file or connection string, or one that is a literal."""
         name_start = _name_start(text, name_end)
         name = text[name_start:name_end]
-        if not name or not hits(name):
+        if not name or not hits(name) or _ends_a_literal(text, start):
             return -1
         if compiled(QUOTE).match(text, start):
             end, _ = value_end(text, start, _LINE_VALUE)
@@ -225,6 +226,14 @@ class _Parameters:
         if after == "&" and before in "\"'`":  # the first field of a form
             return end
         return end if (before.isspace() or before in "\"'") and _has_neighbours(text, name_start, end) else -1
+
+
+def _ends_a_literal(text: str, start: int) -> bool:
+    """Whether what stands behind `=` is the end of a literal of code, to which something is added: `"token=" + token`."""
+    end = compiled(_END_OF_LITERAL).match(text, start)
+    if end is None:
+        return False
+    return text[max(start - _NEAR, 0) : start].rpartition("\n")[2].count(end[1]) % 2 == 1
 
 
 def _has_neighbours(text: str, start: int, end: int) -> bool:
