@@ -114,6 +114,12 @@ class trace_attributes:  # noqa: N801 - used like a function, in a with statemen
             _set_around(rest)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        if isinstance(function, type):
+            _log.warn_once(
+                f"trace_attributes was given the class {function.__name__!r}; it takes a function. "
+                "For all runs of a flow class, name its attributes in trace_flow."
+            )
+            return function
         if is_generator_function(function):
             return stepwise(function, self._surroundings)  # cloudpickle takes functions with all that they refer to
         return inside(self, function)

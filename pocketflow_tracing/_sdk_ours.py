@@ -98,6 +98,7 @@ class OurClient:
 
     def _attend(self, processor: Any) -> None:
         _sdk_spans.attend(processor, self.unready.settings)
+        _sdk_spans.hasten(processor, self._config.flush_interval)
         self.processors = [processor]
         processor.force_flush = partial(self._flushed, processor)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ._guard import Seam
 from ._sdk_told import Switches, told
+from .recorder import current, span_of
 from .redaction import Rules
 from .redaction_data import scan_value
 from .redaction_shapes import REPLACEMENT, scan
@@ -46,10 +47,14 @@ def _placed(score: dict[str, Any], elsewhere: tuple[Switches, Rules]) -> dict[st
     trace_id, observation_id = (_number(fields.get(key)) for key in ("traceId", "observationId"))
     known = told(trace_id, observation_id) if trace_id else None  # others have ids of their own
     switches, rules = elsewhere if known is None else (known.switches, known.rules)
+    judge = span_of(current.get())  # a run may score what another has done, and hide what it says of it
     changed: dict[str, Any] = {}
     for key in _SAID:
         said = fields.get(key)
-        if (shown := _shown(said, rules)) is not said:
+        shown = _shown(said, rules)
+        if judge is not None and judge.run.pipeline.rules is not rules:
+            shown = _shown(shown, judge.run.pipeline.rules)
+        if shown is not said:
             changed[key] = shown
     if switches.environment is not None and fields.get("environment") in {None, elsewhere[0].environment}:
         changed["environment"] = switches.environment

@@ -47,6 +47,15 @@ def widen(processor: Any) -> None:
         batch._max_queue_size = _MOST_WAITING
 
 
+def hasten(processor: Any, seconds: float) -> None:
+    """Let a processor export what it holds after so many seconds; after five, as the SDK does, a killed process loses more."""
+    batch: Any = getattr(processor, "_batch_processor", None)
+    awaken = getattr(batch, "_worker_awaken", None)
+    if awaken is not None and hasattr(batch, "_schedule_delay"):
+        batch._schedule_delay = min(batch._schedule_delay, seconds)
+        awaken.set()  # it would first wait as long as it was told before
+
+
 def attend(processor: Any, settings: SettingsOfSpans) -> None:
     """Note whose settings hold for what a processor exports, and let it export nothing that is recorded on threads of ours.
 

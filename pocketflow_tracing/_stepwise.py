@@ -61,6 +61,10 @@ def stepwise(function: Callable[P, R], surroundings: Callable[[], Callable[..., 
             run = surroundings()
             return (yield from _steps(run(called, *args, **kwargs), run))
 
+        code = getattr(function, "__code__", None)
+        if code is not None and code.co_flags & inspect.CO_ITERABLE_COROUTINE:  # of types.coroutine: it is awaited
+            bound = types.coroutine(bound)
+
     else:
 
         def bound(*args: Any, **kwargs: Any) -> Any:

@@ -16,9 +16,16 @@ Hits = Callable[[str], bool]
 _LINE = (
     r"(\n[ \t+>*-]{0,80}(?:(?:export|set|ENV|const|let|var) |\$env:)?([\w.-]{1,80})(?:[ \t]{1,40}= |[ \t]{0,4}:[ \t]{1,40}))"
     r"((?:[&!][\w!./-]{1,40}[ \t]{1,4}){0,2})"
-    r"(\\{0,3}\"[^\"\n]+\"|\\{0,3}'[^'\n]+'|`[^`\n]+`|[^\s\"'`,;(){}\[\]<>]{6,})"
+    r"(\\{0,3}\"[^\"\n]+\"|\\{0,3}'[^'\n]+'|`[^`\n]+`"
+    r"|[^\s\"'`,;(){}\[\]<>](?:[^\s\"'`,;(){}\[\]<>]|[\"',;](?=\w)){5,})"
     r"(?=[ \t]*(?:[,;#]|\r?\n|\Z))"
 )
+_VARIABLE = (
+    r"(\n[ \t]{0,80}([A-Z][A-Z0-9]{0,40}_[A-Z0-9_]{1,40}):[ \t]{1,4})"
+    r"(?!(?:str|int|bytes|string|String|SecretStr|Secret|Optional|Final|None|null|true|false)\b)([^\s\"'`$<{\[(][^\s\"'`<>{}\[\]()]{0,200})"
+    r"(?=[ \t]*(?:#|\r?\n|\Z))"
+)
+"""Of an environment, in YAML: other than a type, which stands there in code."""
 _BLOCK = r"(\n([ \t]{0,80})(?:- )?([\w.-]{1,80}):[ \t]{1,4}[|>][+-]?[ \t]{0,4})(?:\r?\n\2[ \t]{1,80}[^\n]+)+"
 """Lines that are one value of YAML."""
 _LITERAL = r"=(?<=[ \t:\]\"']=)>?[ \t]{0,4}N?(?=[bBuU]?\\{0,3}[\"'][^\s\"'])"
@@ -51,6 +58,7 @@ def without_lines(text: str, hits: Hits) -> str:
         return f"{before}{says}{quote}{REPLACEMENT}{quote}"
 
     text = compiled(_LINE).sub(shown, f"\n{text}")
+    text = compiled(_VARIABLE).sub(lambda line: f"{line[1]}{REPLACEMENT}" if hits(line[2]) else line[0], text)
     if ": |" in text or ": >" in text:
         text = compiled(_BLOCK).sub(lambda block: f"{block[1]} {REPLACEMENT}" if hits(block[3]) else block[0], text)
     return text[1:]

@@ -511,6 +511,8 @@ LINE_TEXTS = [
     ("const token = `hunter2`;\n", "const token = [redacted];\n"),
     ("\x1b[36mapi_key\x1b[0m=\x1b[35mhunter2\x1b[0m n=1", "api_key=[redacted] n=1"),
     ("id,subject,kind\n1,reset password,password\n2,a,token\nx,y,z\n\nid,token\n1,hunter2\n", "id,subject,kind\n1,reset password,password\n2,a,token\nx,y,z\n\nid,token\n1,[redacted]\n"),
+    ("environment:\n  POSTGRES_PASSWORD: postgres\n  A_B: postgres\n", "environment:\n  POSTGRES_PASSWORD: [redacted]\n  A_B: postgres\n"),
+    ("password: hunter2'bc,d8\n", "password: [redacted]\n"),
     ("it's password='hunter2'\n", "it's password='[redacted]'\n"),
     ("curl x \\\n  --password \\\n  hunter2\n", "curl x \\\n  --password \\\n  [redacted]\n"),
     (r'{"content": "x\nid,token\n1,hunter2\n\n> a: 1\n> password: hunter2\n"}', r'{"content": "x\nid,token\n1,[redacted]\n\n> a: 1\n> password: [redacted]\n"}'),
@@ -532,6 +534,7 @@ LINES_OF_PROSE = [
     'token = "." + x', "token = f'{a}:{b}'", 'password = "".join(x)', "token = '.'.join(x)", 'if token == "hunter2": pass',
     "docker run -p 80:80 x", "mysql -u a -p db", "create user accounts; a password 'x'", "users identified by name", "- --verbose\n- x\n",
     'x = "sessionid=" + sid\ny = "a"\n', "u = 'host=db password=' + pw\nv = 'x'\n", 'f("--token=" + t, "x")\n', "'token=', 'b'", 'a = ("password="\n     "x")',
+    "class S(Settings):\n    API_KEY: str\n    DB_PASSWORD: SecretStr\n    A_TOKEN: Optional[str] = None\n", "API_KEY: ${API_KEY}\nDB_PASSWORD: get(x)\n",
     "\x1b[31mred\x1b[0m text", "question,kind\nI forgot my password again,login\nwhat is a token,other\n",
     "1: one\n2: two\n", "> quoted\n> more\n", "@@ -1 +1 @@\n-token = next(tokens)\n+token = next(ids)\n", '"Password:" prompt\nand "Password" echo\n',
 ]  # fmt: skip

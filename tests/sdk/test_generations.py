@@ -339,6 +339,16 @@ def test_toggles_hold_for_generations(off, destination, collector, monkeypatch):
     assert "generation" in text
 
 
+@pytest.mark.parametrize("is_asked_for", [True, False])
+def test_generations_leave_as_soon_as_the_spans_around_them(is_asked_for, collector, monkeypatch):
+    """A process that is killed has lost what is young, and no generation of four seconds ago."""
+    provide("environment", collector, monkeypatch)
+    if is_asked_for:
+        get_client()
+    run(Calls())
+    collector.wait_for(lambda seen: expected(Calls()) in seen.tree(), timeout=3)
+
+
 @pytest.mark.parametrize("rate", [0.0, 0.5])
 @pytest.mark.parametrize("where", ["environment", "client of the program"])
 def test_sampling_holds_for_generations(rate, where, collector, monkeypatch):

@@ -449,6 +449,21 @@ def test_what_is_said_with_scores_is_redacted(keys, collector, monkeypatch):
     assert ("yes", {"pin": "[redacted]", "iban": "DE12"}) == (outside["value"], outside["metadata"])
 
 
+def test_what_a_run_says_of_another_trace_is_redacted_as_it_says(keys, collector):
+    """A flow that judges what others have done."""
+
+    class Judges(Node):
+        def exec(self, prep_res):
+            get_client().create_score(name="one", value=1, trace_id="a" * 32, metadata={"iban": "DE12"})
+            get_client().create_score(name="two", value=1, session_id="chat", metadata={"iban": "DE12", "pin": "1"})
+
+    trace_flow(Flow(start=Judges()), config=TracingConfig(redact=("iban",))).run({})
+    get_client().flush()
+    collector.wait_for(lambda seen: len(seen.scores()) == 2)
+    one, two = [found.get("body", found) for found in collector.scores()]
+    assert [{"iban": "[redacted]"}, {"iban": "[redacted]", "pin": "1"}] == [one["metadata"], two["metadata"]]
+
+
 def test_scores_of_a_trace_of_the_programs_stay_where_that_is(keys, collector, monkeypatch):
     """But for those that are about what the run did in it."""
     monkeypatch.setenv("LANGFUSE_TRACING_ENVIRONMENT", "production")

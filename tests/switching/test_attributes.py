@@ -11,6 +11,7 @@ import itertools
 import logging
 import queue
 import threading
+import types
 import uuid
 
 import numpy as np
@@ -29,6 +30,7 @@ from pocketflow_tracing import (
     instrument,
     trace_attributes,
     trace_flow,
+    with_context,
 )
 
 KEYS = dict(session_id="s", user_id="u", tags=["a", "b"], metadata={"m": {"deep": 1}})
@@ -653,3 +655,32 @@ def test_a_serializer_that_fails_without_a_word(records):
     """The object says so, and the run goes on."""
     config = TracingConfig(serializers={uuid.UUID: lambda _: queue.SimpleQueue().get_nowait()})
     trace_flow(Flow(start=Node()), config=config).run({"id": uuid.UUID(int=1)})
+
+
+def test_a_class_is_given_back_with_a_word(caplog):
+    """`trace_attributes` is for functions; what is made of the class and derived from it stays whole."""
+
+    @trace_attributes(tags=["x"])
+    class Own(Flow):
+        pass
+
+    class Derived(Own):
+        pass
+
+    assert isinstance(Derived(), Own)
+    assert ["trace_attributes was given the class 'Own'" in record.getMessage() for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize("decorate", [trace_attributes(tags=["x"]), with_context])
+def test_a_coroutine_of_a_generator_can_be_awaited(decorate):
+    """As `types.coroutine` makes them."""
+
+    @types.coroutine
+    def step(value):
+        yield
+        return value
+
+    async def work():
+        return await decorate(step)(3)
+
+    assert 3 == asyncio.run(work())
