@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from . import _log
 from ._attributes import merge, tags_of, text_of
 from ._guard import Seam
 from ._settings_kinds import shown
+from ._travelling import arrived, is_plain, taken_along
 
 if TYPE_CHECKING:
     from ._pipeline import Pipeline
@@ -38,8 +39,8 @@ class _Given:
 class Options(_Given):
     """The parameters of one `trace_flow`, with a copy of its config.
 
-    Copying an Options gives the same object, so that copies of a marked flow stay marked alike; pickling it keeps the
-    plain parts (names and texts) and leaves out functions and the config, which may hold a secret key. What walks through the
+    Copying an Options gives the same object, so that copies of a marked flow stay marked alike; pickling it keeps names and
+    texts and of the config what `_travelling` takes along. What walks through the
     attributes of a marked flow (`vars`, `__slots__`, `dataclasses.asdict`), as the Langfuse SDK does with the arguments of an
     `@observe` function, finds nothing in it.
     """
@@ -91,7 +92,7 @@ class Options(_Given):
         held: list[object] = [self.session_id, self.user_id, self.tags, self.metadata]
         if config is not None:
             held += [config.mask, config.serializers, config.metadata]
-        return all(_is_plain(value) for value in held)
+        return all(is_plain(value) for value in held)
 
     def __reduce__(self) -> tuple[Any, ...]:
         texts = {
@@ -99,23 +100,20 @@ class Options(_Given):
             for name in ("flow_name", "session_id", "user_id", "version", "environment")
             if type(value := getattr(self, name)) is str
         }
-        return _unpickle, (texts,)
+        if self.config is None:
+            return _unpickle, (texts,)
+        return _unpickle, (texts, *taken_along(self.config.resolved()))
 
 
-def _is_plain(value: object, depth: int = 3) -> bool:
-    if type(value) is dict:
-        return depth > 0 and all(_is_plain(item, depth - 1) for pair in value.items() for item in pair)
-    if type(value) in {list, tuple}:
-        return depth > 0 and all(_is_plain(item, depth - 1) for item in cast("list[object]", value))
-    return value is None or type(value) in {str, int, float, bool}
-
-
-def _unpickle(texts: dict[str, str]) -> Options:
+def _unpickle(
+    texts: dict[str, str], given: dict[str, Any] | None = None, packed: dict[str, bytes | None] | None = None
+) -> Options:
     from . import _marks  # noqa: PLC0415 - they import this module
     from .frameworks import pocketflow as framework  # noqa: PLC0415
 
     framework.install()  # a flow that comes from another process is the first marked one here
-    options = Options(**texts)  # type: ignore[arg-type]
+    config = None if given is None else arrived(given, packed or {})
+    options = Options(config, **texts)  # type: ignore[arg-type]
     _marks.keep(options)
     return options
 

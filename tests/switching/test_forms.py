@@ -14,6 +14,7 @@ import operator
 import pickle
 import subprocess
 import sys
+import types
 import warnings
 import weakref
 from unittest.mock import MagicMock, call
@@ -24,12 +25,14 @@ from pocketflow import AsyncFlow, Flow, Node
 
 from pocketflow_tracing import (
     TracingConfig,
+    _marks,
     flush,
     instrument,
     trace_attributes,
     trace_flow,
     uninstrument,
 )
+from pocketflow_tracing.store import Store
 
 WITH_AND_WITHOUT_PARENTHESES = pytest.mark.parametrize(
     "decorate", [trace_flow, lambda target: trace_flow()(target)], ids=["bare", "called"]
@@ -670,12 +673,73 @@ def test_a_pickle_of_a_decorated_class_is_that_of_a_plain_one():
     assert b"pocketflow_tracing" not in pickle.dumps(Decorated())
 
 
-def test_secrets_of_a_config_are_not_pickled():
-    """A marked flow with a config of its own leaves the config behind when it is pickled."""
-    from pocketflow_tracing import TracingConfig
+def masked(value, path):
+    """Importable, as pickle wants it."""
+    return "masked" if path[-1:] == ("name",) else value
 
-    flow = trace_flow(Flow(start=KINDS["Flow"].start()), config=TracingConfig(langfuse_secret_key="sk-lf-canary"))
-    assert b"canary" not in pickle.dumps(flow)
+
+def as_text(value):
+    return "an Ask"
+
+
+HIDING = {
+    "mask": masked,
+    "redact": ("name",),
+    "policies": {"name": "hide"},
+    "trace_inputs": False,
+    "serializers": {Ask: as_text},
+}
+
+
+@pytest.mark.parametrize("setting", HIDING)
+@pytest.mark.parametrize("has_run", [True, False])
+def test_what_hides_goes_along_with_a_pickle(setting, has_run):
+    """What a flow is not to show, it does not show in another process either."""
+    flow = trace_flow(Flow(start=Node()), config=TracingConfig(**{setting: HIDING[setting]}))
+    if has_run:
+        flow.run({"name": "Jane", "asks": Ask()})
+    for _ in range(2):
+        flow = pickle.loads(pickle.dumps(flow))
+        flow.run({"name": "Jane", "asks": Ask()})
+    store = Store(".pocketflow/traces.db")
+    found = [store.spans(run.run_id) for run in runs()]
+    assert 2 + has_run == len(found)
+    for spans in found:
+        assert ("Jane" in repr(spans)) == (setting == "serializers")
+        assert ("an Ask" in repr(spans)) == (setting == "serializers")
+
+
+@pytest.mark.parametrize("is_lambda", [True, False])
+def test_without_what_hides_nothing_is_recorded(is_lambda, caplog, monkeypatch):
+    """A lambda stays behind, and a function may not be there where the pickle is read; the flow runs, and a line says it."""
+    module = types.ModuleType("only_over_there")
+    monkeypatch.setitem(sys.modules, "only_over_there", module)
+    elsewhere = types.FunctionType(masked.__code__, {}, "mask")
+    elsewhere.__module__, elsewhere.__qualname__ = "only_over_there", "mask"
+    module.mask = elsewhere
+    mask = (lambda value, path: value) if is_lambda else elsewhere
+    packed = pickle.dumps(trace_flow(Flow(start=Node()), config=TracingConfig(mask=mask)))
+    monkeypatch.delitem(sys.modules, "only_over_there")
+    shared = {"name": "Jane"}
+    pickle.loads(packed).run(shared)
+    assert ([], {"name": "Jane"}) == (runs(), shared)
+    assert 1 == sum("came without mask of its settings" in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize("here", ["pk-lf-1", "pk-lf-2", None])
+def test_a_secret_key_is_not_pickled(here, caplog, monkeypatch):
+    """Where the keys of the flow's project are in the environment its runs go there, and nowhere else where they are not."""
+    config = TracingConfig(langfuse_public_key="pk-lf-1", langfuse_secret_key="sk-lf-canary", environment="e")
+    flow = trace_flow(Flow(start=KINDS["Flow"].start()), config=config)
+    packed = pickle.dumps(flow)
+    assert b"canary" not in packed
+    if here:
+        monkeypatch.setenv("LANGFUSE_PUBLIC_KEY", here)
+        monkeypatch.setenv("LANGFUSE_SECRET_KEY", "sk-lf-2")
+    options = _marks.mark_of(pickle.loads(packed))
+    resolved = options.config.resolved()
+    assert (here == "pk-lf-1") == (resolved.enabled and resolved.has_langfuse)
+    assert (here != "pk-lf-1") == any("langfuse_secret_key" in record.getMessage() for record in caplog.records)
 
 
 def test_a_pickled_flow_is_traced_in_a_process_that_never_marked_one(python, tmp_path):
