@@ -22,6 +22,7 @@ _marked = Alive()  # options, as long as what they mark
 
 def mark_class(cls: type, options: Options) -> None:
     """Trace every run of a class's instances; nothing is set on the class where that can be helped."""
+    options = options.with_config_of(_mark_of_class(cls))
     _marked.add(options)
     if not options.is_plain():
         # they may lead to the class, which would never go: a script that is run again and again makes it anew each time
@@ -46,6 +47,7 @@ def any_marks() -> bool:
 
 def mark_object(flow: object, options: Options) -> None:
     """Trace every run of one flow object and of its copies."""
+    options = options.with_config_of(mark_of(flow))
     _marked.add(options)
     try:
         attributes = object.__getattribute__(flow, "__dict__")
@@ -75,8 +77,10 @@ def mark_of(flow: object) -> Options | None:
         own = object.__getattribute__(flow, "__dict__").get(_KEY)
     except AttributeError:
         own = _objects.get(id(flow), (None, None))[1]
-    if type(own) is Options:
-        return own
+    return own if type(own) is Options else _mark_of_class(cls)
+
+
+def _mark_of_class(cls: type) -> Options | None:
     for base in mro_of(cls):
         of_class = _dict_of(base).get(_KEY)
         if type(of_class) is Options:

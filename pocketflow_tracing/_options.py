@@ -31,8 +31,8 @@ class _Given:
     """Where an `Options` holds what it is given: not in a class of its own `__slots__`, which others walk through."""
 
     __slots__ = (
-        "__weakref__", "config", "environment", "evaluated", "flow_name", "has_joined", "metadata", "pipeline", "session_id",
-        "tags", "user_id", "version",
+        "__weakref__", "config", "environment", "evaluated", "flow_name", "has_joined", "heir", "metadata", "pipeline",
+        "session_id", "tags", "user_id", "version",
     )  # fmt: skip
 
 
@@ -63,6 +63,7 @@ class Options(_Given):
         self.session_id, self.user_id, self.metadata = session_id, user_id, metadata
         self.version, self.environment = version, environment
         self.pipeline = pipeline  # of `config`, resolved at the first run
+        self.heir: tuple[TracingConfig, Options] | None = None  # the last that `with_config_of` has made
         self.has_joined = False  # whether a flow of it has run inside another trace
         self.evaluated: tuple[Mapping[str, Any], dict[str, Any]] | None = None  # where nothing is a function
         self.flow_name = text_of(flow_name)
@@ -85,6 +86,20 @@ class Options(_Given):
             type(mine) is type(theirs) and type(mine) in {str, list} and mine != theirs
             for mine, theirs in ((getattr(self, name), getattr(other, name)) for name in ("flow_name", *_GIVEN))
         )
+
+    def with_config_of(self, before: Options | None) -> Options:
+        """These, with the config of those that held before where there is none of their own: what was hidden stays hidden.
+
+        Args:
+            before: what the flow, or its class, was marked with.
+        """
+        if self.config is not None or before is None or before.config is None:
+            return self
+        if self.heir is None or self.heir[0] is not before.config:
+            made = Options(before.config, self.flow_name, self.session_id, self.user_id, self.tags, self.metadata)
+            made.version, made.environment, made.pipeline = self.version, self.environment, before.pipeline
+            self.heir = before.config, made
+        return self.heir[1]
 
     def is_plain(self) -> bool:
         """Whether it holds nothing but texts and numbers: functions, and objects of the program's, lead to its modules."""

@@ -20,7 +20,7 @@ import weakref
 from unittest.mock import MagicMock, call
 
 import pytest
-from kinds import KINDS, AnswerAsync, Ask, Kind, runs, trees
+from kinds import KINDS, AnswerAsync, Ask, Kind, runs, stored, trees
 from pocketflow import AsyncFlow, Flow, Node
 
 from pocketflow_tracing import (
@@ -32,7 +32,6 @@ from pocketflow_tracing import (
     trace_flow,
     uninstrument,
 )
-from pocketflow_tracing.store import Store
 
 WITH_AND_WITHOUT_PARENTHESES = pytest.mark.parametrize(
     "decorate", [trace_flow, lambda target: trace_flow()(target)], ids=["bare", "called"]
@@ -673,6 +672,34 @@ def test_a_pickle_of_a_decorated_class_is_that_of_a_plain_one():
     assert b"pocketflow_tracing" not in pickle.dumps(Decorated())
 
 
+@pytest.mark.parametrize("way", ["again", "named", "made", "derived"])
+@pytest.mark.parametrize("setting", ["mask", "enabled"])
+def test_what_was_hidden_stays_hidden_under_another_decorator(way, setting):
+    """One that says nothing of the config changes none of it; one that brings its own replaces it."""
+    config = TracingConfig(mask=masked) if setting == "mask" else TracingConfig(enabled=False)
+
+    @trace_flow(config=config)
+    class Hiding(Flow):
+        pass
+
+    def flow_of(**given):
+        if way == "again":
+            return trace_flow(flow_name="F", **given)(trace_flow(Flow(start=Node()), config=config))
+        if way == "named":
+            return trace_flow(flow_name="F", **given)(Hiding(start=Node()))
+        if way == "made":
+            return trace_flow(flow_name="F", **given)(lambda: Hiding(start=Node()))()
+        return trace_flow(flow_name="F", **given)(type("Derived", (Hiding,), {}))(start=Node())
+
+    for _ in range(2):
+        flow_of().run({"name": "Jane"})
+    found = runs()
+    assert ["F", "F"] * (setting == "mask") == [run.name for run in found]
+    assert "Jane" not in repr([stored().spans(run.run_id) for run in found])
+    flow_of(config=TracingConfig()).run({"name": "Jane"})
+    assert "Jane" in repr(stored().spans(runs()[-1].run_id))
+
+
 def masked(value, path):
     """Importable, as pickle wants it."""
     return "masked" if path[-1:] == ("name",) else value
@@ -701,8 +728,7 @@ def test_what_hides_goes_along_with_a_pickle(setting, has_run):
     for _ in range(2):
         flow = pickle.loads(pickle.dumps(flow))
         flow.run({"name": "Jane", "asks": Ask()})
-    store = Store(".pocketflow/traces.db")
-    found = [store.spans(run.run_id) for run in runs()]
+    found = [stored().spans(run.run_id) for run in runs()]
     assert 2 + has_run == len(found)
     for spans in found:
         assert ("Jane" in repr(spans)) == (setting == "serializers")
