@@ -75,7 +75,12 @@ def _begin_path(entry: str, *, wanted: bool = False) -> None:
 
 
 def _spec_of(module: str) -> ModuleSpec:
-    spec = importlib.util.find_spec(module)
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError as error:
+        if not module.startswith(f"{error.name}."):
+            raise  # of the package's own
+        raise ImportError(str(error)) from None
     if spec is not None and spec.submodule_search_locations is not None:
         spec = importlib.util.find_spec(f"{module}.{_MAIN}")
         if spec is None:
