@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from .redaction_shapes import REPLACEMENT, compiled
 from .redaction_splice import Splice
-from .redaction_values import QUOTE, is_credential, value_end
+from .redaction_values import CUT_LINE, QUOTE, is_credential, value_end
 
 __all__ = ["without_blocks", "without_nested"]
 
@@ -19,8 +19,9 @@ Hits = Callable[[str], bool]
 
 _KEY = r"\n([ \t]{0,80}(?:- ){0,8})(?:[\"'](?=[\w.-]{1,80}[\"']))?([\w.-]{1,80})[\"']?[ \t]{0,4}[:=]([^\n]*)"
 _TABLE = r"\n[ \t]{0,20}\[{1,2}[ \t\"']{0,4}([\w.-]{1,80})[ \t\"']{0,4}\]{1,2}[ \t\r]*(?:#[^\n]*)?(?=\n)"
-_DEEPER = r"(?:[ \t]*(?:#[^\n]*)?\r?\n|[ \t]{%d,}[^\n]*\n?)*"
-_LISTED = r"(?:[ \t]*(?:#[^\n]*)?\r?\n|[ \t]{%d}- [^\n]*\n?|[ \t]{%d,}[^\n]*\n?)*"
+_CUT = rf"{CUT_LINE}\r?\n[^\n]*(?:\n|\Z)"
+_DEEPER = "(?:" + _CUT + r"|[ \t]*(?:#[^\n]*)?\r?\n|[ \t]{%d,}[^\n]*\n?)*"
+_LISTED = "(?:" + _CUT + r"|[ \t]*(?:#[^\n]*)?\r?\n|[ \t]{%d}- [^\n]*\n?|[ \t]{%d,}[^\n]*\n?)*"
 _UP_TO_A_TABLE = r"(?:(?![ \t]{0,20}\[)[^\n]*\n?)*"
 _WORD_OR_NONE = r"[&!#|>][^\n]*|[^\s()\[\]{}]*"
 """On the line of a name whose value goes on below: an anchor, a tag or a comment of YAML, or how the value begins."""
@@ -30,9 +31,11 @@ _SCALAR = (
 )
 _IN_LIST = r"()(\"[^\"\n]+\"|'[^'\n]+'|[^\s\"'`,;:=(){}\[\]<>]{6,})"
 _TAG = r"<([A-Za-z][\w:.-]{0,80})(?:\s[^<>]{0,200})?>(?:([^<>]{1,80})</key>\s{0,80}<(array|dict)>)?"
+_NESTED = r"\s{0,200}<[A-Za-z]"
 _TEXT_NODE = r"(>\s{0,200}(?:<!\[CDATA\[)?)([^<>\s\]]{6,8000})(?=(?:\]\]>)?\s{0,200}<)"
 _LONG_QUOTES = ('"""', "'''")
 _LONGEST = 8000
+_LONGEST_ELEMENT = 100_000
 
 
 def without_blocks(text: str, hits: Hits) -> str:
@@ -112,11 +115,13 @@ def without_nested(text: str, hits: Hits) -> str:
             continue
         end = ends.get(name, 0)
         if end <= start:
-            found = text.find(f"</{name}", start, start + _LONGEST)
-            end = ends[name] = found if found >= 0 else start + _LONGEST
-        if text.startswith("</", end):
+            found = text.find(f"</{name}", start, start + _LONGEST_ELEMENT)
+            end = ends[name] = found if found >= 0 else start + _LONGEST_ELEMENT
+        is_cut = end >= len(text) and compiled(_NESTED).match(text, start) is not None
+        if is_cut or text.startswith("</", end):
+            end = min(end, len(text))
             inside = _without_credentials(text[start - 1 : end + 1], _TEXT_NODE)
-            shown.replace(start, end, inside[1:-1])
+            shown.replace(start, end, inside[1 : -1 if end < len(text) else None])
     return shown.whole()
 
 

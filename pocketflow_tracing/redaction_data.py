@@ -17,9 +17,10 @@ from .redaction_reports import without_reported
 from .redaction_rows import without_rows
 from .redaction_shapes import REPLACEMENT, compiled, scan
 from .redaction_splice import Splice
-from .redaction_values import HEADER_VALUE, LINE_NAMES, QUOTE, end_of, is_credential, value_end
+from .redaction_values import CUT_LINE, HEADER_VALUE, LINE_NAMES, QUOTE, end_of, is_credential, value_end
+from .render_text import agreeing
 
-__all__ = ["scan_value", "without_options"]
+__all__ = ["scan_rest", "scan_value", "without_options"]
 
 Hits = Callable[[str], bool]
 
@@ -85,6 +86,34 @@ def scan_value(text: str, hits: Hits) -> str:
         shown = _with_its_lines(uncoloured, hits)
         return marks + (shown if shown != uncoloured else bare)
     return marks + _with_its_lines(bare, hits)
+
+
+def scan_rest(before: str, rests: tuple[str, ...], hits: Hits) -> tuple[str, ...]:
+    """Replace secrets in the ends of a text whose names stand at its beginning: of columns, of lists, of a table or block.
+
+    Args:
+        before: how the text begins.
+        rests: how it ends, behind something that was cut out.
+        hits: tells whether a name is one of a secret.
+
+    Returns:
+        The ends, in time linear to the length of all.
+    """
+    if (
+        "</" not in before and scan_value(before, hits) == before
+    ):  # nothing is named there; of elements the end has to be seen
+        return rests
+    return tuple(_scanned_below(before, rest, hits) for rest in rests)
+
+
+def _scanned_below(before: str, rest: str, hits: Hits) -> str:
+    shown = scan_value(f"{before}\n{CUT_LINE}\n{rest}", hits)
+    _, cut, below = shown.rpartition(f"{CUT_LINE}\n")
+    if cut:
+        return below
+    alone = scan_value(rest, hits)  # what goes on over the cut has taken it along
+    same = agreeing(min(len(alone), len(shown)), lambda count: not count or alone[-count:] == shown[-count:])
+    return f"{REPLACEMENT}{alone[len(alone) - same :]}"
 
 
 def _with_its_lines(text: str, hits: Hits) -> str:

@@ -6,13 +6,15 @@ from collections.abc import Callable
 
 from .redaction_shapes import REPLACEMENT, compiled
 from .redaction_splice import Splice
-from .redaction_values import is_credential
+from .redaction_values import CUT_LINE, is_credential
 
 __all__ = ["without_rows"]
 
 Hits = Callable[[str], bool]
 
-_HEAD = r"\n[ \t]{0,20}[|]?[ ]?[\"'`*]{0,2}[A-Za-z_][\w \"'`*.-]{0,60}(?:[,;\t|][\w \"'`*.-]{1,60}){1,100}[|]?[ \t\r]*(?=\n)"
+_NAME_CELL = r"(?:[\w \"'`*./#$+@%&-]|\([^(),;\t|\n]{0,40}\)){0,60}"
+_HEAD = rf"\n(?=[^\n]{{0,2000}}[,;\t|]){_NAME_CELL}(?:[,;\t|]{_NAME_CELL}){{1,100}}[ \t\r]*(?=\n)"
+"""Names beside each other; that of the first column may be missing, as in what pandas writes."""
 _RULE = r"[ \t]{0,20}[|]?[ :]{0,4}--[|:+ -]*\r?\n"
 """Below the names of a table of Markdown."""
 _CELL = r"(?:(?<=%s)|^)[ \t]*(\"(?:[^\"\n]|\"\"){0,8000}\"|[^%s\n]*)"
@@ -24,6 +26,8 @@ _LABEL = (
 """A row of Markdown that begins with a name."""
 _INSERT = r"(?i)\bINSERT\s{1,20}INTO\s{1,20}[\w.\"`\[\]]{1,200}\s{0,20}\(([^()]{1,4000})\)\s{0,20}VALUES\s{0,20}"
 _ROW = r"\s{0,20},?\s{0,20}\((?:'(?:[^']|''){0,8000}'|[^()']){1,8000}\)"
+_NEXT_ROW = r"\)\s{0,20},\s{0,20}\("
+_LONGEST_ROW = 8000
 _LITERAL = r"(?<=[(,])[ \t\n]*([NE]?'(?:[^']|'')*'|[^,()']*)"
 _PART = r"(form-data;[ \t]{0,4}name=\"([^\"\n]{1,80})\"[ \t]{0,4}\r?\n(?:[A-Za-z-]{1,40}:[^\n]{0,200}\n){0,5}\r?\n)([^\r\n]+)"
 
@@ -58,7 +62,9 @@ def _without_columns(text: str, hits: Hits) -> str:
             continue
         separator = next(found for found in "|\t;," if found in head[0])
         names = [name.strip("\"'`* \r") for name in head[0][1:].split(separator)]
-        is_of_names = all(" " not in name for name in names)
+        is_of_names = all(" " not in name for name in names) and any(map(str.isidentifier, names))
+        if not names[-1] and head[0][1] == " ":  # a line of code goes on
+            continue
         secret = [place for place, name in enumerate(names) if name.count(" ") < _MOST_WORDS and hits(name)]
         if not secret and not is_of_names:
             continue
@@ -76,12 +82,23 @@ def _without_columns(text: str, hits: Hits) -> str:
                 continue
             cells = _cells(text[walked:end].rstrip("\r"), separator)
             if len(cells) != len(names):
-                break
+                behind = _behind_cut(text, walked, end)
+                if behind < 0:
+                    break
+                walked = behind
+                continue
             for place in secret:
                 start, stop = cells[place]
                 _hide(shown, text, walked + start, walked + stop, whole=is_of_names or rule is not None)
             walked = end + 1
     return shown.whole()
+
+
+def _behind_cut(text: str, start: int, end: int) -> int:
+    """Where the table goes on whose row is cut, or whose next one is; -1 where it is at its end."""
+    cut = text.find(CUT_LINE, start, end + 1 + len(CUT_LINE))
+    line = text.find("\n", cut + len(CUT_LINE) + 1) if cut >= 0 else -1
+    return line + 1 if line >= 0 else -1
 
 
 def _cells(line: str, separator: str) -> list[tuple[int, int]]:
@@ -111,4 +128,7 @@ def _without_inserted(text: str, hits: Hits) -> str:
                 if "'" in text[start:end]:
                     _hide(shown, text, start, end, whole=True)
             at = row.end()
+            if (cut := text.find(CUT_LINE, at, at + _LONGEST_ROW)) >= 0 and not compiled(_ROW).match(text, at):
+                going_on = compiled(_NEXT_ROW).search(text, cut, cut + _LONGEST_ROW)
+                at = going_on.start() + 1 if going_on is not None else at
     return shown.whole()

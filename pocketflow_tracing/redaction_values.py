@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from .redaction_shapes import REPLACEMENT, compiled
 
-__all__ = ["HEADER_VALUE", "LINE_NAMES", "QUOTE", "end_of", "is_credential", "value_end"]
+__all__ = ["CUT_LINE", "HEADER_VALUE", "LINE_NAMES", "QUOTE", "end_of", "is_credential", "value_end"]
 
+CUT_LINE = "#\0cut\0"
+"""Stands where a text is cut: for YAML a comment, for tables no row; the line below it may have lost its beginning."""
 QUOTE = r"(?:[bBrRuUfF]{1,2}(?=\\{0,3}[\"']))?(\\{0,3}[\"'])"
 HEADER_VALUE = r"[^\n\"']{1,8000}[^\s\"']*"
 LINE_NAMES = ("authorization", "authorisation", "cookie")

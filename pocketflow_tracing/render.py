@@ -17,7 +17,7 @@ from .capture import snapshot
 from .capture_types import CUT_KEY, MARGIN, Again, Cut, Failure, Head, Long, Pairs, Snapshot, Tagged
 from .records import Json
 from .redaction import Policy, Rules
-from .redaction_data import scan_value
+from .redaction_data import scan_rest, scan_value
 from .redaction_labels import (
     MAY_NAME,
     is_a_type,
@@ -202,14 +202,15 @@ class _Rendering:
                 result = self.value(item, ())
             else:
                 result = self.part(item, (*path, key))
-            if len(key) < SHORT_KEY and key.isascii() and key not in shown:
+            if len(key) < SHORT_KEY and key.isascii() and key.isidentifier() and key not in shown:
                 shown[key] = result
             else:
                 shown[unused(self.named(key), shown)] = result
         return shown
 
     def named(self, key: str) -> str:
-        near = scan(key[: LONGEST_KEY + MARGIN])
+        near = key[: LONGEST_KEY + MARGIN]
+        near = scan_value(near, self.hits) if "=" in near or ":" in near or " " in near else scan(near)
         return clean(short(near, rest=len(key) - LONGEST_KEY - MARGIN))
 
     def items(self, value: list[Snapshot] | tuple[Snapshot, ...], path: Path) -> list[Json]:
@@ -336,8 +337,9 @@ class _Rendering:
         half = limit // 2
         self.text_left -= limit
         head, near_head = self.cleaned(begin[:half], path), self.cleaned(begin[: half + MARGIN], path)
-        tail = self.cleaned(end[-half:] if half else "", path)
-        near_tail = self.cleaned(end[max(len(end) - half - MARGIN, half if end is begin else 0) :], path)
+        rest = end[max(len(end) - half - MARGIN, half if end is begin else 0) :]
+        rests = scan_rest(begin[:half], (rest[-half:] if half else "", rest), self.hits)
+        tail, near_tail = (self.cleaned(text, path) for text in rests)
         for shown in (head, near_head, tail, near_tail):
             if type(shown) is not str:
                 return shown

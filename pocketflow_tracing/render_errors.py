@@ -10,6 +10,7 @@ from .capture_errors import ErrorSnapshot
 from .capture_types import CUT_KEY, Snapshot
 from .records import Json
 from .redaction import Policy, Rules
+from .redaction_data import scan_rest
 from .redaction_labels import without_quoted
 from .redaction_text import redact_text
 from .render import HIDDEN, MARGIN, render
@@ -74,11 +75,25 @@ def _message(message: Snapshot, rules: Rules, policy: Policy, quoted: Quoted) ->
         limit = rules.limits.max_text
         if len(message) > limit + 2 * MARGIN:
             half = limit // 2
-            message = f"{message[: half + MARGIN]} {CUT_KEY} {message[-half - MARGIN :]}"
-        message = redact_text(message, rules)
+            begin, (end,) = (
+                message[: half + MARGIN],
+                scan_rest(message[:half], (message[-half - MARGIN :],), rules.redact.hits),
+            )
+            message = f"{redact_text(begin, rules)} {CUT_KEY} {redact_text(_whole(end), rules)}"
+        else:
+            message = redact_text(message, rules)
     shown = render(message, rules, path)
     # the texts among an exception's arguments are messages too
     return shown if type(shown) is str else redact_text(dumps(shown, ensure_ascii=False), rules)
+
+
+def _whole(end: str) -> str:
+    """The end of a message from where a name and its value stand together: the next line, or the next object of JSON."""
+    for sign in "\n", "}", " ":
+        at = end.find(sign, 0, MARGIN)
+        if at >= 0:
+            return end[at + 1 :]
+    return end
 
 
 def _shown_code(code: str, rules: Rules) -> str:

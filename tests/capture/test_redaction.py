@@ -513,6 +513,8 @@ LINE_TEXTS = [
     ("id,subject,kind\n1,reset password,password\n2,a,token\nx,y,z\n\nid,token\n1,hunter2\n", "id,subject,kind\n1,reset password,password\n2,a,token\nx,y,z\n\nid,token\n1,[redacted]\n"),
     ("environment:\n  POSTGRES_PASSWORD: postgres\n  A_B: postgres\n", "environment:\n  POSTGRES_PASSWORD: [redacted]\n  A_B: postgres\n"),
     ("password: hunter2'bc,d8\n", "password: [redacted]\n"),
+    (",name,password\n0,ada,hunter2\n1,bob,x\n", ",name,password\n0,ada,[redacted]\n1,bob,[redacted]\n"),
+    ("Ünvan,name (full),password,\nÄ,a,hunter2,\n", "Ünvan,name (full),password,\nÄ,a,[redacted],\n"),
     ("it's password='hunter2'\n", "it's password='[redacted]'\n"),
     ("curl x \\\n  --password \\\n  hunter2\n", "curl x \\\n  --password \\\n  [redacted]\n"),
     (r'{"content": "x\nid,token\n1,hunter2\n\n> a: 1\n> password: hunter2\n"}', r'{"content": "x\nid,token\n1,[redacted]\n\n> a: 1\n> password: [redacted]\n"}'),
@@ -606,6 +608,14 @@ def test_what_belongs_under_a_secrets_name_may_be_said():
     }
     assert schema == render(snapshot(schema), Rules())
     assert {"password": "[redacted]"} == render(snapshot({"password": {"type": "hunter2"}}), Rules())
+
+
+def test_texts_as_keys_are_redacted_by_names_too():
+    """A cache by address or by request."""
+    cache = {"https://x/?api_key=hunter2": 1, '{"password": "hunter2"}': 2, "Bearer hunter2hunter2": 3, "a=b": 4}
+    assert ["https://x/?api_key=[redacted]", '{"password": "[redacted]"}', "Bearer [redacted]", "a=b"] == list(
+        render(snapshot(cache), Rules())
+    )
 
 
 def test_what_the_labels_of_rows_are_called_counts():
@@ -1093,6 +1103,33 @@ def test_no_text_is_tried_over_and_over(piece):
         return min(timeit.repeat(lambda: scan(value), number=1, repeat=5, timer=time.thread_time))
 
     assert seconds(text) < 100 * seconds(prose) + 0.005  # it was 1,000 times as long
+
+
+LONG = {
+    "CSV": ("id,name,password\n", "{0},Ada Lovelace,hunter{0:05}\n", ""),
+    "of pandas": (",name,password\n", "{0},Ada Lovelace,hunter{0:05}\n", ""),
+    "Markdown": ("| id | token |\n|---|---|\n", "| {0} | hunter{0:05} |\n", ""),
+    "SQL": ("INSERT INTO users (name, password) VALUES\n", "('Ada, (1815)', 'hunter{0:05}'),\n", "('x', 'y');"),
+    "JSON": ('{"api_keys": [', '"hunter{0:05}", ', '"x"]}'),
+    "YAML": ("a: 1\napi_keys:\n", "  - hunter{0:05}\n", "b: 1\n"),
+    "TOML": ("[secrets]\n", 'service_{0} = "hunter{0:05}"\n', ""),
+    "XML": ("<secrets>\n", "<service>hunter{0:05}</service>\n", "</secrets>"),
+}
+
+
+@pytest.mark.parametrize("kind", LONG)
+@pytest.mark.parametrize("limit", [2_000, 65_536])
+def test_what_stands_behind_a_cut_is_known_by_what_stands_before_it(kind, limit):
+    """Names that stand once for many: of columns, of lists, of blocks and tables."""
+    begin, row, end = LONG[kind]
+    text = begin + "".join(map(row.format, range(3 * limit // len(row)))) + end
+    limits = Limits(max_text=limit)
+    rules = Rules(limits=limits)
+    for value in (text, RuntimeError(text)):
+        shown = json.dumps(render(snapshot(value, limits), rules), ensure_ascii=False)
+        assert ("hunter" not in shown, " … " in shown) == (True, True)
+    plain = "a line of prose, with nothing in it\n" * (3 * limit // 30)
+    assert plain[-limit // 3 :] in render(snapshot(plain, limits), rules)
 
 
 @pytest.mark.parametrize("length", [40, 900, 5000])
