@@ -254,6 +254,8 @@ class _Parameters:
             return end
         if after == "&" and before in "\"'`":  # the first field of a form
             return end
+        if before.isspace() and is_credential(text[start:end]) and not after.strip():  # of a line of a log
+            return end
         return end if (before.isspace() or before in "\"'") and _has_neighbours(text, name_start, end) else -1
 
 

@@ -36,7 +36,7 @@ _NAME_BACKWARDS = r":?[ \t]{0,4}\\{0,3}[\"'\]]{0,2}([\w.-]{1,80})"
 _TYPED_BACKWARDS = r"[ \t]{0,4}[\w.\[\], |?]{1,80}?[ \t]?:[ \t]{0,4}([\w.-]{1,80})"
 _LONGEST_NAME = 180
 """With the type of a variable between its name and its value."""
-_BOLD = r":(?:\*\*[ \t]{1,4}|(?<=\*:)[ \t]{1,4}|[ \t]{1,4}(?=`))(`?)([^\s`*]{6,})\1"
+_LABEL = r":(?:\*\*)?[ \t]{1,4}(`?)([^\s`*\"',;(){}\[\]<>]{6,})\1(?=[\s,;.]|\Z)"
 _SPOKEN = r"[ ](?:is|was):?[ ]([\"'`]?)([^\s\"'`,;(){}\[\]<>]{6,})\1(?=[\s,;]|\Z)"
 _WORDS_BACKWARDS = r"[ *`_\"']{0,4}([\w.-]{1,40}(?: [\w-]{1,20}){0,1})"
 
@@ -108,6 +108,6 @@ def without_told(text: str, hits: Hits) -> str:
         kept = word[len(word.rstrip(".!?:")) :]
         return f"{found[0].removesuffix(f'{quote}{word}{quote}')}{quote}{REPLACEMENT}{quote}{kept}"
 
-    if "**" in text or "`" in text:
-        text = compiled(_BOLD).sub(shown, text)
+    if ": " in text or ":*" in text:
+        text = compiled(_LABEL).sub(shown, text)
     return compiled(_SPOKEN).sub(shown, text) if " is" in text or " was" in text else text

@@ -515,6 +515,8 @@ LINE_TEXTS = [
     ("password: hunter2'bc,d8\n", "password: [redacted]\n"),
     (",name,password\n0,ada,hunter2\n1,bob,x\n", ",name,password\n0,ada,[redacted]\n1,bob,[redacted]\n"),
     ("Ünvan,name (full),password,\nÄ,a,hunter2,\n", "Ünvan,name (full),password,\nÄ,a,[redacted],\n"),
+    ("API Key: hunter2\n1. Password: hunter2\n[INFO] my secret: hunter2", "API Key: [redacted]\n1. Password: [redacted]\n[INFO] my secret: [redacted]"),
+    ("2026-01-01 INFO api_key=hunter2 loaded\nuser: me, password: hunter2.", "2026-01-01 INFO api_key=[redacted] loaded\nuser: me, password: [redacted]."),
     ("it's password='hunter2'\n", "it's password='[redacted]'\n"),
     ("curl x \\\n  --password \\\n  hunter2\n", "curl x \\\n  --password \\\n  [redacted]\n"),
     (r'{"content": "x\nid,token\n1,hunter2\n\n> a: 1\n> password: hunter2\n"}', r'{"content": "x\nid,token\n1,[redacted]\n\n> a: 1\n> password: [redacted]\n"}'),
