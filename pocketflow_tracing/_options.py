@@ -101,6 +101,11 @@ class Options(_Given):
             self.heir = before.config, made
         return self.heir[1]
 
+    def says_nothing(self) -> bool:
+        """Whether nothing was given."""
+        given = (self.config, self.flow_name, self.version, self.environment, *(getattr(self, name) for name in _GIVEN))
+        return all(value is None for value in given)
+
     def is_plain(self) -> bool:
         """Whether it holds nothing but texts and numbers: functions, and objects of the program's, lead to its modules."""
         config = self.config

@@ -117,7 +117,7 @@ def instrument(
 ) -> None:
     """Trace every flow of this process, without a decorator, and nodes that are run on their own.
 
-    A second call changes nothing; `uninstrument` undoes it. The parameters are those of `trace_flow`; flows that
+    A second call says only what the first did not; `uninstrument` undoes it. The parameters are those of `trace_flow`; flows that
     `trace_flow` marked keep theirs.
     """
     with _MARKING:

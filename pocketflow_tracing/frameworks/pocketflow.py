@@ -56,11 +56,11 @@ def mark(target: BaseNode | type[BaseNode], options: Options) -> None:
 
 
 def instrument_all(options: Options) -> None:
-    """Trace every flow of the process, and nodes that are run on their own; a second call changes nothing."""
+    """Trace every flow of the process, and nodes that are run on their own; a second call says what the first did not."""
     global everything  # noqa: PLW0603 - one fact of the process
     install()
-    if everything is None:
-        everything = options
+    # `pocketflow-tracing run` calls it before a program does, and says nothing
+    everything = options if everything is None or everything.says_nothing() else everything.with_config_of(options)
 
 
 def uninstrument_all() -> None:

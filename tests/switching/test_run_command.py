@@ -11,7 +11,7 @@ import zipapp
 from pathlib import Path
 
 import pytest
-from kinds import KINDS, runs, trees
+from kinds import KINDS, runs, spans, trees
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -163,3 +163,17 @@ def test_every_form_of_a_program_finds_the_world_of_python(form, safe, tmp_path,
     )
     assert plain == traced
     assert plain.endswith("still there\n")
+
+
+def test_a_program_that_instruments_itself_hides_what_it_hides_alone(script, python):
+    """`run` is there first, and says nothing; what the program says holds."""
+    script.write_text(
+        "from pocketflow import Flow, Node\n"
+        "from pocketflow_tracing import TracingConfig, instrument\n"
+        "instrument(config=TracingConfig(redact=('name',)), session_id='s')\n"
+        "instrument(session_id='other')\n"
+        "Flow(start=Node()).run({'name': 'Jane'})\n"
+    )
+    python("-m", "pocketflow_tracing", "run", str(script))
+    (run,) = runs()
+    assert ("s", False) == (run.session_id, "Jane" in repr(spans(run)))
