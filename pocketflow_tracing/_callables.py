@@ -64,6 +64,7 @@ def traced_callable(target: Any, call: Callable[..., Any]) -> Any:
         if name[:2] == "__" == name[-2:]
         and name not in _NOT_FORWARDED
         and getattr(kind, name) is not getattr(object, name, None)
+        and callable(getattr(kind, name))
     }
     standing = type(kind.__name__, (_Standing,), {**special, "__slots__": (), "__module__": kind.__module__})
     return standing(target, call)
@@ -134,8 +135,8 @@ _of = object.__getattribute__
 
 
 _NOT_FORWARDED = {
-    *(name for name in vars(_Standing) if name != "__module__"), "__new__", "__init__", "__del__", "__getattr__", "__dict__",
-    "__module__", "__weakref__", "__reduce__", "__getstate__", "__setstate__", "__init_subclass__", "__subclasshook__",
+    *vars(_Standing), "__class__", "__new__", "__init__", "__del__", "__getattr__", "__dict__",
+    "__weakref__", "__reduce__", "__getstate__", "__setstate__", "__init_subclass__", "__subclasshook__",
     "__class_getitem__",
 }  # fmt: skip
 """What a stand-in has of its own, and what a class is asked for: `__del__` is for when the object itself goes."""

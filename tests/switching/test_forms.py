@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import copy
 import ctypes
@@ -250,8 +251,11 @@ def test_an_object_that_is_called_stays_what_it_is():
 def test_an_object_with_operators_has_them():
     """It is as long, as true, as equal as it was, and what is set on it is set on it."""
 
-    class Pipe:
-        calls = 0
+    @dataclasses.dataclass(eq=False, repr=False)
+    class Pipe(metaclass=abc.ABCMeta):
+        """Does it."""
+
+        calls: int = 0
 
         def __call__(self, x):
             self.calls += x
@@ -277,6 +281,7 @@ def test_an_object_with_operators_has_them():
     assert (Pipe, "Pipe", repr(pipe)) == (traced.__class__, type(traced).__name__, repr(traced))
     assert (Pipe, 2, Pipe) == (type(copy.copy(traced)), copy.deepcopy(traced).calls, type(copy.deepcopy(traced)))
     assert ["x"] == list(inspect.signature(traced).parameters)
+    assert ("Does it.", ["calls"]) == (traced.__doc__, [field.name for field in dataclasses.fields(traced)])
     with traced as entered:
         assert "in" == entered
         raise ValueError
