@@ -13,7 +13,7 @@ from importlib.machinery import ModuleSpec, SourceFileLoader, SourcelessFileLoad
 from types import ModuleType
 from typing import Any
 
-from .decorator import instrument
+from . import _log
 
 __all__ = ["run_script"]
 
@@ -21,7 +21,7 @@ _MAIN = "__main__"
 
 
 def run_script(path: str, argv: Sequence[str], *, module: bool = False) -> None:
-    """Run a program as `python` would, with `instrument()` called first.
+    """Run a program as `python` would, with `instrument()` called before its first line.
 
     Not by runpy, which takes `__main__` away before the program has ended and makes another `sys.argv[0]` of the path.
 
@@ -33,10 +33,10 @@ def run_script(path: str, argv: Sequence[str], *, module: bool = False) -> None:
     Raises:
         Whatever the program raises, SystemExit included.
     """
-    instrument()
     sys.argv = [path, *argv]
     if module:
         _begin_path(os.getcwd())  # noqa: PTH109 - sys.path holds texts
+        _instrument()
         spec = _spec_of(path)
         sys.argv[0] = spec.origin or path
         _run(_code_of(spec), spec.loader, file=spec.origin, cached=spec.cached, spec=spec, package=spec.parent)
@@ -45,12 +45,14 @@ def run_script(path: str, argv: Sequence[str], *, module: bool = False) -> None:
     finder: Any = pkgutil.get_importer(file)
     if finder is not None:
         _begin_path(file, wanted=True)
+        _instrument()
         spec = finder.find_spec(_MAIN)
         if spec is None:
             raise ImportError(f"can't find '{_MAIN}' module in {file!r}")
         _run(_code_of(spec), spec.loader, file=spec.origin, cached=spec.cached, spec=spec, package="")
         return
     _begin_path(os.path.dirname(os.path.realpath(file)))  # noqa: PTH120 - sys.path holds texts
+    _instrument()
     if path.endswith(".pyc"):
         compiled = SourcelessFileLoader(_MAIN, file)
         _run(compiled.get_code(_MAIN), compiled, file=file)
@@ -58,6 +60,16 @@ def run_script(path: str, argv: Sequence[str], *, module: bool = False) -> None:
     with io.open_code(file) as source:
         code = compile(source.read(), file, "exec", dont_inherit=True)
     _run(code, SourceFileLoader(_MAIN, file), file=file)
+
+
+def _instrument() -> None:
+    """Trace what the program will find under the name of PocketFlow: 100 lines that many have a copy of in their project."""
+    try:
+        from .decorator import instrument  # noqa: PLC0415 - it imports PocketFlow
+    except ImportError as error:
+        _log.warn_once(f"This program's PocketFlow cannot be traced ({error}). It runs untraced.")
+    else:
+        instrument()
 
 
 def _begin_path(entry: str, *, wanted: bool = False) -> None:

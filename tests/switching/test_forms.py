@@ -252,7 +252,7 @@ def test_an_object_with_operators_has_them():
     """It is as long, as true, as equal as it was, and what is set on it is set on it."""
 
     @dataclasses.dataclass(eq=False, repr=False)
-    class Pipe(metaclass=abc.ABCMeta):
+    class Pipe(metaclass=abc.ABCMeta):  # noqa: B024 - what has a metaclass
         """Does it."""
 
         calls: int = 0

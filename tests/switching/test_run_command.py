@@ -10,6 +10,7 @@ import sys
 import zipapp
 from pathlib import Path
 
+import pocketflow
 import pytest
 from kinds import KINDS, runs, spans, trees
 
@@ -177,3 +178,16 @@ def test_a_program_that_instruments_itself_hides_what_it_hides_alone(script, pyt
     python("-m", "pocketflow_tracing", "run", str(script))
     (run,) = runs()
     assert ("s", False) == (run.session_id, "Jane" in repr(spans(run)))
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_program_keeps_its_own_copy_of_pocketflow(is_whole, script, python):
+    """100 lines are copied into projects and changed there; what is no PocketFlow that we know runs untraced, with a word."""
+    source = Path(pocketflow.__file__).read_text()
+    own = f"{source}\nOWN = 1\n" if is_whole else "OWN = 1\n"
+    (script.parent / "pocketflow.py").write_text(own)
+    flow = "from pocketflow import Flow, Node\nFlow(start=Node()).run({})\n" if is_whole else ""
+    script.write_text(f"import pocketflow\nprint(pocketflow.OWN)\n{flow}")
+    done = python("-m", "pocketflow_tracing", "run", str(script))
+    assert ("1\n", not is_whole) == (done.stdout, "It runs untraced." in done.stderr)
+    assert ["Flow"] * is_whole == [run.name for run in runs()]
