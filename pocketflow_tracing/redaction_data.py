@@ -99,9 +99,6 @@ def scan_rest(before: str, rests: tuple[str, ...], hits: Hits) -> tuple[str, ...
     Returns:
         The ends, in time linear to the length of all.
     """
-    has_elements = "</" in before  # of which the end has to be seen
-    if not has_elements and scan_value(before, hits) == before:  # nothing is named there
-        return rests
     return tuple(_scanned_below(before, rest, hits) for rest in rests)
 
 

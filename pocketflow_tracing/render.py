@@ -338,7 +338,11 @@ class _Rendering:
         self.text_left -= limit
         head, near_head = self.cleaned(begin[:half], path), self.cleaned(begin[: half + MARGIN], path)
         rest = end[max(len(end) - half - MARGIN, half if end is begin else 0) :]
-        rests = scan_rest(begin[:half], (rest[-half:] if half else "", rest), self.hits)
+        rests: tuple[str, ...] = rest[-half:] if half else "", rest
+        if (
+            head != clean(begin[:half]) or "</" in begin
+        ):  # something is named there, or may be: of elements the end tells
+            rests = scan_rest(begin[:half], rests, self.hits)
         tail, near_tail = (self.cleaned(text, path) for text in rests)
         for shown in (head, near_head, tail, near_tail):
             if type(shown) is not str:
