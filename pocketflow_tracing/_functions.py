@@ -120,8 +120,10 @@ class FunctionRun:
     def _finish(self, error: BaseException | None, result: Any) -> None:
         returned = [node for node in _members(result) if issubclass(type(node), BaseNode)]
         for node in returned:
-            if not _marks.is_marked_itself(node):
-                framework.mark(node, self.options)
+            own = _marks.mark_of(node) if _marks.is_marked_itself(node) else None
+            options = self.options if own is None else own.with_config_of(self.options)
+            if options is not own:
+                framework.mark(node, options)
         span = self.span
         if span is None:
             return

@@ -118,7 +118,7 @@ def instrument(
     """Trace every flow of this process, without a decorator, and nodes that are run on their own.
 
     A second call says only what the first did not; `uninstrument` undoes it. The parameters are those of `trace_flow`; flows that
-    `trace_flow` marked keep theirs.
+    `trace_flow` marked keep theirs, and have this config where they have none.
     """
     with _MARKING:
         if not _is_config(config):

@@ -76,7 +76,8 @@ def options_for(node: Any) -> Options | None:
     if everything is None and not _nodes_marked and not issubclass(type(node), Flow):
         return None
     with _DECIDING:
-        return _marks.mark_of(node) or everything
+        mark = _marks.mark_of(node)
+        return everything if mark is None else mark.with_config_of(everything)
     return None
 
 

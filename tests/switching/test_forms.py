@@ -677,7 +677,7 @@ def test_a_pickle_of_a_decorated_class_is_that_of_a_plain_one():
     assert b"pocketflow_tracing" not in pickle.dumps(Decorated())
 
 
-@pytest.mark.parametrize("way", ["again", "named", "made", "derived"])
+@pytest.mark.parametrize("way", ["again", "named", "made", "derived", "around", "instrumented"])
 @pytest.mark.parametrize("setting", ["mask", "enabled"])
 def test_what_was_hidden_stays_hidden_under_another_decorator(way, setting):
     """One that says nothing of the config changes none of it; one that brings its own replaces it."""
@@ -692,6 +692,12 @@ def test_what_was_hidden_stays_hidden_under_another_decorator(way, setting):
             return trace_flow(flow_name="F", **given)(trace_flow(Flow(start=Node()), config=config))
         if way == "named":
             return trace_flow(flow_name="F", **given)(Hiding(start=Node()))
+        if way == "around":
+            marked = trace_flow(flow_name="F", **given)(Flow(start=Node()))
+            return trace_flow(config=config)(lambda: marked)()
+        if way == "instrumented":
+            instrument(config=config)
+            return trace_flow(flow_name="F", **given)(Flow(start=Node()))
         if way == "made":
             return trace_flow(flow_name="F", **given)(lambda: Hiding(start=Node()))()
         return trace_flow(flow_name="F", **given)(type("Derived", (Hiding,), {}))(start=Node())
@@ -703,6 +709,7 @@ def test_what_was_hidden_stays_hidden_under_another_decorator(way, setting):
     assert "Jane" not in repr([stored().spans(run.run_id) for run in found])
     flow_of(config=TracingConfig()).run({"name": "Jane"})
     assert "Jane" in repr(stored().spans(runs()[-1].run_id))
+    uninstrument()
 
 
 def masked(value, path):
