@@ -21,6 +21,7 @@ INPUT_KEYS = (
     "gen_ai.tool.call.arguments", "tool.parameters", "llm.prompts", "embedding.text", "reranker.query",
     "pydantic_ai.all_messages", "langfuse.trace.input", "tool_arguments", "request_data", "mlflow.spanInputs",
     "gcp.vertex.agent.llm_request", "gcp.vertex.agent.tool_call_args", "gcp.vertex.agent.data",
+    "lk.input_text", "lk.user_input", "lk.user_transcript", "lk.instructions", "lk.chat_ctx", "lk.function_tool.arguments",
     "events", "all_messages_events",
 )  # fmt: skip
 OUTPUT_KEYS = (
@@ -74,7 +75,7 @@ def says_what_it_is(key: str) -> bool:
 
 def is_input(key: str) -> bool:
     """Whether an attribute holds inputs, or what is sent with them."""
-    return key in INPUT_KEYS or key.startswith(INPUT_PREFIXES) or key.startswith(BESIDE_INPUT)
+    return key in INPUT_KEYS or key.startswith((*INPUT_PREFIXES, *BESIDE_INPUT))
 
 
 def is_output(key: str) -> bool:

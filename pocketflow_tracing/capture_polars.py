@@ -5,6 +5,7 @@ As in `capture_pandas`: nothing is imported, and at a bounded cost.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .capture_kinds import Shape, kind, module_named
@@ -89,12 +90,7 @@ def _are_mapped(columns: list[Any]) -> list[bool]:
 
 def _has_arrows(dtype: Any) -> bool:
     """Whether Arrow has a type; for others Polars panics, and says so on stderr."""
-    kind_of_values = str(dtype.base_type())
-    if kind_of_values in _NESTED:
-        return _has_arrows(dtype.inner)
-    if kind_of_values == "Struct":
-        return all(_has_arrows(field.dtype) for field in dtype.fields)
-    return kind_of_values in _ARROWS
+    return all(kind_of_values in _ARROWS for kind_of_values in _kinds_in(dtype))
 
 
 def _first_cells(series: Any) -> list[Any]:
@@ -142,12 +138,19 @@ _ARROWS = {
 
 def _holds_moments(dtype: Any) -> bool:
     """Whether values of a type are dates or durations, or hold some."""
+    return any(kind_of_values in _MOMENTS for kind_of_values in _kinds_in(dtype))
+
+
+def _kinds_in(dtype: Any) -> Iterator[str]:
+    """The kinds of values that a type has, or holds in lists and structures."""
     kind_of_values = str(dtype.base_type())
     if kind_of_values in _NESTED:
-        return _holds_moments(dtype.inner)
-    if kind_of_values == "Struct":
-        return any(_holds_moments(field.dtype) for field in dtype.fields)
-    return kind_of_values in _MOMENTS
+        yield from _kinds_in(dtype.inner)
+    elif kind_of_values == "Struct":
+        for field in dtype.fields:
+            yield from _kinds_in(field.dtype)
+    else:
+        yield kind_of_values
 
 
 def _of_numbers(dtype: Any) -> Any:

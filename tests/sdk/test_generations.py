@@ -266,6 +266,7 @@ def assert_flushed(collector):
         ("llm.invocation_parameters", "inputs"), ("model_request_parameters", "inputs"), ("gen_ai.tool.definitions", "inputs"),
         ("tool_arguments", "inputs"), ("tool_response", "outputs"), ("request_data", "inputs"), ("response_data", "outputs"),
         ("gcp.vertex.agent.llm_request", "inputs"), ("gcp.vertex.agent.tool_response", "outputs"), ("mlflow.spanInputs", "inputs"),
+        ("lk.input_text", "inputs"), ("lk.response.text", "outputs"),
     ],
 )  # fmt: skip
 def test_toggles_know_where_conventions_keep_values(key, kind, off, destination, collector, monkeypatch):
