@@ -39,10 +39,9 @@ class _Given:
 class Options(_Given):
     """The parameters of one `trace_flow`, with a copy of its config.
 
-    Copying an Options gives the same object, so that copies of a marked flow stay marked alike; pickling it keeps names and
-    texts and of the config what `_travelling` takes along. What walks through the
-    attributes of a marked flow (`vars`, `__slots__`, `dataclasses.asdict`), as the Langfuse SDK does with the arguments of an
-    `@observe` function, finds nothing in it.
+    Copying an Options gives the same object, so that copies of a marked flow stay marked alike; pickling it keeps names, texts,
+    and of the config what `_travelling` takes along. What walks through the attributes of a marked flow (`vars`, `__slots__`,
+    `dataclasses.asdict`), as the Langfuse SDK does with the arguments of an `@observe` function, finds nothing in it.
     """
 
     __slots__ = ()
