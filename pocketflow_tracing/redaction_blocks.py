@@ -1,4 +1,4 @@
-"""Secrets in texts of data whose name stands above them, not beside: in blocks and lists of YAML and TOML, in elements of XML.
+"""Secrets in texts of data whose name stands above them, not beside: in blocks and lists of YAML and TOML.
 
 What stands there may be prose or code as well (a list of what a password needs), so only what looks like a credential goes, or is
 in quotes on a line of its own.
@@ -7,15 +7,12 @@ in quotes on a line of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from .redaction_shapes import REPLACEMENT, compiled
 from .redaction_splice import Splice
-from .redaction_values import CUT_LINE, QUOTE, is_credential, value_end
+from .redaction_values import CUT_LINE, QUOTE, Hits, is_credential, value_end
 
-__all__ = ["without_blocks", "without_nested"]
-
-Hits = Callable[[str], bool]
+__all__ = ["without_blocks"]
 
 _KEY = r"\n([ \t]{0,80}(?:- ){0,8})(?:[\"'](?=[\w.-]{1,80}[\"']))?([\w.-]{1,80})[\"']?[ \t]{0,4}[:=]([^\n]*)"
 _TABLE = r"\n[ \t]{0,20}\[{1,2}[ \t\"']{0,4}([\w.-]{1,80})[ \t\"']{0,4}\]{1,2}[ \t\r]*(?:#[^\n]*)?(?=\n)"
@@ -30,12 +27,8 @@ _SCALAR = (
     r"(\\{0,3}\"[^\"\n]+\"|\\{0,3}'[^'\n]+'|[^\s\"'`,;(){}\[\]<>]{6,})(?=[ \t\r]*(?:[,;#\\].*)?$)"
 )
 _IN_LIST = r"()(\"[^\"\n]+\"|'[^'\n]+'|[^\s\"'`,;:=(){}\[\]<>]{6,})"
-_TAG = r"<([A-Za-z][\w:.-]{0,80})(?:\s[^<>]{0,200})?>(?:([^<>]{1,80})</key>\s{0,80}<(array|dict)>)?"
-_NESTED = r"\s{0,200}<[A-Za-z]"
-_TEXT_NODE = r"(>\s{0,200}(?:<!\[CDATA\[)?)([^<>\s\]]{6,8000})(?=(?:\]\]>)?\s{0,200}<)"
 _LONG_QUOTES = ('"""', "'''")
 _LONGEST = 8000
-_LONGEST_ELEMENT = 100_000
 
 
 def without_blocks(text: str, hits: Hits) -> str:
@@ -97,31 +90,6 @@ def _without_tables(text: str, hits: Hits) -> str:
         found = compiled(_UP_TO_A_TABLE).match(text, start)
         end = found.end() if found is not None else start
         shown.replace(start, end, _without_credentials(text[start:end], _SCALAR))
-    return shown.whole()
-
-
-def without_nested(text: str, hits: Hits) -> str:
-    """Replace what stands in elements of XML below one with a secret's name, or in it on lines of its own.
-
-    Args:
-        text: with elements.
-        hits: tells whether a name is one of a secret.
-    """
-    shown = Splice(text)
-    ends: dict[str, int] = {}  # of elements, by name: where the next one ends, or how far none does
-    for tag in compiled(_TAG).finditer(text):
-        start, name = tag.end(), tag[3] or tag[1]  # of Apple's, a key stands before what it names
-        if tag.start() < shown.at or not hits(tag[2] or name):
-            continue
-        end = ends.get(name, 0)
-        if end <= start:
-            found = text.find(f"</{name}", start, start + _LONGEST_ELEMENT)
-            end = ends[name] = found if found >= 0 else start + _LONGEST_ELEMENT
-        is_cut = end >= len(text) and compiled(_NESTED).match(text, start) is not None
-        if is_cut or text.startswith("</", end):
-            end = min(end, len(text))
-            inside = _without_credentials(text[start - 1 : end + 1], _TEXT_NODE)
-            shown.replace(start, end, inside[1 : -1 if end < len(text) else None])
     return shown.whole()
 
 

@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-from .redaction_blocks import without_blocks, without_nested
+from .redaction_blocks import without_blocks
+from .redaction_elements import without_elements
 from .redaction_lines import without_assigned, without_lines, without_told
 from .redaction_margins import without_margins
 from .redaction_pairs import without_paired
@@ -17,12 +18,10 @@ from .redaction_reports import without_reported
 from .redaction_rows import without_rows
 from .redaction_shapes import REPLACEMENT, compiled, scan
 from .redaction_splice import Splice
-from .redaction_values import CUT_LINE, HEADER_VALUE, LINE_NAMES, QUOTE, end_of, is_credential, value_end
+from .redaction_values import CUT_LINE, HEADER_VALUE, LINE_NAMES, QUOTE, Hits, end_of, is_credential, value_end
 from .render_text import agreeing
 
 __all__ = ["scan_rest", "scan_value", "without_options"]
-
-Hits = Callable[[str], bool]
 
 # Names of data end where a literal stands, for the same reason; where they begin is looked up from there.
 _BYTE_ORDER_MARK = "\ufeff"
@@ -58,15 +57,6 @@ _COMMAND = r"(\n[ \t]{0,80}(?:ENV|setx|set -g?x) ([A-Za-z_]\w{0,80}) )(\"[^\"\n]
 _OPTION = (
     r"(--([A-Za-z][\w-]{0,80})[ \t]{1,4}(?:\\\r?\n[ \t]{0,40})?)(\"[^\"\n]+\"|'[^'\n]+'|[^\s\"'\\\[<${%-][^\s\"'\\]*)"
 )
-_ELEMENT = r"(<([A-Za-z][\w:.-]{0,80})(?:\s[^<>]{0,200})?>)(<!\[CDATA\[[^<>\]]+\]\]>|[^<>\s][^<>]*)(?=</)"
-_ENTRY = (
-    r"(<(?:\w+\s[^<>]{0,80}(?<=\s)(?:key|name)=[\"']|key>)([^\"'<>]{1,80})(?:[\"'][^<>]{0,80}|</key>\s{0,80}<string)>(?:\s{0,80}<value>)?)"
-    r"([^<>\s][^<>]*)(?=</)"
-)
-"""Of Java's properties, and of Apple's."""
-_ATTRIBUTES = r"((?:key|name)=[\"']([^\"'<>]{1,80})[\"'][^<>]{0,120}?(?<=\s)(?:value|content)=[\"'])([^\"'<>]+)"
-_VALUE_FIRST = r"(?<=\s)(value=[\"'])([^\"'<>]+)([\"'][^<>]{0,120}?(?<=\s)(?:key|name)=[\"'])([^\"'<>]{1,80})"
-_NAME_AND_VALUE = r"(<(?:name|key)>([^<>]{1,80})</(?:name|key)>\s{0,80}<value>)([^<>]+)(?=</)"
 
 
 def scan_value(text: str, hits: Hits) -> str:
@@ -133,7 +123,7 @@ def _scanned(text: str, hits: Hits) -> str:
         text = without_options(text, hits)
     text = without_reported(text, hits)
     if "<" in text:
-        text = _without_elements(text, hits)
+        text = without_elements(text, hits)
     if ":" in text:
         # a regex looks for two characters in a third of the time that `in` takes
         if compiled(_QUOTED_NAME).search(text) and any(
@@ -143,7 +133,9 @@ def _scanned(text: str, hits: Hits) -> str:
         text = _without_named(text, _HEADER, _end_of_header, hits)
         text = without_paired(text, hits)
     if any(setter in text for setter in _SETTERS):
-        text = compiled(_COMMAND).sub(lambda found: _shown(found, hits), f"\n{text}")[1:]
+        text = compiled(_COMMAND).sub(
+            lambda found: f"{found[1]}{REPLACEMENT}" if hits(found[2]) else found[0], f"\n{text}"
+        )[1:]
     if ": " in text or " = " in text or ":\t" in text:
         text = without_lines(text, hits)
     text = without_rows(without_told(text, hits), hits)
@@ -171,25 +163,6 @@ def without_options(text: str, hits: Hits, *, in_prose: bool = True) -> str:
         return f"{before}{quote}{REPLACEMENT}{quote}"
 
     return compiled(_OPTION).sub(shown, text)
-
-
-def _without_elements(text: str, hits: Hits) -> str:
-    """Replace the contents of XML elements with a secret's name, and values of those whose attributes say it."""
-    if "</" in text:
-        for element in (_ELEMENT, _ENTRY, _NAME_AND_VALUE):
-            text = compiled(element).sub(lambda found: _shown(found, hits), text)
-        text = without_nested(text, hits)
-    if "value=" in text or "content=" in text:
-        text = compiled(_ATTRIBUTES).sub(lambda found: _shown(found, hits), text)
-        text = compiled(_VALUE_FIRST).sub(
-            lambda found: f"{found[1]}{REPLACEMENT}{found[3]}{found[4]}" if hits(found[4]) else found[0], text
-        )
-    return text
-
-
-def _shown(found: re.Match[str], hits: Hits) -> str:
-    """What is shown of a match of what stands before a value, of its name, and of the value."""
-    return f"{found[1]}{REPLACEMENT}" if hits(found[2]) else found[0]
 
 
 def _without_named(text: str, separator: str, end_of: Callable[[str, int, int, Hits], int], hits: Hits) -> str:

@@ -6,7 +6,7 @@ Everything here looks at snapshots; `hits` tells whether a name is a secret's (`
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -22,6 +22,7 @@ from .redaction_tables import (
     without_labels,
     without_places,
 )
+from .redaction_values import Hits
 from .render_text import LONGEST_KEY
 
 __all__ = [
@@ -33,8 +34,6 @@ __all__ = [
     "without_quoted",
     "without_words",
 ]
-
-Hits = Callable[[str], bool]
 
 _TYPE = re.compile(
     r"string|integer|number|boolean|object|array|null|str|int|float|bool|TEXT|INTEGER|INT|BIGINT|REAL|BLOB|BOOLEAN|DATE|TIMESTAMP"

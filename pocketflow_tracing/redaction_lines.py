@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from .redaction_shapes import REPLACEMENT, compiled
 from .redaction_splice import Splice
-from .redaction_values import QUOTE, is_credential, value_end
+from .redaction_values import QUOTE, Hits, is_credential, value_end
 
 __all__ = ["without_assigned", "without_lines", "without_told"]
-
-Hits = Callable[[str], bool]
 
 _LINE = (
     r"(\n[ \t+>*-]{0,80}(?:(?:export|set|ENV|const|let|var) |\$env:)?([\w.-]{1,80})(?:[ \t]{1,40}= |[ \t]{0,4}:[ \t]{1,40}))"

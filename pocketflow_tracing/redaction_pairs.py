@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from .redaction_shapes import REPLACEMENT, compiled
 from .redaction_splice import Splice
-from .redaction_values import QUOTE, value_end
+from .redaction_values import QUOTE, Hits, value_end
 
 __all__ = ["without_paired"]
-
-Hits = Callable[[str], bool]
 
 _NAME = r"(?i:name|key|field|header|variable|param|parameter|parameterkey)"
 _VALUE = r"alue\\{0,3}[\"']?\s{0,3}:\s{0,3}(?=\S)"

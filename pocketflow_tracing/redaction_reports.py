@@ -6,15 +6,12 @@ An error object is shown by its parts; as a text (`str(error)`, in another error
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from .redaction_shapes import REPLACEMENT, compiled
 from .redaction_splice import Splice
-from .redaction_values import is_credential
+from .redaction_values import Hits, is_credential
 
 __all__ = ["without_reported"]
-
-Hits = Callable[[str], bool]
 
 _WORDS = r"([\"']--?([A-Za-z][\w-]{0,80})\\{0,3}[\"'],\s{0,20}(\\{0,3}[\"']))((?:(?!\3)(?:[^\n\\]|\\.)){1,4000})(?=\3)"
 """Of a command as a list: '--password', '…'; also in JSON, and in a CalledProcessError's message."""

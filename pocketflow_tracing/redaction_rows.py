@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from .redaction_shapes import REPLACEMENT, compiled
 from .redaction_splice import Splice
-from .redaction_values import CUT_LINE, is_credential
+from .redaction_values import CUT_LINE, Hits, is_credential
 
 __all__ = ["without_rows"]
-
-Hits = Callable[[str], bool]
 
 _NAME_CELL = r"(?:[\w \"'`*./#$+@%&-]|\([^(),;\t|\n]{0,40}\)){0,60}"
 _HEAD = rf"\n(?=[^\n]{{0,2000}}[,;\t|]){_NAME_CELL}(?:[,;\t|]{_NAME_CELL}){{1,100}}[ \t\r]*(?=\n)"

@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterator
 from .capture_labels import COLUMNS, NAMES, TABLES
 from .capture_types import CUT_KEY, Again, Cut, Elided, Long, Note, Snapshot, Tagged
 from .redaction_shapes import REPLACEMENT
+from .redaction_values import Hits
 from .render_text import LONGEST_KEY
 
 __all__ = ["hidden", "is_label", "labelled", "without_columns", "without_labels", "without_places"]
-
-Hits = Callable[[str], bool]
 
 _UNKNOWN = frozenset({Elided, Again})
 """Of what a label may be and is not said here."""

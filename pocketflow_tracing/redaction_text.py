@@ -6,13 +6,12 @@ Nobody reads those as prose. Values, such as prompts, are `redaction_data`'s.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .redaction_data import scan_value, without_options
 from .redaction_shapes import REPLACEMENT, compiled, scan
 from .redaction_splice import Splice
-from .redaction_values import HEADER_VALUE, LINE_NAMES, QUOTE, end_of, is_credential, value_end
+from .redaction_values import HEADER_VALUE, LINE_NAMES, QUOTE, Hits, end_of, is_credential, value_end
 
 if TYPE_CHECKING:
     from .redaction import Rules
@@ -61,7 +60,7 @@ def redact_text(text: str, rules: Rules) -> str:
     return compiled(_BEARER, re.IGNORECASE).sub(lambda found: f"{found[1]}{found[2]}{REPLACEMENT}", text)
 
 
-def _without_named(text: str, hits: Callable[[str], bool]) -> str:
+def _without_named(text: str, hits: Hits) -> str:
     """Replace what stands behind a name and a separator."""
     shown = Splice(text)
     for separator in compiled(_SEPARATOR).finditer(text):
@@ -92,7 +91,7 @@ def _name_before(text: str, end: int) -> str:
     return "" if found is None else found[1][::-1]
 
 
-def _spoken(found: re.Match[str], hits: Callable[[str], bool]) -> str:
+def _spoken(found: re.Match[str], hits: Hits) -> str:
     """What is shown of a sentence that names a secret and its value: "the password 'hunter2' is wrong"."""
     quote, word = found.groups()
     if not is_credential(word) or not hits(_name_before(found.string, found.start())):

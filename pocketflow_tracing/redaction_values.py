@@ -1,11 +1,15 @@
-"""Where a secret's value ends, and whether a word looks like one."""
+"""What all rules about names in texts share: where a secret's value ends, and whether a word looks like one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .redaction_shapes import REPLACEMENT, compiled
 
-__all__ = ["CUT_LINE", "HEADER_VALUE", "LINE_NAMES", "QUOTE", "end_of", "is_credential", "value_end"]
+__all__ = ["CUT_LINE", "HEADER_VALUE", "LINE_NAMES", "QUOTE", "Hits", "end_of", "is_credential", "value_end"]
 
+Hits = Callable[[str], bool]
+"""Tells whether a name is a secret's: `Redactor.hits`."""
 CUT_LINE = "#\0cut\0"
 """Stands where a text is cut: for YAML a comment, for tables no row; the line below it may have lost its beginning."""
 QUOTE = r"(?:[bBrRuUfF]{1,2}(?=\\{0,3}[\"']))?(\\{0,3}[\"'])"
