@@ -34,11 +34,12 @@ def encode(value: Json) -> str:
     Raises:
         TypeError, ValueError, RecursionError: as `json.dumps` does.
     """
-    if (type(value) is dict or type(value) is list) and _is_large(value):
-        breathe()
-        if type(value) is dict:
-            return f"{{{','.join([f'{encode(key)}:{encode(part)}' for key, part in value.items()])}}}"
-        return f"[{','.join([encode(part) for part in value])}]"
+    if type(value) is dict or type(value) is list:
+        breathe()  # before each: many that are just not large take as long as one that is
+        if _is_large(value):
+            if type(value) is dict:
+                return f"{{{','.join([f'{encode(key)}:{encode(part)}' for key, part in value.items()])}}}"
+            return f"[{','.join([encode(part) for part in value])}]"
     return "".join(_chunks(value, 0))
 
 
