@@ -66,6 +66,12 @@ _NO_VALUES = frozenset({
     "langfuse.experiment.item.root_observation_id", "openinference.span.kind", "gen_ai.system", "gen_ai.provider.name",
     "gen_ai.operation.name",
 })  # fmt: skip
+_SAY_WHAT = frozenset({
+    "id", "ids", "name", "names", "model", "type", "kind", "system", "provider", "version", "operation", "role", "reason",
+    "reasons", "finish_reason", "finish_reasons", "format", "mime_type", "language", "level", "status", "code", "method",
+    "address", "port", "environment", "function", "filepath", "namespace", "scope", "currency", "metadata", "tags",
+})  # fmt: skip
+"""Last parts of names behind which stands what something is, not what it holds."""
 
 
 def says_what_it_is(key: str) -> bool:
@@ -81,6 +87,29 @@ def is_input(key: str) -> bool:
 def is_output(key: str) -> bool:
     """Whether an attribute holds outputs."""
     return key in OUTPUT_KEYS or key.startswith(OUTPUT_PREFIXES)
+
+
+def is_error(key: str) -> bool:
+    """Whether an attribute holds what an error says."""
+    return key in ERROR_KEYS or (key.startswith(("error.", "exception.")) and key.rpartition(".")[2] not in _SAY_WHAT)
+
+
+def is_kept(key: str, value: Any, *, inputs: bool, outputs: bool, errors: bool) -> bool:
+    """Whether an attribute stays on a span from which inputs, outputs or errors are left out.
+
+    Args:
+        key: its name.
+        value: a text, number or bool; what holds several is asked about as one that is none of these.
+        inputs: whether those stay.
+        outputs: likewise.
+        errors: likewise.
+    """
+    if (is_input(key) and not inputs) or (is_output(key) and not outputs) or (is_error(key) and not errors):
+        return False
+    if (inputs and outputs) or is_input(key) or is_output(key) or is_error(key) or says_what_it_is(key):
+        return True
+    # of a convention that nobody knows here, it may be a copy of what is left out (LiteLLM's `llm.openai.messages`)
+    return key.startswith("langfuse.") or type(value) in {bool, int, float} or key.rpartition(".")[2] in _SAY_WHAT
 
 
 def decoded(value: Any) -> Any:

@@ -12,13 +12,14 @@ from opentelemetry import trace
 from . import _sdk, _sdk_providers
 from ._conventions import (
     BESIDE_INPUT,
-    ERROR_KEYS,
     INPUT_KEYS,
     MODEL_KEYS,
     OUTPUT_KEYS,
     USAGE_KEYS,
     decoded,
+    is_error,
     is_input,
+    is_kept,
     is_output,
     says_what_it_is,
 )
@@ -122,7 +123,7 @@ def external_record(run: Run, span: Any) -> SpanRecord:
         key: _attribute(key, value, run)
         for key, value in attributes.items()
         if (pipeline.inputs if key.startswith(BESIDE_INPUT) else not (is_input(key) or is_output(key)))
-        and (pipeline.errors or key not in ERROR_KEYS)
+        and is_kept(key, value, inputs=pipeline.inputs, outputs=pipeline.outputs, errors=pipeline.errors)
     }
     assert run.root is not None  # noqa: S101 - a run is announced by its root
     return SpanRecord(
@@ -157,7 +158,7 @@ def _attribute(key: str, value: Any, run: Run) -> Json:
     rules = run.pipeline.plain_rules if says_what_it_is(key) else run.pipeline.rules
     if names_a_secret(key, rules):
         return REPLACEMENT
-    read = redact_text(str(value), rules) if key in ERROR_KEYS else decoded(value)
+    read = redact_text(str(value), rules) if is_error(key) else decoded(value)
     return render(run.pipeline.capture.snapshot(read), rules, path_of(key, rules))
 
 

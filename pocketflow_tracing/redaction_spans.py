@@ -6,7 +6,7 @@ from dataclasses import replace
 from json import dumps, loads
 from typing import TYPE_CHECKING, Any
 
-from ._conventions import ERROR_KEYS, is_input, is_output, says_what_it_is
+from ._conventions import is_error, is_input, is_kept, is_output, says_what_it_is
 from .capture import snapshot
 from .records import Json
 from .redaction import Rules, redact_text
@@ -32,9 +32,13 @@ def leave_out(span: trace_pb2.Span, switches: Switches) -> None:
     kept = [
         pair
         for pair in span.attributes
-        if (switches.trace_inputs or not is_input(pair.key))
-        and (switches.trace_outputs or not is_output(pair.key))
-        and (switches.trace_errors or pair.key not in ERROR_KEYS)
+        if is_kept(
+            pair.key,
+            _read(pair.value),
+            inputs=switches.trace_inputs,
+            outputs=switches.trace_outputs,
+            errors=switches.trace_errors,
+        )
     ]
     del span.attributes[:]
     span.attributes.extend(kept)
@@ -140,7 +144,7 @@ def _redacted(key: str, text: str, rules: Rules) -> str:
         read = loads(text) if text[:1] in '{["' else text
     except (ValueError, RecursionError):
         read = text
-    is_message = type(read) is str and (key in ERROR_KEYS or key.startswith("exception."))
+    is_message = type(read) is str and is_error(key)
     shown = _shown(key, redact_text(read, rules) if is_message else read, rules)
     if shown == read:
         return text

@@ -288,6 +288,34 @@ def test_toggles_know_where_conventions_keep_values(key, kind, off, destination,
     assert (off != kind) == ("canary" in shown)
 
 
+@pytest.mark.parametrize("off", ["inputs", "outputs", "errors", None])
+@pytest.mark.parametrize("destination", ["langfuse", "store"])
+def test_of_conventions_that_nobody_knows_what_may_be_a_copy_goes(off, destination, collector, monkeypatch):
+    """LiteLLM's own spans have `llm.openai.messages`; what a span is, its figures and its metadata stay."""
+    if destination == "langfuse":
+        provide("environment", collector, monkeypatch)
+    if off:
+        monkeypatch.setenv(f"POCKETFLOW_TRACE_{off.upper()}", "false")
+    held = {"llm.openai.messages": "text-canary", "embedding.of.mine": (0.25, 11.75), "error.details": "error-canary"}
+    says = {
+        "gen_ai.response.id": "id-canary",
+        "llm.openai.temperature": 0.125,
+        "langfuse.observation.metadata.team": "team-canary",
+    }
+    says["error.type"] = "type-canary"
+
+    class Calls(Node):
+        def exec(self, prep_res):
+            with get_client().start_as_current_observation(name="call", as_type="generation") as generation:
+                generation._otel_span.set_attributes({**held, **says})
+
+    run(Calls())
+    shown = repr(assert_flushed(collector).spans() if destination == "langfuse" else stored())
+    assert [True] * 4 == [value in shown for value in ("id-canary", "0.125", "team-canary", "type-canary")]
+    assert [off not in {"inputs", "outputs"}] * 2 == [value in shown for value in ("text-canary", "11.75")]
+    assert (off != "errors") == ("error-canary" in shown)
+
+
 def test_what_holds_both_goes_with_either():
     """The messages of an agent's whole run are its inputs and its outputs."""
     for key in ("pydantic_ai.all_messages", "events", "all_messages_events"):
