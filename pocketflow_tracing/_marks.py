@@ -25,7 +25,8 @@ def mark_class(cls: type, options: Options) -> None:
     options = options.with_config_of(_mark_of_class(cls))
     _marked.add(options)
     if not options.is_plain():
-        # they may lead to the class, which would never go: a script that is run again and again makes it anew each time
+        # they may lead to the class, which would never go: a script that is run again and again makes it anew each time; and
+        # a config has to be where the class goes, by value, or what it hides is shown there
         with contextlib.suppress(TypeError):  # of a metaclass written in C, which does not let us
             type.__setattr__(cls, _KEY, options)
             return

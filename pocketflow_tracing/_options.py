@@ -107,11 +107,8 @@ class Options(_Given):
 
     def is_plain(self) -> bool:
         """Whether it holds nothing but texts and numbers: functions, and objects of the program's, lead to its modules."""
-        config = self.config
-        held: list[object] = [self.session_id, self.user_id, self.tags, self.metadata]
-        if config is not None:
-            held += [config.mask, config.serializers, config.metadata]
-        return all(is_plain(value) for value in held)
+        given = (self.session_id, self.user_id, self.tags, self.metadata)
+        return self.config is None and all(is_plain(value) for value in given)
 
     def __reduce__(self) -> tuple[Any, ...]:
         texts = {

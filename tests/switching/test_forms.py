@@ -352,6 +352,39 @@ def test_a_function_of_a_script_can_be_taken_by_value(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+CLASS_BY_VALUE = """
+import dill
+from pocketflow import Flow, Node
+from pocketflow_tracing import TracingConfig, flush, instrument, trace_flow
+from pocketflow_tracing.store import Store
+
+@trace_flow(config=TracingConfig(trace_inputs=False))
+class Private(Flow):
+    pass
+
+class Reads(Node):
+    def prep(self, shared):
+        shared["read"] = True
+
+instrument()
+other = dill.loads(dill.dumps(Private(start=Reads())), ignore=True)
+assert type(other) is not Private
+other.run({"patient": "canary"})
+assert flush(10)
+store = Store(".pocketflow/traces.db")
+assert "canary" not in repr([store.spans(run.run_id) for run in store.runs()])
+assert ["Private"] == [run.name for run in store.runs()]
+"""
+
+
+def test_a_class_that_is_taken_by_value_takes_its_config_along(tmp_path):
+    """As those of a script are: where everything is traced, what its config hides would be shown over there."""
+    done = subprocess.run(
+        [sys.executable, "-c", CLASS_BY_VALUE], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def returning_coroutines():
     """Callables that are no coroutine functions and return coroutines."""
     kind = KINDS["AsyncFlow"]
@@ -596,6 +629,7 @@ QA(start=Ask()).run({{}})
         "session_id=lambda shared: 'c-1'",
         "metadata={'of': [Ask]}",
         "metadata={'of': {'team': 'care'}}, tags=['a']",
+        "config=TracingConfig(trace_inputs=False)",
         "config=TracingConfig(mask=lambda value, path: value)",
         "config=TracingConfig(serializers={Ask: lambda ask: 'ask'})",
     ],
@@ -612,7 +646,9 @@ def test_a_script_that_is_run_again_and_again_frees_what_it_made(options, record
         exec(_SCRIPT.format(options=options), scope)
         for name in ("Ask", "QA"):
             alive.add(scope[name])
-        assert ("__pocketflow_tracing__" in vars(scope["QA"])) == ("lambda" in options or "[Ask]" in options)
+        assert ("__pocketflow_tracing__" in vars(scope["QA"])) == (
+            "config" in options or "lambda" in options or "[Ask]" in options
+        )
     assert flush(20)
     assert len(records.runs) == (0 if "config" in options else 3)
     scope.clear()
