@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,26 +13,21 @@ from .capture_kinds import mro_of
 _KEY = "__pocketflow_tracing__"
 _dict_of: Callable[[type], Mapping[str, object]] = type.__dict__["__dict__"].__get__
 _classes: dict[int, tuple[Any, ...]] = {}  # of (reference to the class, Options)
-"""By id of the class: hashing a class would run its metaclass's `__hash__`. An entry is one for as long as its class is there."""
+"""Those that take no attribute, by id, as long as they are there: to hash a class would run its metaclass's `__hash__`."""
 _gone = Gone()  # of these classes
 _objects: dict[int, tuple[object, Options]] = {}  # only objects that refuse an attribute
 _marked = Alive()  # options, as long as what they mark
 
 
 def mark_class(cls: type, options: Options) -> None:
-    """Trace every run of a class's instances; nothing is set on the class where that can be helped."""
+    """Trace every run of a class's instances: the mark stands on the class, and goes along where that goes by value."""
     options = options.with_config_of(_mark_of_class(cls))
     _marked.add(options)
-    if not options.is_plain():
-        # they may lead to the class, which would never go: a script that is run again and again makes it anew each time; and
-        # a config has to be where the class goes, by value, or what it hides is shown there
-        with contextlib.suppress(TypeError):  # of a metaclass written in C, which does not let us
-            type.__setattr__(cls, _KEY, options)
-            return
-    _gone.sweep(_classes)
-    _classes[id(cls)] = (_gone.watch(cls, id(cls)), options)
-    if _KEY in _dict_of(cls):
-        type.__delattr__(cls, _KEY)
+    try:
+        type.__setattr__(cls, _KEY, options)
+    except TypeError:  # of a metaclass written in C, which does not let us
+        _gone.sweep(_classes)
+        _classes[id(cls)] = (_gone.watch(cls, id(cls)), options)
 
 
 def keep(options: Options) -> None:

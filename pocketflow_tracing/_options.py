@@ -39,7 +39,7 @@ class _Given:
 class Options(_Given):
     """The parameters of one `trace_flow`, with a copy of its config.
 
-    Copying an Options gives the same object, so that copies of a marked flow stay marked alike; pickling it keeps names, texts,
+    Copying an Options gives the same object, so that copies of a marked flow stay marked alike; pickling it keeps what is plain,
     and of the config what `_travelling` takes along. What walks through the attributes of a marked flow (`vars`, `__slots__`,
     `dataclasses.asdict`), as the Langfuse SDK does with the arguments of an `@observe` function, finds nothing in it.
     """
@@ -105,31 +105,23 @@ class Options(_Given):
         given = (self.config, self.flow_name, self.version, self.environment, *(getattr(self, name) for name in _GIVEN))
         return all(value is None for value in given)
 
-    def is_plain(self) -> bool:
-        """Whether it holds nothing but texts and numbers: functions, and objects of the program's, lead to its modules."""
-        given = (self.session_id, self.user_id, self.tags, self.metadata)
-        return self.config is None and all(is_plain(value) for value in given)
-
     def __reduce__(self) -> tuple[Any, ...]:
-        texts = {
-            name: value
-            for name in ("flow_name", "session_id", "user_id", "version", "environment")
-            if type(value := getattr(self, name)) is str
-        }
+        named = {name: getattr(self, name) for name in ("flow_name", "version", "environment", *_GIVEN)}
+        plain = {name: value for name, value in named.items() if value is not None and is_plain(value)}
         if self.config is None:
-            return _unpickle, (texts,)
-        return _unpickle, (texts, *taken_along(self.config.resolved()))
+            return _unpickle, (plain,)
+        return _unpickle, (plain, *taken_along(self.config.resolved()))
 
 
 def _unpickle(
-    texts: dict[str, str], given: dict[str, Any] | None = None, packed: dict[str, bytes | None] | None = None
+    plain: dict[str, Any], given: dict[str, Any] | None = None, packed: dict[str, bytes | None] | None = None
 ) -> Options:
     from . import _marks  # noqa: PLC0415 - they import this module
     from .frameworks import pocketflow as framework  # noqa: PLC0415
 
     framework.install()  # a flow that comes from another process is the first marked one here
     config = None if given is None else arrived(given, packed or {})
-    options = Options(config, **texts)  # type: ignore[arg-type]
+    options = Options(config, **plain)
     _marks.keep(options)
     return options
 

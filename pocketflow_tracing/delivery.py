@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from . import _log
 from ._ends import end_with_multiprocessing, hurry, is_ending
 from ._forks import in_forked_child, see_to_fork
-from ._guard import on_our_thread
+from ._guard import Seam, on_our_thread
 from ._settings_kinds import shown
 from ._sinks import DELIVERING, Sinks
 from ._time import monotonic
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Delivery", "delivery", "flush", "shutdown"]
 
+_WAITING = Seam("waiting for what was recorded to be delivered")
 _LAST_RECORDS = 0.7
 """The part of an exit's time in which records are made; the rest is for what is made, and to let go of what is not."""
 _HURRIED_SECONDS = 0.5
@@ -110,25 +111,11 @@ class Delivery:
         self.queue.bound_bytes(queue_bytes)
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until everything recorded before the call has been delivered.
-
-        Args:
-            timeout: seconds; 30 without it, or where it is no number.
-
-        Returns:
-            True only if every sink accepted everything.
-        """
+        """See `flush` below."""
         return self._told_to_thread(self._mark(_seconds(timeout, 30.0), closing=False))
 
     def shutdown(self, timeout: float | None = None) -> bool:
-        """Flush, keep what cannot be delivered in the outbox, and stop the worker; a later run starts it again.
-
-        Args:
-            timeout: seconds; `shutdown_timeout` of the configuration without it.
-
-        Returns:
-            True only if every sink accepted everything.
-        """
+        """See `shutdown` below."""
         return self._told_to_thread(self._mark(_seconds(timeout, self.shutdown_timeout), closing=True))
 
     def completed(self, run: Run) -> None:
@@ -263,7 +250,34 @@ def _seconds(timeout: Any, default: float) -> float:
 
 
 delivery = Delivery()
-flush = delivery.flush
-shutdown = delivery.shutdown
+
+
+def flush(timeout: float | None = None) -> bool:
+    """Wait until everything recorded before the call has been delivered.
+
+    Args:
+        timeout: seconds; 30 without it, or where it is no number.
+
+    Returns:
+        True only if every sink accepted everything.
+    """
+    with _WAITING:
+        return delivery.flush(timeout)
+    return False
+
+
+def shutdown(timeout: float | None = None) -> bool:
+    """Flush, keep what cannot be delivered in the outbox, and stop the worker; a later run starts it again.
+
+    Args:
+        timeout: seconds; `shutdown_timeout` of the configuration without it.
+
+    Returns:
+        True only if every sink accepted everything.
+    """
+    with _WAITING:
+        return delivery.shutdown(timeout)
+    return False
+
 
 in_forked_child(delivery._after_fork)  # noqa: SLF001 - its own module

@@ -29,7 +29,7 @@ from pocketflow_tracing import (
 )
 from pocketflow_tracing._queue import SpanQueue
 from pocketflow_tracing._worker import Worker
-from pocketflow_tracing.delivery import delivery
+from pocketflow_tracing.delivery import delivery, flush, shutdown
 from pocketflow_tracing.frameworks import _look, _phases, _retry, _routing, _visits
 from pocketflow_tracing.frameworks import pocketflow as framework
 
@@ -90,6 +90,17 @@ ON_THE_WORKER = [
 def name_of(place):
     owner, name = place
     return f"{getattr(owner, '__name__', type(owner).__name__).rpartition('.')[2]}.{name}"
+
+
+@pytest.mark.parametrize("ask", [flush, shutdown])
+def test_who_waits_for_delivery_hears_of_no_error(ask, caplog):
+    """An audit hook of the host's may refuse our threads, with an error of its own; nothing has been accepted then."""
+    trace_flow(Flow(start=Node())).run({})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Worker, "ask", failing(Worker.ask, lambda _: True))
+        assert ask(5) is False
+    assert "waiting for what was recorded to be delivered" in warned(caplog)[-1]
+    assert ask(5)
 
 
 def everything(w: World):

@@ -24,6 +24,8 @@ import pytest
 from kinds import KINDS, AnswerAsync, Ask, Kind, runs, stored, trees
 from pocketflow import AsyncFlow, Flow, Node
 
+import pocketflow_tracing
+import pocketflow_tracing.store
 from pocketflow_tracing import (
     TracingConfig,
     _marks,
@@ -358,6 +360,10 @@ from pocketflow import Flow, Node
 from pocketflow_tracing import TracingConfig, flush, instrument, trace_flow
 from pocketflow_tracing.store import Store
 
+@trace_flow(tags=["nightly"], metadata={"team": "care"})
+class Plain(Flow):
+    pass
+
 @trace_flow(config=TracingConfig(trace_inputs=False))
 class Private(Flow):
     pass
@@ -366,23 +372,37 @@ class Reads(Node):
     def prep(self, shared):
         shared["read"] = True
 
+def elsewhere(cls):
+    other = dill.loads(dill.dumps(cls(start=Reads())), ignore=True)
+    assert type(other) is not cls
+    other.run({"patient": "canary"})
+    assert flush(10)
+
+elsewhere(Plain)
 instrument()
-other = dill.loads(dill.dumps(Private(start=Reads())), ignore=True)
-assert type(other) is not Private
-other.run({"patient": "canary"})
-assert flush(10)
+elsewhere(Private)
 store = Store(".pocketflow/traces.db")
-assert "canary" not in repr([store.spans(run.run_id) for run in store.runs()])
-assert ["Private"] == [run.name for run in store.runs()]
+private, plain = store.runs()
+assert ("Plain", ["nightly"], {"team": "care"}) == (plain.name, list(plain.tags), plain.metadata)
+assert "Private" == private.name
+assert ["canary" in repr(store.spans(run.run_id)) for run in (plain, private)] == [True, False]
 """
 
 
-def test_a_class_that_is_taken_by_value_takes_its_config_along(tmp_path):
-    """As those of a script are: where everything is traced, what its config hides would be shown over there."""
+def test_a_class_that_is_taken_by_value_takes_its_mark_along(tmp_path):
+    """As those of a script are, by joblib and dask: it is traced over there, and what its config hides is hidden."""
     done = subprocess.run(
         [sys.executable, "-c", CLASS_BY_VALUE], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("room", [pocketflow_tracing, pocketflow_tracing.store])
+def test_a_job_can_name_whatever_is_public(room):
+    """As a script's functions are pickled with what they name: joblib and dask would not take a job that flushes."""
+    for name in room.__all__:
+        value = getattr(room, name)
+        assert value == pickle.loads(pickle.dumps(value))
 
 
 def returning_coroutines():
@@ -646,9 +666,6 @@ def test_a_script_that_is_run_again_and_again_frees_what_it_made(options, record
         exec(_SCRIPT.format(options=options), scope)
         for name in ("Ask", "QA"):
             alive.add(scope[name])
-        assert ("__pocketflow_tracing__" in vars(scope["QA"])) == (
-            "config" in options or "lambda" in options or "[Ask]" in options
-        )
     assert flush(20)
     assert len(records.runs) == (0 if "config" in options else 3)
     scope.clear()
