@@ -106,11 +106,12 @@ class Options(_Given):
         return all(value is None for value in given)
 
     def __reduce__(self) -> tuple[Any, ...]:
+        from .frameworks import pocketflow as framework  # noqa: PLC0415 - it imports this module
+
+        config = framework.completed(self).config
         named = {name: getattr(self, name) for name in ("flow_name", "version", "environment", *_GIVEN)}
         plain = {name: value for name, value in named.items() if value is not None and is_plain(value)}
-        if self.config is None:
-            return _unpickle, (plain,)
-        return _unpickle, (plain, *taken_along(self.config.resolved()))
+        return _unpickle, (plain,) if config is None else (plain, *taken_along(config.resolved()))
 
 
 def _unpickle(

@@ -77,8 +77,13 @@ def options_for(node: Any) -> Options | None:
         return None
     with _DECIDING:
         mark = _marks.mark_of(node)
-        return everything if mark is None else mark.with_config_of(everything)
+        return everything if mark is None else completed(mark)
     return None
+
+
+def completed(options: Options) -> Options:
+    """A mark's options, with the config of `instrument` where they have none: what that hides is hidden in all runs."""
+    return options.with_config_of(everything)
 
 
 def is_installed() -> bool:

@@ -730,7 +730,7 @@ def test_a_pickle_of_a_decorated_class_is_that_of_a_plain_one():
     assert b"pocketflow_tracing" not in pickle.dumps(Decorated())
 
 
-@pytest.mark.parametrize("way", ["again", "named", "made", "derived", "around", "instrumented"])
+@pytest.mark.parametrize("way", ["again", "named", "made", "derived", "around", "instrumented", "a function", "sent"])
 @pytest.mark.parametrize("setting", ["mask", "enabled"])
 def test_what_was_hidden_stays_hidden_under_another_decorator(way, setting):
     """One that says nothing of the config changes none of it; one that brings its own replaces it."""
@@ -751,6 +751,15 @@ def test_what_was_hidden_stays_hidden_under_another_decorator(way, setting):
         if way == "instrumented":
             instrument(config=config)
             return trace_flow(flow_name="F", **given)(Flow(start=Node()))
+        if way == "a function":
+            instrument(config=config)
+            decorated = trace_flow(flow_name="F", **given)(lambda shared: Flow(start=Node()).run(shared))
+            return types.SimpleNamespace(run=decorated)
+        if way == "sent":
+            instrument(config=config)
+            packed = pickle.dumps(trace_flow(flow_name="F", **given)(Flow(start=Node())))
+            uninstrument()
+            return pickle.loads(packed)
         if way == "made":
             return trace_flow(flow_name="F", **given)(lambda: Hiding(start=Node()))()
         return trace_flow(flow_name="F", **given)(type("Derived", (Hiding,), {}))(start=Node())
