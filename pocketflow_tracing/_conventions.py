@@ -6,8 +6,9 @@ Google's agents and LiveKit's.
 
 from __future__ import annotations
 
-from json import loads
 from typing import Any
+
+from ._json import decode
 
 SCOPE = "langfuse-sdk"
 """The instrumentation scope of the SDK's spans, and of ours: the server takes their attributes as they are."""
@@ -117,6 +118,6 @@ def decoded(value: Any) -> Any:
     if type(value) is not str or value[:1] not in '{["0123456789-tfn':
         return value
     try:
-        return loads(value)
+        return decode(value)
     except (ValueError, RecursionError):
         return value

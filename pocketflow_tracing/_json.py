@@ -8,12 +8,14 @@ from typing import Any
 from ._time import breathe
 from .records import Json
 
-__all__ = ["encode"]
+__all__ = ["decode", "encode"]
 
 _LARGE = 100_000
 """Characters from which a value is encoded in pieces: they take half a millisecond."""
 _MANY = 300
 """Entries that are looked at to find that out."""
+_LEVELS = 4
+"""Of a large text of JSON, whose entries are read one by one."""
 
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _make_chunks: Any = getattr(json.encoder, "c_make_encoder", None)
@@ -60,3 +62,48 @@ def _is_large(value: dict[str, Json] | list[Json]) -> bool:
         if size > _LARGE or seen > _MANY:
             return True
     return False
+
+
+_decoder: Any = json.JSONDecoder()
+_array: Any = getattr(json.decoder, "JSONArray", None)
+_object: Any = getattr(json.decoder, "JSONObject", None)
+
+
+def decode(text: str) -> Any:
+    """Return what a text of JSON says.
+
+    Args:
+        text: without a byte-order mark.
+
+    Raises:
+        ValueError, RecursionError: as `json.loads` does.
+    """
+    if len(text) < _LARGE or _array is None or _object is None:
+        return _decoder.decode(text)
+    try:
+        value, end = _read(text, len(text) - len(text.lstrip(_BLANKS)), _LEVELS)
+    except StopIteration as error:
+        raise json.JSONDecodeError("Expecting value", text, error.value) from None
+    if text[end:].strip(_BLANKS):
+        raise json.JSONDecodeError("Extra data", text, end)
+    return value
+
+
+_BLANKS = " \t\n\r"
+
+
+def _read(text: str, at: int, levels: int) -> tuple[Any, int]:
+    """What begins at a place, and where it ends; StopIteration with the place where nothing does."""
+    opening = text[at : at + 1]
+    if not levels or opening not in {"[", "{"}:
+        value: tuple[Any, int] = _decoder.scan_once(text, at)
+        return value
+    breathe()
+
+    def read(text: str, at: int) -> tuple[Any, int]:
+        return _read(text, at, levels - 1)
+
+    found: tuple[Any, int] = (
+        _array((text, at + 1), read) if opening == "[" else _object((text, at + 1), True, read, None, None)
+    )
+    return found

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 
+from ._time import breathe
 from .redaction_blocks import without_blocks
 from .redaction_elements import without_elements
 from .redaction_lines import without_assigned, without_lines, without_told
@@ -114,6 +115,7 @@ def _with_its_lines(text: str, hits: Hits) -> str:
 
 
 def _scanned(text: str, hits: Hits) -> str:
+    breathe()  # each rule goes through all of the text
     if "Bearer " in text:
         text = compiled(_CREDENTIAL).sub(f"Bearer {REPLACEMENT}", text)
     if "=" in text:
@@ -121,6 +123,7 @@ def _scanned(text: str, hits: Hits) -> str:
         text = without_assigned(text, hits)
     if "--" in text:
         text = without_options(text, hits)
+    breathe()
     text = without_reported(text, hits)
     if "<" in text:
         text = without_elements(text, hits)
@@ -131,14 +134,18 @@ def _scanned(text: str, hits: Hits) -> str:
         ):
             text = _without_named(text, _MEMBER, _end_of_member, hits)
         text = _without_named(text, _HEADER, _end_of_header, hits)
+        breathe()
         text = without_paired(text, hits)
+        breathe()
     if any(setter in text for setter in _SETTERS):
         text = compiled(_COMMAND).sub(
             lambda found: f"{found[1]}{REPLACEMENT}" if hits(found[2]) else found[0], f"\n{text}"
         )[1:]
     if ": " in text or " = " in text or ":\t" in text:
         text = without_lines(text, hits)
-    text = without_rows(without_told(text, hits), hits)
+    text = without_told(text, hits)
+    breathe()
+    text = without_rows(text, hits)
     return without_blocks(text, hits) if "\n" in text or "[" in text or "{" in text else text
 
 

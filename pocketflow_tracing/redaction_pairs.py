@@ -11,6 +11,8 @@ __all__ = ["without_paired"]
 _NAME = r"(?i:name|key|field|header|variable|param|parameter|parameterkey)"
 _VALUE = r"alue\\{0,3}[\"']?\s{0,3}:\s{0,3}(?=\S)"
 _NAMED = rf"(?<![\w.-]){_NAME}\\{{0,3}}[\"']?\s{{0,3}}:\s{{0,3}}\\{{0,3}}[\"']?([\w./-]{{1,80}})"
+_ANY_MEMBER = r":(?<=[eEyYdDrRmM\"'\\\s]:)\s{0,3}\\{0,3}[\"']?([\w./-]{1,80})"
+"""What stands behind any name like these: to look for a colon is ten times as fast as for one of the names."""
 _NAMED_IN_QUOTES = rf"\"{_NAME}\\{{0,3}}\"\s{{0,3}}:\s{{0,3}}\\{{0,3}}\"([\w./-]{{1,80}})"
 _NEXT_LINE = rf"[\"']?[ \t]{{0,4}}\r?\n[ \t]{{1,80}}{_NAME}:[ \t]{{1,4}}[\"']?([\w./-]{{1,80}})"
 """Of YAML, where a member of the same entry follows."""
@@ -34,7 +36,8 @@ def without_paired(text: str, hits: Hits) -> str:
         The text with "[redacted]" in the place of secrets; in time linear to its length.
     """
     if "alue" not in text or not (
-        any(map(hits, set(compiled(_NAMED).findall(text)))) or (compiled(_COOKIE).search(text) and hits("cookie"))
+        all(any(map(hits, set(compiled(members).findall(text)))) for members in (_ANY_MEMBER, _NAMED))
+        or (compiled(_COOKIE).search(text) and hits("cookie"))
     ):
         return text
     shown = Splice(text)

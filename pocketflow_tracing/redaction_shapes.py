@@ -124,14 +124,19 @@ _URL_USER = r"://(?=[^\s:/?#@\"'\d]{0,300}\d)[^\s:/?#@\"']{20,300}@"  # a token 
 _ESCAPED_URL_PASSWORD = r":(\\{1,3}/\\{1,3}/[^\s:/?#@\"']{0,200}):([^\s/?#\"']{1,300})@"  # noqa: S105
 
 _CURL_USER = r"((?:(?:-u|--user)(?:[ =]|[\"'], ?)|-u)[\"']?[^\s:\"'@/]{1,80}:)[^\s\"']+"
-_SQL_PASSWORD = r"((?i:identified (?:with \w{1,80} )?by|(?:with|set|login) (?:encrypted )?password) ')[^'\n]+"  # noqa: S105 - it finds them
+_SQL_IDENTIFIED_BY = r"((?i:identified (?:with \w{1,80} )?by) ')[^'\n]+"
+_SQL_LOGIN = (
+    r"'(?:(?<=(?i:with password) ')|(?<=(?i:set password) ')|(?<=(?i:login password) ')|(?<=(?i:with encrypted password) ')"
+    r"|(?<=(?i:set encrypted password) ')|(?<=(?i:login encrypted password) '))[^'\n]+"
+)
 _SQL_STATEMENT = (
     r"((?:ALTER|CREATE|alter|create)\s{1,20}(?i:user|role|login|secret)\b"
     r"(?:(?!(?i:alter|create)\s)[^;]){0,400}?(?<!\w)(?i:password|secret)\s{0,4}=?\s{0,4}N?')[^'\n]+"
 )
 _SQL_IDENTIFIED = r"((?:USER|user|TO|to)\s{1,20}[^\s;]{1,200}\s{1,20}(?i:identified\s{1,20}by)\s{1,20}\"?)[^\s\"';,]+"
 _SQL_SET = r"((?:SET|set)\s{1,20}(?i:password)[^;=\n]{0,200}=\s{0,4}(?:\w{1,20}\()?')[^'\n]+"
-_SQL_HINTS = ("dentified by", "DENTIFIED BY", "assword", "ASSWORD", "SECRET", "secret")
+_SQL_HINTS = ("assword", "ASSWORD", "SECRET", "secret")
+_IDENTIFIED_HINTS = ("dentified", "DENTIFIED")
 _COMMAND = (
     r"((?:(?:docker|podman|helm|nerdctl)[^\n|;&]{0,40} login\b[^\n|;&]{0,200}? -p[ ]?|sshpass -p[ ]?"
     r"|redis-cli\b[^\n|;&]{0,200}? -a[ ]?|(?:mysql|mysqldump|mysqladmin|mariadb)\b[^\n|;&]{0,200}? -p(?=\S))[\"']?)[^\s\"']+"
@@ -162,7 +167,11 @@ def scan(text: str) -> str:
     if "curl" in text:
         text = compiled(_CURL_USER).sub(_behind, text)
     if any(hint in text for hint in _SQL_HINTS):
-        for statement in (_SQL_PASSWORD, _SQL_STATEMENT, _SQL_IDENTIFIED, _SQL_SET):
+        text = compiled(_SQL_LOGIN).sub(f"'{REPLACEMENT}", text)
+        for statement in (_SQL_STATEMENT, _SQL_SET):
+            text = compiled(statement).sub(_behind, text)
+    if any(hint in text for hint in _IDENTIFIED_HINTS):
+        for statement in (_SQL_IDENTIFIED_BY, _SQL_IDENTIFIED):
             text = compiled(statement).sub(_behind, text)
     if any(hint in text for hint in _COMMAND_HINTS):
         text = compiled(_COMMAND).sub(_behind, text)

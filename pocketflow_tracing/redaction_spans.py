@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from json import dumps, loads
+from json import dumps
 from typing import TYPE_CHECKING, Any
 
 from ._conventions import is_error, is_input, is_kept, is_output, says_what_it_is
+from ._json import decode
 from .capture import snapshot
 from .records import Json
 from .redaction import Rules, redact_text
@@ -141,7 +142,7 @@ def _redact_item(key: str, item: common_pb2.AnyValue, rules: Rules) -> None:
 
 def _redacted(key: str, text: str, rules: Rules) -> str:
     try:
-        read = loads(text) if text[:1] in '{["' else text
+        read = decode(text) if text[:1] in '{["' else text
     except (ValueError, RecursionError):
         read = text
     is_message = type(read) is str and is_error(key)
