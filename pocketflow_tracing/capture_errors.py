@@ -231,9 +231,7 @@ def _read_exception(value: BaseException, shape: Shape, walk: Walk, depth: int) 
     if not walk.errors:
         return Failure(shape.name, {"message": Note("<hidden>")})
     fields, cut = shape.fields(value, walk.max_items)
-    own = shape.instance_dict(value)
-    # Slots of the builtin exceptions (errno, lineno …) say again what the message says.
-    fields = {name: field for name, field in fields.items() if name in own and name != "__notes__"}
+    fields.pop("__notes__", None)
     members = members_of(value)
     if members:
         fields["exceptions"] = members

@@ -113,6 +113,7 @@ class Shape:
         self.aliases: Aliases = {}
         self._dict_place: int | None = None
         self._slots: list[tuple[str, int, str]] = []
+        of_errors = any(ancestor is BaseException for ancestor in mro_of(cls))
         for place, ancestor in reversed([*enumerate(mro_of(cls))]):
             attributes = attributes_of(ancestor)
             if _gives_its_dict(ancestor, attributes.get("__dict__")):
@@ -120,6 +121,8 @@ class Shape:
             if any(marker in attributes for marker in _DECLARING):
                 self.levels = 1
                 self.aliases.update(aliases_in(attributes))
+            if of_errors and not _get_flags(ancestor) & _HEAP_TYPE:
+                continue  # what slots of the builtin exceptions hold (errno, lineno …) the message says
             for name, attribute in [*attributes.items()]:
                 # what a structure of ctypes keeps alive for its fields has the names of none
                 is_field = type(name) is str and not name.startswith("__") and name != "_objects"

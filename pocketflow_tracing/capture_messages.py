@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from math import inf
 from types import MemberDescriptorType, WrapperDescriptorType
 from typing import Any
@@ -11,12 +12,14 @@ from typing import Any
 from .capture_kinds import attributes_of, is_genuine, module_named, mro_of, qualified_name_of, shape_of
 from .capture_types import Snapshot
 
-__all__ = ["MAX_MEMBERS", "arguments_of", "members_of", "message_of", "notes_of", "quoted_by", "text_of"]
+__all__ = ["MAX_MEMBERS", "arguments_of", "members_of", "message_of", "notes_of", "quoted_by", "text_of", "texts_in"]
 
 MAX_MEMBERS = 10
 """Of a group that are shown, and notes."""
 _MAX_MESSAGE = 10_000
 _MAX_FIELDS = 20
+_LARGEST_NUMBER = 128
+"""Bits of one that is looked for in a message, as a code of so many digits."""
 
 _exception = BaseException.__dict__
 _get_args = _exception["args"].__get__
@@ -26,13 +29,34 @@ _get_dict = _exception["__dict__"].__get__
 def quoted_by(error: BaseException, message: Snapshot, notes: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """Find the fields that the class of an exception gave it whose texts are repeated in what it says."""
     fields, _ = shape_of(type(error)).fields(error, _MAX_FIELDS)
-    texts = [(name, value) for name, value in fields.items() if type(value) is str and 0 < len(value) <= _MAX_MESSAGE]
+    texts = [*texts_in(fields.items())]
     if not texts or type(message) is not str:  # of other messages there is no text yet
         return tuple(texts)
     said = (message, *notes)
     if sum(map(len, said)) > 10 * _MAX_MESSAGE:  # the worker may look
         return tuple(texts)
     return tuple([row for row in texts if any(row[1] in text for text in said)])
+
+
+def texts_in(fields: Iterable[tuple[Any, Any]], levels: int = 1) -> Iterator[tuple[str, str]]:
+    """What stands in fields, with its names, as the message of an exception may repeat it.
+
+    Args:
+        fields: names and values, or what has been read of these.
+        levels: of dicts that are looked into.
+    """
+    for name, value in fields:
+        t = type(value)
+        if type(name) is not str:
+            continue
+        if t is dict and levels:
+            yield from texts_in(islice(dict.items(value), _MAX_FIELDS), levels - 1)
+        elif t is str and 0 < len(value) <= _MAX_MESSAGE:
+            yield name, value
+        elif t is bytes and 0 < len(value) <= _MAX_MESSAGE:
+            yield name, value.decode("latin-1")
+        elif t is int and value.bit_length() <= _LARGEST_NUMBER:
+            yield name, str(value)
 
 
 def notes_of(error: BaseException) -> tuple[str, ...]:

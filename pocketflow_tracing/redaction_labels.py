@@ -12,6 +12,7 @@ from typing import Any
 
 from .capture_aliases import other_names
 from .capture_labels import COLUMNS, NAMES, PASSES, USERS, VALUES
+from .capture_messages import texts_in
 from .capture_types import Note, Snapshot
 from .redaction_shapes import REPLACEMENT, scan
 from .redaction_tables import (
@@ -117,7 +118,7 @@ def without_aliased(fields: dict[str, Snapshot], cls: str, hits: Hits) -> dict[s
 
 def without_quoted(message: Snapshot, fields: Iterable[tuple[str, Snapshot]], hits: Hits) -> Snapshot:
     """Hide in an exception's message what its own fields say is a secret: `raise Rejected(key)`, which has it as `api_key`."""
-    secrets = [value for name, value in fields if type(value) is str and value and hits(name)]
+    secrets = [text for name, text in texts_in(fields) if hits(name)]
     return _without(message, secrets) if secrets else message
 
 

@@ -707,6 +707,36 @@ def test_arguments_that_are_secrets_of_their_exception(password, has_str):
         assert (True, False) == ("ada w. and pw2s" in text, password in text.replace("pw2s", ""))
 
 
+@dataclasses.dataclass(slots=True)
+class SlottedError(Exception):
+    """Its fields stand in slots, as those of attrs do."""
+
+    user: str
+    token: str
+
+
+class HeldError(Exception):
+    def __init__(self, message, **held):
+        super().__init__(message)
+        self.__dict__.update(held)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SlottedError("ada", "hunter2-hunter2"),
+        HeldError("wrong code 987123654 of ada", otp=987123654),
+        HeldError("no hunter2-hunter2 of ada", token=b"hunter2-hunter2"),
+        HeldError("no hunter2-hunter2 of ada", config={"user": "ada", "password": "hunter2-hunter2"}),
+    ],
+)
+def test_a_message_does_not_tell_what_stands_in_any_field(error):
+    """In slots, as a number or bytes, or in a dict; raised, and kept as a value."""
+    for shown in (render_exception(describe_exception(error), Rules()), render(snapshot(error), Rules())):
+        text = json.dumps(shown)
+        assert ("hunter2" not in text, "987123654" not in text, "ada" in text) == (True, True, True)
+
+
 def test_what_a_field_is_called_elsewhere_counts():
     """In JSON, in the environment, or where the class is called."""
     pydantic, attrs = pytest.importorskip("pydantic"), pytest.importorskip("attrs")
