@@ -87,16 +87,17 @@ class FunctionRun:
             if not frame.is_over:
                 return
             frame = None
-        options = framework.completed(self.options)
-        name = options.flow_name or name_of(self.function)
         parent = parent_in(frame)
+        left = span_of(frame) if parent is None else None
+        options = framework.completed(self.options, left)
+        name = options.flow_name or name_of(self.function)
         if parent is not None:
             opened: Run | NotRecorded = parent.run
             _options.say_whose_config_holds(options, parent.run.pipeline.config)
             if delivery.queue.is_full and delivery.queue.leaves_out(parent.run):
                 opened = NotRecorded(None)
         else:
-            opened = open_run(options, name, self._shared(), span_of(frame))
+            opened = open_run(options, name, self._shared(), left)
         if isinstance(opened, NotRecorded):
             self.dropped = opened
             self.dropped.begin(())

@@ -17,6 +17,8 @@ _classes: dict[int, tuple[Any, ...]] = {}  # of (reference to the class, Options
 _gone = Gone()  # of these classes
 _objects: dict[int, tuple[object, Options]] = {}  # only objects that refuse an attribute
 _marked = Alive()  # options, as long as what they mark
+are_nodes_marked = False
+"""Whether anything but flows was marked, ever."""
 
 
 def mark_class(cls: type, options: Options) -> None:

@@ -94,10 +94,14 @@ class Options(_Given):
         """
         if self.config is not None or before is None or before.config is None:
             return self
-        if self.heir is None or self.heir[0] is not before.config:
-            made = Options(before.config, self.flow_name, self.session_id, self.user_id, self.tags, self.metadata)
-            made.version, made.environment, made.pipeline = self.version, self.environment, before.pipeline
-            self.heir = before.config, made
+        return self.with_config(before.config, before.pipeline)
+
+    def with_config(self, config: TracingConfig, pipeline: Pipeline | None) -> Options:
+        """These, with another config, and its pipeline if it has been resolved."""
+        if self.heir is None or self.heir[0] is not config:
+            made = Options(config, self.flow_name, self.session_id, self.user_id, self.tags, self.metadata)
+            made.version, made.environment, made.pipeline = self.version, self.environment, pipeline
+            self.heir = config, made
         return self.heir[1]
 
     def says_nothing(self) -> bool:
@@ -128,7 +132,7 @@ def _unpickle(
 
 
 def say_whose_config_holds(options: Options, of_the_run: TracingConfig) -> None:
-    """Say, once, which settings of a flow do not hold where it runs inside another trace: what is hidden alone is shown there.
+    """Say, once, which settings of a flow or node do not hold inside another trace: what is hidden alone is shown there.
 
     Args:
         options: of the flow, with a config.
@@ -142,7 +146,7 @@ def say_whose_config_holds(options: Options, of_the_run: TracingConfig) -> None:
         names = [name for name in _ABOUT_VALUES if own.is_named(name) and _differ(own, of_the_run, name)]
         if names:
             _log.warn_once(
-                f"A flow with settings of its own ({', '.join(names)}) runs inside another trace, where those of the "
+                f"A flow or node with settings of its own ({', '.join(names)}) runs inside another trace, where those of the "
                 "outermost flow hold and not these. Give them to that one as well, or to all by the environment."
             )
 

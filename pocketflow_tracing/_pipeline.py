@@ -12,8 +12,9 @@ from . import _log
 from . import _settings_kinds as kinds
 from ._command import command
 from ._forks import unforked
+from ._guard import Seam
 from ._sdk_told import Told
-from ._system import variable
+from ._system import is_faked, variable
 from ._threads import OwnLock
 from ._time import chance_as_it_was
 from .capture import Capture
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .sinks.local import LocalSink
 
 _FULL_RATE = 1 << 64
+_OPENING = Seam("getting ready to send to Langfuse")
 _allowance = Allowance()
 """Of the process."""
 _OF_A_RUN = ("session_id", "user_id", "tags", "metadata", "version", "environment", "release")
@@ -127,9 +129,10 @@ class Pipeline:
         automatic = config.store == "auto"
         config.store = path or "off"  # absolute from now on: the program may change its directory
         if config.has_langfuse and langfuse_switch(config) is None:
-            self.langfuse = _langfuse_sink().open_sink(config)
-            self.media_bytes = int(config.media_max_mb * 1_000_000) if config.media else 0
-            self.sinks += (self.langfuse,)
+            with _OPENING:  # what it imports may be broken, or hidden by a file of the program's own with its name
+                self.langfuse = _langfuse_sink().open_sink(config)
+                self.media_bytes = int(config.media_max_mb * 1_000_000) if config.media else 0
+                self.sinks += (self.langfuse,)
         # with Langfuse, "auto" means: only when something must be kept
         if path is not None and (self.langfuse is None or not automatic):
             if automatic and not config.langfuse_public_key and not config.langfuse_secret_key:
@@ -184,7 +187,7 @@ def preload() -> None:
     the program, and imports in the first run would hold up its event loop. Only the modules are chosen here; the
     settings themselves are read at the first run.
     """
-    if _says("POCKETFLOW_TRACING_ENABLED", False):
+    if _says("POCKETFLOW_TRACING_ENABLED", False) or is_faked():
         return
     with unforked():
         if variable("LANGFUSE_PUBLIC_KEY"):
@@ -209,17 +212,27 @@ _default: Pipeline | None = None
 """Of the process: what the environment alone decides."""
 
 
-def pipeline_for(config: TracingConfig | None) -> Pipeline:
-    """The pipeline of a decorator's config, or the process's default one, which the environment alone decides."""
+def pipeline_for(config: TracingConfig | None) -> Pipeline | None:
+    """The pipeline of a decorator's config, or the process's default one, which the environment alone decides.
+
+    Returns:
+        None while a test's files stand in the place of those that it would be made of.
+    """
     global _default  # noqa: PLW0603 - one fact of the process
+    if config is None and _default is not None:
+        return _default
+    if is_faked():
+        _log.warn_once(
+            "A test's files stand in the place of the real ones (those of pyfakefs, or of a mock on pathlib.Path): what runs "
+            "first while they do is not recorded."
+        )
+        return None
     if config is not None:
         with unforked():  # what reads settings is imported with the first of them
             return Pipeline(config)
-    found = _default
-    if found is None:
-        with unforked(), _lock():
-            found = _default = _default or Pipeline(TracingConfig())
-    return found
+    with unforked(), _lock():
+        _default = _default or Pipeline(TracingConfig())
+    return _default
 
 
 def forget_default() -> None:

@@ -43,6 +43,8 @@ def open_run(options: Options, name: str, shared: Any, left: Span | None) -> Run
     """
     see_to_fork()
     pipeline = options.pipeline or pipeline_for(options.config)
+    if pipeline is None:
+        return NotRecorded(None)
     if options.config is not None and options.pipeline is not pipeline:
         with _lock():  # of several threads with their first runs all take the one that stays
             options.pipeline = pipeline = options.pipeline or pipeline

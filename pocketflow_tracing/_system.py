@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Iterator
+from types import ModuleType
 
 from ._guard import is_hosts
 
 __all__ = [
-    "Identity", "absolute", "close_number", "exists", "here", "identity", "is_command", "is_dir", "is_file", "is_link",
+    "Identity", "absolute", "close_number", "exists", "here", "identity", "is_command", "is_dir", "is_faked", "is_file",
+    "is_link",
     "make_dir", "names_in", "on_path", "open_number", "pid", "status", "variable",
 ]  # fmt: skip
 
@@ -18,6 +21,12 @@ _getpid, _open, _close = os.getpid, os.open, os.close
 _AnyPath = str | os.PathLike[str]
 Identity = tuple[int, int]
 """What tells a file or socket from one that takes its path or its number later."""
+
+
+def is_faked() -> bool:
+    """Whether a test's files stand in the place of the real ones: those of pyfakefs, or of a mock on `pathlib.Path`."""
+    path = getattr(sys.modules.get("pathlib"), "Path", type)  # who has not imported it has no mock there
+    return type(os) is not ModuleType or not issubclass(type(path), type)
 
 
 def variable(name: str, default: str = "") -> str:

@@ -9,7 +9,7 @@ from .redaction_values import CUT_LINE, Hits, is_credential
 __all__ = ["without_rows"]
 
 _NAME_CELL = r"(?:[\w \"'`*./#$+@%&-]|\([^(),;\t|\n]{0,40}\)){0,60}"
-_HEAD = rf"\n(?=[^\n]{{0,2000}}[,;\t|]){_NAME_CELL}(?:[,;\t|]{_NAME_CELL}){{1,100}}[ \t\r]*(?=\n)"
+_HEAD = rf"\n(?=[^\n]{{0,2000}}[,;\t|]){_NAME_CELL}(?:[,;\t|]{_NAME_CELL}){{1,100}}\r?(?=\n)"
 """Names beside each other; that of the first column may be missing, as in what pandas writes."""
 _RULE = r"[ \t]{0,20}[|]?[ :]{0,4}--[|:+ -]*\r?\n"
 """Below the names of a table of Markdown."""

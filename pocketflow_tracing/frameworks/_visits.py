@@ -6,7 +6,7 @@ from typing import Any
 
 from pocketflow import Flow
 
-from .. import _otel
+from .. import _marks, _otel
 from .._marks import mark_of
 from .._options import Options, say_whose_config_holds
 from .._runs import open_run
@@ -236,8 +236,9 @@ def action_text(result: Any) -> str:
     return key_text(result)
 
 
-def _own_name(flow: Any, run: Run) -> str | None:
-    mark = mark_of(flow)
+def _own_name(node: Any, run: Run) -> str | None:
+    """The name that a mark gives; its settings, which do not hold in a run of others, are said."""
+    mark = mark_of(node)
     if mark is None:
         return None
     if mark.config is not None:
@@ -294,6 +295,8 @@ def open_below(frame: Any, parent: Any, node: Any) -> Visit | NotRecorded | Noth
             counter = parent if parent.kind == "function" else None
             name = (_own_name(node, run) if is_flow else None) or class_name(type(node))
             node_id = run.graph.root_flow(node, name) if is_flow else run.graph.alone(name)
+        if _marks.are_nodes_marked and not is_flow:
+            _own_name(node, run)
         if queue.is_full and queue.leaves_out(run):
             run.visits[node_id] = run.visits.get(node_id, 0) + 1
             if counter is not None:

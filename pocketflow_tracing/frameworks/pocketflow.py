@@ -39,12 +39,9 @@ _lock = OwnLock()
 everything: Options | None = None
 """The options of `instrument()`: set while every flow of the process is traced."""
 
-_nodes_marked = False
-
 
 def mark(target: BaseNode | type[BaseNode], options: Options) -> None:
     """Trace a flow object, or every instance of a flow class."""
-    global _nodes_marked  # noqa: PLW0603 - one fact of the process
     install()
     if issubclass(type(target), type):
         cls: Any = target
@@ -52,7 +49,7 @@ def mark(target: BaseNode | type[BaseNode], options: Options) -> None:
     else:
         cls = type(target)
         _marks.mark_object(target, options)
-    _nodes_marked = _nodes_marked or not issubclass(cls, Flow)
+    _marks.are_nodes_marked = _marks.are_nodes_marked or not issubclass(cls, Flow)
 
 
 def instrument_all(options: Options) -> None:
@@ -71,18 +68,35 @@ def uninstrument_all() -> None:
         uninstall()
 
 
-def options_for(node: Any) -> Options | None:
-    """The options a run of this node would be traced with, None when it is not to be traced."""
-    if everything is None and not _nodes_marked and not issubclass(type(node), Flow):
+def options_for(node: Any, left: Span | None = None) -> Options | None:
+    """The options a run of this node would be traced with, None when it is not to be traced.
+
+    Args:
+        node: that is run.
+        left: the span that the caller has been left in by a run that is over, None where there is none.
+    """
+    if everything is None and left is None and not _marks.are_nodes_marked and not issubclass(type(node), Flow):
         return None
     with _DECIDING:
         mark = _marks.mark_of(node)
-        return everything if mark is None else completed(mark)
+        if mark is None and left is None:
+            return everything
+        return completed(mark or everything or Options(), left, is_marked=mark is not None)
     return None
 
 
-def completed(options: Options) -> Options:
-    """A mark's options, with the config of `instrument` where they have none: what that hides is hidden in all runs."""
+def completed(options: Options, left: Span | None = None, *, is_marked: bool = True) -> Options:
+    """What `trace_flow` or `instrument` was given, with the config that holds where a mark has none: what that hides is hidden.
+
+    Args:
+        options: of a mark, or of `instrument`.
+        left: the span of a run that is over: what that started goes on in its trace, as it hides.
+        is_marked: whether they are a mark's.
+    """
+    if is_marked and options.config is not None:
+        return options
+    if left is not None:
+        return options.with_config(left.run.pipeline.config, left.run.pipeline)
     return options.with_config_of(everything)
 
 
@@ -179,7 +193,7 @@ def enter_visit(node: Any, args: tuple[Any, ...]) -> Visit | NotRecorded | Nothi
     parent = parent_in(frame)
     if parent is None:
         left = span_of(frame)
-        options = options_for(node) or (Options(pipeline=left.run.pipeline) if left is not None else None)
+        options = options_for(node, left)
         if options is None or (options is everything and _is_step(node, sys._getframe(1))):  # noqa: SLF001 - the caller's
             return None
         return _begin(node, args, options, left)

@@ -568,6 +568,18 @@ def test_rows_are_gone_through_once(row):
     assert seconds(32_768) < 8 * seconds(8_192) + 0.05  # it was 16 times as long, and 6 s
 
 
+def test_blank_cells_are_gone_through_once():
+    """Of a sheet: at each of their blanks the rest of the line was looked at, and a worker held the interpreter for seconds."""
+
+    def seconds(text):
+        return min(
+            timeit.repeat(lambda: scan_value(text, Rules().redact.hits), number=1, repeat=3, timer=time.thread_time)
+        )
+
+    cell = " " * 40
+    assert seconds(f"\t{cell}" * 400) < 20 * seconds(f"x{cell}" * 400) + 0.02  # it was 500 times as long
+
+
 @pytest.mark.parametrize("text", LINES_OF_PROSE)
 def test_lines_of_prose_and_code_are_left(text):
     """What only resembles them is shown."""

@@ -15,13 +15,66 @@ from langfuse import get_client, observe, propagate_attributes
 from opentelemetry import trace
 from pocketflow import Flow, Node
 
-from pocketflow_tracing import TracingConfig, _sdk_told, continue_trace, flush, trace_flow, trace_headers
+from pocketflow_tracing import (
+    TracingConfig,
+    _sdk_told,
+    continue_trace,
+    flush,
+    instrument,
+    trace_flow,
+    trace_headers,
+    uninstrument,
+)
 from pocketflow_tracing.store import Store
 
 
 def hides(value, path):
     """A mask."""
     return "hidden" if "canary" in str(value) else value
+
+
+@pytest.mark.parametrize("way", ["unmarked", "marked", "instrumented", "a function"])
+@pytest.mark.parametrize("is_hidden", [True, False])
+def test_what_a_hidden_run_has_started_is_hidden_when_it_is_over_too(way, is_hidden, keys, collector):
+    """It goes on in its trace: a thread with the context of a node runs a flow once the run has ended."""
+    over = threading.Event()
+
+    class Asks(Node):
+        def exec(self, prep_res):
+            ask("canary")
+
+    @observe()
+    def ask(question):
+        return question
+
+    def later():
+        assert over.wait(10)
+        if way == "a function":
+            trace_flow(lambda: Flow(start=Asks()).run({"question": "canary"}))()
+        elif way == "marked":
+            trace_flow(Flow(start=Asks()), flow_name="Later").run({"question": "canary"})
+        else:
+            Flow(start=Asks()).run({"question": "canary"})
+
+    class Starts(Node):
+        def exec(self, prep_res):
+            threads.append(threading.Thread(target=contextvars.copy_context().run, args=(later,)))
+            threads[0].start()
+
+    threads = []
+    if way == "instrumented":
+        instrument(config=TracingConfig())
+    hides_all = TracingConfig(trace_inputs=not is_hidden, trace_outputs=not is_hidden)
+    trace_flow(Flow(start=Starts()), config=hides_all).run({})
+    over.set()
+    threads[0].join()
+    uninstrument()
+    get_client().flush()
+    assert flush(10)
+    spans = collector.spans()
+    assert 1 == len({span.trace_id for span in spans})
+    assert "ask" in {span.name for span in spans}
+    assert is_hidden == ("canary" not in repr(spans))
 
 
 @pytest.mark.parametrize(

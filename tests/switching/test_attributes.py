@@ -271,10 +271,10 @@ def _hide(value, path):
         ({"redact_defaults": True}, None),
     ],
 )
-@pytest.mark.parametrize("place", ["in an exec", "in the graph", "as a function"])
+@pytest.mark.parametrize("place", ["in an exec", "in the graph", "as a function", "a node"])
 def test_settings_of_a_flow_in_another_trace_are_said(settings, said, place, records, caplog):
     """They do not hold there, and a secret that the flow hides alone would be seen without a word."""
-    inner = Flow(start=Node())
+    inner = Node() if place == "a node" else Flow(start=Node())
     traced = trace_flow(inner.run if place == "as a function" else inner, config=TracingConfig(**settings))
 
     class Calls(Node):
@@ -284,7 +284,7 @@ def test_settings_of_a_flow_in_another_trace_are_said(settings, said, place, rec
             else:
                 inner.run({})
 
-    outer = trace_flow(Flow(start=inner if place == "in the graph" else Calls()))
+    outer = trace_flow(Flow(start=inner if place in {"in the graph", "a node"} else Calls()))
     outer.run({})
     outer.run({})
     lines = [line for line in caplog.messages if "settings of its own" in line]
