@@ -6,14 +6,11 @@ import io
 import os
 from collections import ChainMap
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pocketflow_tracing import _system
 from pocketflow_tracing._guard import is_hosts
 from pocketflow_tracing._settings_kinds import shown
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _OURS = ("LANGFUSE_", "POCKETFLOW_")
 """What the variables of our settings begin with."""
@@ -40,28 +37,32 @@ class Found(NamedTuple):
     source: str
 
 
-def find_env_file() -> Path | None:
+def find_env_file() -> str | None:
     """Return the path of the nearest `.env` file, from the working directory upward."""
-    from pathlib import Path  # noqa: PLC0415 (costs milliseconds at import)
-
     try:
-        folder = Path(_system.here())
+        folder = _system.here().rstrip(os.sep)
     except OSError as error:  # the working directory was removed
         if is_hosts(error):
             raise
         return None
-    return next((path for path in (above / ".env" for above in (folder, *folder.parents)) if _is_file(path)), None)
+    while True:  # by hand, for the program's tests may have mocks on pathlib's methods
+        path = f"{folder}{os.sep}.env"
+        if _system.is_file(path):  # not one in a folder that may not be looked into
+            return path
+        folder, separator, _ = folder.rpartition(os.sep)
+        if not separator:
+            return None
 
 
-def read_env_file(path: Path) -> tuple[dict[str, str | None], str]:
+def read_env_file(path: str) -> tuple[dict[str, str | None], str]:
     """Read a `.env` file; `os.environ` stays as it is.
 
     Returns:
         Its values, none if there are none of ours among them, and a sentence that says what could not be read, "" when all could.
     """
-    name = f"The .env file {shown(str(path))}"
+    name = f"The .env file {shown(path)}"
     try:
-        if not _is_file(path):  # a pipe would be waited for
+        if not _system.is_file(path):  # a pipe would be waited for
             return {}, f"{name} is not there or is no file; accepted: a file. It is left out."
         with io.open(path, encoding="utf-8-sig") as stream:  # noqa: UP020 - tests put mocks on `open` and count its calls
             text = stream.read(_MOST_CHARACTERS + 1)
@@ -112,14 +113,12 @@ class Outside:
     """
 
     def __init__(self, env_file: str | os.PathLike[str] | None = None) -> None:
-        from pathlib import Path  # noqa: PLC0415 (costs milliseconds at import)
-
         self.problem = ""
         self._file: Mapping[str, str | None] = {}
-        self._path: Path | None = None
+        self._path: str | None = None
         try:
-            self._path = find_env_file() if env_file is None else Path(env_file).expanduser()
-        except (TypeError, RuntimeError):  # no path; the home folder of nobody
+            self._path = find_env_file() if env_file is None else os.path.expanduser(os.fspath(env_file))  # noqa: PTH111 - as above
+        except TypeError:  # no path
             self.problem = f"The .env file is {shown(env_file, quote=chr(34))}; accepted: a path. It is left out."
         if self._path is not None:
             self._file, self.problem = read_env_file(self._path)
@@ -148,7 +147,3 @@ def nearest(name: str, known: Collection[str]) -> str | None:
     from difflib import get_close_matches  # noqa: PLC0415 (needed for mistakes only)
 
     return next(iter(get_close_matches(name, known, 1, 0.9)), None)
-
-
-def _is_file(path: Path) -> bool:
-    return _system.is_file(path)  # not one in a folder that may not be looked into

@@ -17,7 +17,7 @@ __all__ = [
 ]  # fmt: skip
 
 _stat, _getcwd, _access, _listdir, _lstat, _mkdir = os.stat, os.getcwd, os.access, os.listdir, os.lstat, os.mkdir
-_getpid, _open, _close = os.getpid, os.open, os.close
+_getpid, _open, _close, _fspath = os.getpid, os.open, os.close, os.fspath
 _AnyPath = str | os.PathLike[str]
 Identity = tuple[int, int]
 """What tells a file or socket from one that takes its path or its number later."""
@@ -39,13 +39,13 @@ def variable(name: str, default: str = "") -> str:
 
 def status(of: _AnyPath | int) -> os.stat_result:
     """What the system says of a path or number; raises OSError (ValueError for what can be no path)."""
-    return _stat(of)
+    return _stat(of) if isinstance(of, int) else _stat(_fspath(of))  # a mock's number is 1, that of stdout
 
 
 def identity(of: _AnyPath | int) -> Identity | None:
     """What tells what is at a path or behind a number from what takes its place later, None when there is nothing."""
     try:
-        found = _stat(of)
+        found = status(of)
     except (OSError, ValueError):
         return None
     return found.st_dev, found.st_ino
@@ -102,7 +102,7 @@ def is_link(path: _AnyPath) -> bool:
 
 def open_number(path: _AnyPath, flags: int, mode: int = 0o777) -> int:
     """Open a file and return its number, one that is ours to close, and no mock's answer; raises OSError."""
-    return _open(path, flags, mode)
+    return _open(_fspath(path), flags, mode)
 
 
 def close_number(number: int) -> None:

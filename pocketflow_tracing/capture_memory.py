@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from . import _system
+
 __all__ = ["are_of_files", "buffers_of"]
 
 _ENTRY = 8
@@ -28,13 +30,13 @@ def are_of_files(columns: list[list[int]]) -> list[bool]:
     if sys.platform != "linux":
         return [False] * len(columns)
     try:
-        pages = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+        pages = _system.open_number("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:  # where a sandbox does not show it
         return [any(map(_is_in_mapping, addresses)) for addresses in columns]
     try:
         return [any(_is_of_a_file(pages, address) for address in addresses) for addresses in columns]
     finally:
-        os.close(pages)
+        _system.close_number(pages)
 
 
 def _is_of_a_file(pages: int, address: int) -> bool:

@@ -8,6 +8,7 @@ nearest `.env` file, and that over the default.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable
@@ -253,14 +254,14 @@ class TracingConfig(Settings):
             return None
         from pathlib import Path  # noqa: PLC0415 (costs milliseconds at import)
 
-        path = Path(".pocketflow", "traces.db") if self.store == "auto" else Path(self.store)
-        try:
-            path = Path(_system.absolute(str(path.expanduser())))
+        path = f".pocketflow{os.sep}traces.db"
+        if self.store != "auto":
+            path = os.path.expanduser(self.store)  # noqa: PTH111 - tests have mocks on pathlib's methods
+        with contextlib.suppress(OSError):  # the working directory was removed, no right to look
+            path = _system.absolute(path)
             if _system.is_dir(path):
-                path /= "traces.db"
-        except (OSError, RuntimeError):  # the working directory was removed, no such home, no right to look
-            pass
-        return str(path)
+                path = f"{path}{os.sep}traces.db"
+        return str(Path(path))
 
 
 _OF_THE_PROJECT = ("langfuse_public_key", "langfuse_secret_key", "langfuse_host", "traces_path", "timeout", "queue_mb")

@@ -310,7 +310,7 @@ def test_what_an_env_file_says(text, user, problem, bare, monkeypatch, caplog, c
     assert ("", "") == capfd.readouterr()
     if not problem and len(text) < 1000:
         known = dotenv.dotenv_values(bare / ".env")
-        assert known.get("POCKETFLOW_USER_ID") == read_env_file(bare / ".env")[0].get("POCKETFLOW_USER_ID")
+        assert known.get("POCKETFLOW_USER_ID") == read_env_file(str(bare / ".env"))[0].get("POCKETFLOW_USER_ID")
 
 
 def test_of_a_long_env_file_each_line_is_read_once(bare, monkeypatch):
@@ -612,7 +612,7 @@ def test_store_path(monkeypatch, bare):
     }
     for store, expected in paths.items():
         assert (expected and str(bare / expected)) == TracingConfig(store=store).store_path()
-    assert str(Path("~no-such-user-here/t.db")) == TracingConfig(store="~no-such-user-here/t.db").store_path()
+    assert str(bare / "~no-such-user-here/t.db") == TracingConfig(store="~no-such-user-here/t.db").store_path()
 
 
 def test_import_is_light():

@@ -41,7 +41,7 @@ def test_env_example_holds_the_defaults(tmp_path, monkeypatch):
     lines = [line.removeprefix("# ") if "=" in line else line for line in _settings_docs.env_example().splitlines()]
     path = tmp_path / "all.env"
     path.write_text("\n".join(lines), encoding="utf-8")
-    assert {setting.env[0] for setting in SETTINGS.values() if setting.env} == set(read_env_file(path)[0])
+    assert {setting.env[0] for setting in SETTINGS.values() if setting.env} == set(read_env_file(str(path))[0])
     config = TracingConfig.from_env(path)
     assert [] == config.problems()
     assert TracingConfig() == config

@@ -297,7 +297,7 @@ _sinks: WeakValueDictionary[str, LocalSink] = WeakValueDictionary()
 def open_sink(path: str, config: TracingConfig) -> LocalSink:
     """The process's one sink for a store file, made at its first use."""
     with contextlib.suppress(OSError):  # the working directory was removed; writing will say so
-        path = str(Path(path).absolute())
+        path = str(Path(_system.absolute(path)))
     with _lock():
         sink = _sinks.get(path)
         if sink is None:

@@ -143,7 +143,7 @@ def _mark(path: Path) -> Path:
 
 
 def _ignore_in_git(directory: Path) -> None:
-    ignored = directory / ".gitignore"
+    ignored = f"{directory}{os.sep}.gitignore"
     with contextlib.suppress(OSError), io.open(ignored, "x", encoding="utf-8") as file:  # noqa: UP020 - tests put mocks on the others
         file.write("*\n")
 

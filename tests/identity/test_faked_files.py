@@ -55,6 +55,15 @@ def test_a_first_run_among_faked_files_is_not_recorded_and_the_next_one_is(fakin
     assert ["Real", "Faked"][: 2 - is_faked] == names
 
 
+@pytest.mark.parametrize("method", ["absolute", "joinpath", "expanduser", "exists", "__truediv__"])
+def test_a_mock_on_a_method_of_paths_misplaces_nothing(method, tmp_path):
+    """What it answers is no path of ours."""
+    said, _ = _run(PROGRAM.format(faking=f"mock.patch('pathlib.Path.{method}')"), tmp_path)
+    assert ["still here", "True", ""] == said
+    assert ["Real", "Faked"] == [run.name for run in Store(tmp_path / ".pocketflow" / "traces.db").runs()]
+    assert {"stdout", ".pocketflow"} == {path.name for path in tmp_path.iterdir()}
+
+
 def test_what_cannot_be_imported_is_tried_once_and_runs_are_in_the_store(tmp_path):
     """A file of the program's has the name of the HTTP library, say."""
     (tmp_path / "httpx.py").write_text("print('imported')\n")
