@@ -251,6 +251,7 @@ class Worker:
         for share in shares:
             if not self._sinks.give(share):
                 self.dropped += len(share.finished)
+            self.in_hand = max(self.in_hand - len(share.finished), 0)  # from now on it is the sinks' to say
         for share in shares:
             share.let_go()
 
