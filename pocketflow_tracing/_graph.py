@@ -232,6 +232,11 @@ class Graph:
         """The bytes that it takes, estimated."""
         return _ENTRY_BYTES * sum([len(flow.nodes) + len(flow.edges) for flow in list(self.flows.values())])
 
+    def has_action(self, action: str) -> bool:
+        """Whether an action leads from a node to another one; "default" may."""
+        flows = list(self.flows.values())
+        return action == "default" or any(edge[1] == action for flow in flows for edge in list(flow.edges))
+
     def plain(self) -> dict[str, Any]:
         """The graph as a record holds it."""
         return {"flows": [flow.plain() for flow in list(self.flows.values())]}

@@ -154,13 +154,18 @@ def _action(value: str, run: Run) -> str:
     return shown if isinstance(shown, str) else encode(shown)
 
 
+def _may_show(action: str, run: Run, rules: Rules) -> bool:
+    """Whether an action is shown: without outputs only where it is a way on, for `post` may return an answer."""
+    return rules.policy_at(("action",)) == "record" and (run.pipeline.outputs or run.graph.has_action(action))
+
+
 def _attributes(span: Span, run: Run, values: Values) -> dict[str, Json]:
     rendered: dict[str, Json] = {}
     for key, value in span.attributes.copy().items():  # the run may go on, and add to them
         kind = type(value)
         if kind is str:
             if key == "action":
-                rendered[key] = HIDDEN if values.rules.policy_at((key,)) != "record" else _action(value, run)
+                rendered[key] = _action(value, run) if _may_show(value, run, values.rules) else HIDDEN
             elif key != "flow":
                 rendered[key] = rendered_text(value, run)
         elif kind is int or kind is bool:

@@ -15,7 +15,7 @@ import pytest
 from collector import Collector, MediaCollector, Mode
 from drill import PROGRAM, environment
 
-from pocketflow_tracing.store import Outbox, Store
+from pocketflow_tracing.store import Store
 
 CODES = {
     "return": 0,

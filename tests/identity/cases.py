@@ -1051,7 +1051,11 @@ def super_with_its_class(w):
     below = Below(start=w.node()())
     w.run(w.trace(below) if w.how != "class" else below, {})
     assert w.log == ["below", "prep"]
-    return MyFlow.__name__, MyFlow.__mro__[1:], [name for name in vars(MyFlow) if "tracing" in name]
+    return (
+        MyFlow.__name__,
+        MyFlow.__mro__[1:],
+        {name for name in vars(MyFlow) if "tracing" in name} - {"__pocketflow_tracing__"},
+    )
 
 
 # --- contexts, loops and threads ------------------------------------------------------------------------------------

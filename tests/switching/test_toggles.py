@@ -243,6 +243,28 @@ def test_no_credentials_are_no_fault(monkeypatch, caplog, tmp_path):
     assert [] == caplog.records
 
 
+@pytest.mark.parametrize("outputs", [True, False])
+def test_what_post_returns_is_an_output_unless_it_is_a_way_on(outputs, records):
+    """The last node's `post` may return the answer."""
+
+    class Routes(Node):
+        def post(self, shared, prep_res, exec_res):
+            return "answer"
+
+    class Answers(Node):
+        def post(self, shared, prep_res, exec_res):
+            return "canary"
+
+    routes = Routes()
+    routes - "answer" >> Answers()
+    config = TracingConfig(trace_outputs=outputs)
+    assert "canary" == trace_flow(Flow(start=routes), config=config).run({})
+    assert "canary" == trace_flow(Answers(), config=config).run({})
+    spans = records.flushed().spans()
+    assert outputs == ("canary" in repr(spans))
+    assert ["answer"] == [span.attributes["action"] for span in spans if span.name == "Routes"]
+
+
 def test_langfuse_host_is_an_alias(monkeypatch):
     """LANGFUSE_HOST, the name of earlier versions, says where Langfuse is."""
     with Collector() as collector:
