@@ -35,14 +35,22 @@ _HEADER = r":(?<=[yYnNeEtThHdD]:)(?<=(?i:-key|oken|tion|okie|cret|auth|word):)\s
 _HEADER_NAME = r"(?i)(?<![\w-])(?:x-[\w-]{1,80}|api-key|(?:proxy-)?authori[sz]ation|(?:set-)?cookie)\Z"
 _HEADER_START = r"(?:[A-Za-z]{2,20} [^\s\"']{6}|[^\s\"'\\]{8}|[^\s=;\"']{1,80}=)"
 """How the value of a header begins: with a scheme and a credential, a long word, or a cookie."""
+_LINE_START = (
+    r"(?:(?i:bearer|basic|digest|token|api-?key|key|negotiate|ntlm|oauth|hawk|hmac|jwt|dpop|bot) [^\s\"',;]{6}"
+    r"|(?:[A-Za-z][\w-]{1,30} )?(?=[^\s\"']{0,200}\d)(?=[^\s\"']{0,200}[A-Za-z])[^\s\"'\\]{8}|[^\s\"'\\]{20}|[^\s=;,\"']{1,80}=)"
+)
+"""… of one whose value takes the rest of the line, and whose name stands in prose as well ("Authorization: required for all")."""
 _QUERY_VALUE = r"[^&\s\"'#<>()\[\]{}\\]+"
 _LINE_VALUE = r"[^\s\"'\0]+"
 _NEAR = 200
 _END_OF_LITERAL = r"\\{0,3}([\"'])[ \t]{0,4}(?:[+%,)\]};]|\.\w|\r?\n[ \t]{1,80}[+\"'%])"
 _NO_NAME = "\n()[]{}=,;"
 _NUMBER = r"[-+]?\d[\w.+-]*"
+_PLACEHOLDER = r"[fF]\\{0,3}([\"'])(?:[A-Za-z]{2,20} )?\{[^{}\"'\\\n]{1,80}\}\\{0,3}\1"
+"""A value that code puts together: f"Bearer {token}"."""
 _SCHEMA = (
-    r"\{\s{0,20}\\{0,3}\"type\\{0,3}\"\s{0,4}:\s{0,4}\\{0,3}\"(?:string|integer|number|boolean|object|array|null)\\{0,3}\"\s{0,20}"
+    r"\{\s{0,20}\\{0,3}\"type\\{0,3}\"\s{0,4}:\s{0,4}(?:\[\s{0,20})?"
+    r"(?:\\{0,3}\"(?:string|integer|number|boolean|object|array|null)\\{0,3}\",?\s{0,20}){1,3}\]?\s{0,20}"
     r"(?:,\s{0,20}\\{0,3}\"(?:title|description|format|minLength|maxLength)\\{0,3}\"\s{0,4}:\s{0,4}"
     r"(?:\d{1,9}|\\{0,3}\"[^\"\\]{0,500}\\{0,3}\")\s{0,20}){0,5}\}"
 )
@@ -272,7 +280,7 @@ def _end_of_member(text: str, name_end: int, start: int, hits: Hits) -> int:
         return -1  # what stands between two strings
     if name == "token" and '"logprob' in text[start : start + _NEAR]:
         return -1  # one of a language model's
-    if not name or not hits(name) or compiled(_SCHEMA).match(text, start):
+    if not name or not hits(name) or compiled(_SCHEMA).match(text, start) or compiled(_PLACEHOLDER).match(text, start):
         return -1
     end, _ = value_end(text, start, _NUMBER)
     if end == start and (word := compiled(_PLAIN_WORD).match(text, start)) and is_credential(word[0]):  # of YAML
@@ -283,6 +291,9 @@ def _end_of_member(text: str, name_end: int, start: int, hits: Hits) -> int:
 def _end_of_header(text: str, name_end: int, start: int, hits: Hits) -> int:
     """Where the value of an HTTP header ends."""
     name = compiled(_HEADER_NAME).search(text, max(name_end - _LONGEST_NAME, 0), name_end)
-    if name is None or not hits(name[0]) or not compiled(_HEADER_START).match(text, start):
+    if name is None or not hits(name[0]):
         return -1
-    return end_of(text, start, HEADER_VALUE if name[0].lower().endswith(LINE_NAMES) else _LINE_VALUE)
+    is_line = name[0].lower().endswith(LINE_NAMES)
+    if not compiled(_LINE_START if is_line else _HEADER_START).match(text, start):
+        return -1
+    return end_of(text, start, HEADER_VALUE if is_line else _LINE_VALUE)

@@ -71,10 +71,14 @@ def is_a_type(value: Snapshot) -> bool:
         return not value or (len(value) < LONGEST_KEY and _TYPE.fullmatch(value) is not None)
     if type(value) is not dict:
         return False
+    others = value.get("anyOf")
+    if type(others) is list and others and all(type(other) is dict and is_a_type(other) for other in others):
+        return all(key == "anyOf" or key in _SAYS_WHAT_BELONGS or item is None for key, item in value.items())
     kind = value.get("type")
+    kinds = kind if type(kind) is list else [kind]
     return (
-        type(kind) is str
-        and _TYPE.fullmatch(kind) is not None
+        bool(kinds)
+        and all(type(one) is str and _TYPE.fullmatch(one) is not None for one in kinds)
         and all(key in _SAYS_WHAT_BELONGS or item is None or type(item) is bool for key, item in value.items())
         and ("items" not in value or is_a_type(value["items"]))
     )

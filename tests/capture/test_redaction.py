@@ -580,6 +580,49 @@ def test_blank_cells_are_gone_through_once():
     assert seconds(f"\t{cell}" * 400) < 20 * seconds(f"x{cell}" * 400) + 0.02  # it was 500 times as long
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- Authorization: Role-based access control with admin, editor and viewer roles\n",
+        "Prior authorization: required for MRI (CPT 70551), submit form A12\n",
+        "My favourite cookie: chocolate chip, and then I went home\n",
+        "Set-Cookie: HttpOnly; Secure and the rest\n",
+        'headers = {"Authorization": f"Bearer {token}", "X-Api-Key": f"{settings.key}"}\n',
+        '{"token": {"type": ["string", "null"], "description": "of the page"}}',
+    ],
+)
+def test_what_stands_behind_the_name_of_a_header_in_prose_and_code_is_left(text):
+    """An answer of a model speaks of authorization, code puts a header together, and a schema says what belongs there."""
+    assert scan_value(text, Rules().redact.hits) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Authorization: Bearer hunter2\n",
+        "authorization: hunter2-hunter2 and more\n",
+        "Authorization: MyScheme hunter2hunter2, id=1\n",
+        "Cookie: theme=dark; session=hunter2\n",
+        'headers = {"Authorization": f"Bearer hunter2 {token}"}\n',
+    ],
+)
+def test_the_value_of_a_header_goes(text):
+    assert "hunter2" not in scan_value(text, Rules().redact.hits)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": ["string", "null"], "description": "of the page"},
+        {"anyOf": [{"type": "string"}, {"type": "null"}], "title": "Token", "default": None},
+    ],
+)
+def test_a_schema_of_what_may_be_missing_is_one(schema):
+    """Of a tool's parameters, as OpenAI's strict mode and pydantic write it."""
+    assert {"token": schema} == render(snapshot({"token": schema}), Rules())
+    assert "hunter2" not in json.dumps(render(snapshot({"token": {**schema, "default": "hunter2"}}), Rules()))
+
+
 @pytest.mark.parametrize("text", LINES_OF_PROSE)
 def test_lines_of_prose_and_code_are_left(text):
     """What only resembles them is shown."""
