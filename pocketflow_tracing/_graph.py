@@ -6,6 +6,7 @@ Only `frameworks._look` knows PocketFlow's attributes: nodes are looked at throu
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -155,6 +156,8 @@ class Graph:
     def add_flow(self, flow: Any, flow_id: str, name: str, within: str) -> None:
         """Walk a flow and the flows nested in it, breadth first, naming each node by its class and place.
 
+        One that is nested in itself, as in the walk of a tree, is walked anew where it is run so: it has no end otherwise.
+
         Args:
             flow: to be walked.
             flow_id: its id.
@@ -162,16 +165,19 @@ class Graph:
             within: the id of the flow that it is a node of, or its own.
         """
         root = self._root_of.get(within, within)
-        pending = [(flow, flow_id, name)]
+        pending = deque([(flow, flow_id, name, frozenset[int]())])
         while pending:
-            flow, flow_id, name = pending.pop(0)
+            flow, flow_id, name, above = pending.popleft()
+            place = id(_look.place(flow))
+            if place in above:
+                continue
             self._root_of[flow_id] = root
             self._roots.setdefault(root, {})[flow_id] = None
             picture = self._picture(flow_id, name)
             if not picture.ids:  # new, or to be looked at again after its objects were let go
                 start = _look.start(flow)
                 if start is not None:
-                    pending += self._walk(picture, start)
+                    pending += [(*nested, above | {place}) for nested in self._walk(picture, start)]
 
     def _picture(self, flow_id: str, name: str) -> FlowPicture:
         picture = self.flows.get(flow_id)
@@ -185,6 +191,8 @@ class Graph:
         look, place_of, ids, edges = _look.look, _look.place, picture.ids, picture.edges
         room = MAX_NODES - sum([len(flow.nodes) for flow in list(self.flows.values())])
         left = MAX_EDGES - sum([len(flow.edges) for flow in list(self.flows.values()) if flow is not picture])
+        if room <= 0:
+            return nested
         place = place_of(start)
         cls, is_flow = look(start)
         picture.start = picture.add(place, cls, is_flow)

@@ -17,7 +17,11 @@ __all__ = ["MAX_MEMBERS", "arguments_of", "members_of", "message_of", "notes_of"
 MAX_MEMBERS = 10
 """Of a group that are shown, and notes."""
 _MAX_MESSAGE = 10_000
-_MAX_FIELDS = 20
+_MAX_FIELDS = 100
+_MAX_LEVELS = 3
+_MAX_TEXTS = 200
+"""Of an exception's fields that its message is asked for."""
+_PAIR = 2
 _LARGEST_NUMBER = 128
 """Bits of one that is looked for in a message, as a code of so many digits."""
 
@@ -38,25 +42,39 @@ def quoted_by(error: BaseException, message: Snapshot, notes: tuple[str, ...]) -
     return tuple([row for row in texts if any(row[1] in text for text in said)])
 
 
-def texts_in(fields: Iterable[tuple[Any, Any]], levels: int = 1) -> Iterator[tuple[str, str]]:
-    """What stands in fields, with its names, as the message of an exception may repeat it.
+def texts_in(fields: Iterable[tuple[Any, Any]]) -> Iterator[tuple[str, str]]:
+    """What stands in fields, under each name that it has, as the message of an exception may repeat it.
 
     Args:
         fields: names and values, or what has been read of these.
-        levels: of dicts that are looked into.
     """
-    for name, value in fields:
-        t = type(value)
-        if type(name) is not str:
-            continue
-        if t is dict and levels:
-            yield from texts_in(islice(dict.items(value), _MAX_FIELDS), levels - 1)
-        elif t is str and 0 < len(value) <= _MAX_MESSAGE:
-            yield name, value
-        elif t is bytes and 0 < len(value) <= _MAX_MESSAGE:
-            yield name, value.decode("latin-1")
-        elif t is int and value.bit_length() <= _LARGEST_NUMBER:
-            yield name, str(value)
+    named = (text for name, value in fields if type(name) is str for text in _texts(name, value, _MAX_LEVELS))
+    return islice(named, _MAX_TEXTS)
+
+
+def _texts(name: str, value: Any, levels: int) -> Iterator[tuple[str, str]]:
+    t = type(value)
+    if issubclass(t, str):
+        text = str.__str__(value)
+        if 0 < len(text) <= _MAX_MESSAGE:
+            yield name, text
+            if not text.isalnum() and (quoted := repr(text)[1:-1]) != text:
+                yield name, quoted
+    elif t is bytes and 0 < len(value) <= _MAX_MESSAGE:
+        yield name, value.decode("latin-1")
+        yield name, repr(value)[2:-1]
+    elif t is int and value.bit_length() <= _LARGEST_NUMBER:
+        yield name, str(value)
+    elif t is dict and levels:
+        for key, item in islice(dict.items(value), _MAX_FIELDS):
+            if type(key) is str:
+                yield from _texts(key, item, levels - 1)
+            yield from _texts(name, item, levels - 1)
+    elif (t is list or t is tuple) and levels:
+        for item in islice(value, _MAX_FIELDS):
+            yield from _texts(name, item, levels - 1)
+        if len(value) == _PAIR and type(value[0]) is str:  # of a header
+            yield from _texts(value[0], value[1], levels - 1)
 
 
 def notes_of(error: BaseException) -> tuple[str, ...]:

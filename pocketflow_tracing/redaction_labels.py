@@ -47,7 +47,9 @@ _SAYS_WHAT_BELONGS = frozenset({
 })  # fmt: skip
 """Words of a schema beside which stands no value: of "default", "value", "examples" and what else there may be, nobody knows."""
 _SHORTEST_QUOTED = 6
-"""Characters of a secret that is looked for in a text: shorter ones stand in words by chance, unless they are quoted."""
+"""Characters of a secret that is looked for in a text: shorter ones stand in words by chance, unless they are quoted …"""
+_SHORTEST_CODE = 3
+"""… or have digits and stand alone, as a code does."""
 _PROBABILITIES = frozenset({"logprob", "top_logprobs"})
 _NETLOCS = frozenset({"netloc", "_netloc"})
 MAY_NAME = VALUES | _NETLOCS | PASSES | {*COLUMNS, "params", "loc"}
@@ -134,8 +136,12 @@ def _without(message: Snapshot, secrets: list[str]) -> Snapshot:
     if type(message) is not str:
         return message
     for secret in secrets:
-        is_short = len(secret) < _SHORTEST_QUOTED and message != secret
-        message = message.replace(repr(secret) if is_short else secret, REPLACEMENT)
+        if len(secret) >= _SHORTEST_QUOTED or message == secret:
+            message = message.replace(secret, REPLACEMENT)
+        elif len(secret) >= _SHORTEST_CODE and any(map(str.isdigit, secret)):
+            message = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", REPLACEMENT, message)
+        else:
+            message = message.replace(repr(secret), REPLACEMENT)
     return message
 
 

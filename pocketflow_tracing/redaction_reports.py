@@ -9,7 +9,7 @@ import re
 
 from .redaction_shapes import REPLACEMENT, compiled
 from .redaction_splice import Splice
-from .redaction_values import Hits, is_credential
+from .redaction_values import QUOTE, Hits, is_credential, value_end
 
 __all__ = ["without_reported"]
 
@@ -28,6 +28,9 @@ _INLINE = (
 """In a table of TOML, an object of JavaScript or a mapping of YAML, within a line."""
 _INPUT = r"((?:\A|\n)([\w.-]{1,200})\n  [^\n]{0,500}?input_value=)([^\n]{1,8000}?)(?=, input_type=)"
 """Of pydantic's ValidationError, whose line before names the field."""
+_LOCATED = r"\"loc\\{0,3}\"\s{0,4}:\s{0,4}\[([^\[\]]{1,400})\][^{}]{0,400}?\"input\\{0,3}\"\s{0,4}:\s{0,4}"
+"""The same as JSON, as FastAPI answers it."""
+_LINE = r"[^\s,}\]]+"
 _STATEMENT, _PARAMETERS = "[SQL: ", "[parameters: "
 """Of SQLAlchemy's errors."""
 _LONGEST_STATEMENT, _LONGEST_PARAMETERS = 8000, 20_000
@@ -63,6 +66,8 @@ def without_reported(text: str, hits: Hits) -> str:
         text = compiled(_INLINE).sub(lambda found: _inline(found, hits), text)
     if "input_value=" in text:
         text = compiled(_INPUT).sub(lambda found: _input(found, hits), text)
+    if '"loc' in text:
+        text = _without_located(text, hits)
     if "[parameters: " in text:
         text = _without_parameters(text, hits)
     if "Key (" in text:
@@ -91,6 +96,20 @@ def _inline(found: re.Match[str], hits: Hits) -> str:
 
 def _input(found: re.Match[str], hits: Hits) -> str:
     return f"{found[1]}{REPLACEMENT}" if hits(found[2].rpartition(".")[2]) else found[0]
+
+
+def _without_located(text: str, hits: Hits) -> str:
+    """Replace the inputs of validation errors in JSON, of which "loc" says what they are."""
+    shown = Splice(text)
+    for located in compiled(_LOCATED).finditer(text):
+        if located.start() < shown.at or not any(map(hits, compiled(r"[\w.-]{2,80}").findall(located[1]))):
+            continue
+        start = located.end()
+        end, _ = value_end(text, start, _LINE)
+        if end > start:
+            quote = compiled(QUOTE).match(text, start)
+            shown.replace(start, end, quote[0] if quote is not None else "", REPLACEMENT)
+    return shown.whole()
 
 
 def _without_parameters(text: str, hits: Hits) -> str:

@@ -1281,6 +1281,43 @@ def flows_nested_as_deep_as_ever(w):
     assert w.log == ["deep"]
 
 
+@both
+def flows_that_are_nested_in_themselves(w):
+    """The walk of a tree, and an agent that hands over to the flow around it; each turns back before it has no end."""
+
+    def prep(self, shared):
+        shared["n"] += 1
+        return [{"child": 1}, {"child": 2}] if shared["n"] < 4 else []
+
+    tree = w.flow(w.node()(), "BatchFlow", prep=prep)
+    tree.start(tree)
+    shared = {"n": 0}
+    w.run(tree, shared)
+    assert shared == {"n": 7}
+
+    def post(self, shared, prep_res, exec_res):
+        shared["n"] += 1
+        return "over" if shared["n"] < 12 else "done"
+
+    agents = [w.node("Agent", post=post)() for _ in range(3)]
+    outer = w.flow(agents[0])
+    for agent, other in zip(agents, [*agents[1:], w.node()()], strict=True):
+        agent - "over" >> outer
+        agent - "done" >> other
+    w.run(outer, shared)
+    w.say(shared["n"])
+
+
+@sync_only
+@absorbs
+def a_flow_that_starts_with_itself(w):
+    """Python's own RecursionError ends it."""
+    flow = w.flow(w.node()())
+    flow.start(flow)
+    with pytest.raises(RecursionError):
+        w.run(flow, {})
+
+
 @sync_only
 @absorbs
 def endless_recursion(w):
