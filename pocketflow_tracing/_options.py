@@ -31,8 +31,8 @@ class _Given:
     """Where an `Options` holds what it is given: not in a class of its own `__slots__`, which others walk through."""
 
     __slots__ = (
-        "__weakref__", "config", "environment", "evaluated", "flow_name", "has_joined", "heir", "metadata", "pipeline",
-        "session_id", "tags", "user_id", "version",
+        "__weakref__", "config", "environment", "evaluated", "flow_name", "has_joined", "heir", "lender", "metadata",
+        "pipeline", "session_id", "tags", "user_id", "version",
     )  # fmt: skip
 
 
@@ -63,6 +63,7 @@ class Options(_Given):
         self.version, self.environment = version, environment
         self.pipeline = pipeline  # of `config`, resolved at the first run
         self.heir: tuple[TracingConfig, Options] | None = None  # the last that `with_config_of` has made
+        self.lender: Options | None = None  # whose config this is, and its pipeline
         self.has_joined = False  # whether a flow of it has run inside another trace
         self.evaluated: tuple[Mapping[str, Any], dict[str, Any]] | None = None  # where nothing is a function
         self.flow_name = text_of(flow_name)
@@ -94,7 +95,9 @@ class Options(_Given):
         """
         if self.config is not None or before is None or before.config is None:
             return self
-        return self.with_config(before.config, before.pipeline)
+        made = self.with_config(before.config, before.pipeline)
+        made.lender = before
+        return made
 
     def with_config(self, config: TracingConfig, pipeline: Pipeline | None) -> Options:
         """These, with another config, and its pipeline if it has been resolved."""
@@ -103,6 +106,12 @@ class Options(_Given):
             made.version, made.environment, made.pipeline = self.version, self.environment, pipeline
             self.heir = config, made
         return self.heir[1]
+
+    def resolve(self, pipeline: Pipeline) -> None:
+        """Keep the pipeline that was made of the config, for all that have it: one takes a millisecond to make."""
+        self.pipeline = pipeline
+        if self.lender is not None and self.lender.pipeline is None:
+            self.lender.resolve(pipeline)
 
     def says_nothing(self) -> bool:
         """Whether nothing was given."""

@@ -47,7 +47,8 @@ def open_run(options: Options, name: str, shared: Any, left: Span | None) -> Run
         return NotRecorded(None)
     if options.config is not None and options.pipeline is not pipeline:
         with _lock():  # of several threads with their first runs all take the one that stays
-            options.pipeline = pipeline = options.pipeline or pipeline
+            pipeline = options.pipeline or pipeline
+            options.resolve(pipeline)
     if not pipeline.enabled or on_our_thread.get():  # a mask that runs a flow would have it masked by one, and so on
         return NotRecorded(None)
     for sink in pipeline.sinks:

@@ -29,6 +29,8 @@ import pocketflow_tracing.store
 from pocketflow_tracing import (
     TracingConfig,
     _marks,
+    _pipeline,
+    _runs,
     flush,
     instrument,
     trace_attributes,
@@ -772,6 +774,18 @@ def test_what_was_hidden_stays_hidden_under_another_decorator(way, setting):
     flow_of(config=TracingConfig()).run({"name": "Jane"})
     assert "Jane" in repr(stored().spans(runs()[-1].run_id))
     uninstrument()
+
+
+def test_flows_that_are_marked_for_each_request_share_what_instrument_has_made(monkeypatch):
+    """Its config is resolved once, and not by each of them."""
+    made = []
+    monkeypatch.setattr(_runs, "pipeline_for", lambda config: made.append(config) or _pipeline.pipeline_for(config))
+    instrument(config=TracingConfig(redact=("iban",)))
+    for _ in range(3):
+        trace_flow(Flow(start=Node()), flow_name="F").run({})
+    Flow(start=Node()).run({})
+    uninstrument()
+    assert 1 == len(made)
 
 
 def masked(value, path):
