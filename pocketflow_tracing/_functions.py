@@ -93,7 +93,7 @@ class FunctionRun:
         name = options.flow_name or name_of(self.function)
         if parent is not None:
             opened: Run | NotRecorded = parent.run
-            _options.say_whose_config_holds(options, parent.run.pipeline.config)
+            _options.say_whose_config_holds(self.options, parent.run.pipeline.config)
             if delivery.queue.is_full and delivery.queue.leaves_out(parent.run):
                 opened = NotRecorded(None)
         else:

@@ -101,11 +101,12 @@ class Options(_Given):
 
     def with_config(self, config: TracingConfig, pipeline: Pipeline | None) -> Options:
         """These, with another config, and its pipeline if it has been resolved."""
-        if self.heir is None or self.heir[0] is not config:
+        heir = self.heir  # another thread may want another one
+        if heir is None or heir[0] is not config:
             made = Options(config, self.flow_name, self.session_id, self.user_id, self.tags, self.metadata)
             made.version, made.environment, made.pipeline = self.version, self.environment, pipeline
-            self.heir = config, made
-        return self.heir[1]
+            heir = self.heir = config, made
+        return heir[1]
 
     def resolve(self, pipeline: Pipeline) -> None:
         """Keep the pipeline that was made of the config, for all that have it: one takes a millisecond to make."""
