@@ -68,9 +68,9 @@ _NO_VALUES = frozenset({
     "gen_ai.operation.name",
 })  # fmt: skip
 _SAY_WHAT = frozenset({
-    "id", "ids", "name", "names", "model", "type", "kind", "system", "provider", "version", "operation", "role", "reason",
-    "reasons", "finish_reason", "finish_reasons", "format", "mime_type", "language", "level", "status", "code", "method",
-    "address", "port", "environment", "function", "filepath", "namespace", "scope", "currency", "metadata", "tags",
+    "id", "ids", "name", "names", "model", "type", "kind", "system", "provider", "version", "operation", "role", "finish_reason",
+    "finish_reasons", "format", "mime_type", "language", "level", "status", "method", "address", "port", "environment",
+    "filepath", "namespace", "scope", "currency", "metadata", "tags",
 })  # fmt: skip
 """Last parts of names behind which stands what something is, not what it holds."""
 

@@ -155,17 +155,34 @@ class FunctionRun:
         return {}
 
     def _arguments(self) -> dict[str, Any]:
-        named = {f"arg{position}": value for position, value in enumerate(self.args)}
-        equals: Any = type(self.function).__eq__
-        if not is_plain_function(self.function) and equals is not object.__eq__:
-            return {**named, **self.kwargs}  # it would be compared: a mock remembers that
+        """The arguments by their names: one may be that of a secret."""
+        names: list[str] = []
         try:
-            named = dict(inspect.signature(self.function).bind(*self.args, **self.kwargs).arguments)
+            signature, first = _signature(self.function)
+            names = [name for name, parameter in signature.parameters.items() if parameter.kind in _POSITIONAL][
+                len(first) :
+            ]
+            named = dict(signature.bind(*first, *self.args, **self.kwargs).arguments)
         except (TypeError, ValueError) as error:  # a builtin without a signature, or a call that will fail by itself
             if is_hosts(error):
                 raise
-            named.update(self.kwargs)
-        return named
+            places = enumerate(self.args)
+            return {names[at] if at < len(names) else f"arg{at}": value for at, value in places} | self.kwargs
+        return dict(islice(named.items(), len(first), None))
+
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def _signature(function: Any) -> tuple[inspect.Signature, tuple[Any, ...]]:
+    """How a function is called, and what stands before the arguments where that is asked of an object's class.
+
+    An object with an `__eq__` of its own would be compared, which a mock remembers.
+    """
+    kind: Any = type(function)
+    if is_plain_function(function) or kind.__eq__ is object.__eq__:
+        return inspect.signature(function), ()
+    return inspect.signature(kind.__call__), (function,)
 
 
 def name_of(function: Any) -> str:

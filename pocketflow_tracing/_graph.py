@@ -156,7 +156,8 @@ class Graph:
     def add_flow(self, flow: Any, flow_id: str, name: str, within: str) -> None:
         """Walk a flow and the flows nested in it, breadth first, naming each node by its class and place.
 
-        One that is nested in itself, as in the walk of a tree, is walked anew where it is run so: it has no end otherwise.
+        One that stands in several places is walked in the first, and in the others when it runs there: flows that are nested in
+        themselves, or hand over to each other, have no end otherwise.
 
         Args:
             flow: to be walked.
@@ -165,19 +166,21 @@ class Graph:
             within: the id of the flow that it is a node of, or its own.
         """
         root = self._root_of.get(within, within)
-        pending = deque([(flow, flow_id, name, frozenset[int]())])
+        pending = deque([(flow, flow_id, name)])
+        walked: set[int] = set()  # ids of the places
         while pending:
-            flow, flow_id, name, above = pending.popleft()
+            flow, flow_id, name = pending.popleft()
             place = id(_look.place(flow))
-            if place in above:
+            if place in walked:
                 continue
+            walked.add(place)
             self._root_of[flow_id] = root
             self._roots.setdefault(root, {})[flow_id] = None
             picture = self._picture(flow_id, name)
             if not picture.ids:  # new, or to be looked at again after its objects were let go
                 start = _look.start(flow)
                 if start is not None:
-                    pending += [(*nested, above | {place}) for nested in self._walk(picture, start)]
+                    pending += self._walk(picture, start)
 
     def _picture(self, flow_id: str, name: str) -> FlowPicture:
         picture = self.flows.get(flow_id)

@@ -238,7 +238,9 @@ class _Parameters:
             return end
         if after == "&" and before in "\"'`":  # the first field of a form
             return end
-        if before.isspace() and is_credential(text[start:end]) and not after.strip():  # of a line of a log
+        if (
+            before.isspace() and is_credential(text[start:end]) and after not in {";", "&"}
+        ):  # of a log, or an error's repr
             return end
         return end if (before.isspace() or before in "\"'") and _has_neighbours(text, name_start, end) else -1
 

@@ -610,6 +610,33 @@ def test_the_value_of_a_header_goes(text):
     assert "hunter2" not in scan_value(text, Rules().redact.hits)
 
 
+def test_doubled_quotes_have_one_meaning():
+    """In a row that does not end as rows do: each one doubled the time, and an article with thirty held the interpreter."""
+
+    doubled = "''"
+
+    def seconds(quotes):
+        text = f"INSERT INTO users (name, password) VALUES ('x', '{doubled * quotes} (oops"
+        return min(
+            timeit.repeat(lambda: scan_value(text, Rules().redact.hits), number=1, repeat=3, timer=time.thread_time)
+        )
+
+    assert seconds(20) < 10 * seconds(10) + 0.02
+
+
+def test_rows_of_an_insert_with_calls_among_their_values():
+    text = "INSERT INTO users (name, password, at) VALUES ('it''s', 'hunter2', NOW()), ('bob', 'hunter3', now());"
+    assert scan_value(text, Rules().redact.hits) == text.replace("'hunter2'", "[redacted]").replace(
+        "'hunter3'", "[redacted]"
+    )
+
+
+def test_what_repr_writes_of_an_error():
+    """As `exec_fallback` may return it, and whoever logs it."""
+    error = RuntimeError("login of bob failed, password=hunter2x9")
+    assert "RuntimeError('login of bob failed, password=[redacted]')" == scan_value(repr(error), Rules().redact.hits)
+
+
 @pytest.mark.parametrize("nested", [False, True])
 def test_the_input_of_a_validation_error_as_json(nested):
     """What FastAPI answers, as a text, and as a text in one; other fields are shown."""

@@ -806,6 +806,20 @@ def test_a_flow_that_runs_again_and_again_in_a_run_keeps_its_ids(records):
     assert [1, 1, 2, 2, 3, 3] == [span.attributes["visit"] for span in works]
 
 
+def test_flows_that_hand_over_to_each_other_are_walked_once(records):
+    """Not in each order: of twelve there were a thousand nodes in each run's graph, and 50 ms before its first one."""
+    agents = [Node() for _ in range(12)]
+    flows = [Flow(start=agent) for agent in agents]
+    for agent in agents:
+        for number, flow in enumerate(flows):
+            agent - f"to {number}" >> flow
+    with pytest.warns(UserWarning, match="Flow ends"):
+        trace_flow(flows[0]).run({})
+    (run,) = records.flushed().runs.values()
+    assert 12 == len(run.graph["flows"])
+    assert 12 * 13 == sum(len(flow["nodes"]) for flow in run.graph["flows"])
+
+
 def test_a_graph_where_everybody_knows_everybody(records, monkeypatch):
     """Its edges are as many as pairs, and each run would look at all of them; the nodes are told apart all the same."""
     looked = []

@@ -322,6 +322,31 @@ def test_an_object_that_is_called_lives_as_long_as_it_did():
     assert {1, 2} == set(gone)
 
 
+@dataclasses.dataclass
+class Login:
+    """Compared by its fields, and called."""
+
+    host: str
+
+    def __call__(self, user, password):
+        Flow(start=Node()).run({})
+
+
+def test_arguments_have_their_names_whatever_is_called():
+    """One is that of a secret: of an object with an `__eq__` of its own, and of a call with one too many."""
+
+    def login(user, password):
+        Flow(start=Node()).run({})
+
+    trace_flow(Login("h"), flow_name="an object")("bob", "hunter2")
+    with pytest.raises(TypeError):
+        trace_flow(login, flow_name="one too many")("bob", "hunter2", "more")
+    trace_flow(login, flow_name="a function")("bob", "hunter2")
+    found = {run.name: stored().spans(run.run_id)[0].input for run in runs()}
+    named = {"user": "bob", "password": "[redacted]"}
+    assert {"an object": named, "one too many": {**named, "arg2": "more"}, "a function": named} == found
+
+
 def test_a_mock_remembers_its_calls_alone():
     """Nobody compares it, or asks it for anything, on the way."""
     mock = MagicMock()
