@@ -23,11 +23,14 @@ _LABEL = (
 _INSERT = r"(?i)\bINSERT\s{1,20}INTO\s{1,20}[\w.\"`\[\]]{1,200}\s{0,20}\(([^()]{1,4000})\)\s{0,20}VALUES\s{0,20}"
 _CALL = r"\([^()',]{0,40}\)"
 """The end of NOW() and its like, among values."""
-_ROW = rf"\s{{0,20}},?\s{{0,20}}\((?:'(?:[^']|'')*'(?!')|[^()']|{_CALL})+\)"
+_QUOTED = r"'(?:[^']|'')*'(?!')"
 """A quote that is doubled is of the text, and ends none: that each run of quotes has one meaning keeps the time linear."""
+_ESCAPED = r"'(?:[^'\\]|''|\\.)*'(?!')"
+"""As MySQL writes them."""
+_ROW = rf"\s{{0,20}},?\s{{0,20}}\((?:%s|[^()']|{_CALL})+\)"
 _NEXT_ROW = r"\)\s{0,20},\s{0,20}\("
 _LONGEST_ROW = 8000
-_LITERAL = rf"(?<=[(,])[ \t\n]*([NE]?'(?:[^']|'')*'|(?:[^,()']|{_CALL})*)"
+_LITERAL = rf"(?<=[(,])[ \t\n]*([NE]?%s|(?:[^,()']|{_CALL})*)"
 _PART = r"(form-data;[ \t]{0,4}name=\"([^\"\n]{1,80})\"[ \t]{0,4}\r?\n(?:[A-Za-z-]{1,40}:[^\n]{0,200}\n){0,5}\r?\n)([^\r\n]+)"
 
 
@@ -121,13 +124,15 @@ def _without_inserted(text: str, hits: Hits) -> str:
         if insert.start() < shown.at or not secret:
             continue
         at = insert.end()
-        while row := compiled(_ROW).match(text, at, at + _LONGEST_ROW):
-            cells = [cell.span(1) for cell in compiled(_LITERAL).finditer(text, text.index("(", at) + 1, row.end())]
+        quoted = _ESCAPED if "\\'" in text[at : at + _LONGEST_ROW] else _QUOTED
+        a_row, literal = compiled(_ROW % quoted), compiled(_LITERAL % quoted)
+        while row := a_row.match(text, at, at + _LONGEST_ROW):
+            cells = [cell.span(1) for cell in literal.finditer(text, text.index("(", at) + 1, row.end())]
             for start, end in (cells[place] for place in secret if place < len(cells)):
                 if "'" in text[start:end]:
                     _hide(shown, text, start, end, whole=True)
             at = row.end()
-            if (cut := text.find(CUT_LINE, at, at + _LONGEST_ROW)) >= 0 and not compiled(_ROW).match(
+            if (cut := text.find(CUT_LINE, at, at + _LONGEST_ROW)) >= 0 and not a_row.match(
                 text, at, at + _LONGEST_ROW
             ):
                 going_on = compiled(_NEXT_ROW).search(text, cut, cut + _LONGEST_ROW)

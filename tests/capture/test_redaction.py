@@ -631,6 +631,14 @@ def test_rows_of_an_insert_with_calls_among_their_values():
     )
 
 
+def test_rows_of_an_insert_as_mysql_writes_them():
+    """With backslashes before quotes, and as many empty texts as there are columns."""
+    text = "INSERT INTO `users` (`name`,`password`,`a`,`b`) VALUES ('O\\'Brien','hunter2','',''),('it''s','hunter3','','x');"
+    assert scan_value(text, Rules().redact.hits) == text.replace("'hunter2'", "[redacted]").replace(
+        "'hunter3'", "[redacted]"
+    )
+
+
 def test_what_repr_writes_of_an_error():
     """As `exec_fallback` may return it, and whoever logs it."""
     error = RuntimeError("login of bob failed, password=hunter2x9")
