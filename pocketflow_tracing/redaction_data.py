@@ -37,7 +37,8 @@ _HEADER_START = r"(?:[A-Za-z]{2,20} [^\s\"']{6}|[^\s\"'\\]{8}|[^\s=;\"']{1,80}=)
 """How the value of a header begins: with a scheme and a credential, a long word, or a cookie."""
 _LINE_START = (
     r"(?:(?i:bearer|basic|digest|token|api-?key|key|negotiate|ntlm|oauth|hawk|hmac|jwt|dpop|bot) [^\s\"',;]{6}"
-    r"|(?:[A-Za-z][\w-]{1,30} )?(?=[^\s\"']{0,200}\d)(?=[^\s\"']{0,200}[A-Za-z])[^\s\"'\\]{8}|[^\s\"'\\]{20}|[^\s=;,\"']{1,80}=)"
+    r"|(?:[A-Za-z][\w-]{1,30} )?(?=[^\s\"']{0,200}\d)(?=[^\s\"']{0,200}[A-Za-z])[^\s\"'\\]{8}|[^\s\"'\\]{20}|[^\s=;,\"']{1,80}="
+    r"|[A-Za-z][\w-]{1,30} (?:[\w-]{1,40}=\\{0,3}\"|\\{0,3}\"(?=[^\s\"\\]{0,200}\d)[^\s\"\\]{6}))"
 )
 """… of one whose value takes the rest of the line, and whose name stands in prose as well ("Authorization: required for all")."""
 _QUERY_VALUE = r"[^&\s\"'#<>()\[\]{}\\]+"
@@ -295,6 +296,10 @@ def _end_of_header(text: str, name_end: int, start: int, hits: Hits) -> int:
     name = compiled(_HEADER_NAME).search(text, max(name_end - _LONGEST_NAME, 0), name_end)
     if name is None or not hits(name[0]):
         return -1
+    quote = compiled(QUOTE).match(text, start)
+    if quote is not None:
+        end, _ = value_end(text, start, "")
+        return end if is_credential(text[quote.end() : end]) else -1
     is_line = name[0].lower().endswith(LINE_NAMES)
     if not compiled(_LINE_START if is_line else _HEADER_START).match(text, start):
         return -1

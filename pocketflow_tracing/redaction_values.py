@@ -13,7 +13,11 @@ Hits = Callable[[str], bool]
 CUT_LINE = "#\0cut\0"
 """Stands where a text is cut: for YAML a comment, for tables no row; the line below it may have lost its beginning."""
 QUOTE = r"(?:[bBrRuUfF]{1,2}(?=\\{0,3}[\"']))?(\\{0,3}[\"'])"
-HEADER_VALUE = r"[^\n\"']{1,8000}[^\s\"']*"
+HEADER_VALUE = (
+    r"(?:[A-Za-z][\w-]{1,30} \\{0,3}\"[^\s\"\\]{6,4000}\\{0,3}\""
+    r"|[^\n\"']{1,8000}[^\s\"']*(?:(?:(?<==)|(?<==\\)|(?<==\\{2})|(?<==\\{3}))\"[^\"\\\n]{0,4000}\\{0,3}\"[^\n\"']{0,1000}){0,50})"
+)
+"""Up to a quote that may be one around the header, but past those of its own: Digest username="…", response="…"."""
 LINE_NAMES = ("authorization", "authorisation", "cookie")
 """Headers whose values take the rest of the line."""
 _LONGEST_VALUE = 8000
