@@ -11,7 +11,7 @@ from types import ModuleType
 from ._guard import is_hosts
 
 __all__ = [
-    "Identity", "absolute", "close_number", "exists", "here", "identity", "is_command", "is_dir", "is_faked", "is_file",
+    "Identity", "Paths", "absolute", "close_number", "exists", "here", "identity", "is_command", "is_dir", "is_faked", "is_file",
     "is_link",
     "make_dir", "names_in", "on_path", "open_number", "pid", "status", "variable",
 ]  # fmt: skip
@@ -21,6 +21,18 @@ _getpid, _open, _close, _fspath = os.getpid, os.open, os.close, os.fspath
 _AnyPath = str | os.PathLike[str]
 Identity = tuple[int, int]
 """What tells a file or socket from one that takes its path or its number later."""
+
+
+class Paths:
+    """Functions on paths that are texts, those of `os.path`."""
+
+    basename = staticmethod(os.path.basename)
+    dirname = staticmethod(os.path.dirname)
+    expanduser = staticmethod(os.path.expanduser)
+    isabs = staticmethod(os.path.isabs)
+    join = staticmethod(os.path.join)
+    normpath = staticmethod(os.path.normpath)
+    realpath = staticmethod(os.path.realpath)
 
 
 def is_faked() -> bool:
@@ -117,7 +129,7 @@ def make_dir(path: _AnyPath, mode: int) -> None:
 
 def absolute(path: str) -> str:
     """A path from the root; raises OSError where it begins in a working directory that was removed."""
-    return path if os.path.isabs(path) else os.path.join(here(), path)  # noqa: PTH117, PTH118 - texts
+    return path if Paths.isabs(path) else Paths.join(here(), path)
 
 
 def is_command(path: str) -> bool:
@@ -134,4 +146,4 @@ def _candidates(name: str) -> Iterator[str]:
     endings = [ending for ending in variable("PATHEXT").split(";") if os.name == "nt"] or [""]
     for folder in variable("PATH", os.defpath).split(os.pathsep):
         for ending in endings:
-            yield os.path.join(folder, name + ending)  # noqa: PTH118 - texts
+            yield Paths.join(folder, name + ending)

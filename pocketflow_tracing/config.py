@@ -256,7 +256,7 @@ class TracingConfig(Settings):
 
         path = f".pocketflow{os.sep}traces.db"
         if self.store != "auto":
-            path = os.path.expanduser(self.store)  # noqa: PTH111 - tests have mocks on pathlib's methods
+            path = _system.Paths.expanduser(self.store)
         with contextlib.suppress(OSError):  # the working directory was removed, no right to look
             path = _system.absolute(path)
             if _system.is_dir(path):

@@ -1314,8 +1314,12 @@ def a_flow_that_starts_with_itself(w):
     """Python's own RecursionError ends it."""
     flow = w.flow(w.node()())
     flow.start(flow)
-    with pytest.raises(RecursionError):
-        w.run(flow, {})
+    gc.disable()  # before 3.12 a collection at the limit says of our callback that it was ignored
+    try:
+        with pytest.raises(RecursionError):
+            w.run(flow, {})
+    finally:
+        gc.enable()
 
 
 @sync_only

@@ -55,13 +55,34 @@ def test_a_first_run_among_faked_files_is_not_recorded_and_the_next_one_is(fakin
     assert ["Real", "Faked"][: 2 - is_faked] == names
 
 
-@pytest.mark.parametrize("method", ["absolute", "joinpath", "expanduser", "exists", "__truediv__"])
-def test_a_mock_on_a_method_of_paths_misplaces_nothing(method, tmp_path):
+@pytest.mark.parametrize("function", ["absolute", "joinpath", "expanduser", "exists", "__truediv__"])
+def test_a_mock_on_a_method_of_paths_misplaces_nothing(function, tmp_path):
     """What it answers is no path of ours."""
-    said, _ = _run(PROGRAM.format(faking=f"mock.patch('pathlib.Path.{method}')"), tmp_path)
+    said, _ = _run(PROGRAM.format(faking=f"mock.patch('pathlib.Path.{function}')"), tmp_path)
     assert ["still here", "True", ""] == said
     assert ["Real", "Faked"] == [run.name for run in Store(tmp_path / ".pocketflow" / "traces.db").runs()]
     assert {"stdout", ".pocketflow"} == {path.name for path in tmp_path.iterdir()}
+
+
+COUNTING = """
+import json, os
+from unittest import mock
+from pocketflow import Flow, Node
+from pocketflow_tracing import flush, trace_flow
+with mock.patch("os.path.{function}", return_value="config.json") as mocked:
+    trace_flow(Flow(start=Node())).run({{}})
+    assert not mocked.called, mocked.mock_calls
+print(json.load(open("config.json")), flush(10))
+"""
+
+
+@pytest.mark.parametrize("function", ["expanduser", "isabs", "join", "dirname", "normpath", "realpath"])
+@pytest.mark.parametrize("store", ["auto", "~/runs.db", "runs.db"])
+def test_a_mock_on_a_function_of_paths_is_not_asked(function, store, tmp_path):
+    """It counts its calls, and answers with a file of the host's, which must not become the store."""
+    (tmp_path / "config.json").write_text("{}")
+    said, _ = _run(COUNTING.format(function=function), tmp_path, HOME=str(tmp_path), POCKETFLOW_TRACE_STORE=store)
+    assert ["{} True", ""] == said
 
 
 def test_what_cannot_be_imported_is_tried_once_and_runs_are_in_the_store(tmp_path):
