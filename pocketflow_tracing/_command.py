@@ -32,11 +32,11 @@ def _command() -> str:
     if not as_module:
         if installed:
             return _NAME
-        beside = _system.Paths.join(_system.Paths.dirname(sys.executable or ""), _NAME)
-        for path in (typed if _system.Paths.basename(typed) == _NAME else "", beside):
+        beside = _system.join(_system.dirname(sys.executable or ""), _NAME)
+        for path in (typed if _system.basename(typed) == _NAME else "", beside):
             if path and _system.is_command(path):
                 return shlex.quote(_from_here(path))
-    if not _system.Paths.basename(sys.executable or "python").startswith(("python", "pypy")):
+    if not _system.basename(sys.executable or "python").startswith(("python", "pypy")):
         return _NAME  # the program itself, frozen or with Python in it: it would run again
     python = _system.on_path("python")
     same = python is not None and python == sys.executable
@@ -45,8 +45,8 @@ def _command() -> str:
 
 def _from_here(path: str) -> str:
     """Return a path below the working directory relative to it, another one as it is."""
-    return _system.Paths.normpath(_system.absolute(path)).removeprefix(_system.here() + os.sep)
+    return _system.normpath(_system.absolute(path)).removeprefix(_system.here() + os.sep)
 
 
 def _folder(path: str) -> str:
-    return _system.Paths.dirname(_system.Paths.normpath(_system.absolute(path)))
+    return _system.dirname(_system.normpath(_system.absolute(path)))

@@ -11,28 +11,18 @@ from types import ModuleType
 from ._guard import is_hosts
 
 __all__ = [
-    "Identity", "Paths", "absolute", "close_number", "exists", "here", "identity", "is_command", "is_dir", "is_faked", "is_file",
-    "is_link",
-    "make_dir", "names_in", "on_path", "open_number", "pid", "status", "variable",
+    "Identity", "absolute", "basename", "close_number", "dirname", "exists", "expanduser", "here", "identity", "is_command",
+    "is_dir", "is_faked", "is_file", "is_link", "isabs", "join", "make_dir", "names_in", "normpath", "on_path", "open_number",
+    "pid", "realpath", "status", "variable",
 ]  # fmt: skip
 
 _stat, _getcwd, _access, _listdir, _lstat, _mkdir = os.stat, os.getcwd, os.access, os.listdir, os.lstat, os.mkdir
+dirname, expanduser, isabs, join = os.path.dirname, os.path.expanduser, os.path.isabs, os.path.join
+basename, normpath, realpath = os.path.basename, os.path.normpath, os.path.realpath
 _getpid, _open, _close, _fspath = os.getpid, os.open, os.close, os.fspath
 _AnyPath = str | os.PathLike[str]
 Identity = tuple[int, int]
 """What tells a file or socket from one that takes its path or its number later."""
-
-
-class Paths:
-    """Functions on paths that are texts, those of `os.path`."""
-
-    basename = staticmethod(os.path.basename)
-    dirname = staticmethod(os.path.dirname)
-    expanduser = staticmethod(os.path.expanduser)
-    isabs = staticmethod(os.path.isabs)
-    join = staticmethod(os.path.join)
-    normpath = staticmethod(os.path.normpath)
-    realpath = staticmethod(os.path.realpath)
 
 
 def is_faked() -> bool:
@@ -129,7 +119,7 @@ def make_dir(path: _AnyPath, mode: int) -> None:
 
 def absolute(path: str) -> str:
     """A path from the root; raises OSError where it begins in a working directory that was removed."""
-    return path if Paths.isabs(path) else Paths.join(here(), path)
+    return path if isabs(path) else join(here(), path)
 
 
 def is_command(path: str) -> bool:
@@ -146,4 +136,4 @@ def _candidates(name: str) -> Iterator[str]:
     endings = [ending for ending in variable("PATHEXT").split(";") if os.name == "nt"] or [""]
     for folder in variable("PATH", os.defpath).split(os.pathsep):
         for ending in endings:
-            yield Paths.join(folder, name + ending)
+            yield join(folder, name + ending)

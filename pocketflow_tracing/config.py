@@ -256,7 +256,7 @@ class TracingConfig(Settings):
 
         path = f".pocketflow{os.sep}traces.db"
         if self.store != "auto":
-            path = _system.Paths.expanduser(self.store)
+            path = _system.expanduser(self.store)
         with contextlib.suppress(OSError):  # the working directory was removed, no right to look
             path = _system.absolute(path)
             if _system.is_dir(path):

@@ -38,7 +38,7 @@ _STALE_S = 10.0
 
 def target_of(path: str | os.PathLike[str]) -> Path:
     """Return the file that SQLite opens: of a link what it leads to, for the log stands beside that."""
-    return Path(_system.Paths.realpath(path)) if _system.is_link(path) else Path(path)
+    return Path(_system.realpath(path)) if _system.is_link(path) else Path(path)
 
 
 def standing_above(path: Path) -> Path:
