@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from math import inf
@@ -22,6 +23,7 @@ _MAX_LEVELS = 3
 _MAX_TEXTS = 200
 """Of an exception's fields that its message is asked for."""
 _PAIR = 2
+_SEVERAL = (list, tuple, set, frozenset, deque)
 _LARGEST_NUMBER = 128
 """Bits of one that is looked for in a message, as a code of so many digits."""
 
@@ -70,10 +72,10 @@ def _texts(name: str, value: Any, levels: int) -> Iterator[tuple[str, str]]:
             if type(key) is str:
                 yield from _texts(key, item, levels - 1)
             yield from _texts(name, item, levels - 1)
-    elif (t is list or t is tuple) and levels:
+    elif levels and any(t is kind for kind in _SEVERAL):  # a class would be hashed by its metaclass
         for item in islice(value, _MAX_FIELDS):
             yield from _texts(name, item, levels - 1)
-        if len(value) == _PAIR and type(value[0]) is str:  # of a header
+        if (t is list or t is tuple) and len(value) == _PAIR and type(value[0]) is str:  # of a header
             yield from _texts(value[0], value[1], levels - 1)
 
 

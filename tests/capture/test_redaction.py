@@ -853,6 +853,7 @@ class HeldError(Exception):
         HeldError("no " + repr("hunter2\nhunter2") + " of ada", private_key="hunter2\nhunter2"),
         HeldError("no " + repr(b"hunter2\xff") + " of ada", api_key=b"hunter2\xff"),
         HeldError("code 4821 of ada has expired", otp=4821),
+        HeldError("no hunter2-hunter2 of ada", api_keys={"hunter2-hunter2"}),
     ],
 )
 def test_a_message_does_not_tell_what_stands_in_any_field(error):
