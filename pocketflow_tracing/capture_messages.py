@@ -11,7 +11,7 @@ from types import MemberDescriptorType, WrapperDescriptorType
 from typing import Any
 
 from .capture_kinds import attributes_of, is_genuine, module_named, mro_of, qualified_name_of, shape_of
-from .capture_types import Snapshot
+from .capture_types import Snapshot, Tagged
 
 __all__ = ["MAX_MEMBERS", "arguments_of", "members_of", "message_of", "notes_of", "quoted_by", "text_of", "texts_in"]
 
@@ -56,6 +56,8 @@ def texts_in(fields: Iterable[tuple[Any, Any]]) -> Iterator[tuple[str, str]]:
 
 def _texts(name: str, value: Any, levels: int) -> Iterator[tuple[str, str]]:
     t = type(value)
+    if t is Tagged:  # what has been read of a set
+        value, t = value.fields, dict
     if issubclass(t, str):
         text = str.__str__(value)
         if 0 < len(text) <= _MAX_MESSAGE:
