@@ -989,10 +989,10 @@ print(time.time(), flush=True)
 """
     with Collector(mode) as collector:
         began, ended, said = _end(tmp_path, code, **collector.environ)
-        arrived = len(collector.spans())
+        arrived = len({span.span_id for span in collector.spans()})
     store = tmp_path / "t.db"  # on Python 3.12, which starts no thread there, all of them are in it
     waiting = Store(store).outbox().waiting_spans if store.exists() else 0
-    assert 60 * 5 == arrived + waiting
+    assert 60 * 5 <= arrived + waiting  # what arrived too late for its answer waits as well
     assert "lost" not in said
     assert ended - began < 5
 
