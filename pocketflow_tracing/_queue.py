@@ -217,10 +217,9 @@ class SpanQueue:
                     break
                 if type(item) is Begun:
                     self._begun -= 1
-                    item = item.span
-                    if item.complete or item.run.dropped:
+                    if item.span.complete or item.span.run.dropped:
                         continue
-                    item.run.seen = True
+                    item.span.run.seen = True
                 elif type(item) is External:
                     self._bytes -= min(self._bytes, item.weight)
                 else:

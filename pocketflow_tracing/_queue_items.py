@@ -78,7 +78,10 @@ class External:
 
 def count_spans(items: list[Any]) -> int:
     """The number of spans among items of the queue that are complete, and that nobody has delivered or dropped."""
-    return sum(type(item) is External or (item.complete and not (item.delivered or item.run.dropped)) for item in items)
+    return sum(
+        type(item) is External or (type(item) is not Begun and not (item.delivered or item.run.dropped))
+        for item in items
+    )
 
 
 class GivenUp(NamedTuple):
@@ -103,7 +106,7 @@ def ends_of(items: list[Any]) -> list[Span]:
     """
     chains: dict[int, list[Span]] = {}
     for item in items:
-        if type(item) is External or item.delivered or not item.complete or item.run.dropped or item.run.ids is None:
+        if type(item) is External or item.delivered or item.run.dropped or item.run.ids is None:
             continue  # of a run of which no record was made there is nothing to make sense of
         item.run.lost += 1
         if id(item.run) not in chains:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ._media import Made
-from ._queue_items import External
+from ._queue_items import Begun, External
 from ._span_records import run_record, span_record
 
 if TYPE_CHECKING:
@@ -54,15 +54,16 @@ class Shares:
             run, sink, record = item.make()
             done, sinks = True, (sink,)
         else:
-            if item.delivered:
+            done = type(item) is not Begun
+            span = item if done else item.span
+            # what has begun and ended since comes again, behind all that may still be counted as lost below it
+            if span.delivered or (not done and (span.complete or (span.end is not None and span.kind != "attempt"))):
                 return
-            run, done = item.run, item.complete
-            if not done and item.end is not None and item.kind != "attempt":
-                return  # it has ended and will come again, complete
-            item.delivered = done
-            record, sinks = span_record(item, self._made), run.pipeline.sinks
+            run = span.run
+            span.delivered = done
+            record, sinks = span_record(span, self._made), run.pipeline.sinks
             if done:
-                item.forget()
+                span.forget()
         for sink in sinks:
             share = self._of.get(id(sink))
             if share is None:

@@ -389,23 +389,32 @@ def test_what_is_let_go_of_at_the_end_is_said_while_it_is_being_counted(tmp_path
 
 @pytest.mark.parametrize("kind", ["a loop", "a batch flow", "flows in a loop", "items"])
 def test_a_run_that_the_end_cuts_short_has_its_root_and_says_so(kind, tmp_path):
-    """What has been delivered of it stands below what it stood below, and nothing seems to have been all."""
+    """What has been delivered of it stands below what it stood below, also where it ended while its beginning was in hand."""
     _, stderr = _run(
         f"""
-        import time
         from pocketflow import BatchNode
-        gate.set()
-        turns = iter(range(1, 3000))
-        {LARGE[kind]}
         from pocketflow_tracing import _sink_shares
-        shares = _sink_shares.Shares.add
-        slow = lambda *args: (time.sleep(0.001), shares(*args))  # a machine that is too slow
-        _sink_shares.Shares.add = slow
+        def numbers():
+            standing.wait(30)  # the worker has taken the beginning of the run
+            yield from range(1, 3000)
+        turns = numbers()
+        {LARGE[kind]}
+        shutdown, add, added = delivery.shutdown, _sink_shares.Shares.add, []
+        def ends(seconds):
+            gate.set()
+            return shutdown(seconds)
+        def counted(*args):
+            add(*args)
+            added.append(args)
+            if len(added) == 20:
+                delivery._worker.last_moment = 0.0  # there is no time for more
+        delivery.shutdown, _sink_shares.Shares.add = ends, counted
         trace_flow(large, flow_name="Large").run({{"question": "large"}})
         print("{{}}")
         """,
         tmp_path,
-        POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT="1",
+        POCKETFLOW_TRACE_FLUSH_INTERVAL="0.01",
+        POCKETFLOW_TRACE_SHUTDOWN_TIMEOUT="20",
     )
     assert "spans are lost" in stderr
     store = Store(tmp_path / ".pocketflow" / "traces.db")
