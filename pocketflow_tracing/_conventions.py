@@ -6,6 +6,7 @@ Google's agents and LiveKit's.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ._json import decode
@@ -73,6 +74,50 @@ _SAY_WHAT = frozenset({
     "filepath", "namespace", "scope", "currency", "metadata", "tags",
 })  # fmt: skip
 """Last parts of names behind which stands what something is, not what it holds."""
+
+
+_OF_MODELS = frozenset({
+    SCOPE, "agent_framework", "ai", "autogen-core", "haystack", "langsmith", "litellm", "openinference", "pydantic-ai",
+    "strands-agents", "vllm",
+    *(f"opentelemetry.instrumentation.{library}" for library in (
+        "agno", "alephalpha", "anthropic", "bedrock", "cohere", "crewai", "google_generativeai", "groq", "haystack",
+        "langchain", "llamaindex", "mistralai", "ollama", "openai", "openai_agents", "openai_v2", "replicate", "sagemaker",
+        "together", "transformers", "vertexai", "voyageai", "watsonx", "writer",
+    )),
+})  # fmt: skip
+"""Scopes of instrumentations of models and agents, or what they begin with (`langfuse._client.span_filter`)."""
+_TYPES = {
+    "llm": "generation", "chat": "generation", "text_completion": "generation", "generate_content": "generation",
+    "embeddings": "embedding", "execute_tool": "tool", "invoke_agent": "agent", "create_agent": "agent",
+    **{kind: kind for kind in (
+        "span", "generation", "agent", "tool", "chain", "retriever", "evaluator", "embedding", "guardrail",
+    )},
+}  # fmt: skip
+"""Langfuse's types of observations, by what OpenInference and OpenTelemetry's conventions call them."""
+
+
+def is_of_a_model(scope: str, attributes: Iterable[str]) -> bool:
+    """Whether a span is one of those that the Langfuse SDK sends by itself, of all that a program may record.
+
+    Args:
+        scope: the name of its instrumentation scope.
+        attributes: their names.
+    """
+    parts = scope.split(".")
+    known = any(".".join(parts[:length]) in _OF_MODELS for length in range(1, len(parts) + 1))
+    return known or any(key.startswith("gen_ai.") for key in attributes)
+
+
+def observation_type(said: str, operation: Any, *, has_model: bool) -> str:
+    """The type of a span in Langfuse.
+
+    Args:
+        said: by the span: a type of Langfuse's, or a kind of OpenInference's.
+        operation: its `gen_ai.operation.name`, if it has one.
+        has_model: whether it names a model.
+    """
+    said = said.lower() if said != "span" else str(operation)
+    return _TYPES.get(said) or ("generation" if has_model else "span")
 
 
 def says_what_it_is(key: str) -> bool:

@@ -1,4 +1,7 @@
-"""Spans of other instrumentations in a run (LLM generations), seen through a span processor and kept in the store."""
+"""Spans of other instrumentations in a run (LLM generations), seen through a span processor: for the store, and for Langfuse.
+
+Where the program has imported langfuse, the client of the SDK's sees to what Langfuse gets of them.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from ._conventions import (
     is_error,
     is_input,
     is_kept,
+    is_of_a_model,
     is_output,
     says_what_it_is,
 )
@@ -46,21 +50,30 @@ _watched: list[Any] = []  # the providers our processor was added to
 
 
 def watch() -> None:
-    """Add our processor to the tracer providers of the process, each once."""
+    """Add our processor to the tracer providers of the process, each once, for the store."""
     with _WATCHING:
         if not imported():
             when_imported(watch)
         if watch not in AFTER_MAKING:
             AFTER_MAKING.append(watch)  # a client that the program makes in a run may have a provider of its own
         _sdk.record_without_account(_make_processor)
-        providers = [trace.get_tracer_provider()]
-        providers += [resources.tracer_provider for _, resources in list(_sdk.instances().items())]
-        for provider in providers:
-            if any(provider is known for known in _watched):
-                continue
-            if hasattr(provider, "add_span_processor"):  # a proxy has none: nothing records spans in this process
-                _watched.append(provider)
-                _sdk_providers.add(provider, _make_processor())
+        _watch(trace.get_tracer_provider())
+        for _, resources in list(_sdk.instances().items()):
+            _watch(resources.tracer_provider)
+
+
+def watch_for_langfuse() -> None:
+    """Add our processor to the program's tracer provider, for Langfuse, as long as there is no client of the SDK's."""
+    with _WATCHING:
+        if not imported():
+            _watch(trace.get_tracer_provider())
+
+
+def _watch(provider: Any) -> None:
+    # a proxy takes no processors: nothing records spans in this process
+    if hasattr(provider, "add_span_processor") and not any(provider is known for known in _watched):
+        _watched.append(provider)
+        _sdk_providers.add(provider, _make_processor())
 
 
 def _make_processor() -> Any:
@@ -75,7 +88,7 @@ def _make_processor() -> Any:
         def on_start(self, span: Span, parent_context: Any = None) -> None:  # noqa: ARG002 - the run is in our own context
             with _STARTED:
                 above = span_of(current.get())
-                if above is None or above.run.pipeline.local is None or span.context.trace_id != above.run.trace_id:
+                if above is None or span.context.trace_id != above.run.trace_id or not _is_asked_for(above.run):
                     return
                 if len(open_spans) >= _MAX_OPEN:
                     run = runs.pop(open_spans.pop(next(iter(open_spans))), None)
@@ -90,8 +103,8 @@ def _make_processor() -> Any:
             with _ENDED:
                 known = open_spans.pop(span.context.span_id, None) if span.context is not None else None
                 run = runs.pop(known, None) if known is not None else None
-                if run is not None:
-                    delivery.queue.put_external(run, External(partial(_for_store, run, span), weight_of(span)))
+                if run is not None and (sinks := _sinks_for(run, span)):
+                    delivery.queue.put_external(run, External(partial(_made, run, sinks, span), weight_of(span)))
 
         def shutdown(self) -> None:
             open_spans.clear()
@@ -103,8 +116,24 @@ def _make_processor() -> Any:
     return Processor()
 
 
-def _for_store(run: Run, span: Any) -> tuple[Run, Any, SpanRecord]:
-    return run, run.pipeline.local, external_record(run, span)
+def _is_asked_for(run: Run) -> bool:
+    pipeline = run.pipeline
+    return pipeline.local is not None or (pipeline.langfuse is not None and not imported())
+
+
+def _sinks_for(run: Run, span: Any) -> list[Any]:
+    """The store gets every span, Langfuse those that its SDK would send by itself."""
+    pipeline = run.pipeline
+    sinks: list[Any] = [] if pipeline.local is None else [pipeline.local]
+    if pipeline.langfuse is not None and not imported():
+        scope = span.instrumentation_scope.name if span.instrumentation_scope else ""
+        if is_of_a_model(scope, span.attributes or ()):
+            sinks.append(pipeline.langfuse)
+    return sinks
+
+
+def _made(run: Run, sinks: list[Any], span: Any) -> tuple[Run, list[Any], SpanRecord]:
+    return run, sinks, external_record(run, span)
 
 
 def external_record(run: Run, span: Any) -> SpanRecord:

@@ -62,7 +62,7 @@ class Begun(NamedTuple):
 
 
 class External:
-    """A span of another instrumentation: a function that gives (run, its sink, the record).
+    """A span of another instrumentation: a function that gives (run, the sinks, the record).
 
     Args:
         make: the function.

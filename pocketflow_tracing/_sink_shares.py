@@ -51,8 +51,8 @@ class Shares:
     def add(self, item: Any) -> None:
         """Make a record of what came from the queue: a span, or one of another instrumentation."""
         if type(item) is External:
-            run, sink, record = item.make()
-            done, sinks = True, (sink,)
+            run, sinks, record = item.make()
+            done = True
         else:
             done = type(item) is not Begun
             span = item if done else item.span

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from weakref import WeakValueDictionary
 
-from pocketflow_tracing import _log, _sdk, _sdk_spans
+from pocketflow_tracing import _external, _log, _sdk, _sdk_spans
 from pocketflow_tracing._guard import Seam
 from pocketflow_tracing._sdk_export import MOST_BYTES
 from pocketflow_tracing._sdk_ours import Way
@@ -57,8 +57,9 @@ class LangfuseSink:
         self._media.start()
 
     def watch(self) -> None:
-        """Have an SDK client ready, so that generations inside nodes reach the same project."""
+        """Have an SDK client ready, so that generations inside nodes reach the same project; or see them ourselves."""
         self._client.prepare()
+        _external.watch_for_langfuse()
 
     @property
     def says(self) -> Said:
@@ -83,7 +84,7 @@ class LangfuseSink:
         by_id = {run.run_id: run for run in runs}
         encoded: list[bytes] = []
         size = 0
-        for span in self._encoded(by_id, [record for record in done if record.kind != "external"]):
+        for span in self._encoded(by_id, done):
             if encoded and (size + len(span) > MOST_BYTES or len(encoded) >= _MAX_SPANS):
                 self._submit(encoded)
                 encoded, size = [], 0
@@ -162,7 +163,7 @@ class LangfuseSink:
         self._client.abandon()
 
     def _encoded(self, runs: dict[str, RunRecord], done: list[SpanRecord]) -> Iterator[bytes]:
-        """The spans as protobuf messages; those of other instrumentations the SDK's own processor exports."""
+        """The spans as protobuf messages."""
         mask = self._mask()
         hook = self._client.mask_spans
         if hook is None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from gzip import compress
 from typing import Any
 
-from pocketflow_tracing._conventions import SCOPE
+from pocketflow_tracing._conventions import SCOPE, observation_type
 from pocketflow_tracing._json import encode
 from pocketflow_tracing._system import variable
 from pocketflow_tracing._version import __version__
@@ -56,13 +56,29 @@ def _facts(record: SpanRecord, run: RunRecord, mask: Mask | None) -> dict[str, A
     """All attributes of a span itself but its input and output."""
     is_root = record.span_id == run.run_id and run.is_app_root
     attributes: dict[str, Any] = {"langfuse.internal.is_app_root": True} if is_root else {}
-    attributes["langfuse.observation.type"] = "agent" if is_root else _TYPES.get(record.kind, "span")
+    if record.kind == "external":
+        attributes.update(_about_a_model(record))
+    else:
+        attributes["langfuse.observation.type"] = "agent" if is_root else _TYPES.get(record.kind, "span")
     attributes[_LEVEL] = record.attributes.get("level") or _LEVELS[record.status]
     message = _status_message(record)
     if message:
         attributes[_MESSAGE] = message
     attributes.update(_metadata(record, mask or _as_it_is))
     return attributes
+
+
+def _about_a_model(record: SpanRecord) -> dict[str, Any]:
+    """What Langfuse knows of a span of another instrumentation, by its own names; all else is metadata."""
+    said = record.attributes
+    operation = (said.get("otel") or {}).get("gen_ai.operation.name")
+    found = {
+        "type": observation_type(str(said.get("type")), operation, has_model=record.model is not None),
+        "model.name": record.model,
+        "usage_details": encode(record.usage) if record.usage else None,
+        "cost_details": encode({"total": record.cost}) if record.cost is not None else None,
+    }
+    return {f"langfuse.observation.{name}": value for name, value in found.items() if value is not None}
 
 
 def _values(record: SpanRecord, mask: Mask | None, place: Place | None) -> dict[str, str]:
@@ -128,7 +144,8 @@ class Encoder:
     def _encoded_facts(self, record: SpanRecord) -> bytes:
         run = self._runs[record.run_id]
         facts = record.attributes
-        if record.error is not None or record.metadata or not facts.keys().isdisjoint(_THEIRS):
+        is_alone = record.kind == "external" or record.error is not None or record.metadata
+        if is_alone or not facts.keys().isdisjoint(_THEIRS):
             return _wire.attributes(_facts(record, run, self._mask).items())
         is_root = run.is_app_root and record.span_id == run.run_id
         key = (record.kind, record.status, is_root, *facts.items())
@@ -252,6 +269,8 @@ def _metadata(record: SpanRecord, apply: Mask) -> list[tuple[str, str]]:
         if value is not None:
             found[key] = value if type(value) is str else _text(value)
     theirs: dict[str, Json] = {key: facts[key] for key in _THEIRS if key in facts}
+    if record.kind == "external":
+        theirs.update({"scope": facts.get("scope"), **(facts.get("otel") or {})})
     if record.error is not None and record.error.get("traceback"):
         theirs["traceback"] = "\n".join(map(_place, record.error["traceback"]))
     if record.metadata:
