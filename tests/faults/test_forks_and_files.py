@@ -727,7 +727,12 @@ assert time.monotonic() - began < 4
 assert 0 == os.waitpid(child, 0)[1]
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     assert (0, "") == (done.returncode, done.stderr)
 
