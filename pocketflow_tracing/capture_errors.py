@@ -59,7 +59,8 @@ class ErrorSnapshot(NamedTuple):
         explicit: whether that was said with `raise … from`.
         members: of an exception group.
         class_name: as policies know it.
-        quoted: the names and texts of its own fields that the message or a note repeats; a name may say that one is a secret.
+        quoted: the names and texts of its fields, and of those of what it came from, that the message or a note repeats; a
+            name may say that one is a secret.
     """
 
     type_name: str
@@ -241,4 +242,4 @@ def _read_exception(value: BaseException, shape: Shape, walk: Walk, depth: int) 
         return shown
     if cut:
         shown.fields[CUT_KEY] = Cut(cut)
-    return Failure(*shown)
+    return Failure(*shown, quoted_by(value, text, notes_of(value)))

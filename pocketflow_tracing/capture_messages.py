@@ -22,6 +22,8 @@ _MAX_FIELDS = 100
 _MAX_LEVELS = 3
 _MAX_TEXTS = 200
 """Of an exception's fields that its message is asked for."""
+_MAX_RELATED = 12
+"""Exceptions whose fields a message may repeat."""
 _PAIR = 2
 _SEVERAL = (list, tuple, set, frozenset, deque)
 _LARGEST_NUMBER = 128
@@ -30,18 +32,36 @@ _LARGEST_NUMBER = 128
 _exception = BaseException.__dict__
 _get_args = _exception["args"].__get__
 _get_dict = _exception["__dict__"].__get__
+_get_cause = _exception["__cause__"].__get__
+_get_context = _exception["__context__"].__get__
 
 
 def quoted_by(error: BaseException, message: Snapshot, notes: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Find the fields that the class of an exception gave it whose texts are repeated in what it says."""
-    fields, _ = shape_of(type(error)).fields(error, _MAX_FIELDS)
-    texts = [*texts_in(fields.items())]
+    """Find the fields that the class of an exception gave it whose texts are repeated in what it says.
+
+    Those of what it came from and of a group's members count as well: `raise Failed(f"no login: {error}")`, from None or not.
+    """
+    texts: list[tuple[str, str]] = []
+    for known in _related(error):
+        fields, _ = shape_of(type(known)).fields(known, _MAX_FIELDS)
+        texts += texts_in(fields.items())
     if not texts or type(message) is not str:  # of other messages there is no text yet
         return tuple(texts)
     said = (message, *notes)
     if sum(map(len, said)) > 10 * _MAX_MESSAGE:  # the worker may look
         return tuple(texts)
     return tuple([row for row in texts if any(row[1] in text for text in said)])
+
+
+def _related(error: BaseException) -> list[BaseException]:
+    """An exception, what it came from, whether that is shown or not, and the members of groups; the nearest, each once."""
+    found = [error]
+    for known in found:
+        others = (_get_cause(known), _get_context(known), *members_of(known)[:MAX_MEMBERS])
+        found += [other for other in others if other is not None and not any(other is one for one in found)]
+        if len(found) >= _MAX_RELATED:
+            break
+    return found[:_MAX_RELATED]
 
 
 def texts_in(fields: Iterable[tuple[Any, Any]]) -> Iterator[tuple[str, str]]:

@@ -86,10 +86,14 @@ class Tagged(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """An error that stands among values: as Tagged, and what is said in it is read as messages of errors are."""
+    """An error that stands among values: as Tagged, and what is said in it is read as messages of errors are.
+
+    `quoted` has names and texts of the fields of what it came with, which its message repeats.
+    """
 
     type_name: str
     fields: dict[str, Snapshot]
+    quoted: tuple[tuple[str, str], ...] = ()
 
 
 class Pairs(NamedTuple):

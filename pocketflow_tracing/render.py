@@ -171,7 +171,8 @@ class _Rendering:
             around, self.in_error = self.in_error, self.in_error or t is Failure
             fields = without_aliased(value.fields, value.type_name, self.hits)
             if t is Failure:
-                fields = {**fields, "message": without_quoted(fields.get("message"), value.fields.items(), self.hits)}
+                texts = (*value.fields.items(), *value.quoted)
+                fields = {**fields, "message": without_quoted(fields.get("message"), texts, self.hits)}
             shown = self.entries(fields, path, {TYPE_KEY: shown_name(value.type_name)})
             self.in_error = around
         elif t is bytes:

@@ -802,6 +802,44 @@ def test_a_message_does_not_tell_a_secret_of_its_own_exception(arguments):
         assert "model-one" in text
 
 
+def wrapped(how):
+    """An exception whose message repeats that of another one."""
+    inner = RejectedError("hunter2-hunter2", "no: hunter2-hunter2 with model-one")
+    try:
+        try:
+            raise inner
+        except RejectedError as first:
+            if how == "a group":
+                raise ExceptionGroup(f"failed: {first}", [inner, ValueError("other")]) from None  # noqa: F821 - Python 3.11
+            if how == "from it":
+                raise ValueError(f"failed: {first}") from first
+            if how == "from none":
+                raise ValueError(f"failed: {first}") from None
+            raise ValueError(f"failed: {first}")  # noqa: B904 - as it is written
+    except Exception as error:
+        return error
+
+
+@pytest.mark.parametrize("how", ["from it", "from none", "while handling it", "twice", "a group"])
+def test_a_message_does_not_tell_a_secret_of_what_it_came_from(how):
+    """Where it is raised, on the spans above, and kept as a value; whether the other one is shown or not."""
+    if how == "a group" and sys.version_info < (3, 11):
+        pytest.skip("of Python 3.11")
+    error = wrapped(how)
+    if how == "twice":
+        error = RuntimeError(f"and so: {error}").with_traceback(None)
+        error.__cause__ = wrapped("while handling it")
+    known = describe_exception(error)
+    again = describe_again(error, known, place_of(error), snapshot)
+    for shown in (
+        render_exception(known, Rules()),
+        render_exception(again, Rules()),
+        render(snapshot({"error": error}), Rules()),
+    ):
+        text = json.dumps(shown)
+        assert ("hunter2" not in text, "model-one" in text, "failed" in text) == (True, True, True)
+
+
 @pytest.mark.parametrize("password", ["hunter2", "pw2"])
 @pytest.mark.parametrize("has_str", [True, False])
 def test_arguments_that_are_secrets_of_their_exception(password, has_str):
