@@ -7,6 +7,7 @@ import logging
 import select
 import signal
 import sys
+from collections import deque
 from collections.abc import Iterator
 from importlib import import_module
 from threading import get_ident
@@ -23,8 +24,8 @@ _said: set[str] = set()
 _MOST_SAID = 1000
 _speaking: set[int] = set()
 """Threads in the midst of a line: a handler may run flows, whose lines would come back to it."""
-_waiting: list[tuple[int, str, tuple[object, ...]]] = []
-"""Lines that wait for the time of day."""
+_waiting: deque[tuple[int, str, tuple[object, ...]]] = deque(maxlen=_MOST_SAID)
+"""Lines that wait for the time of day, or for our thread."""
 
 
 def warn(message: str, *args: object) -> None:
@@ -47,6 +48,17 @@ def warn_once(message: str, about: str = "") -> None:
         warn("%s", message)
 
 
+def warn_elsewhere(message: str) -> None:
+    """Have a line said on our thread, or at the end of the process, the first time.
+
+    It is of those that are no fault of the program's. A lock that its log handlers take, or what it has put in the place of
+    stderr, may be held by who runs a flow.
+    """
+    if message not in _said:
+        _said.add(message)
+        _waiting.append((logging.WARNING, f"{_NAME}%s", (message,)))
+
+
 def debug_line(message: str) -> None:
     """Log one line of debug mode, beginning with `[TRACING]`; none of what a handler does with another line of ours."""
     if get_ident() not in _speaking:
@@ -54,19 +66,28 @@ def debug_line(message: str) -> None:
 
 
 def say_waiting() -> None:
-    """Log what could not be said while a test had a time of its own."""
-    if _waiting and not _time.is_mocked():
-        waiting, _waiting[:] = _waiting[:], []
-        for level, message, args in waiting:
-            _log(level, message, *args)
+    """Log what could not be said while a test had a time of its own, and what is not to be said where it was thought of."""
+    while _waiting and not _time.is_mocked():
+        try:
+            level, message, args = _waiting.popleft()
+        except IndexError:  # another thread was faster
+            return
+        _speak(level, message, *args)
+
+
+def forget_waiting() -> None:
+    """Leave to the parent of this forked process what it says by itself."""
+    _waiting.clear()
 
 
 def _log(level: int, message: str, *args: object) -> None:
     if _time.is_mocked():
-        if len(_waiting) < _MOST_SAID:
-            _waiting.append((level, message, args))
+        _waiting.append((level, message, args))
         return
-    say_waiting()
+    _speak(level, message, *args)
+
+
+def _speak(level: int, message: str, *args: object) -> None:
     if not (logger.hasHandlers() or _has_room()):
         return
     ident = get_ident()

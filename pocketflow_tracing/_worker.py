@@ -12,6 +12,7 @@ from importlib import import_module
 from math import inf
 from typing import Any
 
+from . import _log
 from ._queue import SpanQueue
 from ._queue_items import Marker, count_spans
 from ._sinks import DELIVERING, Sinks
@@ -143,6 +144,7 @@ class Worker:
 
     def _round(self) -> bool:
         """One turn; True when it is to stop."""
+        _log.say_waiting()
         self._sinks.start()
         if not self.queue:
             self._hurried = False

@@ -236,6 +236,7 @@ class Delivery:
                 end_with_multiprocessing(self._at_exit)
 
     def _after_fork(self) -> None:
+        _log.forget_waiting()
         self._worker.reset()
         self._reset()
         self._sinks.abandon()

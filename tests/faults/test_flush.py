@@ -11,6 +11,8 @@ import pytest
 from collector import Collector, Mode
 from drill import FLOW, environment
 
+from pocketflow_tracing.store import Store
+
 BEGIN = f"""
 import threading
 {FLOW}
@@ -168,3 +170,51 @@ if not {goes_on}:
         assert process.returncode == 0, said
         assert 5 == len(collector.spans())
     assert "5 spans that waited for Langfuse are lost" in said
+
+
+@pytest.mark.parametrize("taken", ["by what stands in for stderr", "by a log handler"])
+def test_a_lock_that_lines_of_a_log_take_is_held_around_a_first_run(taken, python, tmp_path):
+    """The line that says where runs are kept comes all the same, once it is free."""
+    done = python(
+        f"""
+        import logging, threading
+        lock, lines, said = threading.Lock(), [], threading.Event()
+        class Pane:
+            def write(self, text):
+                with lock:
+                    lines.append(text)
+                if "show last" in text:
+                    said.set()
+            def flush(self):
+                pass
+        class Handler(logging.Handler):
+            def emit(self, record):
+                Pane().write(record.getMessage())
+        if {taken!r} == "by a log handler":
+            logging.getLogger().addHandler(Handler())
+        else:
+            sys.stderr = Pane()
+        flow = make_flow()
+        with lock:
+            flow.run({{"question": "?"}})
+        assert said.wait(10)
+        assert 1 == sum("show last" in line for line in lines)
+        """
+    )
+    assert "" == done.stderr
+    (run,) = Store(tmp_path / ".pocketflow" / "traces.db").runs()
+    assert "success" == run.status
+
+
+def test_what_was_said_nowhere_is_said_at_the_end(python):
+    """Where the worker never comes to it; a forked child leaves it to its parent."""
+    done = python(
+        """
+        from pocketflow_tracing import delivery
+        delivery.delivery._worker.start = lambda: None
+        make_flow().run({"question": "?"})
+        if child := os.fork():
+            os.waitpid(child, 0)
+        """
+    )
+    assert 1 == done.stderr.count("No Langfuse keys are set")
