@@ -24,8 +24,11 @@ _said: set[str] = set()
 _MOST_SAID = 1000
 _speaking: set[int] = set()
 """Threads in the midst of a line: a handler may run flows, whose lines would come back to it."""
-_waiting: deque[tuple[int, str, tuple[object, ...]]] = deque(maxlen=_MOST_SAID)
-"""Lines that wait for the time of day, or for our thread."""
+_Lines = deque[tuple[int, str, tuple[object, ...]]]
+_waiting: _Lines = deque(maxlen=_MOST_SAID)
+"""Lines that wait for the time of day."""
+_elsewhere: _Lines = deque(maxlen=_MOST_SAID)
+"""Lines that wait for our thread."""
 
 
 def warn(message: str, *args: object) -> None:
@@ -56,7 +59,7 @@ def warn_elsewhere(message: str) -> None:
     """
     if message not in _said:
         _said.add(message)
-        _waiting.append((logging.WARNING, f"{_NAME}%s", (message,)))
+        _elsewhere.append((logging.WARNING, f"{_NAME}%s", (message,)))
 
 
 def debug_line(message: str) -> None:
@@ -67,9 +70,14 @@ def debug_line(message: str) -> None:
 
 def say_waiting() -> None:
     """Log what could not be said while a test had a time of its own, and what is not to be said where it was thought of."""
-    while _waiting and not _time.is_mocked():
+    _say(_elsewhere)
+    _say(_waiting)
+
+
+def _say(lines: _Lines) -> None:
+    while lines and not _time.is_mocked():
         try:
-            level, message, args = _waiting.popleft()
+            level, message, args = lines.popleft()
         except IndexError:  # another thread was faster
             return
         _speak(level, message, *args)
@@ -77,13 +85,14 @@ def say_waiting() -> None:
 
 def forget_waiting() -> None:
     """Leave to the parent of this forked process what it says by itself."""
-    _waiting.clear()
+    _elsewhere.clear()
 
 
 def _log(level: int, message: str, *args: object) -> None:
     if _time.is_mocked():
         _waiting.append((level, message, args))
         return
+    _say(_waiting)
     _speak(level, message, *args)
 
 
