@@ -60,6 +60,8 @@ _PLAIN_WORD = r"[^\s\"'`,;(){}\[\]<>]{6,}"
 _CREDENTIAL = r"Bearer [\w.~+/=-]{0,4}(?=[\w.~+/=-]{0,80}\d|[\w.~+/=-]{20})[\w.~+/=-]{6,}"
 _LONGEST_NAME = 80
 _SETTING = r"(?:[^\s;&\"'`,(){}\[\]<>|]|&(?!\w+=))+"
+_END_OF_A_WORD = r"[\s\"'`]"
+_BRACKETS = frozenset("()[]{}<>")
 _SETTING_STARTS = ("export ", "ENV ", "ARG ", " -e ", " -F ", "--env ", "--env=", "--from-literal=", "config:set ")
 """What stands before a setting of a shell, a Dockerfile or a command."""
 _SETTERS = ("ENV ", "setx ", "set -x ", "set -gx ")
@@ -233,16 +235,16 @@ class _Parameters:
             self._run = start, end_of(text, start, _SETTING)
         end = self._run[1]
         after = text[end : end + 1]
+        if end > 0 and before == "," and after in {"", ",", '"', "'", "\n", "\r", " "}:
+            return end if _is_of_a_connection(text, name_start) else -1
         if end < 0 or not (not after or after.isspace() or after in ";&\"'"):
             return -1
         if before in "\n;" or after == ";" or text.endswith(_SETTING_STARTS, max(name_start - 20, 0), name_start):
             return end
         if after == "&" and before in "\"'`":  # the first field of a form
             return end
-        if (
-            before.isspace() and is_credential(text[start:end]) and after not in {";", "&"}
-        ):  # of a log, or an error's repr
-            return end
+        if (before.isspace() or before == ":") and is_credential(text[start:end]) and after not in {";", "&"}:
+            return end  # of a log, or an error's repr
         return end if (before.isspace() or before in "\"'") and _has_neighbours(text, name_start, end) else -1
 
 
@@ -258,6 +260,12 @@ def _has_neighbours(text: str, start: int, end: int) -> bool:
     """Whether what stands at a place is one of several settings, as in host=db user=me password=… and so on."""
     before = text[max(start - 200, 0) : start].rsplit("\n", 1)[-1].split()
     return (bool(before) and "=" in before[-1]) or end_of(text, end, r"[ \t]+[\w.-]{1,80}=[^\s=]") > 0
+
+
+def _is_of_a_connection(text: str, start: int) -> bool:
+    """Whether what stands at a place follows other settings of a connection behind a comma, and no arguments of a call."""
+    word = compiled(_END_OF_A_WORD).split(text[max(start - _NEAR, 0) : start])[-1]
+    return (":" in word or "=" in word) and _BRACKETS.isdisjoint(word)
 
 
 def _name_start(text: str, end: int) -> int:
