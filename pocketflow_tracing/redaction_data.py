@@ -60,6 +60,7 @@ _PLAIN_WORD = r"[^\s\"'`,;(){}\[\]<>]{6,}"
 _CREDENTIAL = r"Bearer [\w.~+/=-]{0,4}(?=[\w.~+/=-]{0,80}\d|[\w.~+/=-]{20})[\w.~+/=-]{6,}"
 _LONGEST_NAME = 80
 _SETTING = r"(?:[^\s;&\"'`,(){}\[\]<>|]|&(?!\w+=))+"
+_WHOLE_SETTING = r"[^\s;\"'`,(){}\[\]<>|]+"
 _END_OF_A_WORD = r"[\s\"'`]"
 _BRACKETS = frozenset("()[]{}<>")
 _SETTING_STARTS = ("export ", "ENV ", "ARG ", " -e ", " -F ", "--env ", "--env=", "--from-literal=", "config:set ")
@@ -231,6 +232,8 @@ class _Parameters:
         before = text[name_start - 1] if name_start else "\n"
         if name.isupper() and (before.isspace() or before in ";\"'`:+>=\0"):
             return end_of(text, start, _LINE_VALUE)
+        if before == ";" or name.lower().endswith("signature"):  # of Azure's storage, which has parameters of its own
+            return end_of(text, start, _WHOLE_SETTING)
         if not self._run[0] <= start < self._run[1]:
             self._run = start, end_of(text, start, _SETTING)
         end = self._run[1]

@@ -338,6 +338,8 @@ DATA_TEXTS = [
     ("password=hunter2 dbname=x", "password=[redacted] dbname=x"),
     ("Endpoint=https;AccountName=a;AccountKey=hun/ter==;Suffix=x", "Endpoint=https;AccountName=a;AccountKey=[redacted];Suffix=x"),
     ("DRIVER={ODBC};UID=u;PWD=hunter2", "DRIVER={ODBC};UID=u;PWD=[redacted]"),
+    ("BlobEndpoint=https://a;SharedAccessSignature=sv=1&sig=hunter%3D;A=b", "BlobEndpoint=https://a;SharedAccessSignature=[redacted];A=b"),
+    ("SharedAccessSignature=sv=1&sig=hunter%3D", "SharedAccessSignature=[redacted]"),
     ("a.redis.example:6380,password=hun/ter=,ssl=True,abortConnect=False", "a.redis.example:6380,password=[redacted],ssl=True,abortConnect=False"),
     ("c = 'redis:6379,ssl=True,password=hunter'", "c = 'redis:6379,ssl=True,password=[redacted]'"),
     ("helm install --set image.tag=1,db.password=hunter2 x", "helm install --set image.tag=1,db.password=[redacted] x"),
