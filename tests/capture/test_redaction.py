@@ -344,6 +344,8 @@ DATA_TEXTS = [
     ("c = 'redis:6379,ssl=True,password=hunter'", "c = 'redis:6379,ssl=True,password=[redacted]'"),
     ("helm install --set image.tag=1,db.password=hunter2 x", "helm install --set image.tag=1,db.password=[redacted] x"),
     ("INFO:root:password=hunter2", "INFO:root:password=[redacted]"),
+    ("ValueError: api_key: hunter2", "ValueError: api_key: [redacted]"),
+    ("app: token: hunter2\nand more", "app: token: [redacted]\nand more"),
     ("user=bob\npassword=hunter2\nspring.db.password=hunter2\n", "user=bob\npassword=[redacted]\nspring.db.password=[redacted]\n"),
     ("API_KEY = hunter22\nb = 1", "API_KEY = [redacted]\nb = 1"),
     ('[db]\npassword = "hunter"\n', '[db]\npassword = "[redacted]"\n'),
