@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import contextvars
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType
 from typing import Any
 
@@ -25,6 +26,7 @@ __all__ = [
     "can_start_later",
     "of_now",
     "start_thread",
+    "unseen",
     "wait_unseen",
 ]
 
@@ -147,26 +149,35 @@ class OwnThread(threading.Thread):
         return not self._started.is_set() and self._turn.acquire(blocking=False)
 
 
-def wait_unseen(wait: Callable[[float | None], bool], seconds: float | None) -> bool:
-    """Wait, as a thread of ours that does nothing meanwhile, and that a script which waits until it is alone is not to wait for.
+@contextlib.contextmanager
+def unseen() -> Iterator[None]:
+    """Let a script that waits until it is alone not wait for this thread of ours, which only waits for others meanwhile.
 
-    `threading.active_count` and `enumerate` do not tell of it then.
-
-    Args:
-        wait: takes the seconds, None for any time, and returns whether it was woken.
-        seconds: how long.
+    `threading.active_count` and `enumerate` do not tell of it then. Another thread is seen as ever.
     """
     ident = threading.get_ident()
     # without its lock, which a frame may hold that a signal handler has interrupted, and who flushes there waits for us
     counted: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
     thread = counted.get(ident)
     if type(thread) is not OwnThread or not _has_a_thread_of_its_own():
-        return wait(seconds)
+        yield
+        return
     counted.pop(ident, None)
     try:
-        return wait(seconds)
+        yield
     finally:
         counted[ident] = thread
+
+
+def wait_unseen(wait: Callable[[float | None], bool], seconds: float | None) -> bool:
+    """Wait `unseen`.
+
+    Args:
+        wait: takes the seconds, None for any time, and returns whether it was woken.
+        seconds: how long.
+    """
+    with unseen():
+        return wait(seconds)
 
 
 class _Bounded(threading.Event):

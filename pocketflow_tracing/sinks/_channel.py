@@ -29,6 +29,7 @@ from httpx import (
 from .. import _system
 from .._forks import unforked
 from .._system import identity, variable
+from .._threads import unseen
 from .._time import monotonic
 from ._replaced import mocked, replaced_by
 
@@ -100,7 +101,7 @@ class Channel:
             raise ChannelError(f"{package} stands in the place of HTTP in this program, which hides the server")
         if (name := mocked()) is not None:
             raise ChannelError(f"a mock stands in the place of {name} in this program")
-        with _quietly():
+        with _quietly(), unseen():
             if self._let_go():
                 self.close()
             if self._client is None:

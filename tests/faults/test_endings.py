@@ -1008,7 +1008,7 @@ def test_a_program_that_waits_until_no_other_thread_is_left_ends(alone, server, 
     flow = make_flow()
     main = threading.current_thread()
     threading.Thread(target=lambda: flow.run({{"question": "why"}})).start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 20  # of a request to the silent server: 60
     while not ({alone}):
         assert time.monotonic() < deadline, threading.enumerate()
         time.sleep(0.01)
@@ -1018,5 +1018,5 @@ def test_a_program_that_waits_until_no_other_thread_is_left_ends(alone, server, 
     with Collector() as collector:
         if server != "store":
             collector.mode = Mode.silent() if server == "silent" else server
-        python(code, collector if server != "store" else None)
+        python(code, collector if server != "store" else None, LANGFUSE_TIMEOUT="60")
         assert server != "healthy" or 10 == len(collector.spans())
