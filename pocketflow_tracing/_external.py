@@ -1,6 +1,6 @@
 """Spans of other instrumentations in a run (LLM generations), seen through a span processor: for the store, and for Langfuse.
 
-Where the program has imported langfuse, the client of the SDK's sees to what Langfuse gets of them.
+Where there is a client of the SDK's, that one sees to what Langfuse gets of them.
 """
 
 from __future__ import annotations
@@ -63,10 +63,9 @@ def watch() -> None:
 
 
 def watch_for_langfuse() -> None:
-    """Add our processor to the program's tracer provider, for Langfuse, as long as there is no client of the SDK's."""
+    """Add our processor to the program's tracer provider, for a project of Langfuse's without a client of the SDK's."""
     with _WATCHING:
-        if not imported():
-            _watch(trace.get_tracer_provider())
+        _watch(trace.get_tracer_provider())
 
 
 def _watch(provider: Any) -> None:
@@ -118,14 +117,14 @@ def _make_processor() -> Any:
 
 def _is_asked_for(run: Run) -> bool:
     pipeline = run.pipeline
-    return pipeline.local is not None or (pipeline.langfuse is not None and not imported())
+    return pipeline.local is not None or (pipeline.langfuse is not None and not pipeline.langfuse.has_client)
 
 
 def _sinks_for(run: Run, span: Any) -> list[Any]:
     """The store gets every span, Langfuse those that its SDK would send by itself."""
     pipeline = run.pipeline
     sinks: list[Any] = [] if pipeline.local is None else [pipeline.local]
-    if pipeline.langfuse is not None and not imported():
+    if pipeline.langfuse is not None and not pipeline.langfuse.has_client:
         scope = span.instrumentation_scope.name if span.instrumentation_scope else ""
         if is_of_a_model(scope, span.attributes or ()):
             sinks.append(pipeline.langfuse)
@@ -152,7 +151,7 @@ def external_record(run: Run, span: Any) -> SpanRecord:
         key: _attribute(key, value, run)
         for key, value in attributes.items()
         if (pipeline.inputs if key.startswith(BESIDE_INPUT) else not (is_input(key) or is_output(key)))
-        and is_kept(key, value, inputs=pipeline.inputs, outputs=pipeline.outputs, errors=pipeline.errors)
+        and _may_be_shown(key, value, run)
     }
     assert run.root is not None  # noqa: S101 - a run is announced by its root
     return SpanRecord(
@@ -183,6 +182,11 @@ def external_record(run: Run, span: Any) -> SpanRecord:
     )
 
 
+def _may_be_shown(key: str, value: Any, run: Run) -> bool:
+    pipeline = run.pipeline
+    return is_kept(key, value, inputs=pipeline.inputs, outputs=pipeline.outputs, errors=pipeline.errors)
+
+
 def _attribute(key: str, value: Any, run: Run) -> Json:
     rules = run.pipeline.plain_rules if says_what_it_is(key) else run.pipeline.rules
     if names_a_secret(key, rules):
@@ -201,9 +205,9 @@ def _rendered(value: Any, run: Run) -> Json:
 
 def _first(attributes: dict[str, Any], keys: tuple[str, ...], belongs: Callable[[str], bool], run: Run) -> Json:
     for key in keys:
-        if key in attributes:
+        if key in attributes and _may_be_shown(key, attributes[key], run):  # some hold inputs and outputs
             return _rendered(decoded(attributes[key]), run)
-    flattened = {key: value for key, value in attributes.items() if belongs(key)}
+    flattened = {key: value for key, value in attributes.items() if belongs(key) and _may_be_shown(key, value, run)}
     return _rendered(flattened, run) if flattened else None
 
 

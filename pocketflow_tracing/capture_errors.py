@@ -242,4 +242,4 @@ def _read_exception(value: BaseException, shape: Shape, walk: Walk, depth: int) 
         return shown
     if cut:
         shown.fields[CUT_KEY] = Cut(cut)
-    return Failure(*shown, quoted_by(value, text, notes_of(value)))
+    return Failure(*shown, quoted_by(value, text, notes_of(value), of_others=True))

@@ -232,13 +232,14 @@ class _Parameters:
         before = text[name_start - 1] if name_start else "\n"
         if name.isupper() and (before.isspace() or before in ";\"'`:+>=\0"):
             return end_of(text, start, _LINE_VALUE)
-        if before == ";" or name.lower().endswith("signature"):  # of Azure's storage, which has parameters of its own
-            return end_of(text, start, _WHOLE_SETTING)
-        if not self._run[0] <= start < self._run[1]:
-            self._run = start, end_of(text, start, _SETTING)
-        end = self._run[1]
+        if name.lower().endswith("signature"):  # of Azure's storage, which has parameters of its own
+            end = end_of(text, start, _WHOLE_SETTING)
+        else:
+            if not self._run[0] <= start < self._run[1]:
+                self._run = start, end_of(text, start, _SETTING)
+            end = self._run[1]
         after = text[end : end + 1]
-        if end > 0 and before == "," and after in {"", ",", '"', "'", "\n", "\r", " "}:
+        if before == "," and is_credential(text[start:end]) and after in {"", ",", '"', "'", "\n", "\r", " "}:
             return end if _is_of_a_connection(text, name_start) else -1
         if end < 0 or not (not after or after.isspace() or after in ";&\"'"):
             return -1
@@ -267,8 +268,10 @@ def _has_neighbours(text: str, start: int, end: int) -> bool:
 
 def _is_of_a_connection(text: str, start: int) -> bool:
     """Whether what stands at a place follows other settings of a connection behind a comma, and no arguments of a call."""
-    word = compiled(_END_OF_A_WORD).split(text[max(start - _NEAR, 0) : start])[-1]
-    return (":" in word or "=" in word) and _BRACKETS.isdisjoint(word)
+    line = text[max(start - _NEAR, 0) : start].rpartition("\n")[2]
+    word = compiled(_END_OF_A_WORD).split(line)[-1]
+    is_in_a_call = line.count("(") > line.count(")")
+    return (":" in word or "=" in word) and _BRACKETS.isdisjoint(word) and not is_in_a_call
 
 
 def _name_start(text: str, end: int) -> int:

@@ -59,7 +59,13 @@ class LangfuseSink:
     def watch(self) -> None:
         """Have an SDK client ready, so that generations inside nodes reach the same project; or see them ourselves."""
         self._client.prepare()
-        _external.watch_for_langfuse()
+        if not self.has_client:
+            _external.watch_for_langfuse()
+
+    @property
+    def has_client(self) -> bool:
+        """Whether a client of the SDK's is there, which sees to the spans of other instrumentations."""
+        return self._client.resources is not None
 
     @property
     def says(self) -> Said:

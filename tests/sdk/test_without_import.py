@@ -24,17 +24,21 @@ from opentelemetry.sdk.trace import TracerProvider
 from pocketflow import Flow, Node
 from pocketflow_tracing import flush, trace_flow
 
-SCOPES = {"gen_ai": "any", "openinference": "openinference.instrumentation.openai"}
+SCOPES = {"gen_ai": "any", "openinference": "openinference.instrumentation.openai", "pydantic_ai": "pydantic-ai"}
 SAID = {
     "gen_ai": {
         "gen_ai.operation.name": "chat", "gen_ai.request.model": "model-1", "gen_ai.request.temperature": 0.5,
         "gen_ai.usage.input_tokens": 3, "gen_ai.usage.output_tokens": 4,
-        "gen_ai.prompt.0.content": "prompt", "gen_ai.completion.0.content": "answer",
+        "gen_ai.prompt.0.content": "prompt-1", "gen_ai.completion.0.content": "answer-1",
     },
     "openinference": {
         "openinference.span.kind": "LLM", "llm.model_name": "model-1",
         "llm.token_count.prompt": 3, "llm.token_count.completion": 4, "llm.token_count.total": 7,
-        "input.value": '{"api_key": "hunter2hunter2", "prompt": "prompt"}', "output.value": "answer",
+        "input.value": '{"api_key": "hunter2hunter2", "prompt": "prompt-1"}', "output.value": "answer-1",
+    },
+    "pydantic_ai": {
+        "gen_ai.request.model": "model-1",
+        "pydantic_ai.all_messages": '[{"role": "user", "content": "prompt-1"}, {"role": "assistant", "content": "answer-1"}]',
     },
 }
 
@@ -104,13 +108,23 @@ def test_a_generation_is_below_its_attempt_in_langfuse(kind, with_store, tmp_pat
         assert {"chat", "POST"} <= {span.name for span in found.spans(found.run("last").run_id)}
 
 
-def test_what_is_switched_off_is_not_sent(tmp_path):
-    """Inputs and outputs of a generation are those of the run."""
+@pytest.mark.parametrize("off", [("INPUTS",), ("OUTPUTS",), ("INPUTS", "OUTPUTS")])
+@pytest.mark.parametrize("kind", ["gen_ai", "openinference", "pydantic_ai"])
+@pytest.mark.parametrize("with_store", [False, True])
+def test_what_is_switched_off_is_not_sent(off, kind, with_store, tmp_path):
+    """Inputs and outputs of a generation are those of the run; what holds both of them goes with either."""
+    store = {"POCKETFLOW_TRACE_STORE": "traces.db"} if with_store else {}
     with Collector() as collector:
-        code = 'flow.run({"kind": "gen_ai"})'
-        run(tmp_path, code, collector, POCKETFLOW_TRACE_INPUTS="false", POCKETFLOW_TRACE_OUTPUTS="false")
+        code = f'flow.run({{"kind": "{kind}"}})'
+        run(tmp_path, code, collector, **{f"POCKETFLOW_TRACE_{what}": "false" for what in off}, **store)
         chat = next(span for span in collector.spans() if span.name == "chat")
-    assert not [value for value in chat.attributes.values() if "prompt" in str(value) or "answer" in str(value)]
+    shown = [str(chat.attributes)]
+    if with_store:
+        found = Store(tmp_path / "traces.db")
+        shown.append(str([span for span in found.spans(found.run("last").run_id) if span.name == "chat"]))
+    for text in shown:
+        assert ("prompt-1" in text) is ("INPUTS" not in off and kind != "pydantic_ai")
+        assert ("answer-1" in text) is ("OUTPUTS" not in off and kind != "pydantic_ai")
     assert "model-1" == chat.attributes["langfuse.observation.model.name"]
 
 
