@@ -43,11 +43,7 @@ def warn_once(message: str, about: str = "") -> None:
         message: in a sentence or two.
         about: what of it counts as said, where the rest may be another each time; all of it without that.
     """
-    about = about or message
-    if about not in _said:
-        if len(_said) >= _MOST_SAID:
-            _said.clear()
-        _said.add(about)
+    if _is_new(about or message):
         warn("%s", message)
 
 
@@ -57,9 +53,18 @@ def warn_elsewhere(message: str) -> None:
     It is of those that are no fault of the program's. A lock that its log handlers take, or what it has put in the place of
     stderr, may be held by who runs a flow.
     """
-    if message not in _said:
-        _said.add(message)
+    if _is_new(message):
         _elsewhere.append((logging.WARNING, f"{_NAME}%s", (message,)))
+
+
+def _is_new(about: str) -> bool:
+    """Note that something is said; False where it was before."""
+    if about in _said:
+        return False
+    if len(_said) >= _MOST_SAID:
+        _said.clear()
+    _said.add(about)
+    return True
 
 
 def debug_line(message: str) -> None:

@@ -234,6 +234,8 @@ def _flat(metadata: Json) -> list[tuple[str, str]]:
 
 def _status_message(record: SpanRecord) -> str | None:
     error = record.error
+    if error is not None and record.kind == "external":  # it says of itself what kind of error that is
+        return str(error["message"] or record.status)
     if error is not None:
         return f"{error['type']}: {error['message']}" if error["message"] else str(error["type"])
     if record.status == "recovered":

@@ -128,6 +128,24 @@ def test_what_is_switched_off_is_not_sent(off, kind, with_store, tmp_path):
     assert "model-1" == chat.attributes["langfuse.observation.model.name"]
 
 
+def test_what_a_failed_call_says_is_said_as_it_says_it(tmp_path):
+    """An error of the span's own, with its level."""
+    with Collector() as collector:
+        code = """
+        class Fails(Node):
+            def exec(self, _):
+                with trace.get_tracer("any").start_as_current_span("failed", attributes=SAID["gen_ai"]):
+                    raise ValueError("no such model")
+            def exec_fallback(self, _, error):
+                pass
+        trace_flow(Flow(start=Fails())).run({})
+        """
+        run(tmp_path, code, collector)
+        failed = next(span for span in collector.spans() if span.name == "failed")
+    said = [failed.attributes[f"langfuse.observation.{name}"] for name in ("level", "status_message")]
+    assert ["ERROR", "ValueError: no such model"] == said
+
+
 def test_each_goes_once_when_the_program_imports_langfuse_later(tmp_path):
     """From then on the SDK's client sends them: also what was open at that moment."""
     with Collector() as collector:
