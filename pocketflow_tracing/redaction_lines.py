@@ -34,7 +34,8 @@ _TYPED_BACKWARDS = r"[ \t]{0,4}[\w.\[\], |?]{1,80}?[ \t]?:[ \t]{0,4}([\w.-]{1,80
 _LONGEST_NAME = 180
 """With the type of a variable between its name and its value."""
 _LABEL = r":(?:\*\*)?[ \t]{1,4}(`?)([^\s`*\"',;(){}\[\]<>]{6,})(?<!:)\1(?=[\s,;.]|\Z)"
-_SPOKEN = r"[ ](?:is|was):?[ ]([\"'`]?)([^\s\"'`,;(){}\[\]<>]{6,})\1(?=[\s,;]|\Z)"
+_SPOKEN = r"[ ](?:is|was|provided|supplied|given):?[ ]([\"'`]?)([^\s\"'`,;(){}\[\]<>]{6,})\1(?=[\s,;\"'\\]|\Z)"
+_SPOKEN_WORDS = (" is", " was", " provided", " supplied", " given")
 _WORDS_BACKWARDS = r"[ *`_\"']{0,4}([\w.-]{1,40}(?: [\w-]{1,20}){0,1})"
 
 
@@ -107,4 +108,4 @@ def without_told(text: str, hits: Hits) -> str:
 
     if ": " in text or ":*" in text:
         text = compiled(_LABEL).sub(shown, text)
-    return compiled(_SPOKEN).sub(shown, text) if " is" in text or " was" in text else text
+    return compiled(_SPOKEN).sub(shown, text) if any(words in text for words in _SPOKEN_WORDS) else text
