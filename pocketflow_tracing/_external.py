@@ -32,6 +32,7 @@ from ._queue_items import External
 from ._sdk_clients import AFTER_MAKING
 from ._sdk_export import weight_of
 from ._sdk_import import imported, when_imported
+from ._weak import Gone
 from .delivery import delivery
 from .recorder import Run, current, span_of
 from .records import Json, SpanRecord, Status
@@ -78,8 +79,8 @@ def _watch(provider: Any) -> None:
 def _make_processor() -> Any:
     from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor  # noqa: PLC0415 - a provider is there, so it is too
 
-    open_spans: dict[int, weakref.ref[Span]] = {}
-    runs: dict[weakref.ref[Span], Run] = {}
+    open_spans: dict[int, tuple[weakref.ref[Span], Run]] = {}
+    gone = Gone()
 
     class Processor(SpanProcessor):
         __slots__ = ()  # who walks through a tracer provider finds nothing of the runs, see `_sdk_export`
@@ -89,25 +90,22 @@ def _make_processor() -> Any:
                 above = span_of(current.get())
                 if above is None or span.context.trace_id != above.run.trace_id or not _is_asked_for(above.run):
                     return
+                # one that goes without an end keeps its run until now, and not longer: what the collector has found with it, as a
+                # stream that nobody has read to its end, may have ended it later
+                gone.sweep(open_spans)
                 if len(open_spans) >= _MAX_OPEN:
-                    run = runs.pop(open_spans.pop(next(iter(open_spans))), None)
-                    if run is not None:
-                        delivery.queue.leave_out(run)
-                # one that goes without an end, as of a stream that nobody reads to its end, must not keep its run; by a function
-                # written in C, see `_weak`
-                known = open_spans[span.context.span_id] = weakref.ref(span, runs.__delitem__)
-                runs[known] = above.run
+                    _, run = open_spans.pop(next(iter(open_spans)))
+                    delivery.queue.leave_out(run)
+                open_spans[span.context.span_id] = gone.watch(span, span.context.span_id), above.run
 
         def on_end(self, span: ReadableSpan) -> None:
             with _ENDED:
                 known = open_spans.pop(span.context.span_id, None) if span.context is not None else None
-                run = runs.pop(known, None) if known is not None else None
-                if run is not None and (sinks := _sinks_for(run, span)):
+                if known is not None and (sinks := _sinks_for(run := known[1], span)):
                     delivery.queue.put_external(run, External(partial(_made, run, sinks, span), weight_of(span)))
 
         def shutdown(self) -> None:
             open_spans.clear()
-            runs.clear()
 
         def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - it holds nothing back
             return True

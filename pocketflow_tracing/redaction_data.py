@@ -245,7 +245,7 @@ class _Parameters:
             return -1
         if before in "\n;" or after == ";" or text.endswith(_SETTING_STARTS, max(name_start - 20, 0), name_start):
             return end
-        if after == "&" and before in "\"'`":  # the first field of a form
+        if after == "&" and (before.isspace() or before in "\"'`:="):  # the first field of a form
             return end
         if (before.isspace() or before == ":") and is_credential(text[start:end]) and after not in {";", "&"}:
             return end  # of a log, or an error's repr
