@@ -102,7 +102,7 @@ def _make_processor() -> Any:
             with _ENDED:
                 known = open_spans.pop(span.context.span_id, None) if span.context is not None else None
                 if known is not None and (sinks := _sinks_for(run := known[1], span)):
-                    delivery.queue.put_external(run, External(partial(_made, run, sinks, span), weight_of(span)))
+                    delivery.queue.put_external(External(run, partial(_made, run, sinks, span), weight_of(span)))
 
         def shutdown(self) -> None:
             open_spans.clear()

@@ -154,11 +154,11 @@ class SpanQueue:
         self._begun += 1
         self.put_other(Begun(span))
 
-    def put_external(self, run: Run, item: External) -> None:
+    def put_external(self, item: External) -> None:
         """Append a span of another instrumentation; where there is no room it is counted and left out, and its run says so."""
-        run.has_external = True
+        item.run.has_external = True
         if len(self._items) >= self.most_spans or self._bytes - self._ghost_bytes + item.weight > self.most_bytes:
-            self.leave_out(run)
+            self.leave_out(item.run)
             self._rouse()
             return
         self._bytes += item.weight

@@ -9,7 +9,7 @@ from ._threads import Wake
 from .capture_types import Note
 
 if TYPE_CHECKING:
-    from .recorder import Span
+    from .recorder import Run, Span
 
 __all__ = ["NOT_KEPT", "Begun", "External", "GivenUp", "Marker", "count_spans", "ends_of", "let_values_go"]
 
@@ -65,13 +65,15 @@ class External:
     """A span of another instrumentation: a function that gives (run, the sinks, the record).
 
     Args:
+        run: that it belongs to.
         make: the function.
         weight: estimated bytes that it keeps alive.
     """
 
-    __slots__ = ("make", "weight")
+    __slots__ = ("make", "run", "weight")
 
-    def __init__(self, make: Callable[[], Any], weight: int) -> None:
+    def __init__(self, run: Run, make: Callable[[], Any], weight: int) -> None:
+        self.run = run
         self.make = make
         self.weight = weight
 
@@ -106,10 +108,10 @@ def ends_of(items: list[Any]) -> list[Span]:
     """
     chains: dict[int, list[Span]] = {}
     for item in items:
-        if type(item) is External or item.delivered or item.run.dropped or item.run.ids is None:
+        if item.run.dropped or item.run.ids is None or (type(item) is not External and item.delivered):
             continue  # of a run of which no record was made there is nothing to make sense of
         item.run.lost += 1
-        if id(item.run) not in chains:
+        if type(item) is not External and id(item.run) not in chains:
             chain = chains[id(item.run)] = []
             at = item
             while at is not None:

@@ -200,6 +200,16 @@ LARGE = {
         large = Large(start=Calls())
         large.start_node >> Items()
         """,
+    "generations of an exec": """
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        trace.set_tracer_provider(TracerProvider())
+        class Calls(Node):
+            def exec(self, question):
+                for _ in turns:
+                    trace.get_tracer("app").start_span("llm").end()
+        large = Flow(start=Calls())
+        """,
     "items side by side": """
         class Items(AsyncParallelBatchNode):
             async def prep_async(self, shared):
@@ -387,7 +397,7 @@ def test_what_is_let_go_of_at_the_end_is_said_while_it_is_being_counted(tmp_path
     assert stderr.split("pocketflow-tracing: ")[-1].startswith(("1995 spans are lost", "1996 spans are lost"))
 
 
-@pytest.mark.parametrize("kind", ["a loop", "a batch flow", "flows in a loop", "items"])
+@pytest.mark.parametrize("kind", ["a loop", "a batch flow", "flows in a loop", "items", "generations of an exec"])
 def test_a_run_that_the_end_cuts_short_has_its_root_and_says_so(kind, tmp_path):
     """What has been delivered of it stands below what it stood below, also where it ended while its beginning was in hand."""
     _, stderr = _run(

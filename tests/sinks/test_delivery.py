@@ -322,7 +322,7 @@ def test_a_sink_with_more_to_do_does_not_wait_for_a_batch_to_gather(fresh_delive
 
         def tick(self):
             self.left -= self.left > 0
-            delivery.queue.put_other(_queue_items.External(str, 0))  # something comes meanwhile
+            delivery.queue.put_other(_queue_items.External(None, str, 0))  # something comes meanwhile
             if not self.left:
                 self.done_all.set()
                 return None
