@@ -7,6 +7,7 @@ import sys
 
 from . import _system
 from ._forks import unforked
+from ._guard import Tolerating
 
 __all__ = ["command"]
 
@@ -15,10 +16,10 @@ _NAME = "pocketflow-tracing"
 
 def command() -> str:
     """Return the command as it can be typed here: its name where PATH finds it, else its path, else `python -m`."""
-    try:
+    # the working directory was removed, or the library of Python is out of reach by now
+    with Tolerating(OSError, ImportError):
         return _command()
-    except (OSError, ImportError):  # the working directory was removed, or the library of Python is out of reach by now
-        return _NAME
+    return _NAME
 
 
 def _command() -> str:

@@ -97,6 +97,29 @@ class Seam:
         )
 
 
+class Tolerating:
+    """`contextlib.suppress` for what may go wrong where we ask: what is the host's passes, as the TimeoutError of a time limit.
+
+    Args:
+        kinds: of exceptions.
+        theirs: whether it calls code of the user's.
+    """
+
+    __slots__ = ("kinds", "theirs")
+
+    def __init__(self, *kinds: type[BaseException], theirs: bool = False) -> None:
+        self.kinds = kinds
+        self.theirs = theirs
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        return isinstance(error, self.kinds) and not is_hosts(error, theirs=self.theirs)
+
+
 def is_hosts(error: BaseException, *, theirs: bool = False) -> bool:
     """Whether an exception that appeared in our code is the host's: of a time limit or a debugger that struck there.
 

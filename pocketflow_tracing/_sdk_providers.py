@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ._guard import Tolerating
 from .recorder import Untraced, current, span_of
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def sdks_in(processor: Any, depth: int = 4) -> list[Any]:
     if depth == 0:
         return []
     held: list[Any] = []
-    with contextlib.suppress(Exception):  # it is the program's, and may answer anything
+    with Tolerating(Exception, theirs=True):  # it is the program's, and may answer anything
         held = [getattr(processor, "__wrapped__", None), *vars(processor).values()]
     several = [one for value in held for one in (value[:_MOST_HELD] if type(value) in {list, tuple} else [value])]
     return [

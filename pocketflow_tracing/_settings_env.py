@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from pocketflow_tracing import _system
-from pocketflow_tracing._guard import is_hosts
+from pocketflow_tracing._guard import Tolerating, is_hosts
 from pocketflow_tracing._settings_kinds import shown
 
 _OURS = ("LANGFUSE_", "POCKETFLOW_")
@@ -39,11 +39,10 @@ class Found(NamedTuple):
 
 def find_env_file() -> str | None:
     """Return the path of the nearest `.env` file, from the working directory upward."""
-    try:
+    folder = None
+    with Tolerating(OSError):  # the working directory was removed
         folder = _system.here().rstrip(os.sep)
-    except OSError as error:  # the working directory was removed
-        if is_hosts(error):
-            raise
+    if folder is None:
         return None
     while True:  # by hand, for the program's tests may have mocks on pathlib's methods
         path = f"{folder}{os.sep}.env"

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from types import ModuleType
 
-from ._guard import is_hosts
+from ._guard import Tolerating
 
 __all__ = [
     "Identity", "absolute", "basename", "close_number", "dirname", "exists", "expanduser", "here", "identity", "is_command",
@@ -46,11 +46,10 @@ def status(of: _AnyPath | int) -> os.stat_result:
 
 def identity(of: _AnyPath | int) -> Identity | None:
     """What tells what is at a path or behind a number from what takes its place later, None when there is nothing."""
-    try:
+    with Tolerating(OSError, ValueError):
         found = status(of)
-    except (OSError, ValueError):
-        return None
-    return found.st_dev, found.st_ino
+        return found.st_dev, found.st_ino
+    return None
 
 
 def pid() -> int:
@@ -69,12 +68,9 @@ def names_in(folder: str) -> list[str]:
 
 
 def _mode(path: _AnyPath) -> int:
-    try:
+    with Tolerating(OSError, ValueError):
         return status(path).st_mode
-    except (OSError, ValueError) as error:
-        if is_hosts(error):  # a time limit of the host's is a TimeoutError, and may strike here
-            raise
-        return 0
+    return 0
 
 
 def exists(path: _AnyPath) -> bool:
@@ -94,12 +90,9 @@ def is_dir(path: _AnyPath) -> bool:
 
 def is_link(path: _AnyPath) -> bool:
     """Whether that leads to another path."""
-    try:
+    with Tolerating(OSError, ValueError):
         return stat.S_ISLNK(_lstat(path).st_mode)
-    except (OSError, ValueError) as error:
-        if is_hosts(error):
-            raise
-        return False
+    return False
 
 
 def open_number(path: _AnyPath, flags: int, mode: int = 0o777) -> int:

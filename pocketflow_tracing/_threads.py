@@ -15,7 +15,7 @@ from typing import Any
 
 from opentelemetry import context as otel_context
 
-from ._guard import on_our_thread
+from ._guard import is_hosts, on_our_thread
 
 __all__ = [
     "STARTS_LATE",
@@ -204,7 +204,9 @@ def _started(thread: OwnThread) -> OwnThread | None:
         if 0 < theirs < _STACK_BYTES:
             threading.stack_size(_STACK_BYTES)
         _start(thread)
-    except RuntimeError:
+    except RuntimeError as error:
+        if is_hosts(error):
+            raise
         return None
     finally:
         if 0 < theirs < _STACK_BYTES:

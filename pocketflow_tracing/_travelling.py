@@ -6,11 +6,11 @@ flow is recorded over there, and that is said.
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 from typing import TYPE_CHECKING, Any
 
 from . import _log
+from ._guard import Tolerating
 
 if TYPE_CHECKING:
     from .config import TracingConfig
@@ -52,7 +52,7 @@ def taken_along(config: TracingConfig) -> tuple[dict[str, Any], dict[str, bytes 
         value = given.pop(name)
         if name in _HIDING:
             packed[name] = None
-            with contextlib.suppress(Exception):  # whatever a program's objects raise when they are pickled
+            with Tolerating(Exception, theirs=True):  # whatever a program's objects raise when they are pickled
                 packed[name] = pickle.dumps(dict(value) if name == "serializers" else value)
     return given, packed
 
@@ -68,7 +68,7 @@ def arrived(given: dict[str, Any], packed: dict[str, bytes | None]) -> TracingCo
             if here.langfuse_secret_key and here.langfuse_public_key == given.get("langfuse_public_key"):
                 continue  # it is the project of this process as well
         elif content is not None:
-            with contextlib.suppress(Exception):  # whatever they raise when they are made again
+            with Tolerating(Exception, theirs=True):  # whatever they raise when they are made again
                 given[name] = pickle.loads(content)  # noqa: S301 - within a pickle that the program is loading
                 continue
         missing.append(name)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _system
+from ._guard import Tolerating
 
 __all__ = ["are_of_files", "buffers_of"]
 
@@ -29,9 +30,10 @@ def are_of_files(columns: list[list[int]]) -> list[bool]:
     """
     if sys.platform != "linux":
         return [False] * len(columns)
-    try:
+    pages = -1
+    with Tolerating(OSError):  # a sandbox may not show it
         pages = _system.open_number("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:  # where a sandbox does not show it
+    if pages < 0:
         return [any(map(_is_in_mapping, addresses)) for addresses in columns]
     try:
         return [any(_is_of_a_file(pages, address) for address in addresses) for addresses in columns]
@@ -46,10 +48,9 @@ def _is_of_a_file(pages: int, address: int) -> bool:
 
 
 def _is_in_mapping(address: int) -> bool:
-    try:
+    mappings = b""
+    with Tolerating(OSError):
         mappings = Path("/proc/self/maps").read_bytes()
-    except OSError:
-        return False
     for mapping in mappings.splitlines():
         place, _rights, _offset, _device, file, *_ = mapping.split()
         begin, _, end = place.partition(b"-")

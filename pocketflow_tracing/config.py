@@ -8,7 +8,6 @@ nearest `.env` file, and that over the default.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Any
 
 from pocketflow_tracing import _settings_kinds as kinds
 from pocketflow_tracing import _system
+from pocketflow_tracing._guard import Tolerating
 from pocketflow_tracing._settings import Setting, SettingRow, Settings, resolved_first, setting, settings_of
 
 __all__ = ["SETTINGS", "SettingRow", "TracingConfig"]
@@ -257,7 +257,7 @@ class TracingConfig(Settings):
         path = f".pocketflow{os.sep}traces.db"
         if self.store != "auto":
             path = _system.expanduser(self.store)
-        with contextlib.suppress(OSError):  # the working directory was removed, no right to look
+        with Tolerating(OSError):  # the working directory was removed, no right to look
             path = _system.absolute(path)
             if _system.is_dir(path):
                 path = f"{path}{os.sep}traces.db"

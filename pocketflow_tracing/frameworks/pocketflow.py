@@ -17,7 +17,7 @@ import pocketflow
 from pocketflow import BaseNode, BatchFlow, Flow
 
 from .. import _log, _marks
-from .._guard import Seam
+from .._guard import Seam, Tolerating
 from .._options import Options
 from .._threads import OwnLock
 from ..recorder import Span, Untraced, current, parent_in, span_of
@@ -118,9 +118,10 @@ def install() -> None:
 
 def why_not() -> str | None:
     """Why nothing can be traced here, for the user; None where it can."""
-    try:
+    places = None
+    with Tolerating(OSError, TypeError):
         places = _places()
-    except (OSError, TypeError):
+    if places is None:
         return "PocketFlow's source is not available here (a frozen program?), and without it nothing can be traced."
     if not any(_standing(place)[1] for place in places):
         return (

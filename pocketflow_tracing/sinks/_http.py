@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from httpx import Client, HTTPError, InvalidURL, ProxyError, TimeoutException
 
 from .._forks import unforked
+from .._guard import Tolerating
 from .._time import time_ns
 from .._version import __version__
 from ..config import TracingConfig
@@ -103,7 +104,7 @@ def shown_host(config: TracingConfig) -> str:
 def preload() -> None:
     """Have httpx import what it imports with its first client, and look up the SDK's version."""
     # bad settings are said when something is to be sent
-    with unforked(), contextlib.suppress(OSError, ValueError, ImportError, InvalidURL):
+    with unforked(), Tolerating(OSError, ValueError, ImportError, InvalidURL):
         Client().close()
         "".encode(
             "idna"

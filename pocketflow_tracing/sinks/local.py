@@ -9,7 +9,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from .. import _external, _log, _system
-from .._guard import Seam, is_hosts
+from .._guard import Seam, Tolerating, is_hosts
 from .._span_records import process_id
 from .._threads import OwnLock
 from .._time import is_in_a_loop, monotonic, sleep, time_ns
@@ -296,7 +296,7 @@ _sinks: WeakValueDictionary[str, LocalSink] = WeakValueDictionary()
 
 def open_sink(path: str, config: TracingConfig) -> LocalSink:
     """The process's one sink for a store file, made at its first use."""
-    with contextlib.suppress(OSError):  # the working directory was removed; writing will say so
+    with Tolerating(OSError):  # the working directory was removed; writing will say so
         path = str(Path(_system.absolute(path)))
     with _lock():
         sink = _sinks.get(path)

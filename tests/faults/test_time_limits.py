@@ -8,6 +8,7 @@ import decimal
 import functools
 import gc
 import json
+import pickle
 import signal
 import sqlite3
 import struct
@@ -25,9 +26,12 @@ from pocketflow import Flow, Node
 
 from pocketflow_tracing import (
     TracingConfig,
+    _command,
     _forks,
+    _machine,
     _settings_env,
     _system,
+    _travelling,
     capture,
     capture_entries,
     capture_errors,
@@ -38,6 +42,8 @@ from pocketflow_tracing._guard import is_hosts
 from pocketflow_tracing._queue import SpanQueue
 from pocketflow_tracing._threads import start_thread
 from pocketflow_tracing.frameworks import _phases, _retry, _visits
+from pocketflow_tracing.frameworks import pocketflow as pocketflow_hooks
+from pocketflow_tracing.sinks import _http
 from pocketflow_tracing.store import StoreError
 
 
@@ -320,7 +326,20 @@ def test_a_time_limit_while_an_error_is_described(monkeypatch):
     assert recorder.current.get() is None
 
 
-def test_a_time_limit_while_the_environment_is_read(monkeypatch):
+@pytest.mark.parametrize(
+    ("asked", "name", "asks"),
+    [
+        (_system, "here", _settings_env.find_env_file),
+        (_system, "absolute", TracingConfig(store="traces.db").store_path),
+        (_system, "_stat", lambda: _system.identity("traces.db")),
+        (_command, "_command", _command.command),
+        (_machine, "gethostname", _machine.machine),
+        (pocketflow_hooks, "twins", pocketflow_hooks.why_not),
+        (_http, "Client", _http.preload.__wrapped__),
+        (pickle, "dumps", lambda: _travelling.taken_along(TracingConfig(mask=print).resolved())),
+    ],
+)
+def test_a_time_limit_where_what_goes_wrong_is_passed_over(asked, name, asks, monkeypatch):
     """TimeoutError is an OSError, and one of a file that cannot be read is none of the host's."""
 
     def limit(*_):
@@ -330,10 +349,11 @@ def test_a_time_limit_while_the_environment_is_read(monkeypatch):
         signal.raise_signal(signal.SIGALRM)
 
     before = signal.signal(signal.SIGALRM, limit)
-    monkeypatch.setattr(_system, "here", strikes)
+    monkeypatch.setattr(pocketflow_hooks, "_twin_at", {})
+    monkeypatch.setattr(asked, name, strikes)
     try:
         with pytest.raises(TimeoutError):
-            _settings_env.find_env_file()
+            asks()
     finally:
         signal.signal(signal.SIGALRM, before)
 
