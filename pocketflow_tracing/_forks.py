@@ -7,12 +7,14 @@ a child that was forked meanwhile, or makes a TLS context there, waits for ever.
 from __future__ import annotations
 
 import _thread
-import concurrent.futures.thread  # noqa: F401 - as logging: its lock is wanted where OpenTelemetry finds out where it runs
+import contextlib
 import logging  # noqa: F401 - before ours below: its own lock, which forks take as well, is wanted by what is said inside
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
+
+with contextlib.suppress(RuntimeError):  # the main thread has ended, and a thread is the first to import us
+    import concurrent.futures.thread  # noqa: F401 - as logging: its lock is wanted where OpenTelemetry finds out where it runs
 
 __all__ = ["before_forks", "in_forked_child", "see_to_fork", "unforked"]
 
@@ -22,7 +24,7 @@ _FORK_PATIENCE = 5.0
 """Seconds that a fork waits; an import or a TLS context takes a tenth of one, on a busy machine one."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def unforked() -> Iterator[None]:
     """Let no fork fall into what is done inside."""
     lock = _lock

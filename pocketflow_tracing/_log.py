@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import logging
 import select
@@ -28,7 +29,13 @@ _Lines = deque[tuple[int, str, tuple[object, ...]]]
 _waiting: _Lines = deque(maxlen=_MOST_SAID)
 """Lines that wait for the time of day."""
 _elsewhere: _Lines = deque(maxlen=_MOST_SAID)
-"""Lines that wait for our thread."""
+"""Lines that wait for a thread that does nothing else."""
+_last: _Lines = deque(maxlen=_MOST_SAID)
+"""Lines that wait for the end of the process."""
+_turn = _thread.allocate_lock()
+"""Held by who says lines of `_elsewhere`."""
+_is_at_the_end = False
+_LOOK_SECONDS = 0.002
 
 
 def warn(message: str, *args: object) -> None:
@@ -47,14 +54,15 @@ def warn_once(message: str, about: str = "") -> None:
         warn("%s", message)
 
 
-def warn_elsewhere(message: str) -> None:
-    """Have a line said on our thread, or at the end of the process, the first time.
+def warn_at_the_end(message: str) -> None:
+    """Have a line said at the end of the process; where somebody types what it does, at once.
 
-    It is of those that are no fault of the program's. A lock that its log handlers take, or what it has put in the place of
-    stderr, may be held by who runs a flow.
+    It is of those that are no fault of the program's. Its tests look at what is logged while they run, and a lock that its log
+    handlers take may be held by who runs a flow.
     """
     if _is_new(message):
-        _elsewhere.append((logging.WARNING, f"{_NAME}%s", (message,)))
+        is_typed = hasattr(sys, "ps1") or "ipykernel" in sys.modules
+        (_elsewhere if is_typed else _last).append((logging.WARNING, f"{_NAME}%s", (message,)))
 
 
 def _is_new(about: str) -> bool:
@@ -74,9 +82,71 @@ def debug_line(message: str) -> None:
 
 
 def say_waiting() -> None:
-    """Log what could not be said while a test had a time of its own, and what is not to be said where it was thought of."""
-    _say(_elsewhere)
-    _say(_waiting)
+    """Have said what could not be said while a test had a time of its own, and what is not to be said where it came up.
+
+    On a thread that does nothing else: a log handler of the program's (mail, HTTP) may take its time, or never return, and
+    nothing that is recorded waits for it.
+    """
+    if _time.is_mocked():
+        return
+    while _waiting:
+        with contextlib.suppress(IndexError):  # another thread was faster
+            _elsewhere.append(_waiting.popleft())
+    if _elsewhere and not _turn.locked():
+        threads = import_module("._threads", __package__)
+        if threads.start_thread(_say_in_turn, "pocketflow-tracing-log") is None:
+            _say_in_turn()
+
+
+def wait_until_said(seconds: float) -> None:
+    """Wait, for so many seconds at most, until nobody is saying what was left to be said elsewhere."""
+    until = _time.monotonic() + seconds
+    while (_elsewhere or _turn.locked()) and not (_time.is_mocked() or get_ident() in _speaking):
+        if _time.monotonic() > until:
+            return
+        _time.sleep(_LOOK_SECONDS)
+
+
+def begin_to_end() -> None:
+    """Note that the process ends: what is said from now on is not waited for without end."""
+    global _is_at_the_end  # noqa: PLW0603 - of the process
+    _is_at_the_end = True
+
+
+def say_the_last(seconds: float) -> None:
+    """Say at the end of the process what is left, and have a log handler that does not return in time not waited for.
+
+    Args:
+        seconds: that it may take.
+    """
+    global _is_at_the_end  # noqa: PLW0603 - of the process
+    _elsewhere.extend(_last)
+    _last.clear()
+    say_waiting()
+    wait_until_said(seconds)
+    _is_at_the_end = _turn.locked()
+    if _is_at_the_end:
+        _free_handlers()
+
+
+def _free_handlers() -> None:
+    """Give those a new lock in which a line of ours is stuck: `logging.shutdown` takes each one's."""
+    of: logging.Logger | None = logger
+    while of is not None:
+        for handler in of.handlers:
+            if handler.lock is None or handler.lock.acquire(blocking=False):
+                handler.release()
+            else:
+                handler.createLock()
+        of = of.parent if of.propagate else None
+
+
+def _say_in_turn() -> None:
+    while _elsewhere and not _time.is_mocked() and _turn.acquire(blocking=False):
+        try:
+            _say(_elsewhere)
+        finally:
+            _turn.release()
 
 
 def _say(lines: _Lines) -> None:
@@ -88,17 +158,23 @@ def _say(lines: _Lines) -> None:
         _speak(level, message, *args)
 
 
-def forget_waiting() -> None:
+def begin_anew() -> None:
     """Leave to the parent of this forked process what it says by itself."""
+    global _turn, _is_at_the_end
     _elsewhere.clear()
+    _last.clear()
+    _turn, _is_at_the_end = _thread.allocate_lock(), False
 
 
 def _log(level: int, message: str, *args: object) -> None:
     if _time.is_mocked():
         _waiting.append((level, message, args))
-        return
-    _say(_waiting)
-    _speak(level, message, *args)
+    elif get_ident() not in _speaking and (_is_at_the_end or _guard().on_our_thread.get()):
+        _elsewhere.append((level, message, args))
+        say_waiting()
+    else:
+        _say(_waiting)
+        _speak(level, message, *args)
 
 
 def _speak(level: int, message: str, *args: object) -> None:

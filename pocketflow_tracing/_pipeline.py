@@ -136,7 +136,7 @@ class Pipeline:
         # with Langfuse, "auto" means: only when something must be kept
         if path is not None and (self.langfuse is None or not automatic):
             if automatic and not config.langfuse_public_key and not config.langfuse_secret_key:
-                _log.warn_elsewhere(
+                _log.warn_at_the_end(
                     f"No Langfuse keys are set, so runs are recorded in {path}; `{command()} show last` shows "
                     "the newest. Setting POCKETFLOW_TRACE_STORE silences this line."
                 )

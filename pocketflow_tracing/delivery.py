@@ -38,6 +38,8 @@ _LEAST_SECONDS = 0.1
 """For each flow of an exit handler, to keep what it has recorded …"""
 _GRACE_SECONDS = 1.0
 """… and for all that come after the time that the end may take."""
+_SAYING_SECONDS = 0.3
+"""For what is said meanwhile: a log handler takes milliseconds, or much longer."""
 _LONGEST_WAIT = 1e6
 """Seconds that somebody may wait for a flush; the system knows no longer ones."""
 
@@ -112,11 +114,11 @@ class Delivery:
 
     def flush(self, timeout: float | None = None) -> bool:
         """See `flush` below."""
-        return self._told_to_thread(self._mark(_seconds(timeout, 30.0), closing=False))
+        return self._asked(_seconds(timeout, 30.0), closing=False)
 
     def shutdown(self, timeout: float | None = None) -> bool:
         """See `shutdown` below."""
-        return self._told_to_thread(self._mark(_seconds(timeout, self.shutdown_timeout), closing=True))
+        return self._asked(_seconds(timeout, self.shutdown_timeout), closing=True)
 
     def completed(self, run: Run) -> None:
         """Note that a run has ended."""
@@ -171,6 +173,12 @@ class Delivery:
             accepted = self._sinks.flush(deadline if not self._worker.threadless else monotonic()) and accepted
         return accepted
 
+    def _asked(self, seconds: float, *, closing: bool) -> bool:
+        until = monotonic() + seconds
+        accepted = self._told_to_thread(self._mark(seconds, closing=closing))
+        _log.wait_until_said(min(until - monotonic(), _SAYING_SECONDS))
+        return accepted
+
     def _told_to_thread(self, accepted: bool) -> bool:
         """The answer for a thread, which hears of all that was lost since its last one."""
         lost = self._worker.dropped + self.queue.dropped + self._sinks.lost
@@ -183,8 +191,9 @@ class Delivery:
         try:
             for seconds in (self.shutdown_timeout, *[_HURRIED_SECONDS] * _MOST_HURRIES):
                 try:
+                    _log.begin_to_end()
                     self._end(seconds)
-                    _log.say_waiting()
+                    _log.say_the_last(max(_SAYING_SECONDS, self._ends_by - monotonic()))
                     break
                 except BaseException:  # noqa: BLE001 - the host's (Ctrl-C, a second SIGTERM), which nobody catches any more
                     hurry()
@@ -236,7 +245,7 @@ class Delivery:
                 end_with_multiprocessing(self._at_exit)
 
     def _after_fork(self) -> None:
-        _log.forget_waiting()
+        _log.begin_anew()
         self._worker.reset()
         self._reset()
         self._sinks.abandon()

@@ -87,6 +87,7 @@ def absorbed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
     _guard._said.clear()
     _log._said.clear()
     yield errors
+    _log._last.clear()
     if errors and request.node.get_closest_marker("absorbs") is None:
         raise AssertionError(f"absorbed: {errors!r}") from errors[0]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -174,10 +175,11 @@ if not {goes_on}:
 
 @pytest.mark.parametrize("taken", ["by what stands in for stderr", "by a log handler"])
 def test_a_lock_that_lines_of_a_log_take_is_held_around_a_first_run(taken, python, tmp_path):
-    """The line that says where runs are kept comes all the same, once it is free."""
+    """The line that says where runs are kept comes at the end of the process, and where somebody types what it does at once."""
     done = python(
         f"""
         import logging, threading
+        sys.ps1 = ">>> "
         lock, lines, said = threading.Lock(), [], threading.Event()
         class Pane:
             def write(self, text):
@@ -204,6 +206,56 @@ def test_a_lock_that_lines_of_a_log_take_is_held_around_a_first_run(taken, pytho
     assert "" == done.stderr
     (run,) = Store(tmp_path / ".pocketflow" / "traces.db").runs()
     assert "success" == run.status
+
+
+def test_a_programs_tests_find_no_line_of_ours_among_theirs(python, tmp_path):
+    """Where runs are kept is said when they are through."""
+    done = python(
+        """
+        import unittest
+        class Tests(unittest.TestCase):
+            def test_0_runs_a_flow(self):
+                make_flow().run({"question": "?"})
+            def test_1_logs_nothing(self):
+                with self.assertNoLogs():
+                    assert flush(10)
+        unittest.main(argv=["tests"], exit=False)
+        print("through", file=sys.stderr)
+        """
+    )
+    said = done.stderr.split("through")
+    assert ("OK" in said[0], "show last" in said[0], said[1].count("show last")) == (True, False, 1)
+
+
+@pytest.mark.parametrize("server", ["none", "down"])
+@pytest.mark.parametrize("returns", ["never", "late"])
+def test_a_log_handler_that_does_not_return_holds_up_neither_records_nor_the_end(returns, server, python, tmp_path):
+    """As one of the standard library's does not whose server never answers: it has no time limit."""
+    silent = socket.create_server(("127.0.0.1", 0))
+    keys = {
+        "LANGFUSE_PUBLIC_KEY": "pk-lf-1", "LANGFUSE_SECRET_KEY": "sk-lf-1", "LANGFUSE_BASE_URL": "http://127.0.0.1:1",
+        "POCKETFLOW_TRACE_STORE": str(tmp_path / ".pocketflow" / "traces.db"),
+    }  # fmt: skip
+    with silent:
+        done = python(
+            f"""
+            import logging, time
+            from logging.handlers import HTTPHandler
+            class Late(logging.Handler):
+                def emit(self, record):
+                    time.sleep(3000)
+            handler = HTTPHandler("127.0.0.1:{silent.getsockname()[1]}", "/") if {returns!r} == "never" else Late()
+            handler.setLevel(logging.WARNING)
+            logging.getLogger().addHandler(handler)
+            sys.ps1 = ">>> "
+            for _ in range(5):
+                make_flow().run({{"question": "?"}})
+            print("ran")
+            """,
+            **(keys if server == "down" else {}),
+        )
+    assert ("ran\n", "", 0) == (done.stdout, done.stderr, done.returncode)
+    assert 5 == len(list(Store(tmp_path / ".pocketflow" / "traces.db").runs()))
 
 
 def test_what_was_said_nowhere_is_said_at_the_end(python):

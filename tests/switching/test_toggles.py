@@ -13,7 +13,7 @@ from collector import Collector
 from kinds import KINDS, Kind
 from pocketflow import AsyncBatchFlow, AsyncFlow, AsyncNode, BatchFlow, BatchNode, Flow, Node
 
-from pocketflow_tracing import TracingConfig, add_metadata, flush, instrument, trace_flow, uninstrument
+from pocketflow_tracing import TracingConfig, _log, add_metadata, flush, instrument, trace_flow, uninstrument
 from pocketflow_tracing._command import command
 from pocketflow_tracing.delivery import delivery
 
@@ -232,6 +232,8 @@ def test_no_credentials_are_no_fault(monkeypatch, caplog, tmp_path):
     FLOW.run(flow)
     FLOW.run(flow)
     assert 2 == len(runs())
+    assert [] == caplog.records
+    _log.say_the_last(10)  # at the end of the process
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith("pocketflow-tracing: No Langfuse keys are set")
     assert f"`{command()} show last`" in line
@@ -240,6 +242,7 @@ def test_no_credentials_are_no_fault(monkeypatch, caplog, tmp_path):
     FLOW.run(trace_flow(FLOW.plain(), config=TracingConfig(store="elsewhere.db")))
     assert flush(10)
     assert (tmp_path / "elsewhere.db").exists()
+    _log.say_the_last(10)
     assert [] == caplog.records
 
 
