@@ -327,6 +327,8 @@ class SdkClient:
 
         provider = trace.get_tracer_provider()
         resources = self.resources
+        if resources is None:  # another thread is just making it
+            return
         known = provider is self._joined or provider is resources.tracer_provider
         if not hasattr(provider, "add_span_processor") or known or _sdk_providers.is_ours(provider) or not self.is_ours:
             return

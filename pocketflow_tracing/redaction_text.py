@@ -27,7 +27,7 @@ _LONGEST_NAME = 100
 """With what may stand between a name and its separator."""
 _SPOKEN = (
     r"[ ](?i:(?<=key )|(?<=token )|(?<=secret )|(?<=password )|(?<=passphrase )|(?<=credential ))"
-    r"(?i:(?:provided|supplied|given|is|was|value):?[ ]){0,2}([\"']?)([^\s\"'\[\],;]{6,})\1"
+    r"(?i:(?:provided|supplied|given|is|was|value):?[ ]){0,2}((?:\\{0,3}[\"'])?)([^\s\"'\[\],;]{6,})\1"
 )
 _PAIR = r"(\(b?([\"'])([\w.-]{1,80})\2,[ ]?b?([\"']))((?:(?!\4)[^\\\n]|\\.){1,8000})(?=\4\))"
 """The arguments of an error, ('password', '…'), or a header."""

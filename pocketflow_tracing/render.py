@@ -290,7 +290,7 @@ class _Rendering:
         """Show the first bytes as Python writes them, without the b and its quotes; as a text where secrets are hidden."""
         if len(head) > 7:
             wide = head[: _PREVIEW + MARGIN].decode("latin-1")
-            scanned = scan_value(wide, self.hits)
+            scanned = redact_text(wide, self.rules) if self.in_error else scan_value(wide, self.hits)
             if scanned is not wide and scanned != wide:
                 return clean(scanned[:_PREVIEW])
         return repr(head[:_PREVIEW])[2:-1]

@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import multiprocessing.managers
 import random
+import subprocess
 import sys
 import time
 import timeit
@@ -914,6 +915,19 @@ def test_a_message_does_not_tell_what_stands_in_any_field(error):
     for shown in (render_exception(describe_exception(error), Rules()), render(snapshot(error), Rules())):
         text = json.dumps(shown)
         assert ["hunter2" in text, "987123654" in text, "4821" in text, "ada" in text] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        subprocess.CalledProcessError(1, ["deploy"], stderr=b"error: invalid token hunter2222222"),
+        HeldError("no", body=b'{"error": "invalid token \\"hunter2222222\\" given"}'),
+        HeldError("no", response={"content": b"Incorrect API key provided: hunter2222222"}),
+    ],
+)
+def test_bytes_in_an_error_that_is_kept_are_read_as_its_message_is(error):
+    """What a server or a command has said is often there."""
+    assert "hunter2" not in json.dumps(render(snapshot({"error": error}), Rules()))
 
 
 def test_what_a_field_is_called_elsewhere_counts():

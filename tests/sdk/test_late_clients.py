@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from pocketflow import Flow, Node
 from sdk_state import client_of, forget
 
-from pocketflow_tracing import flush, trace_flow
+from pocketflow_tracing import _sdk, flush, trace_flow
 
 SETTINGS = {
     "sample_rate": lambda: 0.0,
@@ -253,3 +253,16 @@ def test_a_client_that_is_made_for_another_provider_takes_nothing_from_the_one_i
     first.flush()
     assert flush(10)
     assert "mine" in {span.name for span in collector.spans()}
+
+
+def test_a_run_begins_while_another_thread_is_just_making_the_client(keys, collector, monkeypatch):
+    """There is nothing to join the program's provider to yet; the run is recorded, and nothing is said."""
+    trace.set_tracer_provider(TracerProvider())
+    flow = trace_flow(Flow(start=Node()))
+    flow.run({})
+    forget()
+    trace.set_tracer_provider(TracerProvider())
+    monkeypatch.setattr(_sdk.SdkClient, "_create", lambda client: None)
+    flow.run({})
+    assert flush(10)
+    assert 2 == len({span.trace_id for span in collector.spans()})
