@@ -35,6 +35,9 @@ _last: _Lines = deque(maxlen=_MOST_SAID)
 _turn = _thread.allocate_lock()
 """Held by who says lines of `_elsewhere`."""
 _is_at_the_end = False
+_standby: Any = None
+"""What wakes the thread that says lines, where it has to be there before the end of the process."""
+_THREAD = "pocketflow-tracing-log"
 _LOOK_SECONDS = 0.002
 
 
@@ -93,9 +96,31 @@ def say_waiting() -> None:
         with contextlib.suppress(IndexError):  # another thread was faster
             _elsewhere.append(_waiting.popleft())
     if _elsewhere and not _turn.locked():
-        threads = import_module("._threads", __package__)
-        if threads.start_thread(_say_in_turn, "pocketflow-tracing-log") is None:
+        if _standby is not None:
+            _standby.set()
+        elif _threads().start_thread(_say_in_turn, _THREAD) is None:
             _say_in_turn()
+
+
+def stand_by() -> None:
+    """Have the thread ready that says lines, where none can be started at the end of the process (`STARTS_LATE`)."""
+    global _standby  # noqa: PLW0603 - of the process
+    threads = _threads()
+    if not threads.STARTS_LATE and _standby is None:
+        wake = threads.Wake()
+        if threads.start_thread(_say_when_told, _THREAD, wake) is not None:
+            _standby = wake
+
+
+def _say_when_told(wake: Any) -> None:
+    while True:
+        _threads().wait_unseen(wake.wait, None)
+        _say_in_turn()
+
+
+def _threads() -> Any:
+    """The module, which needs this one: not by an `import`, as `_guard` below."""
+    return import_module("._threads", __package__)
 
 
 def wait_until_said(seconds: float) -> None:
@@ -160,10 +185,10 @@ def _say(lines: _Lines) -> None:
 
 def begin_anew() -> None:
     """Leave to the parent of this forked process what it says by itself."""
-    global _turn, _is_at_the_end
+    global _turn, _is_at_the_end, _standby
     _elsewhere.clear()
     _last.clear()
-    _turn, _is_at_the_end = _thread.allocate_lock(), False
+    _turn, _is_at_the_end, _standby = _thread.allocate_lock(), False, None
 
 
 def _log(level: int, message: str, *args: object) -> None:
