@@ -167,11 +167,12 @@ def _free_handlers() -> None:
 
 
 def _say_in_turn() -> None:
-    while _elsewhere and not _time.is_mocked() and _turn.acquire(blocking=False):
+    turn = _turn  # a log handler may fork
+    while _elsewhere and not _time.is_mocked() and turn.acquire(blocking=False):
         try:
             _say(_elsewhere)
         finally:
-            _turn.release()
+            turn.release()
 
 
 def _say(lines: _Lines) -> None:
