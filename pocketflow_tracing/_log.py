@@ -30,8 +30,8 @@ _waiting: _Lines = deque(maxlen=_MOST_SAID)
 """Lines that wait for the time of day."""
 _elsewhere: _Lines = deque(maxlen=_MOST_SAID)
 """Lines that wait for a thread that does nothing else."""
-_last: _Lines = deque(maxlen=_MOST_SAID)
-"""Lines that wait for the end of the process."""
+_last: deque[str] = deque(maxlen=_MOST_SAID)
+"""What waits for the end of the process."""
 _turn = _thread.allocate_lock()
 """Held by who says lines of `_elsewhere`."""
 _is_at_the_end = False
@@ -58,14 +58,17 @@ def warn_once(message: str, about: str = "") -> None:
 
 
 def warn_at_the_end(message: str) -> None:
-    """Have a line said at the end of the process; where somebody types what it does, at once.
+    """Have a line said on stderr at the end of the process; where somebody types what it does, as others and at once.
 
-    It is of those that are no fault of the program's. Its tests look at what is logged while they run, and a lock that its log
-    handlers take may be held by who runs a flow.
+    It is of those that are no fault of the program's. Its tests look at what is logged while they run, a lock that its log
+    handlers take may be held by who runs a flow, and at the end they may be closed.
     """
-    if _is_new(message):
-        is_typed = hasattr(sys, "ps1") or "ipykernel" in sys.modules
-        (_elsewhere if is_typed else _last).append((logging.WARNING, f"{_NAME}%s", (message,)))
+    if not _is_new(message):
+        return
+    if hasattr(sys, "ps1") or "ipykernel" in sys.modules:
+        _elsewhere.append((logging.WARNING, f"{_NAME}%s", (message,)))
+    else:
+        _last.append(message)
 
 
 def _is_new(about: str) -> bool:
@@ -145,13 +148,22 @@ def say_the_last(seconds: float) -> None:
         seconds: that it may take.
     """
     global _is_at_the_end  # noqa: PLW0603 - of the process
-    _elsewhere.extend(_last)
-    _last.clear()
+    while _last:
+        _write(_last.popleft())
     say_waiting()
     wait_until_said(seconds)
     _is_at_the_end = _turn.locked()
     if _is_at_the_end:
         _free_handlers()
+
+
+def _write(message: str) -> None:
+    """Say a line on stderr, unless the program has said what is to become of ours."""
+    if logger.handlers or not logger.propagate:
+        _log(logging.WARNING, f"{_NAME}%s", message)
+    elif logger.isEnabledFor(logging.WARNING) and sys.stderr is not None and _has_room():
+        with _guard().Tolerating(Exception, theirs=True), _without_sigpipe():  # it is closed, say
+            sys.stderr.write(f"{_NAME}{_shown(message)}\n")
 
 
 def _free_handlers() -> None:
@@ -258,12 +270,17 @@ def _without_sigpipe() -> Iterator[None]:
 
 
 def _cleaned(record: logging.LogRecord) -> bool:
-    """Let every line through, without secrets and on one line: names in it may be anything."""
+    """Let every line through, without secrets."""
+    record.msg, record.args = _shown(record.getMessage()), ()
+    return True
+
+
+def _shown(message: str) -> str:
+    """A message without secrets and on one line: names in it may be anything."""
     # not for programs in which nothing is said
     scan = import_module(".redaction", __package__).scan
-    one_line = import_module(".render_text", __package__).one_line
-    record.msg, record.args = one_line(scan(record.getMessage())), ()
-    return True
+    one_line: str = import_module(".render_text", __package__).one_line(scan(message))
+    return one_line
 
 
 logger.addFilter(_cleaned)  # of all lines: some are logged past the functions above

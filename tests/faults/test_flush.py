@@ -270,3 +270,25 @@ def test_what_was_said_nowhere_is_said_at_the_end(python):
         """
     )
     assert 1 == done.stderr.count("No Langfuse keys are set")
+
+
+@pytest.mark.parametrize("said", ["on stderr", "by handlers of ours", "nowhere"])
+def test_where_runs_are_kept_is_said_past_handlers_that_are_closed_by_then(said, python):
+    """A program's own may write to what its tests have captured; whoever has said what becomes of our lines is heard."""
+    done = python(
+        f"""
+        import io, logging
+        captured = io.StringIO()
+        logging.basicConfig(stream=captured)
+        ours = logging.getLogger("pocketflow_tracing")
+        if {said!r} == "by handlers of ours":
+            ours.addHandler(logging.StreamHandler(sys.stdout))
+            ours.propagate = False
+        elif {said!r} == "nowhere":
+            ours.setLevel("CRITICAL")
+        make_flow().run({{"question": "?"}})
+        captured.close()
+        """
+    )
+    expected = {"on stderr": (0, 1), "by handlers of ours": (1, 0), "nowhere": (0, 0)}[said]
+    assert expected == (done.stdout.count("No Langfuse keys"), len(done.stderr.splitlines()))

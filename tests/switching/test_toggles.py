@@ -224,7 +224,7 @@ def test_half_of_the_credentials(missing, monkeypatch, caplog, tmp_path):
     )
 
 
-def test_no_credentials_are_no_fault(monkeypatch, caplog, tmp_path):
+def test_no_credentials_are_no_fault(monkeypatch, caplog, capsys, tmp_path):
     """Without any key one line says where runs are kept; whoever has said where to keep them is told nothing."""
     from kinds import runs
 
@@ -232,18 +232,17 @@ def test_no_credentials_are_no_fault(monkeypatch, caplog, tmp_path):
     FLOW.run(flow)
     FLOW.run(flow)
     assert 2 == len(runs())
-    assert [] == caplog.records
     _log.say_the_last(10)  # at the end of the process
-    (line,) = [record.getMessage() for record in caplog.records]
+    assert [] == caplog.records
+    (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("pocketflow-tracing: No Langfuse keys are set")
     assert f"`{command()} show last`" in line
     assert str(tmp_path / ".pocketflow" / "traces.db") in line
-    caplog.clear()
     FLOW.run(trace_flow(FLOW.plain(), config=TracingConfig(store="elsewhere.db")))
     assert flush(10)
     assert (tmp_path / "elsewhere.db").exists()
     _log.say_the_last(10)
-    assert [] == caplog.records
+    assert ([], "") == (caplog.records, capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("outputs", [True, False])
