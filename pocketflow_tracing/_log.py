@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import logging
 import select
@@ -15,6 +14,7 @@ from threading import get_ident
 from typing import Any
 
 from . import _time
+from ._speaker import Speaker
 
 logger = logging.getLogger("pocketflow_tracing")
 # No NullHandler: without one, Python's last resort shows warnings on stderr in programs that configured no logging,
@@ -25,20 +25,10 @@ _said: set[str] = set()
 _MOST_SAID = 1000
 _speaking: set[int] = set()
 """Threads in the midst of a line: a handler may run flows, whose lines would come back to it."""
-_Lines = deque[tuple[int, str, tuple[object, ...]]]
-_waiting: _Lines = deque(maxlen=_MOST_SAID)
+_waiting: deque[tuple[Any, ...]] = deque(maxlen=_MOST_SAID)
 """Lines that wait for the time of day."""
-_elsewhere: _Lines = deque(maxlen=_MOST_SAID)
-"""Lines that wait for a thread that does nothing else."""
 _last: deque[str] = deque(maxlen=_MOST_SAID)
 """What waits for the end of the process."""
-_turn = _thread.allocate_lock()
-"""Held by who says lines of `_elsewhere`."""
-_is_at_the_end = False
-_standby: Any = None
-"""What wakes the thread that says lines, where it has to be there before the end of the process."""
-_THREAD = "pocketflow-tracing-log"
-_LOOK_SECONDS = 0.002
 
 
 def warn(message: str, *args: object) -> None:
@@ -66,7 +56,7 @@ def warn_at_the_end(message: str) -> None:
     if not _is_new(message):
         return
     if hasattr(sys, "ps1") or "ipykernel" in sys.modules:
-        _elsewhere.append((logging.WARNING, f"{_NAME}%s", (message,)))
+        speaker.put(logging.WARNING, f"{_NAME}%s", message)
     else:
         _last.append(message)
 
@@ -88,73 +78,27 @@ def debug_line(message: str) -> None:
 
 
 def say_waiting() -> None:
-    """Have said what could not be said while a test had a time of its own, and what is not to be said where it came up.
-
-    On a thread that does nothing else: a log handler of the program's (mail, HTTP) may take its time, or never return, and
-    nothing that is recorded waits for it.
-    """
+    """Have said what could not be said while a test had a time of its own, and what is not to be said where it came up."""
     if _time.is_mocked():
         return
     while _waiting:
         with contextlib.suppress(IndexError):  # another thread was faster
-            _elsewhere.append(_waiting.popleft())
-    if _elsewhere and not _turn.locked():
-        if _standby is not None:
-            _standby.set()
-        elif _threads().start_thread(_say_in_turn, _THREAD) is None:
-            _say_in_turn()
-
-
-def stand_by() -> None:
-    """Have the thread ready that says lines, where none can be started at the end of the process (`STARTS_LATE`)."""
-    global _standby  # noqa: PLW0603 - of the process
-    threads = _threads()
-    if not threads.STARTS_LATE and _standby is None:
-        wake = threads.Wake()
-        if threads.start_thread(_say_when_told, _THREAD, wake) is not None:
-            _standby = wake
-
-
-def _say_when_told(wake: Any) -> None:
-    while True:
-        _threads().wait_unseen(wake.wait, None)
-        _say_in_turn()
-
-
-def _threads() -> Any:
-    """The module, which needs this one: not by an `import`, as `_guard` below."""
-    return import_module("._threads", __package__)
-
-
-def wait_until_said(seconds: float) -> None:
-    """Wait, for so many seconds at most, until nobody is saying what was left to be said elsewhere."""
-    until = _time.monotonic() + seconds
-    while (_elsewhere or _turn.locked()) and not (_time.is_mocked() or get_ident() in _speaking):
-        if _time.monotonic() > until:
-            return
-        _time.sleep(_LOOK_SECONDS)
-
-
-def begin_to_end() -> None:
-    """Note that the process ends: what is said from now on is not waited for without end."""
-    global _is_at_the_end  # noqa: PLW0603 - of the process
-    _is_at_the_end = True
+            speaker.put(*_waiting.popleft())
+    speaker.rouse()
 
 
 def say_the_last(seconds: float) -> None:
-    """Say at the end of the process what is left, and have a log handler that does not return in time not waited for.
-
-    Args:
-        seconds: that it may take.
-    """
-    global _is_at_the_end  # noqa: PLW0603 - of the process
+    """Say at the end of the process what is left, in so many seconds at most."""
     while _last:
         _write(_last.popleft())
     say_waiting()
-    wait_until_said(seconds)
-    _is_at_the_end = _turn.locked()
-    if _is_at_the_end:
-        _free_handlers()
+    speaker.finish(seconds)
+
+
+def begin_anew() -> None:
+    """Leave to the parent of this forked process what it says by itself."""
+    _last.clear()
+    speaker.begin_anew()
 
 
 def _write(message: str) -> None:
@@ -166,52 +110,16 @@ def _write(message: str) -> None:
             sys.stderr.write(f"{_NAME}{_shown(message)}\n")
 
 
-def _free_handlers() -> None:
-    """Give those a new lock in which a line of ours is stuck: `logging.shutdown` takes each one's."""
-    of: logging.Logger | None = logger
-    while of is not None:
-        for handler in of.handlers:
-            if handler.lock is None or handler.lock.acquire(blocking=False):
-                handler.release()
-            else:
-                handler.createLock()
-        of = of.parent if of.propagate else None
-
-
-def _say_in_turn() -> None:
-    turn = _turn  # a log handler may fork
-    while _elsewhere and not _time.is_mocked() and turn.acquire(blocking=False):
-        try:
-            _say(_elsewhere)
-        finally:
-            turn.release()
-
-
-def _say(lines: _Lines) -> None:
-    while lines and not _time.is_mocked():
-        try:
-            level, message, args = lines.popleft()
-        except IndexError:  # another thread was faster
-            return
-        _speak(level, message, *args)
-
-
-def begin_anew() -> None:
-    """Leave to the parent of this forked process what it says by itself."""
-    global _turn, _is_at_the_end, _standby
-    _elsewhere.clear()
-    _last.clear()
-    _turn, _is_at_the_end, _standby = _thread.allocate_lock(), False, None
-
-
 def _log(level: int, message: str, *args: object) -> None:
     if _time.is_mocked():
-        _waiting.append((level, message, args))
-    elif get_ident() not in _speaking and (_is_at_the_end or _guard().on_our_thread.get()):
-        _elsewhere.append((level, message, args))
+        _waiting.append((level, message, *args))
+    elif get_ident() not in _speaking and (speaker.is_at_the_end or _guard().on_our_thread.get()):
+        speaker.put(level, message, *args)
         say_waiting()
     else:
-        _say(_waiting)
+        while _waiting:
+            with contextlib.suppress(IndexError):  # another thread was faster
+                _speak(*_waiting.popleft())
         _speak(level, message, *args)
 
 
@@ -284,6 +192,9 @@ def _shown(message: str) -> str:
 
 
 logger.addFilter(_cleaned)  # of all lines: some are logged past the functions above
+
+
+speaker = Speaker(_speak, logger)
 
 
 def show_debug_lines() -> None:

@@ -176,7 +176,7 @@ class Delivery:
     def _asked(self, seconds: float, *, closing: bool) -> bool:
         until = monotonic() + seconds
         accepted = self._told_to_thread(self._mark(seconds, closing=closing))
-        _log.wait_until_said(min(until - monotonic(), _SAYING_SECONDS))
+        _log.speaker.wait(min(until - monotonic(), _SAYING_SECONDS))
         return accepted
 
     def _told_to_thread(self, accepted: bool) -> bool:
@@ -191,7 +191,7 @@ class Delivery:
         try:
             for seconds in (self.shutdown_timeout, *[_HURRIED_SECONDS] * _MOST_HURRIES):
                 try:
-                    _log.begin_to_end()
+                    _log.speaker.is_at_the_end = True
                     self._end(seconds)
                     _log.say_the_last(max(_SAYING_SECONDS, self._ends_by - monotonic()))
                     break
