@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from . import _otel
-from ._guard import Seam
+from ._guard import Seam, is_hosts
 from ._log import warn_once
 from ._otel_span import context_now
 from ._stepwise import stepwise
@@ -78,7 +78,9 @@ def _texts(headers: Any) -> dict[str, list[str]]:
     try:
         pairs = headers.items() if hasattr(headers, "items") else headers
         named = [(_text(key), value) for key, value in pairs]
-    except (TypeError, ValueError):  # its value stays out of the log: headers hold secrets
+    except (TypeError, ValueError) as error:  # its value stays out of the log: headers hold secrets
+        if is_hosts(error):
+            raise
         kind = type(headers).__name__
         warn_once(
             f"continue_trace takes headers, in a mapping or in pairs of name and value, not a {kind}; it does nothing."

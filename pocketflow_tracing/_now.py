@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import _log
-from ._guard import Seam
+from ._guard import Seam, is_hosts
 from ._otel_span import context_now, span_in
 from .capture_types import weigh
 from .recorder import Branch, Span, current, span_of
@@ -98,7 +98,9 @@ def _plain(value: Any) -> bool | float | str | None:
         return bool(value)
     try:
         number = int(value) if isinstance(value, int) else float(value)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError) as error:
+        if is_hosts(error):
+            raise
         return None
     return number if abs(number) <= _LARGEST else None
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._forks import in_forked_child
-from ._guard import Seam
+from ._guard import Seam, is_hosts
 from ._sdk_providers import Ahead
 from ._system import variable
 from .recorder import current, span_of
@@ -139,7 +139,9 @@ def _number(kind: Callable[[str], float], text: str) -> float | None:
     """What the SDK reads; None where it cannot, and makes no client unless the program says what it is."""
     try:
         return kind(text)
-    except ValueError:
+    except ValueError as error:
+        if is_hosts(error):
+            raise
         return None
 
 

@@ -117,7 +117,9 @@ class Outside:
         self._path: str | None = None
         try:
             self._path = find_env_file() if env_file is None else _system.expanduser(os.fspath(env_file))
-        except TypeError:  # no path
+        except TypeError as error:  # no path
+            if is_hosts(error):
+                raise
             self.problem = f"The .env file is {shown(env_file, quote=chr(34))}; accepted: a path. It is left out."
         if self._path is not None:
             self._file, self.problem = read_env_file(self._path)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from pocketflow_tracing._guard import is_hosts
+
 __all__ = ["DEFAULT", "Kind", "RefusedError", "shown", "shown_secret"]
 
 DEFAULT = object()
@@ -64,6 +66,8 @@ class Kind:
         except RefusedError:
             raise
         except (ValueError, TypeError, OverflowError) as error:
+            if is_hosts(error):
+                raise
             raise RefusedError from error
 
 

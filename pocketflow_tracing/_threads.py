@@ -68,7 +68,9 @@ def start_thread(target: Callable[..., Any], name: str, *args: Any) -> OwnThread
         return None
     try:
         thread = OwnThread(target, name, args)
-    except RuntimeError:  # an isolated sub-interpreter (Python 3.12)
+    except RuntimeError as error:  # an isolated sub-interpreter (Python 3.12)
+        if is_hosts(error):
+            raise
         return None
     if _sigmask is None or not _has_a_thread_of_its_own():
         return _started(thread)

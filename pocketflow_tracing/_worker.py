@@ -137,7 +137,8 @@ class Worker:
         # not on the host's thread, where a signal handler may strike and flush: it would wait for what it interrupts
         self._sinks.start(anew=True)
         sinks_are_ready.set()
-        _log.speaker.stand_by()
+        if self._is_of_the_system(threading.main_thread()):
+            _log.speaker.stand_by()
         while True:
             with DELIVERING:
                 if self._round() or self._ends_alone():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from . import _log
 from ._ends import end_with_multiprocessing, hurry, is_ending
 from ._forks import in_forked_child, see_to_fork
-from ._guard import Seam, on_our_thread
+from ._guard import Seam, is_hosts, on_our_thread
 from ._settings_kinds import shown
 from ._sinks import DELIVERING, Sinks
 from ._time import monotonic
@@ -254,7 +254,9 @@ class Delivery:
 def _seconds(timeout: Any, default: float) -> float:
     try:
         return default if timeout is None else min(float(timeout), _LONGEST_WAIT)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError) as error:
+        if is_hosts(error):
+            raise
         _log.warn_once(f"a timeout is a number of seconds, not {shown(timeout)}; {default:g} is taken.")
         return default
 

@@ -30,7 +30,9 @@ from pocketflow_tracing import (
     _forks,
     _machine,
     _settings_env,
+    _settings_kinds,
     _system,
+    _threads,
     _travelling,
     capture,
     capture_entries,
@@ -327,23 +329,30 @@ def test_a_time_limit_while_an_error_is_described(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("asked", "name", "asks"),
+    ("asked", "name", "asks", "kind"),
     [
-        (_system, "here", _settings_env.find_env_file),
-        (_system, "absolute", TracingConfig(store="traces.db").store_path),
-        (_system, "_stat", lambda: _system.identity("traces.db")),
-        (_command, "_command", _command.command),
-        (_machine, "gethostname", _machine.machine),
-        (pocketflow_hooks, "twins", pocketflow_hooks.why_not),
-        (_http, "Client", _http.preload.__wrapped__),
-        (pickle, "dumps", lambda: _travelling.taken_along(TracingConfig(mask=print).resolved())),
+        (_system, "here", _settings_env.find_env_file, TimeoutError),
+        (_system, "absolute", TracingConfig(store="traces.db").store_path, TimeoutError),
+        (_system, "_stat", lambda: _system.identity("traces.db"), TimeoutError),
+        (_command, "_command", _command.command, TimeoutError),
+        (_machine, "gethostname", _machine.machine, TimeoutError),
+        (pocketflow_hooks, "twins", pocketflow_hooks.why_not, TimeoutError),
+        (_http, "Client", _http.preload.__wrapped__, TimeoutError),
+        (pickle, "dumps", lambda: _travelling.taken_along(TracingConfig(mask=print).resolved()), TimeoutError),
+        (_threads.OwnThread, "__init__", lambda: start_thread(print, "a thread"), RuntimeError),
+        (
+            _settings_kinds,
+            "shown",
+            lambda: _settings_kinds.Kind("any", lambda value: _settings_kinds.shown(value)).read(1),
+            ValueError,
+        ),
     ],
 )
-def test_a_time_limit_where_what_goes_wrong_is_passed_over(asked, name, asks, monkeypatch):
-    """TimeoutError is an OSError, and one of a file that cannot be read is none of the host's."""
+def test_a_time_limit_where_what_goes_wrong_is_passed_over(asked, name, asks, kind, monkeypatch):
+    """TimeoutError is an OSError, and one of a file that cannot be read is none of the host's; so with other kinds."""
 
     def limit(*_):
-        raise TimeoutError("out of time")
+        raise kind("out of time")
 
     def strikes(*_):
         signal.raise_signal(signal.SIGALRM)
@@ -352,7 +361,7 @@ def test_a_time_limit_where_what_goes_wrong_is_passed_over(asked, name, asks, mo
     monkeypatch.setattr(pocketflow_hooks, "_twin_at", {})
     monkeypatch.setattr(asked, name, strikes)
     try:
-        with pytest.raises(TimeoutError):
+        with pytest.raises(kind):
             asks()
     finally:
         signal.signal(signal.SIGALRM, before)
