@@ -156,6 +156,7 @@ class Delivery:
                 "what flows recorded in exit handlers could neither be delivered nor kept in time; "
                 "what is not when the process ends is lost"
             )
+        _log.say_the_last(_SAYING_SECONDS)
 
     def _mark(self, timeout: float, *, closing: bool) -> bool:
         if on_our_thread.get():  # a log handler or a mask of the host's that flushes: it would wait for itself

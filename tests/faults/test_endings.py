@@ -1020,3 +1020,15 @@ def test_a_program_that_waits_until_no_other_thread_is_left_ends(alone, server, 
             collector.mode = Mode.silent() if server == "silent" else server
         python(code, collector if server != "store" else None, LANGFUSE_TIMEOUT="60")
         assert server != "healthy" or 10 == len(collector.spans())
+
+
+def test_where_runs_of_an_exit_handler_are_kept_is_said(python):
+    """The end of the process, at which that is said, is over by then."""
+    done = python(
+        """
+        import atexit
+        flow = make_flow()
+        atexit.register(lambda: flow.run({"question": "?"}))
+        """
+    )
+    assert 1 == done.stderr.count("No Langfuse keys")
