@@ -52,9 +52,11 @@ def quoted_by(
         of_others: whether its own fields are known already.
     """
     texts: list[tuple[str, str]] = []
-    for known in _related(error)[of_others:]:
-        fields, _ = shape_of(type(known)).fields(known, _MAX_FIELDS)
-        texts += texts_in(fields.items())
+    for known in _related(error):
+        if not (of_others and known is error):
+            fields, _ = shape_of(type(known)).fields(known, _MAX_FIELDS)
+            texts += texts_in(fields.items())
+        texts += texts_in(_validated_by(known))
         if len(texts) >= _MAX_TEXTS:
             break
     if not texts or type(message) is not str:  # of other messages there is no text yet
@@ -74,6 +76,25 @@ def _related(error: BaseException) -> list[BaseException]:
         if len(found) >= _MAX_RELATED:
             break
     return found[:_MAX_RELATED]
+
+
+def _validated_by(error: BaseException) -> list[tuple[str, Any]]:
+    """What a library has found wrong, by the names that it has in data: an error of pydantic's, attrs' or jsonschema's."""
+    cls = type(error)
+    if module_named("pydantic_core._pydantic_core").get("ValidationError") is cls:
+        known: Any = error
+        if known.error_count() > _MAX_FIELDS:
+            return []
+        problems = known.errors(include_url=False, include_context=False)
+        return [(part, problem["input"]) for problem in problems for part in problem["loc"] if type(part) is str]
+    of_schema = module_named("jsonschema.exceptions").get("ValidationError")
+    if of_schema is not None and any(base is of_schema for base in mro_of(cls)):
+        held = _get_dict(error)
+        path = held.get("path")
+        return [(part, held.get("instance")) for part in path] if type(path) is deque else []
+    attribute = module_named("attr._make").get("Attribute")
+    args: tuple[Any, ...] = () if attribute is None else _get_args(error)
+    return [(part.name, args[-1]) for part in args[:_MAX_FIELDS] if type(part) is attribute]
 
 
 def texts_in(fields: Iterable[tuple[Any, Any]]) -> Iterator[tuple[str, str]]:

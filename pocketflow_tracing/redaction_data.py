@@ -243,6 +243,8 @@ class _Parameters:
             return end if _is_of_a_connection(text, name_start) else -1
         if end < 0 or not (not after or after.isspace() or after in ";&\"'"):
             return -1
+        if before in "\"'" and after == before and is_credential(text[start:end]):  # of an error's repr
+            return end
         if before in "\n;" or after == ";" or text.endswith(_SETTING_STARTS, max(name_start - 20, 0), name_start):
             return end
         if after == "&" and (before.isspace() or before in "\"'`:="):  # the first field of a form

@@ -99,7 +99,8 @@ def without_named(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot
     if not (PASSES.isdisjoint(fields) or USERS.isdisjoint(fields)) and hits("password"):
         shown = _without_those(shown, {key for key in PASSES & fields.keys() if type(fields[key]) is str})
     if "input" in fields and labelled(fields.get("loc"), hits):  # one of pydantic's errors
-        shown = _without_those(shown, {"input"})
+        repeated = [text for _, text in texts_in([("input", fields["input"])])]
+        shown = {**_without_those(shown, {"input", "ctx"}), "msg": _without(fields.get("msg"), repeated)}
     if "params" in fields and _names_a_secret(fields.get("statement"), hits):  # of SQL that failed
         shown = _without_those(shown, {"params"})
     for key in _NETLOCS & fields.keys():  # of a URL in its parts

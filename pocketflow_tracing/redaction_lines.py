@@ -33,7 +33,7 @@ _NAME_BACKWARDS = r":?[ \t]{0,4}\\{0,3}[\"'\]]{0,2}([\w.-]{1,80})"
 _TYPED_BACKWARDS = r"[ \t]{0,4}[\w.\[\], |?]{1,80}?[ \t]?:[ \t]{0,4}([\w.-]{1,80})"
 _LONGEST_NAME = 180
 """With the type of a variable between its name and its value."""
-_LABEL = r":(?:\*\*)?[ \t]{1,4}(`?)([^\s`*\"',;(){}\[\]<>]{6,})(?<!:)\1(?=[\s,;.]|\Z)"
+_LABEL = r":(?:\*\*)?[ \t]{1,4}(`?)([^\s`*\"',;(){}\[\]<>]{6,})(?<!:)\1(?=[\s,;.\"']|\Z)"
 _SPOKEN = r"[ ](?:is|was|provided|supplied|given):?[ ]([\"'`]?)([^\s\"'`,;(){}\[\]<>]{6,})\1(?=[\s,;\"'\\]|\Z)"
 _SPOKEN_WORDS = (" is", " was", " provided", " supplied", " given")
 _WORDS_BACKWARDS = r"[ *`_\"']{0,4}([\w.-]{1,40}(?: [\w-]{1,20}){0,1})"

@@ -30,6 +30,10 @@ _INPUT = r"((?:\A|\n)([\w.-]{1,200})\n  [^\n]{0,500}?input_value=)([^\n]{1,8000}
 """Of pydantic's ValidationError, whose line before names the field."""
 _LOCATED = r"\"loc\\{0,3}\"\s{0,4}:\s{0,4}\[([^\[\]]{1,400})\][^{}]{0,400}?\"input\\{0,3}\"\s{0,4}:\s{0,4}"
 """The same as JSON, as FastAPI answers it."""
+_SHORTEST_QUOTED = 6
+"""Characters of an input that a validator's own words may repeat."""
+_NEAR = 200
+"""Characters behind it in which they may."""
 _LINE = r"[^\s,}\]]+"
 _STATEMENT, _PARAMETERS = "[SQL: ", "[parameters: "
 """Of SQLAlchemy's errors."""
@@ -95,7 +99,11 @@ def _inline(found: re.Match[str], hits: Hits) -> str:
 
 
 def _input(found: re.Match[str], hits: Hits) -> str:
-    return f"{found[1]}{REPLACEMENT}" if hits(found[2].rpartition(".")[2]) else found[0]
+    if not hits(found[2].rpartition(".")[2]):
+        return found[0]
+    word = found[3].strip("'\"")
+    said = found[1].replace(word, REPLACEMENT) if len(word) >= _SHORTEST_QUOTED else found[1]
+    return f"{said}{REPLACEMENT}"
 
 
 def _without_located(text: str, hits: Hits) -> str:
@@ -108,7 +116,13 @@ def _without_located(text: str, hits: Hits) -> str:
         end, _ = value_end(text, start, _LINE)
         if end > start:
             quote = compiled(QUOTE).match(text, start)
+            word = text[start if quote is None else quote.end() : end]
+            quoted = len(word) >= _SHORTEST_QUOTED  # it may be repeated by a validator's own words, before and behind
+            if quoted and (at := text.find(word, located.start(), start)) >= 0:
+                shown.replace(at, at + len(word), "", REPLACEMENT)
             shown.replace(start, end, quote[0] if quote is not None else "", REPLACEMENT)
+            if quoted and (at := text.find(word, end, end + _NEAR)) >= 0:
+                shown.replace(at, at + len(word), "", REPLACEMENT)
     return shown.whole()
 
 

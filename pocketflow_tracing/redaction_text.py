@@ -33,6 +33,8 @@ _PAIR = r"(\(b?([\"'])([\w.-]{1,80})\2,[ ]?b?([\"']))((?:(?!\4)[^\\\n]|\\.){1,80
 """The arguments of an error, ('password', '…'), or a header."""
 _ANNOTATION = r"(?:\[[^\]\n]{0,80}\]|[ ]?\|[ ]?[\w.]{1,80}){0,8}[ ]{0,4}=[ ]{0,4}(?!=)"
 """What stands in code between the type of a variable and its value."""
+_VALIDATED = r"(?:Value error|Assertion failed), [^\n]{1,4000}?(?= \((?:value|assertion)_error\)| \[type=|\n|\Z)"
+"""What a validator of the user's says of a value, in a message of pydantic's."""
 _PLAIN_VALUE = (
     r"(?:\[redacted\])?(?:[^\s,;&\"'()\[\]{}]|&(?!\w+=)|'(?=\w)|,(?=[^\s,;&\"'()\[\]{}])(?![\w.-]{1,80}[=:]))+"
 )
@@ -72,6 +74,8 @@ def _without_named(text: str, hits: Hits) -> str:
         start = separator.end()
         is_line = name.lower().endswith(LINE_NAMES)
         end, closing = value_end(text, start, HEADER_VALUE if is_line else _PLAIN_VALUE)
+        if (told := compiled(_VALIDATED).match(text, start)) is not None:
+            end, closing = told.end(), False
         annotated = end_of(text, end, _ANNOTATION) if separator[0][0] == ":" and not closing else -1
         if annotated > 0:
             start = annotated

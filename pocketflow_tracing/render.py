@@ -173,6 +173,8 @@ class _Rendering:
             if t is Failure:
                 texts = (*value.fields.items(), *value.quoted)
                 fields = {**fields, "message": without_quoted(fields.get("message"), texts, self.hits)}
+                if "instance" in fields:  # of jsonschema's, what it is about
+                    fields["instance"] = without_quoted(fields["instance"], texts, self.hits)
             shown = self.entries(fields, path, {TYPE_KEY: shown_name(value.type_name)})
             self.in_error = around
         elif t is bytes:

@@ -498,6 +498,8 @@ LINE_TEXTS = [
     ("Request body: client_secret=hunter2&grant_type=x", "Request body: client_secret=[redacted]&grant_type=x"),
     ("body=client_secret=hunter2&grant_type=x", "body=client_secret=[redacted]&grant_type=x"),
     ("POST /login password=hunter2&user=1 200", "POST /login password=[redacted]&user=1 200"),
+    ("ValueError('password=hunter2')", "ValueError('password=[redacted]')"),
+    ("ValueError('api_key: hunter2')", "ValueError('api_key: [redacted]')"),
     ('String password = "hunter2";', 'String password = "[redacted]";'),
     ("token: str | None = 'hunter2'", "token: str | None = '[redacted]'"),
     ("f(password: 'hunter2', n: 'x')", "f(password: '[redacted]', n: 'x')"),
@@ -915,6 +917,56 @@ def test_a_message_does_not_tell_what_stands_in_any_field(error):
     for shown in (render_exception(describe_exception(error), Rules()), render(snapshot(error), Rules())):
         text = json.dumps(shown)
         assert ["hunter2" in text, "987123654" in text, "4821" in text, "ada" in text] == [False, False, False, True]
+
+
+WEAK = "-".join(["hunter2"] * 2)  # no literal of the line that raises
+
+
+def raised_by(function):
+    with pytest.raises(Exception) as caught:
+        function()
+    return caught.value
+
+
+def pydantics():
+    pydantic = pytest.importorskip("pydantic")
+
+    class Login(pydantic.BaseModel):
+        password: str
+
+        @pydantic.field_validator("password")
+        @classmethod
+        def is_strong(cls, value):
+            raise ValueError(f"too weak: {value!r}")
+
+    return raised_by(lambda: Login(password=WEAK))
+
+
+def attrss():
+    attrs = pytest.importorskip("attrs")
+
+    @attrs.define
+    class Login:
+        api_key: str = attrs.field(validator=attrs.validators.matches_re("sk-.*"))
+
+    return raised_by(lambda: Login(WEAK))
+
+
+def jsonschemas():
+    schema = pytest.importorskip("jsonschema")
+    return raised_by(lambda: schema.validate({"password": WEAK}, {"properties": {"password": {"minLength": 20}}}))
+
+
+@pytest.mark.parametrize("validates", [pydantics, attrss, jsonschemas])
+def test_what_a_validator_repeats_of_a_secret_is_hidden(validates):
+    """Its message has the value, and the name elsewhere; raised, kept as a value, and as what a library makes of it."""
+    error = validates()
+    kept = [
+        error,
+        {"errors": error.errors(), "json": error.json(), "text": str(error)} if validates is pydantics else None,
+    ]
+    shown = [render_exception(describe_exception(error), Rules()), render(snapshot(kept), Rules())]
+    assert "hunter2" not in json.dumps(shown)
 
 
 @pytest.mark.parametrize(
