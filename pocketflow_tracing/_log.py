@@ -55,7 +55,7 @@ def warn_at_the_end(message: str) -> None:
     """
     if not _is_new(message):
         return
-    if hasattr(sys, "ps1") or "ipykernel" in sys.modules:
+    if hasattr(sys, "ps1"):  # which IPython and its kernels set as well
         speaker.put(logging.WARNING, f"{_NAME}%s", message)
     else:
         _last.append(message)
