@@ -99,8 +99,10 @@ def without_named(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot
     if not (PASSES.isdisjoint(fields) or USERS.isdisjoint(fields)) and hits("password"):
         shown = _without_those(shown, {key for key in PASSES & fields.keys() if type(fields[key]) is str})
     if "input" in fields and labelled(fields.get("loc"), hits):  # one of pydantic's errors
-        repeated = [text for _, text in texts_in([("input", fields["input"])])]
-        shown = {**_without_those(shown, {"input", "ctx"}), "msg": _without(fields.get("msg"), repeated)}
+        shown = _without_those(shown, {"input", "ctx"})
+        if "msg" in fields:
+            repeated = [text for _, text in texts_in([("input", fields["input"])])]
+            shown = {**shown, "msg": _without(fields["msg"], repeated)}
     if "params" in fields and _names_a_secret(fields.get("statement"), hits):  # of SQL that failed
         shown = _without_those(shown, {"params"})
     for key in _NETLOCS & fields.keys():  # of a URL in its parts

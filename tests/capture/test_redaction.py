@@ -957,6 +957,12 @@ def jsonschemas():
     return raised_by(lambda: schema.validate({"password": WEAK}, {"properties": {"password": {"minLength": 20}}}))
 
 
+def test_what_only_resembles_a_validation_error_gets_no_field():
+    """A dict is shown with the keys that it has."""
+    shown = render(snapshot({"loc": ["password"], "input": "hunter2"}), Rules())
+    assert {"loc": ["password"], "input": "[redacted]"} == shown
+
+
 @pytest.mark.parametrize("validates", [pydantics, attrss, jsonschemas])
 def test_what_a_validator_repeats_of_a_secret_is_hidden(validates):
     """Its message has the value, and the name elsewhere; raised, kept as a value, and as what a library makes of it."""
