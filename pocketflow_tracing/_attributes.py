@@ -211,7 +211,7 @@ def checked(attributes: dict[str, Any]) -> dict[str, Any]:
     for name in _TEXTS:
         text = attributes.get(name)
         if text is not None and len(text) > _MAX_ID:
-            _log.warn_once(f"A {name} is cut to {_MAX_ID} characters, which is what Langfuse takes.")
+            _log.warn_once(f"A {name} is cut to {_MAX_ID} characters, which is what Langfuse takes.", elsewhere=True)
             attributes[name] = text[:_MAX_ID]
     if "tags" in attributes:
         attributes["tags"] = [tag[:_MAX_ID] for tag in attributes["tags"]]
@@ -221,7 +221,8 @@ def checked(attributes: dict[str, Any]) -> dict[str, Any]:
             _settings_kinds.ENVIRONMENT.read(environment)
         except _settings_kinds.RefusedError:
             shown = _settings_kinds.shown(environment, chr(34))
-            _log.warn_once(f"environment is {shown}; accepted: {_settings_kinds.ENVIRONMENT.accepts}. It is left out.")
+            accepted = _settings_kinds.ENVIRONMENT.accepts
+            _log.warn_once(f"environment is {shown}; accepted: {accepted}. It is left out.", elsewhere=True)
             del attributes["environment"]
     return attributes
 
@@ -260,5 +261,7 @@ def _first(items: Iterable[Any], most: int, what: str) -> list[Any]:
     """The first of what may be endless; that others are left out is said once."""
     first = [*islice(items, most + 1)]
     if len(first) > most:
-        _log.warn_once(f"A run takes the first {most} {what} that one place gives; the others are left out.")
+        _log.warn_once(
+            f"A run takes the first {most} {what} that one place gives; the others are left out.", elsewhere=True
+        )
     return first[:most]

@@ -83,7 +83,8 @@ def _texts(headers: Any) -> dict[str, list[str]]:
             raise
         kind = type(headers).__name__
         warn_once(
-            f"continue_trace takes headers, in a mapping or in pairs of name and value, not a {kind}; it does nothing."
+            f"continue_trace takes headers, in a mapping or in pairs of name and value, not a {kind}; it does nothing.",
+            elsewhere=True,
         )
         return {}
     texts = {

@@ -140,7 +140,8 @@ class FunctionRun:
         if type(result) in {GeneratorType, AsyncGeneratorType}:
             _log.warn_once(
                 f"{span.name} returned a generator: what that does comes after the call and is not in its trace. Give trace_flow "
-                "the flow that it runs, or the function that goes through it."
+                "the flow that it runs, or the function that goes through it.",
+                elsewhere=True,
             )
         if error is None and span.run.pipeline.outputs:
             span.output = span.run.pipeline.capture.snapshot(result)

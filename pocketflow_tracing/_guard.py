@@ -94,6 +94,7 @@ class Seam:
             self.doing,
             type(error).__name__,
             place,
+            elsewhere=True,
         )
 
 

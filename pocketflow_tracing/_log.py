@@ -31,20 +31,28 @@ _last: deque[str] = deque(maxlen=_MOST_SAID)
 """What waits for the end of the process."""
 
 
-def warn(message: str, *args: object) -> None:
-    """Log a warning that begins with the package's name; what a handler of the host's raises concerns nobody who records."""
-    _log(logging.WARNING, _NAME + message, *args)
+def warn(message: str, *args: object, elsewhere: bool = False) -> None:
+    """Log a warning that begins with the package's name; what a handler of the host's raises concerns nobody who records.
+
+    Args:
+        message: in a sentence or two, with a `%s` for each argument.
+        args: what the sentence is about.
+        elsewhere: on a thread of ours, for a run brought it about, which waits for no log handler. Without that who marks a
+            flow or sets something reads it where it came up.
+    """
+    _log(logging.WARNING, _NAME + message, *args, elsewhere=elsewhere)
 
 
-def warn_once(message: str, about: str = "") -> None:
+def warn_once(message: str, about: str = "", *, elsewhere: bool = False) -> None:
     """Log a warning the first time it is said in this process.
 
     Args:
         message: in a sentence or two.
         about: what of it counts as said, where the rest may be another each time; all of it without that.
+        elsewhere: as of `warn`.
     """
     if _is_new(about or message):
-        warn("%s", message)
+        warn("%s", message, elsewhere=elsewhere)
 
 
 def warn_at_the_end(message: str) -> None:
@@ -110,10 +118,10 @@ def _write(message: str) -> None:
             sys.stderr.write(f"{_NAME}{_shown(message)}\n")
 
 
-def _log(level: int, message: str, *args: object) -> None:
+def _log(level: int, message: str, *args: object, elsewhere: bool = False) -> None:
     if _time.is_mocked():
         _waiting.append((level, message, *args))
-    elif get_ident() not in _speaking and (speaker.is_at_the_end or _guard().on_our_thread.get()):
+    elif get_ident() not in _speaking and (elsewhere or speaker.is_at_the_end or _guard().on_our_thread.get()):
         speaker.put(level, message, *args)
         say_waiting()
     else:

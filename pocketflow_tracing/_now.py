@@ -75,7 +75,8 @@ def add_score(name: str, value: float | str, comment: str | None = None) -> None
         plain = _plain(value)
         if plain is None:
             _log.warn_once(
-                f"The value of a score is a finite number or a text, not a {type(value).__name__}: it is left out."
+                f"The value of a score is a finite number or a text, not a {type(value).__name__}: it is left out.",
+                elsewhere=True,
             )
             return
         if span.scores is None:
@@ -113,9 +114,11 @@ def _current_node(what: str) -> Branch | None:
         span = span.parent
     if span is None and at is not None:
         with _ADDING:
-            _log.warn_once(f"What a run has started added {what} after it had ended: that is left out.")
+            _log.warn_once(f"What a run has started added {what} after it had ended: that is left out.", elsewhere=True)
     return span
 
 
 def _say_enough(what: str, span: Branch) -> None:
-    _log.warn_once(f"{span.shown_name()} was given more than {_MOST:,} {what}: the others are left out.")
+    _log.warn_once(
+        f"{span.shown_name()} was given more than {_MOST:,} {what}: the others are left out.", elsewhere=True
+    )

@@ -157,7 +157,8 @@ def say_whose_config_holds(options: Options, of_the_run: TracingConfig) -> None:
         if names:
             _log.warn_once(
                 f"A flow or node with settings of its own ({', '.join(names)}) runs inside another trace, where those of the "
-                "outermost flow hold and not these. Give them to that one as well, or to all by the environment."
+                "outermost flow hold and not these. Give them to that one as well, or to all by the environment.",
+                elsewhere=True,
             )
 
 

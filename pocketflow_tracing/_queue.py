@@ -315,7 +315,8 @@ class SpanQueue:
             "more was recorded than can be delivered; the oldest runs are dropped, or, of a run that is "
             "too large by itself, the newest visits and phases or their values "
             f"(POCKETFLOW_TRACE_QUEUE_SIZE is {self.most_spans}, POCKETFLOW_TRACE_QUEUE_MB "
-            f"{self.most_bytes // (1024 * 1024)}). `pocketflow-tracing doctor` shows how many."
+            f"{self.most_bytes // (1024 * 1024)}). `pocketflow-tracing doctor` shows how many.",
+            elsewhere=True,
         )
 
     def _strip(self, span: Span) -> None:

@@ -133,7 +133,8 @@ class Unready:
             self._drop(dropped)
             _log.warn_once(
                 "more generations came than can be delivered; the newest are dropped "
-                f"(POCKETFLOW_TRACE_QUEUE_MB is {self._queue_mb:g})."
+                f"(POCKETFLOW_TRACE_QUEUE_MB is {self._queue_mb:g}).",
+                elsewhere=True,
             )
         self._wake()
         return not dropped

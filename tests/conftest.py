@@ -79,6 +79,27 @@ def store_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return path
 
 
+class Said(pytest.LogCaptureFixture):
+    """What was logged, once our own thread has said what it has to say."""
+
+    @property
+    def records(self):
+        _log.speaker.wait(10)
+        return super().records
+
+    @property
+    def text(self):
+        _log.speaker.wait(10)
+        return super().text
+
+
+@pytest.fixture
+def caplog(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What a run brings about is said elsewhere than on its own thread."""
+    caplog.__class__ = Said
+    return caplog
+
+
 @pytest.fixture(autouse=True)
 def absorbed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
     """Errors of ours that the guard kept from the host; they fail the test, unless it is marked `absorbs`."""
@@ -88,6 +109,7 @@ def absorbed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
     _log._said.clear()
     yield errors
     _log._last.clear()
+    _log.speaker.wait(10)  # else the next test hears of it
     if errors and request.node.get_closest_marker("absorbs") is None:
         raise AssertionError(f"absorbed: {errors!r}") from errors[0]
 

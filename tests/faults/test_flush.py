@@ -227,6 +227,46 @@ def test_a_programs_tests_find_no_line_of_ours_among_theirs(python, tmp_path):
     assert ("OK" in said[0], "show last" in said[0], said[1].count("show last")) == (True, False, 1)
 
 
+def test_what_a_run_brings_about_is_said_on_no_thread_of_its_own(python):
+    """A log handler may take its time, or a lock that who runs the flow holds."""
+    done = python(
+        """
+        import logging, threading
+        from pocketflow_tracing import add_score, continue_trace, flush, trace_attributes, trace_flow
+        said = []
+        class Noting(logging.Handler):
+            def emit(self, record):
+                said.append((threading.current_thread() is threading.main_thread(), record.getMessage()))
+        logging.getLogger().addHandler(Noting())
+
+        class Busy(Node):
+            def exec(self, _):
+                add_score("x", float("nan"))
+                for number in range(1001):
+                    add_score(str(number), 1)
+
+        @trace_flow()
+        def several():
+            make_flow().run({"question": "?"})
+            return (number for number in range(2))
+
+        with trace_attributes(tags=["tag %d" % number for number in range(60)], environment="NOT ONE"), continue_trace(5):
+            trace_flow(Flow(start=Busy()), session_id=lambda shared: shared["none"], user_id="x" * 300).run({})
+        several()
+        for _ in range(200):
+            make_flow().run({"question": "?" * 100000})
+        flush(10)
+        print(any(on_main for on_main, _ in said), len(said))
+        print(*[line for _, line in said], sep="\\n", file=sys.stderr)
+        """,
+        POCKETFLOW_TRACE_QUEUE_SIZE="100",
+    )
+    for words in ("score is a finite", "more than 1,000 scores", "is cut to", "environment is", "first 50 tags", "takes headers",
+                  "returned a generator", "could not finish", "more was recorded than"):  # fmt: skip
+        assert 1 == done.stderr.count(words), words
+    assert "False 9\n" == done.stdout
+
+
 @pytest.mark.parametrize("server", ["none", "down"])
 @pytest.mark.parametrize("returns", ["never", "late"])
 def test_a_log_handler_that_does_not_return_holds_up_neither_records_nor_the_end(returns, server, python, tmp_path):
@@ -262,14 +302,16 @@ def test_what_was_said_nowhere_is_said_at_the_end(python):
     """Where the worker never comes to it; a forked child leaves it to its parent."""
     done = python(
         """
-        from pocketflow_tracing import delivery
-        delivery.delivery._worker.start = lambda: None
+        from pocketflow_tracing import _log, delivery
         make_flow().run({"question": "?"})
+        delivery.shutdown(5)
+        _log._last.clear()
+        _log.warn_at_the_end("a line of the end")
         if child := os.fork():
             os.waitpid(child, 0)
         """
     )
-    assert 1 == done.stderr.count("No Langfuse keys are set")
+    assert 1 == done.stderr.count("a line of the end")
 
 
 @pytest.mark.parametrize("said", ["on stderr", "by handlers of ours", "nowhere"])
