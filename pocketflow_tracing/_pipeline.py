@@ -135,15 +135,15 @@ class Pipeline:
                 self.sinks += (self.langfuse,)
         # with Langfuse, "auto" means: only when something must be kept
         if path is not None and (self.langfuse is None or not automatic):
-            if automatic and not config.langfuse_public_key and not config.langfuse_secret_key:
-                _log.warn_at_the_end(
-                    f"No Langfuse keys are set, so runs are recorded in {path}; `{command()} show last` shows "
-                    "the newest. Setting POCKETFLOW_TRACE_STORE silences this line."
-                )
             with unforked():
                 from .sinks import local  # noqa: PLC0415 - sqlite3 only where the store is used
 
             self.local = local.open_sink(path, config)
+            if automatic and not config.langfuse_public_key and not config.langfuse_secret_key:
+                self.local.to_be_said = (
+                    f"No Langfuse keys are set, so runs are recorded in {path}; `{command()} show last` shows "
+                    "the newest. Setting POCKETFLOW_TRACE_STORE silences this line."
+                )
             self.sinks += (self.local,)
             self.live = True
 

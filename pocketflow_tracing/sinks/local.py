@@ -81,6 +81,7 @@ class LocalSink:
         self.lost = 0  # spans, so far
         self._unsaid = 0  # of them, whose number is to be said at the end
         self._is_made = _system.exists(self.path)  # or cannot be
+        self.to_be_said = ""  # where runs are kept, once one is
 
     def describe(self) -> str:
         """Name the sink in a sentence of debug mode."""
@@ -242,6 +243,9 @@ class LocalSink:
         batch, uncounted = self._next(), self._uncounted
         size = self._writer.write(batch.runs, batch.spans, (process_id(), now), {"dropped": uncounted})
         self._beat = monotonic()
+        if self.to_be_said:
+            _log.warn_at_the_end(self.to_be_said)
+            self.to_be_said = ""
         self._uncounted -= uncounted
         if not self._backlog:
             return

@@ -1022,6 +1022,13 @@ def test_a_program_that_waits_until_no_other_thread_is_left_ends(alone, server, 
         assert server != "healthy" or 10 == len(collector.spans())
 
 
+def test_where_runs_are_kept_is_not_said_where_none_could_be(python, tmp_path):
+    """What says why they were not stands alone."""
+    (tmp_path / ".pocketflow").write_text("a file in the place of the store's directory")
+    done = python('make_flow().run({"question": "?"})')
+    assert (0, 1) == (done.stderr.count("No Langfuse keys"), done.stderr.count("cannot be written"))
+
+
 def test_where_runs_of_an_exit_handler_are_kept_is_said(python):
     """The end of the process, at which that is said, is over by then."""
     done = python(
