@@ -238,10 +238,12 @@ class _Parameters:
             if not self._run[0] <= start < self._run[1]:
                 self._run = start, end_of(text, start, _SETTING)
             end = self._run[1]
+        if end < 0:
+            return -1
         after = text[end : end + 1]
         if before == "," and is_credential(text[start:end]) and after in {"", ",", '"', "'", "\n", "\r", " "}:
             return end if _is_of_a_connection(text, name_start) else -1
-        if end < 0 or not (not after or after.isspace() or after in ";&\"'"):
+        if not (not after or after.isspace() or after in ";&\"'"):
             return -1
         if before in "\"'" and after == before and is_credential(text[start:end]):  # of an error's repr
             return end

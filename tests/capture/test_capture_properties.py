@@ -227,6 +227,7 @@ def test_free_text_of_any_form_is_redacted_without_failing(text):
         "x-token: ",
         "Cookie: ",
         "password=",
+        "pwd=,",
         "/token=a",
         " password=a",
         "&token=a;",
