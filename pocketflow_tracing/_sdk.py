@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakValueDictionary
 
 from . import _sdk_disabled, _sdk_providers, _sdk_spans
 from ._forks import unforked
@@ -23,6 +23,7 @@ from ._sdk_import import imported, when_imported
 from ._sdk_ours import OurClient, Way
 from ._sdk_said import SAYS_NOTHING, said_by
 from ._sdk_spans import Former
+from ._weak import Remembered
 from .config import TracingConfig
 
 _CREATING = Seam("preparing the Langfuse client")
@@ -54,7 +55,7 @@ def _prepare_all() -> None:
 _resting: list[SdkClient] = []
 """Whose sinks were let go of, and whose clients we made and the program never had; the longest first."""
 
-_known: WeakSet[SdkClient] = WeakSet()
+_known = Remembered()
 
 _asking: WeakValueDictionary[str, SdkClient] = WeakValueDictionary()
 """Of several objects for one project, by its public key, the one that asks the SDK's client at every flush."""

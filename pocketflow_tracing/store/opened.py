@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._forks import before_forks, in_forked_child
 from .._time import monotonic, sleep
+from .._weak import Remembered
 from .connection import SHORTEST_PAUSE
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ __all__ = ["add", "close_beyond", "give_way"]
 _FORK_PATIENCE = 0.5
 """Seconds that a fork waits for transactions to end."""
 
-_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+_databases = Remembered()
 _registry = threading.RLock()
 _fork_waits = False
 _in_vain: weakref.WeakKeyDictionary[Database, float] = weakref.WeakKeyDictionary()

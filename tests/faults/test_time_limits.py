@@ -15,6 +15,7 @@ import struct
 import sys
 import threading
 import types
+import weakref
 from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Any
@@ -42,11 +43,14 @@ from pocketflow_tracing import (
 )
 from pocketflow_tracing._guard import is_hosts
 from pocketflow_tracing._queue import SpanQueue
+from pocketflow_tracing._sdk import SdkClient
+from pocketflow_tracing._sdk_ours import Way
 from pocketflow_tracing._threads import start_thread
 from pocketflow_tracing.frameworks import _phases, _retry, _visits
 from pocketflow_tracing.frameworks import pocketflow as pocketflow_hooks
 from pocketflow_tracing.sinks import _http
 from pocketflow_tracing.store import StoreError
+from pocketflow_tracing.store.database import Database
 
 
 class OutOfTimeError(Exception):
@@ -616,3 +620,16 @@ def test_the_collector_runs_no_code_of_ours_where_it_frees_a_flow(records):
     finally:
         sys.setprofile(None)
     assert [] == called
+
+
+@pytest.mark.parametrize("of", ["a database", "an SDK client"])
+def test_no_function_of_pythons_is_called_when_a_first_run_that_was_cut_short_is_let_go_of(of, tmp_path):
+    """What the next time limit raised in it would be lost: Python prints what a callback of a weak reference raises."""
+    if of == "a database":
+        made = Database(tmp_path / "traces.db")
+    else:
+        way = Way(submit=print, drop=print, settle=bool, wake=print)
+        made = SdkClient(TracingConfig(langfuse_public_key="pk", langfuse_secret_key="sk").resolved(), way)
+    callbacks = [reference.__callback__ for reference in weakref.getweakrefs(made)]
+    assert callbacks
+    assert all(isinstance(callback, types.BuiltinFunctionType) for callback in callbacks)
