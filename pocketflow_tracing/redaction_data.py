@@ -59,6 +59,8 @@ _SCHEMA = (
 _PLAIN_WORD = r"[^\s\"'`,;(){}\[\]<>]{6,}"
 _CREDENTIAL = r"Bearer [\w.~+/=-]{0,4}(?=[\w.~+/=-]{0,80}\d|[\w.~+/=-]{20})[\w.~+/=-]{6,}"
 _LONGEST_NAME = 80
+_LONGEST_WORD = 1000
+"""Characters of a word in which it shows what it is."""
 _SETTING = r"(?:[^\s;&\"'`,(){}\[\]<>|]|&(?!\w+=))+"
 _WHOLE_SETTING = r"[^\s;\"'`,(){}\[\]<>|]+"
 _END_OF_A_WORD = r"[\s\"'`]"
@@ -199,11 +201,26 @@ def _without_named(text: str, separator: str, end_of: Callable[[str, int, int, H
     return shown.whole()
 
 
+class _Run:
+    """Where a run of characters of a pattern ends, in one text: it may hold thousands of names, and is passed over once."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+        self._start = self._end = 0
+
+    def end(self, text: str, start: int) -> int:
+        """Where the run around a place ends; -1 where there is none."""
+        if not self._start <= start < self._end:
+            self._start, self._end = start, end_of(text, start, self._pattern)
+        return self._end
+
+
 class _Parameters:
     """Where the values end of a URL's parameters, a command's options and settings, in one text."""
 
     def __init__(self) -> None:
-        self._run = (0, 0)  # of characters of a setting: it may hold thousands of them, and is passed over once
+        self._parts = _Run(_SETTING)
+        self._whole = _Run(_WHOLE_SETTING)  # of Azure's storage signatures, which have parameters of their own
 
     def end_of(self, text: str, name_end: int, start: int, hits: Hits) -> int:
         """Where the value ends; -1 where it is no secret."""
@@ -232,26 +249,22 @@ class _Parameters:
         before = text[name_start - 1] if name_start else "\n"
         if name.isupper() and (before.isspace() or before in ";\"'`:+>=\0"):
             return end_of(text, start, _LINE_VALUE)
-        if name.lower().endswith("signature"):  # of Azure's storage, which has parameters of its own
-            end = end_of(text, start, _WHOLE_SETTING)
-        else:
-            if not self._run[0] <= start < self._run[1]:
-                self._run = start, end_of(text, start, _SETTING)
-            end = self._run[1]
+        end = self._whole.end(text, start) if name.lower().endswith("signature") else self._parts.end(text, start)
         if end < 0:
             return -1
         after = text[end : end + 1]
-        if before == "," and is_credential(text[start:end]) and after in {"", ",", '"', "'", "\n", "\r", " "}:
+        looks_secret = is_credential(text[start : min(end, start + _LONGEST_WORD)])
+        if before == "," and looks_secret and after in {"", ",", '"', "'", "\n", "\r", " "}:
             return end if _is_of_a_connection(text, name_start) else -1
         if not (not after or after.isspace() or after in ";&\"'"):
             return -1
-        if before in "\"'" and after == before and is_credential(text[start:end]):  # of an error's repr
+        if before in "\"'" and after == before and looks_secret:  # of an error's repr
             return end
         if before in "\n;" or after == ";" or text.endswith(_SETTING_STARTS, max(name_start - 20, 0), name_start):
             return end
         if after == "&" and (before.isspace() or before in "\"'`:="):  # the first field of a form
             return end
-        if (before.isspace() or before == ":") and is_credential(text[start:end]) and after not in {";", "&"}:
+        if (before.isspace() or before == ":") and looks_secret and after not in {";", "&"}:
             return end  # of a log, or an error's repr
         return end if (before.isspace() or before in "\"'") and _has_neighbours(text, name_start, end) else -1
 

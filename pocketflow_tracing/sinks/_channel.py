@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import socket
 import ssl
@@ -79,7 +80,7 @@ class Channel:
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self._client: Client | None = None
-        self._sockets: list[tuple[socket.socket, tuple[int, int] | None]] = []
+        self._sockets: list[tuple[Any, tuple[int, int] | None]] = []
         self._late_at: float | None = None  # while a request is going on
         self._was_cut = False
         self._has_ended = False  # whether nobody waits for an answer any more
@@ -154,7 +155,10 @@ class Channel:
         for sock, known in list(self._sockets):
             if known is None or identity(sock.fileno()) == known:
                 with contextlib.suppress(OSError):
-                    socket.socket.shutdown(sock, socket.SHUT_RDWR)  # not the TLS layer's: its thread is in it
+                    if isinstance(sock, _socket.socket):
+                        _socket.socket.shutdown(sock, _socket.SHUT_RDWR)  # not the TLS layer's: its thread is in it
+                    else:
+                        sock.shutdown(_socket.SHUT_RDWR)  # eventlet's
 
     def end(self) -> None:
         """End the request that is going on or about to begin; for another thread to call."""

@@ -163,6 +163,21 @@ def test_a_trickling_answer_can_be_cut(what):
         assert [httpx.ReadTimeout] == [type(error) for error in failed]
 
 
+def test_a_request_over_a_socket_of_another_kind_can_be_cut(monkeypatch):
+    """As eventlet's, which stands in the place of Python's: what its class does not have each of them has."""
+
+    class Green:
+        def __init__(self, sock):
+            self.fileno, self.shutdown = sock.fileno, sock.shutdown
+
+    near, far = socket.socketpair()
+    with near, far, channel() as made:
+        monkeypatch.setattr(socket, "socket", Green)
+        made._sockets, made._late_at = [(Green(near), None)], 0.0
+        made.cut()
+        assert b"" == far.recv(1)
+
+
 def test_the_hosts_log_hears_nothing_of_our_requests(caplog):
     """With the root at DEBUG, our requests add no line, and the host's own use of httpx still does."""
     for name in (None, "httpx", "httpcore"):  # other packages set levels of their own
