@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .capture_arrays import is_lent_safely
 from .capture_entries import is_hollow, taken
 from .capture_kinds import Shape, attributes_of, kind, mro_of, name_of
-from .capture_types import Elided, Ends, Head, Snapshot, Tagged
+from .capture_types import CUT_KEY, Cut, Elided, Ends, Head, Snapshot, Tagged
 
 if TYPE_CHECKING:
     from .capture_walk import Walk
@@ -77,10 +77,15 @@ def _read_list(value: list[Any], shape: Shape, walk: Walk, depth: int) -> Snapsh
 @kind("builtins.tuple")
 def _read_tuple(value: tuple[Any, ...], shape: Shape, walk: Walk, depth: int) -> Snapshot:
     count = tuple.__len__(value)
-    for cls in mro_of(type(value)) if count <= walk.max_items else ():
+    for cls in mro_of(type(value)):
         names = attributes_of(cls).get("_fields")
-        if type(names) is tuple and len(names) == count and all(type(name) is str for name in names):
-            return walk.fields(dict(zip(names, tuple.__iter__(value), strict=True)), value, shape.name, depth)
+        if type(names) is tuple and len(names) == count and all(type(name) is str for name in names[: walk.max_items]):
+            named = dict(zip(names[: walk.max_items], tuple.__iter__(value), strict=False))
+            shown = walk.fields(named, value, shape.name, depth)
+            if count > walk.max_items and type(shown) is Tagged:
+                shown.fields.pop(CUT_KEY, None)
+                shown.fields[CUT_KEY] = Cut(count - len(shown.fields))
+            return shown
     return _sequence(value, tuple.__getitem__, shape, walk, depth)
 
 

@@ -18,10 +18,10 @@ __all__ = ["MAX_MEMBERS", "arguments_of", "members_of", "message_of", "notes_of"
 MAX_MEMBERS = 10
 """Of a group that are shown, and notes."""
 _MAX_MESSAGE = 10_000
-_MAX_FIELDS = 100
+_MAX_FIELDS = 500
 _MAX_LEVELS = 3
-_MAX_TEXTS = 200
-"""Of an exception's fields that its message is asked for."""
+_MAX_TEXTS, _FEW_TEXTS = 2000, 200
+"""Of an exception's fields that its message is asked for, under 1 ms, and where it is one of many values."""
 _MOST_SEARCHED = 200_000
 """Characters that are gone through where an exception is seen, about 0.1 ms."""
 _MAX_RELATED = 12
@@ -49,15 +49,16 @@ def quoted_by(
         error: the exception.
         message: what it says.
         notes: likewise.
-        of_others: whether its own fields are known already.
+        of_others: whether its own fields are known already, for it is a value.
     """
     texts: list[tuple[str, str]] = []
+    most = _FEW_TEXTS if of_others else _MAX_TEXTS
     for known in _related(error):
         if not (of_others and known is error):
             fields, _ = shape_of(type(known)).fields(known, _MAX_FIELDS)
-            texts += texts_in(fields.items())
-        texts += texts_in(_validated_by(known))
-        if len(texts) >= _MAX_TEXTS:
+            texts += texts_in(fields.items(), most)
+        texts += texts_in(_validated_by(known), most)
+        if len(texts) >= most:
             break
     if not texts or type(message) is not str:  # of other messages there is no text yet
         return tuple(texts)
@@ -97,14 +98,15 @@ def _validated_by(error: BaseException) -> list[tuple[str, Any]]:
     return [(part.name, args[-1]) for part in args[:_MAX_FIELDS] if type(part) is attribute]
 
 
-def texts_in(fields: Iterable[tuple[Any, Any]]) -> Iterator[tuple[str, str]]:
+def texts_in(fields: Iterable[tuple[Any, Any]], most: int = _MAX_TEXTS) -> Iterator[tuple[str, str]]:
     """What stands in fields, under each name that it has, as the message of an exception may repeat it.
 
     Args:
         fields: names and values, or what has been read of these.
+        most: so many of them.
     """
     named = (text for name, value in fields if type(name) is str for text in _texts(name, value, _MAX_LEVELS))
-    return islice(named, _MAX_TEXTS)
+    return islice(named, most)
 
 
 def _texts(name: str, value: Any, levels: int) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from typing import Any
 from .capture_aliases import other_names
 from .capture_labels import COLUMNS, NAMES, PASSES, USERS, VALUES
 from .capture_messages import texts_in
-from .capture_types import Note, Snapshot
+from .capture_types import CUT_KEY, Cut, Note, Snapshot
 from .redaction_shapes import REPLACEMENT, scan
 from .redaction_tables import (
     hidden,
@@ -52,11 +52,15 @@ _SHORTEST_CODE = 3
 """… or have digits and stand alone, as a code does."""
 _PROBABILITIES = frozenset({"logprob", "top_logprobs"})
 _NETLOCS = frozenset({"netloc", "_netloc"})
-MAY_NAME = VALUES | _NETLOCS | PASSES | {*COLUMNS, "params", "loc"}
+MAY_NAME = VALUES | _NETLOCS | PASSES | {*COLUMNS, "params", "loc", CUT_KEY}
 """Fields of which at least one is there where `without_named` has something to do."""
 _WORD = re.compile(r"\w+")
 _LONGEST_STATEMENT = 10_000
 _CURL_USER = ("-u", "--user")
+_FEW_FIELDS = 12
+"""Of what has a name and a value; wider ones are data, or the columns of a frame."""
+_OPTION = re.compile(r"--?[A-Za-z][\w-]{0,80}(?:=.{0,200})?")
+"""Of a command. What is left out of one may end with an option whose value is the next word."""
 
 
 def is_of_a_model(fields: dict[str, Snapshot]) -> bool:
@@ -94,7 +98,7 @@ def without_named(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot
         hits: tells whether a name is one of a secret.
     """
     shown = fields
-    if _names_its_value(fields, hits):
+    if _names_its_value(fields, hits) or _may_have_lost_its_name(fields):
         shown = _without_those(shown, VALUES & fields.keys())
     if not (PASSES.isdisjoint(fields) or USERS.isdisjoint(fields)) and hits("password"):
         shown = _without_those(shown, {key for key in PASSES & fields.keys() if type(fields[key]) is str})
@@ -161,6 +165,11 @@ def _names_its_value(fields: dict[str, Snapshot], hits: Hits) -> bool:
     return any(is_label(fields[key], hits) for key in NAMES if key in fields)
 
 
+def _may_have_lost_its_name(fields: dict[str, Snapshot]) -> bool:
+    """Whether a value stands alone because there was no room for what it is called."""
+    return type(fields.get(CUT_KEY)) is Cut and len(fields) <= _FEW_FIELDS and fields.keys().isdisjoint(NAMES)
+
+
 def _without_part(label: Snapshot, secret: set[int]) -> Snapshot:
     """Hide the secret levels of a row's label; one of a single level is secret as a whole."""
     return without_places(label, secret) if type(label) is list else hidden(label)
@@ -172,7 +181,8 @@ def without_words(words: list[Snapshot] | tuple[Snapshot, ...], hits: Hits) -> l
     secrets = [
         at + 1
         for at, word in enumerate(words)
-        if type(word) is str and (_is_option(word, hits) or (is_curl and word in _CURL_USER))
+        if (type(word) is str and (_is_option(word, hits) or (is_curl and word in _CURL_USER)))
+        or (type(word) is Cut and any(type(other) is str and _OPTION.fullmatch(other) for other in words))
     ]
     if not secrets:
         return words

@@ -7,6 +7,7 @@ Labels and rows are lists, or objects that hold one (an index, the keys of a dic
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from sys import maxsize
 
 from .capture_labels import COLUMNS, NAMES, TABLES
 from .capture_types import CUT_KEY, Again, Cut, Elided, Long, Note, Snapshot, Tagged
@@ -18,6 +19,8 @@ __all__ = ["hidden", "is_label", "labelled", "without_columns", "without_labels"
 
 _UNKNOWN = frozenset({Elided, Again})
 """Of what a label may be and is not said here."""
+_ALL = [range(maxsize)]
+_TEXTS = frozenset({str, bytes, Long})
 _ENTRIES = ("head", "items", "values")
 """Fields in which what we show of an index, a collection and an array has its entries."""
 
@@ -63,12 +66,22 @@ def without_columns(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapsh
     tables = [key for key in TABLES if _entries(fields.get(key)) is not None]
     for labels in COLUMNS if tables else ():
         found = fields.get(labels)
-        secret = labelled(found, hits)
-        # rows came first, and were large, or what describes the columns stands in another place, too
-        is_unknown = type(found) in _UNKNOWN and found.type_name in {"list", "tuple"}  # type: ignore[union-attr]
-        if secret or is_unknown:
-            shown = {**shown, **{key: _without_cells(shown[key], None if is_unknown else secret) for key in tables}}
+        secret, unknown = labelled(found, hits), _unlabelled(found)
+        if secret or unknown:
+            shown = {**shown, **{key: _without_cells(shown[key], secret, unknown) for key in tables}}
+    if (
+        tables and type(fields.get(CUT_KEY)) is Cut and fields.keys().isdisjoint(COLUMNS)
+    ):  # they may be among what was left out
+        shown = {**shown, **{key: _without_cells(shown[key], set(), _ALL) for key in tables}}
     return shown
+
+
+def _unlabelled(labels: Snapshot) -> list[range]:
+    """The places of columns whose names nobody knows: rows came first, and were large, so that the names were left out."""
+    if type(labels) in _UNKNOWN:  # or what describes the columns stands in another place, too
+        return _ALL if labels.type_name in {"list", "tuple"} else []
+    entries = _entries(labels) or []
+    return [range(place, place + item.entries) for place, item in _places(entries) if type(item) is Cut]
 
 
 def without_labels(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot]:
@@ -85,28 +98,32 @@ def without_labels(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapsho
     return {**fields, "columns": without(columns), **hidden_rows}
 
 
-def _without_cells(table: Snapshot, secret: set[int] | None) -> Snapshot:
+def _without_cells(table: Snapshot, secret: set[int], unknown: list[range]) -> Snapshot:
     """Hide the secret cells of each row; of columns that nobody knows, all texts."""
     entries = _entries(table) or []
-    width = _width(table)
-    if width and secret is not None:
-        return _with_entries(table, _hide(entries, lambda place: place % width in secret))
-    if secret is not None:
-        return _with_entries(table, [without_places(row, secret) for row in entries])
-    return _with_entries(table, [_without_texts(row) for row in entries])
+    if width := _width(table):
+        return _with_entries(table, _without_cells_of(entries, secret, unknown, width))
+    return _with_entries(table, [_without_cells_in(row, secret, unknown) for row in entries])
+
+
+def _without_cells_in(row: Snapshot, secret: set[int], unknown: list[range]) -> Snapshot:
+    entries = _entries(row)
+    return row if entries is None else _with_entries(row, _without_cells_of(entries, secret, unknown, maxsize))
+
+
+def _without_cells_of(cells: list[Snapshot], secret: set[int], unknown: list[range], width: int) -> list[Snapshot]:
+    return [
+        hidden(cell)
+        if place % width in secret or (type(cell) in _TEXTS and any(place % width in places for places in unknown))
+        else cell
+        for place, cell in _places(cells)
+    ]
 
 
 def _width(table: Snapshot) -> int:
     """The columns of an array, whose cells are shown one row behind the other; 0 for other tables."""
     shape = table.fields.get("shape") if type(table) is Tagged else None
     return shape[1] if type(shape) is list and len(shape) == 2 and type(shape[1]) is int else 0
-
-
-def _without_texts(row: Snapshot) -> Snapshot:
-    entries = _entries(row)
-    if entries is None:
-        return row
-    return _with_entries(row, [hidden(cell) if type(cell) in {str, bytes, Long} else cell for cell in entries])
 
 
 def _hide(entries: list[Snapshot], is_secret: Callable[[int], bool]) -> list[Snapshot]:
