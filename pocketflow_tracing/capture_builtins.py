@@ -82,6 +82,8 @@ def _read_tuple(value: tuple[Any, ...], shape: Shape, walk: Walk, depth: int) ->
         if type(names) is tuple and len(names) == count and all(type(name) is str for name in names[: walk.max_items]):
             named = dict(zip(names[: walk.max_items], tuple.__iter__(value), strict=False))
             shown = walk.fields(named, value, shape.name, depth)
+            if type(shown) is Elided:
+                return Elided(shape.name, count)
             if count > walk.max_items and type(shown) is Tagged:
                 shown.fields.pop(CUT_KEY, None)
                 shown.fields[CUT_KEY] = Cut(count - len(shown.fields))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import accumulate, islice
 from math import inf
 from types import MemberDescriptorType, WrapperDescriptorType
 from typing import Any
@@ -20,10 +20,15 @@ MAX_MEMBERS = 10
 _MAX_MESSAGE = 10_000
 _MAX_FIELDS = 500
 _MAX_LEVELS = 3
-_MAX_TEXTS, _FEW_TEXTS = 2000, 200
-"""Of an exception's fields that its message is asked for, under 1 ms, and where it is one of many values."""
-_MOST_SEARCHED = 200_000
-"""Characters that are gone through where an exception is seen, about 0.1 ms."""
+_MAX_PROBLEMS = 100
+_MOST_STEPS, _FEW_STEPS = 3000, 300
+"""Through an exception's fields, for the texts that its message may repeat: some 2 ms, and where it is one of many values."""
+_STEP = 500
+"""Characters of a text that cost as much as one more field."""
+_MOST_SEARCHED = 2_000_000
+"""Characters that are gone through where an exception is seen, about 1 ms."""
+_MOST_KEPT = 1_000_000
+"""Characters that are kept for the worker to look for where that is too much."""
 _MAX_RELATED = 12
 """Exceptions whose fields a message may repeat."""
 _PAIR = 2
@@ -52,19 +57,18 @@ def quoted_by(
         of_others: whether its own fields are known already, for it is a value.
     """
     texts: list[tuple[str, str]] = []
-    most = _FEW_TEXTS if of_others else _MAX_TEXTS
+    left = Steps(_FEW_STEPS if of_others else _MOST_STEPS)
     for known in _related(error):
         if not (of_others and known is error):
             fields, _ = shape_of(type(known)).fields(known, _MAX_FIELDS)
-            texts += texts_in(fields.items(), most)
-        texts += texts_in(_validated_by(known), most)
-        if len(texts) >= most:
-            break
+            texts += texts_in(fields.items(), left)
+        texts += texts_in(_validated_by(known), left)
     if not texts or type(message) is not str:  # of other messages there is no text yet
         return tuple(texts)
     said = (message, *notes)
     if sum(map(len, said)) * len(texts) > _MOST_SEARCHED:  # the worker may look
-        return tuple(texts)
+        kept = accumulate(len(text) for _, text in texts)
+        return tuple([row for row, size in zip(texts, kept, strict=True) if size <= _MOST_KEPT])
     return tuple([row for row in texts if any(row[1] in text for text in said)])
 
 
@@ -84,7 +88,7 @@ def _validated_by(error: BaseException) -> list[tuple[str, Any]]:
     cls = type(error)
     if module_named("pydantic_core._pydantic_core").get("ValidationError") is cls:
         known: Any = error
-        if known.error_count() > _MAX_FIELDS:
+        if known.error_count() > _MAX_PROBLEMS:
             return []
         problems = known.errors(include_url=False, include_context=False)
         return [(part, problem["input"]) for problem in problems for part in problem["loc"] if type(part) is str]
@@ -95,45 +99,63 @@ def _validated_by(error: BaseException) -> list[tuple[str, Any]]:
         return [(part, held.get("instance")) for part in path] if type(path) is deque else []
     attribute = module_named("attr._make").get("Attribute")
     args: tuple[Any, ...] = () if attribute is None else _get_args(error)
-    return [(part.name, args[-1]) for part in args[:_MAX_FIELDS] if type(part) is attribute]
+    return [(part.name, args[-1]) for part in args[:_MAX_PROBLEMS] if type(part) is attribute]
 
 
-def texts_in(fields: Iterable[tuple[Any, Any]], most: int = _MAX_TEXTS) -> Iterator[tuple[str, str]]:
+class Steps:
+    """So many steps may be taken, by all who share it."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int = _MOST_STEPS) -> None:
+        self.left = left
+
+
+def texts_in(fields: Iterable[tuple[Any, Any]], steps: Steps | None = None) -> Iterator[tuple[str, str]]:
     """What stands in fields, under each name that it has, as the message of an exception may repeat it.
 
     Args:
         fields: names and values, or what has been read of these.
-        most: so many of them.
+        steps: that may be taken.
     """
-    named = (text for name, value in fields if type(name) is str for text in _texts(name, value, _MAX_LEVELS))
-    return islice(named, most)
+    steps = steps or Steps()
+    return (text for name, value in fields if type(name) is str for text in _texts(name, value, _MAX_LEVELS, steps))
 
 
-def _texts(name: str, value: Any, levels: int) -> Iterator[tuple[str, str]]:
+def _texts(name: str, value: Any, levels: int, steps: Steps) -> Iterator[tuple[str, str]]:
+    steps.left -= 1
+    if steps.left < 0:
+        return
     t = type(value)
     if t is Tagged:  # what has been read of a set
         value, t = value.fields, dict
     if issubclass(t, str):
         text = str.__str__(value)
         if 0 < len(text) <= _MAX_MESSAGE:
+            steps.left -= len(text) // _STEP
             yield name, text
             if not text.isalnum() and (quoted := repr(text)[1:-1]) != text:
                 yield name, quoted
     elif t is bytes and 0 < len(value) <= _MAX_MESSAGE:
+        steps.left -= len(value) // _STEP
         yield name, value.decode("latin-1")
         yield name, repr(value)[2:-1]
     elif t is int and value.bit_length() <= _LARGEST_NUMBER:
         yield name, str(value)
     elif t is dict and levels:
         for key, item in islice(dict.items(value), _MAX_FIELDS):
+            if steps.left < 0:
+                return
             if type(key) is str:
-                yield from _texts(key, item, levels - 1)
-            yield from _texts(name, item, levels - 1)
+                yield from _texts(key, item, levels - 1, steps)
+            yield from _texts(name, item, levels - 1, steps)
     elif levels and any(t is kind for kind in _SEVERAL):  # a class would be hashed by its metaclass
         for item in islice(value, _MAX_FIELDS):
-            yield from _texts(name, item, levels - 1)
+            if steps.left < 0:
+                return
+            yield from _texts(name, item, levels - 1, steps)
         if (t is list or t is tuple) and len(value) == _PAIR and type(value[0]) is str:  # of a header
-            yield from _texts(value[0], value[1], levels - 1)
+            yield from _texts(value[0], value[1], levels - 1, steps)
 
 
 def notes_of(error: BaseException) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from functools import partial
 from ._time import breathe
 from .redaction_blocks import without_blocks
 from .redaction_elements import without_elements
-from .redaction_grids import without_grids
 from .redaction_lines import without_assigned, without_lines, without_told
 from .redaction_margins import without_margins
 from .redaction_pairs import without_paired
@@ -161,7 +160,6 @@ def _scanned(text: str, hits: Hits) -> str:
     text = without_told(text, hits)
     breathe()
     text = without_rows(text, hits)
-    text = without_grids(text, hits)
     return without_blocks(text, hits) if "\n" in text or "[" in text or "{" in text else text
 
 

@@ -59,8 +59,6 @@ _LONGEST_STATEMENT = 10_000
 _CURL_USER = ("-u", "--user")
 _FEW_FIELDS = 12
 """Of what has a name and a value; wider ones are data, or the columns of a frame."""
-_OPTION = re.compile(r"--?[A-Za-z][\w-]{0,80}(?:=.{0,200})?")
-"""Of a command. What is left out of one may end with an option whose value is the next word."""
 
 
 def is_of_a_model(fields: dict[str, Snapshot]) -> bool:
@@ -167,7 +165,8 @@ def _names_its_value(fields: dict[str, Snapshot], hits: Hits) -> bool:
 
 def _may_have_lost_its_name(fields: dict[str, Snapshot]) -> bool:
     """Whether a value stands alone because there was no room for what it is called."""
-    return type(fields.get(CUT_KEY)) is Cut and len(fields) <= _FEW_FIELDS and fields.keys().isdisjoint(NAMES)
+    cut = fields.get(CUT_KEY)
+    return type(cut) is Cut and len(fields) + cut.entries <= _FEW_FIELDS and fields.keys().isdisjoint(NAMES)
 
 
 def _without_part(label: Snapshot, secret: set[int]) -> Snapshot:
@@ -181,8 +180,7 @@ def without_words(words: list[Snapshot] | tuple[Snapshot, ...], hits: Hits) -> l
     secrets = [
         at + 1
         for at, word in enumerate(words)
-        if (type(word) is str and (_is_option(word, hits) or (is_curl and word in _CURL_USER)))
-        or (type(word) is Cut and any(type(other) is str and _OPTION.fullmatch(other) for other in words))
+        if type(word) is str and (_is_option(word, hits) or (is_curl and word in _CURL_USER))
     ]
     if not secrets:
         return words

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _socket
 import contextlib
 import socket
 import ssl
@@ -155,10 +154,10 @@ class Channel:
         for sock, known in list(self._sockets):
             if known is None or identity(sock.fileno()) == known:
                 with contextlib.suppress(OSError):
-                    if isinstance(sock, _socket.socket):
-                        _socket.socket.shutdown(sock, _socket.SHUT_RDWR)  # not the TLS layer's: its thread is in it
+                    if hasattr(socket.socket, "shutdown"):
+                        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # not the TLS layer's: its thread is in it
                     else:
-                        sock.shutdown(_socket.SHUT_RDWR)  # eventlet's
+                        sock.shutdown(socket.SHUT_RDWR)  # eventlet's
 
     def end(self) -> None:
         """End the request that is going on or about to begin; for another thread to call."""
