@@ -63,6 +63,8 @@ def quoted_by(
             fields, _ = shape_of(type(known)).fields(known, _MAX_FIELDS)
             texts += texts_in(fields.items(), left)
         texts += texts_in(_validated_by(known), left)
+        if left.left < 0:
+            break
     if not texts or type(message) is not str:  # of other messages there is no text yet
         return tuple(texts)
     said = (message, *notes)
