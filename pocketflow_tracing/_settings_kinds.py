@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from pocketflow_tracing._guard import is_hosts
+from ._guard import is_hosts
 
 __all__ = ["DEFAULT", "Kind", "RefusedError", "shown", "shown_secret"]
 

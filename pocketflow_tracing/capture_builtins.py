@@ -85,7 +85,7 @@ def _read_tuple(value: tuple[Any, ...], shape: Shape, walk: Walk, depth: int) ->
             if type(shown) is Elided:
                 return Elided(shape.name, count)
             if count > walk.max_items and type(shown) is Tagged:
-                shown.fields.pop(CUT_KEY, None)
+                shown.fields.pop(CUT_KEY, None)  # of those that were given to be read
                 shown.fields[CUT_KEY] = Cut(count - len(shown.fields))
             return shown
     return _sequence(value, tuple.__getitem__, shape, walk, depth)

@@ -57,13 +57,13 @@ def quoted_by(
         of_others: whether its own fields are known already, for it is a value.
     """
     texts: list[tuple[str, str]] = []
-    left = Steps(_FEW_STEPS if of_others else _MOST_STEPS)
+    steps = Steps(_FEW_STEPS if of_others else _MOST_STEPS)
     for known in _related(error):
         if not (of_others and known is error):
             fields, _ = shape_of(type(known)).fields(known, _MAX_FIELDS)
-            texts += texts_in(fields.items(), left)
-        texts += texts_in(_validated_by(known), left)
-        if left.left < 0:
+            texts += texts_in(fields.items(), steps)
+        texts += texts_in(_validated_by(known), steps)
+        if steps.left < 0:
             break
     if not texts or type(message) is not str:  # of other messages there is no text yet
         return tuple(texts)

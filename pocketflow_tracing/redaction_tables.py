@@ -6,7 +6,7 @@ Labels and rows are lists, or objects that hold one (an index, the keys of a dic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from sys import maxsize
 
 from .capture_labels import COLUMNS, NAMES, TABLES
@@ -20,6 +20,7 @@ __all__ = ["hidden", "is_label", "labelled", "without_columns", "without_labels"
 _UNKNOWN = frozenset({Elided, Again})
 """Of what a label may be and is not said here."""
 _ALL = [range(maxsize)]
+"""Places of columns."""
 _TEXTS = frozenset({str, bytes, Long})
 _ENTRIES = ("head", "items", "values")
 """Fields in which what we show of an index, a collection and an array has its entries."""
@@ -49,10 +50,10 @@ def labelled(labels: Snapshot, hits: Hits) -> set[int]:
     }
 
 
-def without_places(row: Snapshot, secret: set[int]) -> Snapshot:
-    """Hide the entries at these places of a row, or of a column."""
+def without_places(row: Snapshot, secret: set[int], unknown: Sequence[range] = ()) -> Snapshot:
+    """Hide the entries at these places of a row, or of a column; at those whose names nobody knows all texts."""
     entries = _entries(row)
-    return row if entries is None else _with_entries(row, _hide(entries, lambda place: place in secret))
+    return row if entries is None else _with_entries(row, _hide(entries, secret, unknown))
 
 
 def without_columns(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot]:
@@ -69,9 +70,8 @@ def without_columns(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapsh
         secret, unknown = labelled(found, hits), _unlabelled(found)
         if secret or unknown:
             shown = {**shown, **{key: _without_cells(shown[key], secret, unknown) for key in tables}}
-    if (
-        tables and type(fields.get(CUT_KEY)) is Cut and fields.keys().isdisjoint(COLUMNS)
-    ):  # they may be among what was left out
+    # the names may be among what was left out
+    if tables and type(fields.get(CUT_KEY)) is Cut and fields.keys().isdisjoint(COLUMNS):
         shown = {**shown, **{key: _without_cells(shown[key], set(), _ALL) for key in tables}}
     return shown
 
@@ -98,26 +98,12 @@ def without_labels(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapsho
     return {**fields, "columns": without(columns), **hidden_rows}
 
 
-def _without_cells(table: Snapshot, secret: set[int], unknown: list[range]) -> Snapshot:
+def _without_cells(table: Snapshot, secret: set[int], unknown: Sequence[range]) -> Snapshot:
     """Hide the secret cells of each row; of columns that nobody knows, all texts."""
     entries = _entries(table) or []
     if width := _width(table):
-        return _with_entries(table, _without_cells_of(entries, secret, unknown, width))
-    return _with_entries(table, [_without_cells_in(row, secret, unknown) for row in entries])
-
-
-def _without_cells_in(row: Snapshot, secret: set[int], unknown: list[range]) -> Snapshot:
-    entries = _entries(row)
-    return row if entries is None else _with_entries(row, _without_cells_of(entries, secret, unknown, maxsize))
-
-
-def _without_cells_of(cells: list[Snapshot], secret: set[int], unknown: list[range], width: int) -> list[Snapshot]:
-    return [
-        hidden(cell)
-        if place % width in secret or (type(cell) in _TEXTS and any(place % width in places for places in unknown))
-        else cell
-        for place, cell in _places(cells)
-    ]
+        return _with_entries(table, _hide(entries, secret, unknown, width))
+    return _with_entries(table, [without_places(row, secret, unknown) for row in entries])
 
 
 def _width(table: Snapshot) -> int:
@@ -126,8 +112,13 @@ def _width(table: Snapshot) -> int:
     return shape[1] if type(shape) is list and len(shape) == 2 and type(shape[1]) is int else 0
 
 
-def _hide(entries: list[Snapshot], is_secret: Callable[[int], bool]) -> list[Snapshot]:
-    return [hidden(item) if is_secret(place) else item for place, item in _places(entries)]
+def _hide(cells: list[Snapshot], secret: set[int], unknown: Sequence[range], width: int = maxsize) -> list[Snapshot]:
+    return [
+        hidden(cell)
+        if place % width in secret or (type(cell) in _TEXTS and any(place % width in places for places in unknown))
+        else cell
+        for place, cell in _places(cells)
+    ]
 
 
 def _entries(value: Snapshot) -> list[Snapshot] | None:
