@@ -326,6 +326,8 @@ def test_no_generation_of_what_is_left_out_hangs_in_the_air(client, tmp_path):
             generates - "again" >> generates
             shared = {{"question": "long", "left": 300}}
             client = Langfuse(environment="own") if {client != "ours"} else None
+            flow.run({{"question": "first"}})
+            standing.wait(30)  # or the worker makes room once, and two visits meet a full queue
             trace_flow(Flow(start=generates)).run(shared)
             gate.set()
             print(json.dumps({{"flushed": flush(60)}}))
@@ -336,7 +338,7 @@ def test_no_generation_of_what_is_left_out_hangs_in_the_air(client, tmp_path):
             collector,
             POCKETFLOW_TRACE_QUEUE_SIZE="200",
         )
-        spans = collector.spans()
+        spans = [span for span in collector.spans() if span.attributes["langfuse.trace.name"] != "Drill"]
     assert report["flushed"] is False
     known = {span.span_id for span in spans}
     (root,) = (span for span in spans if span.parent_id not in known)
@@ -453,18 +455,22 @@ def test_small_runs_beside_one_that_fills_the_queue_are_whole(tmp_path):
                 return "again" if shared["left"] else "done"
         fills = Fills()
         fills - "again" >> fills
+        flow.run({"question": "small"})
+        standing.wait(30)
         trace_flow(Flow(start=fills)).run({"question": "large", "left": 2000})
         full = delivery.queue.is_full
         gate.set()
-        print(json.dumps({"flushed": flush(60), "full": full}))
+        flushed = flush(60)
+        flow.run({"question": "small"})
+        print(json.dumps({"flushed": flushed, "full": full, "later": flush(60)}))
         """,
         tmp_path,
         POCKETFLOW_TRACE_QUEUE_SIZE="500",
     )
-    assert report == {"flushed": False, "full": True}
+    assert report == {"flushed": False, "full": True, "later": True}
     store = Store(tmp_path / ".pocketflow" / "traces.db")
     small = [run for run in store.runs(limit=None) if run.name == "Drill"]
-    assert small
+    assert len(small) >= 2  # before the queue was full, and after
     assert {len(store.spans(run.run_id)) for run in small} == {5}
 
 
