@@ -23,7 +23,7 @@ _UP_TO_A_TABLE = r"(?:(?![ \t]{0,20}\[)[^\n]*\n?)*"
 _WORD_OR_NONE = r"[&!#|>][^\n]*|[^\s()\[\]{}]*"
 """On the line of a name whose value goes on below: an anchor, a tag or a comment of YAML, or how the value begins."""
 _SCALAR = (
-    r"(?m)^([ \t]{0,200}(?![ \t])(?:- ){0,8}(?:[\"']?\w[\w .-]{0,80}[\"']?[ \t]{0,4}[:=][ \t]{1,40})?)"
+    r"(?m)^([ \t]{0,200}(?![ \t])(?:- ){0,8}(?:[\"']?\w[\w .-]{0,80}[\"']?[ \t]{0,4}(?::[ \t]|=)[ \t]{0,40})?)"
     r"(\\{0,3}\"[^\"\n]+\"|\\{0,3}'[^'\n]+'|[^\s\"'`,;(){}\[\]<>]{6,})(?=[ \t\r]*(?:[,;#\\].*)?$)"
 )
 _IN_LIST = r"()(\"[^\"\n]+\"|'[^'\n]+'|[^\s\"'`,;:=(){}\[\]<>]{6,})"
@@ -44,7 +44,8 @@ def without_blocks(text: str, hits: Hits) -> str:
     text = f"\n{text}"
     shown = Splice(text)
     for key in compiled(_KEY).finditer(text):
-        if key.start() < shown.at or not hits(key[2]):
+        # a region ends behind its last line's end, where the next name's line begins
+        if key.start() + 1 < shown.at or not hits(key[2]):
             continue
         start, end, pattern = _region(text, key)
         if end > start:
@@ -74,7 +75,7 @@ def _region(text: str, key: re.Match[str]) -> tuple[int, int, str | None]:
         return start, start, _SCALAR
     start, indent = key.end() + 1, len(key[1])
     # below a name alone a list of YAML may stand as far to the left
-    is_deeper = rest[:1] not in {"", "#", "&", "!"} or "-" in key[1]
+    is_deeper = rest[:1] not in {"", "#", "&", "!"}
     lines = _DEEPER % (indent + 1) if is_deeper else _LISTED % (indent, indent + 1)
     found = compiled(lines).match(text, min(start, len(text)))
     return start, found.end() if found is not None else start, _SCALAR

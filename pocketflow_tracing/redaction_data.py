@@ -241,13 +241,13 @@ class _Parameters:
         """Where the value of a variable ends: of an environment file or connection string, or one that is a literal."""
         name_start = _name_start(text, name_end)
         name = text[name_start:name_end]
-        if not name or not hits(name) or _ends_a_literal(text, start):
-            return -1
+        before = text[name_start - 1] if name_start else "\n"
+        if not name or not (hits(name) or (before == "-" and hits(name[1:]))) or _ends_a_literal(text, start):
+            return -1  # one letter may stand before the name, as in -DTOKEN=…
         if compiled(QUOTE).match(text, start):
             end, _ = value_end(text, start, _LINE_VALUE)
             return end if end > start + 1 else -1
-        before = text[name_start - 1] if name_start else "\n"
-        if name.isupper() and (before.isspace() or before in ";\"'`:+>=\0"):
+        if name.isupper() and (before.isspace() or before in ";\"'`:+>=-\0"):
             return end_of(text, start, _LINE_VALUE)
         end = self._whole.end(text, start) if name.lower().endswith("signature") else self._parts.end(text, start)
         if end < 0:
@@ -264,8 +264,8 @@ class _Parameters:
             return end
         if after == "&" and (before.isspace() or before in "\"'`:="):  # the first field of a form
             return end
-        if (before.isspace() or before == ":") and looks_secret and after not in {";", "&"}:
-            return end  # of a log, or an error's repr
+        if (before.isspace() or before in ":-=") and looks_secret and after not in {";", "&"}:
+            return end  # of a log, an error's repr, or what an option of a command sets
         return end if (before.isspace() or before in "\"'") and _has_neighbours(text, name_start, end) else -1
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -144,22 +144,28 @@ for number in itertools.count():
 
 
 def _killed_after(seconds, folder, collector):
-    """Kill the program after so many seconds; the wall clock then, and of the end of each of its runs."""
+    """Kill the program so many seconds after its first run; the wall clock then, and of the end of each of its runs."""
     folder.mkdir()
-    with (folder / "ends").open("w") as ends:
-        process = subprocess.Popen(
-            [sys.executable, "-c", RECORDS_ON],
-            cwd=folder,
-            env=environment(collector),
-            stdout=ends,
-            stderr=subprocess.DEVNULL,
-        )
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(seconds)
+    with subprocess.Popen(
+        [sys.executable, "-c", RECORDS_ON],
+        cwd=folder,
+        env=environment(collector),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        deadline = threading.Timer(60, process.kill)
+        deadline.start()
+        ended = []
+        for line in process.stdout:
+            ended.append(int(line.split()[1]))
+            if ended[-1] - ended[0] > seconds * 1e9:
+                break
         process.kill()
         killed = time.time_ns()
-        process.wait()
-    return killed, [int(line.split()[1]) for line in (folder / "ends").read_text().splitlines()]
+        deadline.cancel()
+        ended += [int(line.split()[1]) for line in process.stdout]
+    return killed, ended
 
 
 @pytest.mark.parametrize("where", ["store", "langfuse"])
