@@ -199,7 +199,7 @@ def number(least: float, most: float, accepts: str, *, above: bool = False) -> K
 
 def _store(value: object) -> Any:
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if not isinstance(text, str) or "\0" in text:
+    if not isinstance(text, str) or "\0" in text or "://" in text:
         raise RefusedError
     word = text.strip().lower()
     if word in {"auto", "", *_TRUE}:

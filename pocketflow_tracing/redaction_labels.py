@@ -97,7 +97,7 @@ def without_named(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot
     """
     shown = fields
     if _names_its_value(fields, hits) or _may_have_lost_its_name(fields):
-        shown = _without_those(shown, VALUES & fields.keys())
+        shown = _without_repeated(_without_those(shown, VALUES & fields.keys()), fields)
     if not (PASSES.isdisjoint(fields) or USERS.isdisjoint(fields)) and hits("password"):
         shown = _without_those(shown, {key for key in PASSES & fields.keys() if type(fields[key]) is str})
     if "input" in fields and labelled(fields.get("loc"), hits):  # one of pydantic's errors
@@ -121,6 +121,14 @@ def _without_those(fields: dict[str, Snapshot], secret: AbstractSet[str]) -> dic
     return {key: hidden(value) if key in secret else value for key, value in fields.items()} if secret else fields
 
 
+def _without_repeated(shown: dict[str, Snapshot], fields: dict[str, Snapshot]) -> dict[str, Snapshot]:
+    """Hide what the value is once more beside itself, as the encoded one of a form's field."""
+    repeated = [text for _, text in texts_in((key, fields[key]) for key in VALUES & fields.keys())]
+    if not repeated:
+        return shown
+    return {key: value if key in NAMES else _without(value, repeated) for key, value in shown.items()}
+
+
 def without_aliased(fields: dict[str, Snapshot], cls: str, hits: Hits) -> dict[str, Snapshot]:
     """Hide the fields of an object that have the name of a secret elsewhere: as a model's alias, say."""
     secret = {name for name, others in other_names(cls).items() if any(map(hits, others))}
@@ -138,6 +146,8 @@ def _without(message: Snapshot, secrets: list[str]) -> Snapshot:
         return [_without(part, secrets) for part in message]
     if type(message) is dict:
         return {key: _without(part, secrets) for key, part in message.items()}
+    if type(message) is bytes:
+        return hidden(message) if any(secret.encode(errors="replace") in message for secret in secrets) else message
     if type(message) is not str:
         return message
     for secret in secrets:

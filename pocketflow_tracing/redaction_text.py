@@ -31,6 +31,8 @@ _SPOKEN = (
 )
 _PAIR = r"(\(b?([\"'])([\w.-]{1,80})\2,[ ]?b?([\"']))((?:(?!\4)[^\\\n]|\\.){1,8000})(?=\4\))"
 """The arguments of an error, ('password', '…'), or a header."""
+_HEADER = r"(?i)(header value:?[ ]b?([\"']))((?:(?!\2)[^\\\n]|\\.){1,8000})(?=\2)"
+"""What HTTP clients say of one that has a line's end in it, as a key that was read from a file has, without its name."""
 _ANNOTATION = r"(?:\[[^\]\n]{0,80}\]|[ ]?\|[ ]?[\w.]{1,80}){0,8}[ ]{0,4}=[ ]{0,4}(?!=)"
 """What stands in code between the type of a variable and its value."""
 _VALIDATED = r"(?:Value error|Assertion failed), [^\n]{1,4000}?(?= \((?:value|assertion)_error\)| \[type=|\n|\Z)"
@@ -58,6 +60,8 @@ def redact_text(text: str, rules: Rules) -> str:
         text = without_options(text, hits, in_prose=False)
     if "('" in text or '("' in text or "(b" in text:
         text = compiled(_PAIR).sub(lambda found: f"{found[1]}{REPLACEMENT}" if hits(found[3]) else found[0], text)
+    if "eader value" in text and hits("authorization"):
+        text = compiled(_HEADER).sub(rf"\1{REPLACEMENT}", text)
     text = compiled(_SPOKEN).sub(lambda found: _spoken(found, hits), text)
     return compiled(_BEARER, re.IGNORECASE).sub(lambda found: f"{found[1]}{found[2]}{REPLACEMENT}", text)
 

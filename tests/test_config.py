@@ -56,7 +56,7 @@ REFUSED = {
     kinds.MEGABYTES: [*BAD_NUMBERS, "0", "1e9"],
     kinds.COUNT: [*BAD_NUMBERS, "0", "1.5", "9" * 5000, "1000000001"],
     kinds.DEPTH: [*BAD_NUMBERS, "0", "101"],
-    kinds.STORE: [],
+    kinds.STORE: ["sqlite:///t.db", "postgres://h/db"],
     kinds.NAMES: [],
 }
 VARIABLES = [(name, variable) for name, setting in SETTINGS.items() for variable in setting.env]

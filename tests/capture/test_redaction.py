@@ -17,6 +17,7 @@ import time
 import timeit
 import types
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
@@ -117,6 +118,13 @@ class Account:
     password: str
 
 
+def uploaded(**fields):
+    """A request with a file, which keeps the fields beside it as they go over the wire too, once they have."""
+    request = httpx.Request("POST", "http://x", data=fields, files={"file": b"x"})
+    assert b"hunter2" in b"".join(request.stream)
+    return request
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -141,6 +149,7 @@ class Account:
         {"columns": pd.Index(["user", "password"]), "rows": [["me", "hunter2"]]}, {"columns": {"a": 1, "token": 2}.keys(), "rows": [(1, "hunter2")]},
         {"columns": ["user", "password"], "data": np.array([["me", "hunter2"], ["you", "hunter2"]])}, [(Header.KEY, "hunter2")],
         {"columns": ["user", "password"], "rows": collections.deque([collections.deque(["me", "hunter2"])])}, [(np.str_("x-api-key"), "hunter2")],
+        {"name": "token", "value": "hunter2", "_data": b"x hunter2", "raw": ["hunter2"]}, uploaded(password="hunter2"),
         {"name": Header.KEY, "value": "hunter2"}, {"name": b"DB_PASSWORD", "value": "hunter2"}, {"name": "DB_PASSWORD", "value": "hunter2", 0: 1},
         {"columns": ["password"], "rows": [["hunter2"]], 0: 1},
         {"host": "smtp.x", "user": "me", "pass": "hunter2"}, {"user": "me", "pass_": "hunter2"}, {"user": "me", "_pass": "hunter2"}, {"id": "pw1", "type": "password", "value": "hunter2"},
@@ -258,6 +267,8 @@ SECRET_TEXTS = [
     ("U(password=Hidden('hunter2'), a='b')", "U(password=[redacted], a='b')"),
     ("password=('u', 'hunter2') x", "password=[redacted] x"),
     ("//npm.x/:_authToken=hunter2", "//npm.x/:_authToken=[redacted]"),
+    ("Illegal header value b'hunter2\\n'", "Illegal header value b'[redacted]'"),
+    ("return character(s) in header value: 'hunter2\\r\\n' x", "return character(s) in header value: '[redacted]' x"),
 ]  # fmt: skip
 PLAIN_TEXTS = [
     "max_tokens=30, token_count: 5", "the token is expired", "task-sk-learn", "http://host:80/x@y", "basic idea", "a = b: c",
