@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["COLUMNS", "NAMES", "PASSES", "TABLES", "TELLING", "TOLD", "USERS", "VALUES"]
+__all__ = ["COLUMNS", "NAMES", "PASSES", "TABLES", "TELLING", "TEXTS", "TOLD", "USERS", "VALUES"]
 
 COLUMNS = ("columns", "headers", "header", "fields", "column_names")
 """Fields that say what the columns of a table are called …"""
@@ -11,7 +11,9 @@ TABLES = ("data", "rows", "values", "records")
 NAMES = ("name", "key", "field", "header", "variable", "param", "parameter", "Name", "Key", "ParameterKey")
 """Fields that say what something is called …"""
 VALUES = frozenset({"value", "Value", "ParameterValue", "head"})
-"""… and those that hold it."""
+"""… those that hold it …"""
+TEXTS = frozenset({"data", "default"})
+"""… and those that do where they are texts: of a form's field, or an option's."""
 USERS = frozenset({"user", "username", "login", "email", "User", "Username"})
 """Fields beside which …"""
 PASSES = frozenset({"pass", "pass_", "_pass"})
@@ -19,5 +21,5 @@ PASSES = frozenset({"pass", "pass_", "_pass"})
 
 TELLING = frozenset({*COLUMNS, *NAMES, *USERS, "domain", "path", "httpOnly", "loc", "statement"})
 """All that say something of others."""
-TOLD = frozenset({*TABLES, *VALUES, *PASSES, "input", "params"})
+TOLD = frozenset({*TABLES, *VALUES, *TEXTS, *PASSES, "input", "params"})
 """All of which something is said by others."""

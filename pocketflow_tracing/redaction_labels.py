@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from .capture_aliases import other_names
-from .capture_labels import COLUMNS, NAMES, PASSES, USERS, VALUES
+from .capture_labels import COLUMNS, NAMES, PASSES, TEXTS, USERS, VALUES
 from .capture_messages import texts_in
 from .capture_types import CUT_KEY, Cut, Note, Snapshot
 from .redaction_shapes import REPLACEMENT, scan
@@ -52,7 +52,7 @@ _SHORTEST_CODE = 3
 """… or have digits and stand alone, as a code does."""
 _PROBABILITIES = frozenset({"logprob", "top_logprobs"})
 _NETLOCS = frozenset({"netloc", "_netloc"})
-MAY_NAME = VALUES | _NETLOCS | PASSES | {*COLUMNS, "params", "loc", CUT_KEY}
+MAY_NAME = VALUES | TEXTS | _NETLOCS | PASSES | {*COLUMNS, "params", "loc", CUT_KEY}
 """Fields of which at least one is there where `without_named` has something to do."""
 _WORD = re.compile(r"\w+")
 _LONGEST_STATEMENT = 10_000
@@ -97,7 +97,7 @@ def without_named(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot
     """
     shown = fields
     if _names_its_value(fields, hits) or _may_have_lost_its_name(fields):
-        shown = _without_repeated(_without_those(shown, VALUES & fields.keys()), fields)
+        shown = _without_its_value(fields)
     if not (PASSES.isdisjoint(fields) or USERS.isdisjoint(fields)) and hits("password"):
         shown = _without_those(shown, {key for key in PASSES & fields.keys() if type(fields[key]) is str})
     if "input" in fields and labelled(fields.get("loc"), hits):  # one of pydantic's errors
@@ -121,11 +121,11 @@ def _without_those(fields: dict[str, Snapshot], secret: AbstractSet[str]) -> dic
     return {key: hidden(value) if key in secret else value for key, value in fields.items()} if secret else fields
 
 
-def _without_repeated(shown: dict[str, Snapshot], fields: dict[str, Snapshot]) -> dict[str, Snapshot]:
-    """Hide what the value is once more beside itself, as the encoded one of a form's field."""
-    repeated = [text for _, text in texts_in((key, fields[key]) for key in VALUES & fields.keys())]
-    if not repeated:
-        return shown
+def _without_its_value(fields: dict[str, Snapshot]) -> dict[str, Snapshot]:
+    """Hide the value of what has a secret's name, and where it stands once more, as the encoded one of a form's field."""
+    secret = VALUES & fields.keys() | {key for key in TEXTS & fields.keys() if type(fields[key]) in {str, bytes}}
+    repeated = [text for _, text in texts_in((key, fields[key]) for key in secret)]
+    shown = _without_those(fields, secret)
     return {key: value if key in NAMES else _without(value, repeated) for key, value in shown.items()}
 
 

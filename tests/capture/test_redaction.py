@@ -149,7 +149,7 @@ def uploaded(**fields):
         {"columns": pd.Index(["user", "password"]), "rows": [["me", "hunter2"]]}, {"columns": {"a": 1, "token": 2}.keys(), "rows": [(1, "hunter2")]},
         {"columns": ["user", "password"], "data": np.array([["me", "hunter2"], ["you", "hunter2"]])}, [(Header.KEY, "hunter2")],
         {"columns": ["user", "password"], "rows": collections.deque([collections.deque(["me", "hunter2"])])}, [(np.str_("x-api-key"), "hunter2")],
-        {"name": "token", "value": "hunter2", "_data": b"x hunter2", "raw": ["hunter2"]}, uploaded(password="hunter2"),
+        {"name": "token", "value": "hunter2", "_data": b"x hunter2", "raw": ["hunter2"]}, {"name": "api_key", "default": "hunter2"}, {"name": "pwd", "data": "hunter2"}, uploaded(password="hunter2"),
         {"name": Header.KEY, "value": "hunter2"}, {"name": b"DB_PASSWORD", "value": "hunter2"}, {"name": "DB_PASSWORD", "value": "hunter2", 0: 1},
         {"columns": ["password"], "rows": [["hunter2"]], 0: 1},
         {"host": "smtp.x", "user": "me", "pass": "hunter2"}, {"user": "me", "pass_": "hunter2"}, {"user": "me", "_pass": "hunter2"}, {"id": "pw1", "type": "password", "value": "hunter2"},
@@ -180,7 +180,7 @@ def test_a_secret_is_found_wherever_it_stands(value):
         {"statement": "select name from users where id = ?", "params": [5]}, {"statement": None, "params": ["password"]},
         {"pass": 3, "fail": 1}, {"pass": "first", "n": 1}, {"user": "me", "pass": 7},
         {"index_names": ["password"], "params": {}}, {"index_names": ["password"], "index": 3, "value": 1}, {"head": 1, "index": {}},
-        {"columns": ["password"], "data": [[None], {"a": 1}]}, {"name": "password", "value": None},
+        {"columns": ["password"], "data": [[None], {"a": 1}]}, {"name": "api_keys", "data": [{"id": 1}], "default": 1}, {"name": "password", "value": None},
     ],
 )  # fmt: skip
 def test_what_stands_beside_a_label_that_names_no_secret_is_left(value):
