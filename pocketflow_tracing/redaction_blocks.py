@@ -24,7 +24,8 @@ _WORD_OR_NONE = r"[&!#|>][^\n]*|[^\s()\[\]{}]*"
 """On the line of a name whose value goes on below: an anchor, a tag or a comment of YAML, or how the value begins."""
 _SCALAR = (
     r"(?m)^([ \t]{0,200}(?![ \t])(?:- ){0,8}(?:[\"']?\w[\w .-]{0,80}[\"']?[ \t]{0,4}(?::[ \t]|=)[ \t]{0,40})?)"
-    r"(\\{0,3}\"[^\"\n]+\"|\\{0,3}'[^'\n]+'|[^\s\"'`,;(){}\[\]<>]{6,})(?=[ \t\r]*(?:[,;#\\].*)?$)"
+    r"(\\{0,3}\"[^\"\n]+\"|\\{0,3}'[^'\n]+'|(?:(?<==)[^\s\"'`,;(){}\[\]<>]|[^\s\"'`,;(){}\[\]<>]{6})"
+    r"[^\s\"'`,;(){}\[\]<>]*)(?=[ \t\r]*(?:[,;#\\].*)?$)"
 )
 _IN_LIST = r"()(\"[^\"\n]+\"|'[^'\n]+'|[^\s\"'`,;:=(){}\[\]<>]{6,})"
 _LONG_QUOTES = ('"""', "'''")
@@ -42,43 +43,69 @@ def without_blocks(text: str, hits: Hits) -> str:
         The text with "[redacted]" in the place of secrets; in time linear to its length.
     """
     text = f"\n{text}"
-    shown = Splice(text)
-    for key in compiled(_KEY).finditer(text):
-        # a region ends behind its last line's end, where the next name's line begins
-        if key.start() + 1 < shown.at or not hits(key[2]):
-            continue
-        start, end, pattern = _region(text, key)
-        if end > start:
-            by = REPLACEMENT if pattern is None else _without_credentials(text[start:end], pattern)
-            shown.replace(start, end, by)
-    text = shown.whole()
+    keys = [key for key in compiled(_KEY).finditer(text) if hits(key[2])]
+    if keys:
+        text = _without_enclosed(text, keys)
+        text = _without_lines_below(text, hits)
     if "[" in text:
         text = _without_tables(text, hits)
     return text[1:]
 
 
-def _region(text: str, key: re.Match[str]) -> tuple[int, int, str | None]:
-    """Where what belongs to a name begins and ends, and the pattern of the values in it; None where all of it is one."""
+def _without_enclosed(text: str, keys: list[re.Match[str]]) -> str:
+    """Replace what stands behind names in brackets or quotes, over any number of lines."""
+    shown = Splice(text)
+    for key in keys:
+        start, rest = _value(key)
+        if key.start() < shown.at or not _is_enclosed(rest):
+            continue
+        if rest[0] in "[{":
+            end, _ = value_end(text, start, "")
+            shown.replace(start, end, _without_credentials(text[start:end], _IN_LIST))
+        else:
+            quote = rest[0] * (3 if rest.startswith(_LONG_QUOTES) else 1)
+            start += len(quote)
+            if (end := text.find(quote, start, start + _LONGEST)) > start:
+                shown.replace(start, end, REPLACEMENT)
+    return shown.whole()
+
+
+def _without_lines_below(text: str, hits: Hits) -> str:
+    """Replace what looks like a credential in the lines that belong to a name; of what is enclosed in these that is done."""
+    shown = Splice(text)
+    for key in compiled(_KEY).finditer(text):
+        # they end behind a line's end, where the next name's line begins
+        if key.start() + 1 < shown.at or not hits(key[2]):
+            continue
+        start, end = _lines_below(text, key)
+        if end > start:
+            shown.replace(start, end, _without_credentials(text[start:end], _SCALAR))
+    return shown.whole()
+
+
+def _value(key: re.Match[str]) -> tuple[int, str]:
+    """Where the value behind a name begins, and what of it stands on the line; what is replaced already does not count."""
     rest = key[3].lstrip()
     start = key.end() - len(rest)
-    rest = rest.removeprefix(REPLACEMENT).rstrip()
-    if text.startswith(REPLACEMENT, start):
-        start += len(REPLACEMENT)
-    if text[start : start + 1] in {"[", "{"}:
-        return start, value_end(text, start, "")[0], _IN_LIST
-    if text.startswith(_LONG_QUOTES, start) or (text[start : start + 1] == '"' and rest.count('"') == 1):
-        quote = text[start] * (3 if text.startswith(_LONG_QUOTES, start) else 1)
-        start += len(quote)
-        end = text.find(quote, start, start + _LONGEST)
-        return start, max(end, start), None
-    if not compiled(_WORD_OR_NONE).fullmatch(rest):
-        return start, start, _SCALAR
+    shown = rest.removeprefix(REPLACEMENT)
+    return start + len(rest) - len(shown), shown.rstrip()
+
+
+def _is_enclosed(rest: str) -> bool:
+    return rest[:1] in {"[", "{"} or rest.startswith(_LONG_QUOTES) or (rest[:1] == '"' and rest.count('"') == 1)
+
+
+def _lines_below(text: str, key: re.Match[str]) -> tuple[int, int]:
+    """Where the lines begin and end that belong to a name."""
+    _, rest = _value(key)
     start, indent = key.end() + 1, len(key[1])
+    if _is_enclosed(rest) or not compiled(_WORD_OR_NONE).fullmatch(rest):
+        return start, start
     # below a name alone a list of YAML may stand as far to the left
     is_deeper = rest[:1] not in {"", "#", "&", "!"}
     lines = _DEEPER % (indent + 1) if is_deeper else _LISTED % (indent, indent + 1)
     found = compiled(lines).match(text, min(start, len(text)))
-    return start, found.end() if found is not None else start, _SCALAR
+    return start, found.end() if found is not None else start
 
 
 def _without_tables(text: str, hits: Hits) -> str:
@@ -102,7 +129,8 @@ def _without_credentials(text: str, pattern: str) -> str:
         before, word = found.groups()
         found_quote = compiled(QUOTE).match(word)
         quote = found_quote[0] if found_quote is not None else ""
-        if not is_credential(word.strip("\\\"'")) and not (quote and is_line):
+        whole = before.strip(" \t-") + word if before[-1:] == "=" else word  # a short one may be, with its name
+        if not (is_credential(word.strip("\\\"'")) or is_credential(whole) or (quote and is_line)):
             return found[0]
         return f"{before}{quote}{REPLACEMENT}{quote}"
 

@@ -242,12 +242,15 @@ class _Parameters:
         name_start = _name_start(text, name_end)
         name = text[name_start:name_end]
         before = text[name_start - 1] if name_start else "\n"
-        if not name or not (hits(name) or (before == "-" and hits(name[1:]))) or _ends_a_literal(text, start):
-            return -1  # one letter may stand before the name, as in -DTOKEN=…
-        if compiled(QUOTE).match(text, start):
+        is_set = before in "-=" and _is_of_an_option(text, name_start)
+        is_named = bool(name) and hits(name)
+        # one letter may stand before the name: -DTOKEN=…
+        if not (is_named or (is_set and hits(name[1:]))) or _ends_a_literal(text, start):
+            return -1
+        if (quote := compiled(QUOTE).match(text, start)) is not None:
             end, _ = value_end(text, start, _LINE_VALUE)
-            return end if end > start + 1 else -1
-        if name.isupper() and (before.isspace() or before in ";\"'`:+>=-\0"):
+            return end if end > start + 1 and (is_named or is_credential(text[quote.end() : end])) else -1
+        if name.isupper() and (before.isspace() or before in ";\"'`:+>=\0"):
             return end_of(text, start, _LINE_VALUE)
         end = self._whole.end(text, start) if name.lower().endswith("signature") else self._parts.end(text, start)
         if end < 0:
@@ -264,7 +267,7 @@ class _Parameters:
             return end
         if after == "&" and (before.isspace() or before in "\"'`:="):  # the first field of a form
             return end
-        if (before.isspace() or before in ":-=") and looks_secret and after not in {";", "&"}:
+        if (before.isspace() or before == ":" or is_set) and looks_secret and after not in {";", "&"}:
             return end  # of a log, an error's repr, or what an option of a command sets
         return end if (before.isspace() or before in "\"'") and _has_neighbours(text, name_start, end) else -1
 
@@ -281,6 +284,13 @@ def _has_neighbours(text: str, start: int, end: int) -> bool:
     """Whether what stands at a place is one of several settings, as in host=db user=me password=… and so on."""
     before = text[max(start - 200, 0) : start].rsplit("\n", 1)[-1].split()
     return (bool(before) and "=" in before[-1]) or end_of(text, end, r"[ \t]+[\w.-]{1,80}=[^\s=]") > 0
+
+
+def _is_of_an_option(text: str, start: int) -> bool:
+    """Whether what stands at a place is in an option of a command, -Dname=… or -var=name=…, and not in a line of a diff."""
+    word = compiled(_END_OF_A_WORD).split(text[max(start - _LONGEST_NAME, 0) : start])[-1]
+    before = start - len(word) - 1
+    return word[:1] == "-" and (text[before] != "\n" if before >= 0 else "\n" not in text)
 
 
 def _is_of_a_connection(text: str, start: int) -> bool:

@@ -23,7 +23,7 @@ from .redaction_tables import (
     without_labels,
     without_places,
 )
-from .redaction_values import Hits
+from .redaction_values import Hits, is_credential
 from .render_text import LONGEST_KEY
 
 __all__ = [
@@ -96,8 +96,10 @@ def without_named(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot
         hits: tells whether a name is one of a secret.
     """
     shown = fields
-    if _names_its_value(fields, hits) or _may_have_lost_its_name(fields):
-        shown = _without_its_value(fields)
+    if any(is_label(fields[key], hits) for key in NAMES if key in fields):
+        shown = _without_its_value(shown)
+    elif _holds_one(fields, hits) or _may_have_lost_its_name(fields):
+        shown = _without_those(shown, VALUES & fields.keys())
     if not (PASSES.isdisjoint(fields) or USERS.isdisjoint(fields)) and hits("password"):
         shown = _without_those(shown, {key for key in PASSES & fields.keys() if type(fields[key]) is str})
     if "input" in fields and labelled(fields.get("loc"), hits):  # one of pydantic's errors
@@ -123,10 +125,19 @@ def _without_those(fields: dict[str, Snapshot], secret: AbstractSet[str]) -> dic
 
 def _without_its_value(fields: dict[str, Snapshot]) -> dict[str, Snapshot]:
     """Hide the value of what has a secret's name, and where it stands once more, as the encoded one of a form's field."""
-    secret = VALUES & fields.keys() | {key for key in TEXTS & fields.keys() if type(fields[key]) in {str, bytes}}
-    repeated = [text for _, text in texts_in((key, fields[key]) for key in secret)]
-    shown = _without_those(fields, secret)
-    return {key: value if key in NAMES else _without(value, repeated) for key, value in shown.items()}
+    texts = [key for key in TEXTS & fields.keys() if type(fields[key]) in {str, bytes} and fields[key]]
+    secret = {*(VALUES & fields.keys()), *texts}
+    held = [value for key in secret if type(value := fields[key]) in {str, bytes}]
+    encoded = [value if type(value) is bytes else value.encode(errors="replace") for value in held]
+    repeated = [value for value in held if type(value) is str and is_credential(value)]
+    return {
+        key: hidden(value)
+        if key in secret or (type(value) is bytes and value in encoded)
+        else _without(value, repeated)
+        if repeated and key not in NAMES
+        else value
+        for key, value in fields.items()
+    }
 
 
 def without_aliased(fields: dict[str, Snapshot], cls: str, hits: Hits) -> dict[str, Snapshot]:
@@ -146,8 +157,6 @@ def _without(message: Snapshot, secrets: list[str]) -> Snapshot:
         return [_without(part, secrets) for part in message]
     if type(message) is dict:
         return {key: _without(part, secrets) for key, part in message.items()}
-    if type(message) is bytes:
-        return hidden(message) if any(secret.encode(errors="replace") in message for secret in secrets) else message
     if type(message) is not str:
         return message
     for secret in secrets:
@@ -165,12 +174,11 @@ def _names_a_secret(statement: Snapshot, hits: Hits) -> bool:
     return type(statement) is str and any(map(hits, set(_WORD.findall(statement[:_LONGEST_STATEMENT]))))
 
 
-def _names_its_value(fields: dict[str, Snapshot], hits: Hits) -> bool:
+def _holds_one(fields: dict[str, Snapshot], hits: Hits) -> bool:
+    """Whether a value is a secret whatever it is called: of a browser's cookie, any of which may be a session's, or a form's."""
     if "domain" in fields and "name" in fields and ("path" in fields or "httpOnly" in fields):
-        return True  # a cookie of a browser: any may be a session's
-    if fields.get("type") == "password" and hits("password"):  # an element of a form
         return True
-    return any(is_label(fields[key], hits) for key in NAMES if key in fields)
+    return fields.get("type") == "password" and hits("password")
 
 
 def _may_have_lost_its_name(fields: dict[str, Snapshot]) -> bool:

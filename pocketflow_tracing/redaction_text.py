@@ -31,7 +31,7 @@ _SPOKEN = (
 )
 _PAIR = r"(\(b?([\"'])([\w.-]{1,80})\2,[ ]?b?([\"']))((?:(?!\4)[^\\\n]|\\.){1,8000})(?=\4\))"
 """The arguments of an error, ('password', '…'), or a header."""
-_HEADER = r"(?i)(header value:?[ ]b?([\"']))((?:(?!\2)[^\\\n]|\\.){1,8000})(?=\2)"
+_HEADER = r"(\b[hH]eader value:?[ ]b?([\"']))((?:(?!\2)[^\\\n]|\\.){1,8000})(?=\2)"
 """What HTTP clients say of one that has a line's end in it, as a key that was read from a file has, without its name."""
 _ANNOTATION = r"(?:\[[^\]\n]{0,80}\]|[ ]?\|[ ]?[\w.]{1,80}){0,8}[ ]{0,4}=[ ]{0,4}(?!=)"
 """What stands in code between the type of a variable and its value."""
@@ -61,7 +61,7 @@ def redact_text(text: str, rules: Rules) -> str:
     if "('" in text or '("' in text or "(b" in text:
         text = compiled(_PAIR).sub(lambda found: f"{found[1]}{REPLACEMENT}" if hits(found[3]) else found[0], text)
     if "eader value" in text and hits("authorization"):
-        text = compiled(_HEADER).sub(rf"\1{REPLACEMENT}", text)
+        text = compiled(_HEADER).sub(_header, text)
     text = compiled(_SPOKEN).sub(lambda found: _spoken(found, hits), text)
     return compiled(_BEARER, re.IGNORECASE).sub(lambda found: f"{found[1]}{found[2]}{REPLACEMENT}", text)
 
@@ -106,3 +106,8 @@ def _spoken(found: re.Match[str], hits: Hits) -> str:
         return found[0]
     before = found[0].removesuffix(f"{quote}{word}{quote}")
     return f"{before}{quote}{REPLACEMENT}{quote}"
+
+
+def _header(found: re.Match[str]) -> str:
+    is_secret = "\\n" in found[3] or "\\r" in found[3] or is_credential(found[3])
+    return f"{found[1]}{REPLACEMENT}" if is_secret else found[0]

@@ -149,7 +149,7 @@ def uploaded(**fields):
         {"columns": pd.Index(["user", "password"]), "rows": [["me", "hunter2"]]}, {"columns": {"a": 1, "token": 2}.keys(), "rows": [(1, "hunter2")]},
         {"columns": ["user", "password"], "data": np.array([["me", "hunter2"], ["you", "hunter2"]])}, [(Header.KEY, "hunter2")],
         {"columns": ["user", "password"], "rows": collections.deque([collections.deque(["me", "hunter2"])])}, [(np.str_("x-api-key"), "hunter2")],
-        {"name": "token", "value": "hunter2", "_data": b"x hunter2", "raw": ["hunter2"]}, {"name": "api_key", "default": "hunter2"}, {"name": "pwd", "data": "hunter2"}, uploaded(password="hunter2"),
+        {"name": "token", "value": "hunter2", "_data": b"hunter2", "raw": ["hunter2"]}, {"name": "api_key", "default": "hunter2"}, {"name": "pwd", "data": "hunter2"}, uploaded(password="hunter2"),
         {"name": Header.KEY, "value": "hunter2"}, {"name": b"DB_PASSWORD", "value": "hunter2"}, {"name": "DB_PASSWORD", "value": "hunter2", 0: 1},
         {"columns": ["password"], "rows": [["hunter2"]], 0: 1},
         {"host": "smtp.x", "user": "me", "pass": "hunter2"}, {"user": "me", "pass_": "hunter2"}, {"user": "me", "_pass": "hunter2"}, {"id": "pw1", "type": "password", "value": "hunter2"},
@@ -180,6 +180,7 @@ def test_a_secret_is_found_wherever_it_stands(value):
         {"statement": "select name from users where id = ?", "params": [5]}, {"statement": None, "params": ["password"]},
         {"pass": 3, "fail": 1}, {"pass": "first", "n": 1}, {"user": "me", "pass": 7},
         {"index_names": ["password"], "params": {}}, {"index_names": ["password"], "index": 3, "value": 1}, {"head": 1, "index": {}},
+        {"name": "sid", "domain": "x.com", "path": "/", "sameSite": "Lax", "data": "a page"}, {"key": "auth", "data": "", "state": "on", "raw": "a"},
         {"columns": ["password"], "data": [[None], {"a": 1}]}, {"name": "api_keys", "data": [{"id": 1}], "default": 1}, {"name": "password", "value": None},
     ],
 )  # fmt: skip
@@ -273,7 +274,7 @@ SECRET_TEXTS = [
 PLAIN_TEXTS = [
     "max_tokens=30, token_count: 5", "the token is expired", "task-sk-learn", "http://host:80/x@y", "basic idea", "a = b: c",
     "unexpected token 'return'", "https://someone@github.com/a.git", "--help --token TOKEN", "see https://x/botany:1",
-    "from huggingface_hub import hf_hub_download_with_retries_and_cache", "secretary: Ann", "risk-averse-and-very-long-hyphenated-word", "Basic income for all",
+    "from huggingface_hub import hf_hub_download_with_retries_and_cache", "secretary: Ann", "the header value 'gzip' is not supported", "risk-averse-and-very-long-hyphenated-word", "Basic income for all",
 ]  # fmt: skip
 
 
@@ -421,6 +422,9 @@ DATA_TEXTS = [
     ("[credentials]\nuser=hunter2\nk='hunter3'\n[n]\nuser=hunter2\n", "[credentials]\nuser=[redacted]\nk='[redacted]'\n[n]\nuser=hunter2\n"),
     ("mvn -Dgpg.passphrase=hunter2 -DTOKEN=hunter2 -Dn=hunter2", "mvn -Dgpg.passphrase=[redacted] -DTOKEN=[redacted] -Dn=hunter2"),
     ("terraform apply -var=api_key=hunter2 -var=n=hunter2", "terraform apply -var=api_key=[redacted] -var=n=hunter2"),
+    ('credentials:\n  passwords: [hunter2, hunter3]\n  password: "a\n    b"\n', 'credentials:\n  passwords: [[redacted], [redacted]]\n  password: "[redacted]"\n'),
+    ("- credentials:\n  - passwords: {a: hunter2}\n", "- credentials:\n  - passwords: {a: [redacted]}\n"),
+    ("[credentials]\npin=123456\nk=$ecret123\nkey2=correcthorse\nport=80\n", "[credentials]\npin=[redacted]\nk=[redacted]\nkey2=[redacted]\nport=[redacted]\n"),
     ("secrets: [hunter2, b]\nn: [hunter2]", "secrets: [[redacted], b]\nn: [hunter2]"),
     ("credentials: {user: u, k: hunter2}", "credentials: {user: u, k: [redacted]}"),
     ('secrets = [\n  "hunter2",\n  "x",\n]\nn = ["hunter2"]\n', 'secrets = [\n  "[redacted]",\n  "x",\n]\nn = ["hunter2"]\n'),
@@ -572,6 +576,7 @@ LINES_OF_PROSE = [
     "INSERT INTO t (password) VALUES (?)", 'form-data; name="a"\n\nhunter2', "**Password:** required\n**Token**: `string`", "the token is needed1ater( or so", "the token is expired",
     "no password provided: required", 'token = "." + x', "token = f'{a}:{b}'", 'password = "".join(x)', "token = '.'.join(x)", 'if token == "hunter2": pass',
     "docker run -p 80:80 x", "mysql -u a -p db", "create user accounts; a password 'x'", "users identified by name", "- --verbose\n- x\n",
+    "gcc -DTOKEN=1 -DTOKEN=int", "cmake -DUSE_AUTH=ON .", "use -DTOKEN=VALUE", 'x -Dtoken="$TOKEN"', "a=b.token=c1d2e3f4", "-token=next_token2\n+token=next_token2\n",
     "lambda a=1,token=None: x", "def f(self, a: int=1,token=token2, b=2)", "create_engine(a, echo=True,password=pw2pw2, b=2)", "a=1,token=None,b=2",
     "var a=1;token=getToken();b=2", "`a=1;password=${p}`", "`SharedAccessSignature=${sas}`", "f(SharedAccessSignature=sas, b)", "f(a=1,token=token2,b=2)", "f(a,token=token2,b)", "lambda x,token=token2: x", "{a:1,token=token2}", "a,token=token2,b", "x:token=next(tokens)",
     'x = "sessionid=" + sid\ny = "a"\n', "u = 'host=db password=' + pw\nv = 'x'\n", 'f("--token=" + t, "x")\n', "'token=', 'b'", 'a = ("password="\n     "x")',
