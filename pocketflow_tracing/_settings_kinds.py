@@ -22,9 +22,13 @@ DEFAULT = object()
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
 _PLACEHOLDER = re.compile(r"(^|[\W_])your|\.\.\.|…|^<.*>$|x{4,}|placeholder|change[-_ ]?me", re.IGNORECASE)
-_SECRET_LIKE = re.compile(r"(?<![A-Za-z0-9])sk-[\w-]{6,}|(?<=//)[^/@\s]*@")  # a key, or the user part of a URL
-
-_QUERY = re.compile(r"(://[^\s?#]*[?#])\S+")
+_KEY_OR_USER = re.compile(
+    r"(?<![A-Za-z0-9])sk-[\w-]{6,}|(?<=://)[^@\s]*@|(?<=//)[^/@\s]*@|(?<!\S)(?!\w{1,20}://)[^@\s]+:[^@\s]*@"
+)
+"""A key, or the user part of a URL, also of one that is none: without "//", or with a slash in its password."""
+_LONGEST = 2000
+"""Characters of a value that are looked at, of which 120 are shown at most."""
+_QUERY = re.compile(r"(://[^\s?#]*[?#]|\?(?=[^\s?]*=))\S+")
 
 
 class RefusedError(ValueError):
@@ -85,8 +89,9 @@ def shown(value: object, quote: str = "") -> str:
     if isinstance(value, str):
         if not value and not quote:
             return "not set"
-        text = str(value) if value.isprintable() else ascii(str(value))[1:-1]
-        text = _SECRET_LIKE.sub(lambda hit: "sk-…" if hit[0].startswith("sk-") else "…@", text)
+        text = str(value)[:_LONGEST]
+        text = text if text.isprintable() else ascii(text)[1:-1]
+        text = _KEY_OR_USER.sub(lambda hit: "sk-…" if hit[0].startswith("sk-") else "…@", text)
         text = _QUERY.sub(lambda found: f"{found[1]}…", text)
         return f"{quote}{text if len(text) <= 120 else text[:100] + '…'}{quote}"
     if type(value) is int:

@@ -497,6 +497,22 @@ def test_an_address_is_used_without_query_and_fragment(monkeypatch, rest):
         assert "hunter22" not in repr((made, made.resolved(), made.describe(), made.problems()))
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        "user:hunter22@lf.example", "https:/user:hunter22@lf.example", "https://user:hunt/er22@lf.example", "//user:hunter22@lf.example",
+        "/otlp/v1/traces?api_key=hunter22", "otlp?a=1&token=hunter22", "postgres://user:hunter22@lf.example/db", f"{'://' * 30_000}:hunter22@",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["langfuse_host", "traces_path", "store", "release"])
+def test_what_is_no_address_shows_no_password_either(name, given):
+    """Nor does the path to which spans go, whose query may be a token."""
+    made = TracingConfig(**{name: given})
+    for shown in (repr(made), repr(made.describe()), repr(made.problems())):
+        assert "hunter22" not in shown
+        assert "er22" not in shown
+
+
 def test_refused_secret_is_not_shown(monkeypatch):
     """The sentence about an unusable key holds nothing of it, whatever it looks like."""
     monkeypatch.setenv("LANGFUSE_SECRET_KEY", "hunter\n22")
