@@ -115,16 +115,14 @@ class Values:
     def _arguments(self, value: Snapshot) -> Json:
         if type(value) is not dict:
             return self.at(value, "input")
-        # any dict that a decorated function takes may be the `shared` of its flows, but for one with the name of a secret
-        is_secret = self.rules.redact.hits
         if not MAY_NAME.isdisjoint(value):
-            value = without_named(value, is_secret)
-        return {
-            key_name(name, self.run): self.at(
-                item, *(("shared",) if type(item) is dict and not is_secret(name) else ("input", name))
-            )
-            for name, item in value.items()
-        }
+            value = without_named(value, self.rules.redact.hits)
+        return {key_name(name, self.run): self.at(item, *self._place(name, item)) for name, item in value.items()}
+
+    def _place(self, name: str, argument: Snapshot) -> tuple[str, ...]:
+        """Where a decorated function's argument stands: rules know it as a key of `shared`, and any dict may be `shared`."""
+        has_own = self.rules.redact.hits(name) or self.shared_rules.policy_at(("shared", name)) != "record"
+        return ("shared",) if type(argument) is dict and not has_own else ("shared", name)
 
     def state(self) -> Json:
         """What the visit did to `shared`."""
