@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from pocketflow import BatchNode, Flow, Node
 
-from pocketflow_tracing import TracingConfig, add_metadata, trace_flow
+from pocketflow_tracing import add_metadata, trace_flow
 from pocketflow_tracing.capture import snapshot
 from pocketflow_tracing.redaction import Rules
 from pocketflow_tracing.render import render
@@ -368,11 +368,11 @@ def test_an_argument_that_has_the_name_of_a_secret(secret, records):
 @pytest.mark.parametrize(
     "arguments", [{"documents": ["text"]}, {"documents": {"a": "text"}}, {"users": [{"email": "text"}]}]
 )
-def test_a_policy_covers_an_argument_of_a_decorated_function(arguments, records):
+def test_a_policy_covers_an_argument_of_a_decorated_function(arguments):
     """It has the name of what the function puts into `shared`."""
-    config = TracingConfig(policies={"documents": "hide", "users.*.email": "hide"})
+    records = kit.use(kit.Records(), policies={"documents": "hide", "users.*.email": "hide"})
 
-    @trace_flow(config=config)
+    @trace_flow
     def nightly(question, documents=None, users=None):
         Flow(start=Node()).run({"question": question})
 
