@@ -98,7 +98,7 @@ def without_named(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot
     shown = fields
     if any(is_label(fields[key], hits) for key in NAMES if key in fields):
         shown = _without_its_value(shown)
-    elif _holds_one(fields, hits) or _may_have_lost_its_name(fields):
+    elif _holds_a_secret(fields, hits) or _may_have_lost_its_name(fields):
         shown = _without_those(shown, VALUES & fields.keys())
     if not (PASSES.isdisjoint(fields) or USERS.isdisjoint(fields)) and hits("password"):
         shown = _without_those(shown, {key for key in PASSES & fields.keys() if type(fields[key]) is str})
@@ -130,14 +130,13 @@ def _without_its_value(fields: dict[str, Snapshot]) -> dict[str, Snapshot]:
     held = [value for key in secret if type(value := fields[key]) in {str, bytes}]
     encoded = [value if type(value) is bytes else value.encode(errors="replace") for value in held]
     repeated = [value for value in held if type(value) is str and is_credential(value)]
-    return {
-        key: hidden(value)
-        if key in secret or (type(value) is bytes and value in encoded)
-        else _without(value, repeated)
-        if repeated and key not in NAMES
-        else value
-        for key, value in fields.items()
-    }
+
+    def shown(key: str, value: Snapshot) -> Snapshot:
+        if key in secret or (type(value) is bytes and value in encoded):
+            return hidden(value)
+        return _without(value, repeated) if repeated and key not in NAMES else value
+
+    return {key: shown(key, value) for key, value in fields.items()}
 
 
 def without_aliased(fields: dict[str, Snapshot], cls: str, hits: Hits) -> dict[str, Snapshot]:
@@ -174,8 +173,8 @@ def _names_a_secret(statement: Snapshot, hits: Hits) -> bool:
     return type(statement) is str and any(map(hits, set(_WORD.findall(statement[:_LONGEST_STATEMENT]))))
 
 
-def _holds_one(fields: dict[str, Snapshot], hits: Hits) -> bool:
-    """Whether a value is a secret whatever it is called: of a browser's cookie, any of which may be a session's, or a form's."""
+def _holds_a_secret(fields: dict[str, Snapshot], hits: Hits) -> bool:
+    """Whether its value is one whatever it is called: a browser's cookie, any of which may be a session's, a form's field."""
     if "domain" in fields and "name" in fields and ("path" in fields or "httpOnly" in fields):
         return True
     return fields.get("type") == "password" and hits("password")
