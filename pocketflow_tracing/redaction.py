@@ -100,6 +100,8 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[\W_]+")
 _WHICH = re.compile(r"(?<!auth)_?\d+$|_(?:old|new|prod|production|staging|dev|test|live|primary|secondary|backup)$")
 """Which of several it is, at the end of a name: they are rotated, and there is one of each environment. Auth0 is a service."""
+_BETWEEN = ", "
+"""Stands between the parts of a key that is a tuple, and between the levels of what a frame's column is called."""
 _LONGEST_NAME = 200
 _MOST_NAMES = 10_000
 
@@ -145,6 +147,9 @@ class Redactor:
         if len(name) > _LONGEST_NAME:
             half = _LONGEST_NAME // 2
             return self._decide(name[:half]) or self._decide(name[-half:])
+        return self._is_named(name) or (_BETWEEN in name and any(map(self._is_named, name.split(_BETWEEN))))
+
+    def _is_named(self, name: str) -> bool:
         plain = _snake(name)
         if _any_of(self.extra)(plain):
             return True

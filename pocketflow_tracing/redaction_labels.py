@@ -96,7 +96,7 @@ def without_named(fields: dict[str, Snapshot], hits: Hits) -> dict[str, Snapshot
         hits: tells whether a name is one of a secret.
     """
     shown = fields
-    if any(is_label(fields[key], hits) for key in NAMES if key in fields):
+    if any(is_label(fields[key], hits) for key in NAMES if key in fields) or _is_of_a_connection(fields, hits):
         shown = _without_its_value(shown)
     elif _holds_a_secret(fields, hits) or _may_have_lost_its_name(fields):
         shown = _without_those(shown, VALUES & fields.keys())
@@ -178,6 +178,11 @@ def _holds_a_secret(fields: dict[str, Snapshot], hits: Hits) -> bool:
     if "domain" in fields and "name" in fields and ("path" in fields or "httpOnly" in fields):
         return True
     return fields.get("type") == "password" and hits("password")
+
+
+def _is_of_a_connection(fields: dict[str, Snapshot], hits: Hits) -> bool:
+    """Whether it is a secret one of a connection of libpq's; beside other fields a keyword is one of what somebody looks for."""
+    return "val" in fields and is_label(fields.get("keyword"), hits)
 
 
 def _may_have_lost_its_name(fields: dict[str, Snapshot]) -> bool:

@@ -27,8 +27,10 @@ _LONGEST_NAME = 100
 """With what may stand between a name and its separator."""
 _SPOKEN = (
     r"[ ](?i:(?<=key )|(?<=token )|(?<=secret )|(?<=password )|(?<=passphrase )|(?<=credential ))"
-    r"(?i:(?:provided|supplied|given|is|was|value):?[ ]){0,2}((?:\\{0,3}[\"'])?)([^\s\"'\[\],;]{6,})\1"
+    r"(?i:(?:provided|supplied|given|is|was|value):?[ ]){0,2}((?:\\{0,3}[\"'])?)([^\s\"'\[\],;]+)\1"
 )
+_CHOSEN = ("password", "passphrase")
+"""By people, and so often of letters alone; behind other names a word in quotes may be what a secret is called, or a parser's."""
 _PAIR = r"(\(b?([\"'])([\w.-]{1,80})\2,[ ]?b?([\"']))((?:(?!\4)[^\\\n]|\\.){1,8000})(?=\4\))"
 """The arguments of an error, ('password', '…'), or a header."""
 _HEADER = r"(\b[hH]eader value:?[ ]b?([\"']))((?:(?!\2)[^\\\n]|\\.){1,8000})(?=\2)"
@@ -102,7 +104,9 @@ def _name_before(text: str, end: int) -> str:
 def _spoken(found: re.Match[str], hits: Hits) -> str:
     """What is shown of a sentence that names a secret and its value: "the password 'hunter2' is wrong"."""
     quote, word = found.groups()
-    if not is_credential(word) or not hits(_name_before(found.string, found.start())):
+    name = _name_before(found.string, found.start())
+    is_secret = is_credential(word) or (quote and name.lower().endswith(_CHOSEN))
+    if not is_secret or not hits(name):
         return found[0]
     before = found[0].removesuffix(f"{quote}{word}{quote}")
     return f"{before}{quote}{REPLACEMENT}{quote}"

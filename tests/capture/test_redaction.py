@@ -151,6 +151,9 @@ def uploaded(**fields):
         {"errors": [{"loc": ["body", "password"], "type": "too_short", "input": "hunter2"}]},
         {Header.KEY: "hunter2", Header.ACCEPT: "json"}, {Plain.LOGIN: "hunter2", Plain.ACCEPT: "json"}, {"token": "hunter2", "token_str": "a"},
         {"ParameterKey": "DbPassword", "ParameterValue": "hunter2"}, {"authkey": b"hunter2"}, {"X-Auth-Key": "hunter2"},
+        {("token", "first"): "hunter2", ("id", "first"): 1}, {"keyword": b"password", "envvar": b"PGPASSWORD", "val": b"hunter2"},
+        types.SimpleNamespace(_name="DB_PASSWORD", _value="hunter2", _value_from=None), types.SimpleNamespace(_key="token", _value="hunter2"),
+        pd.DataFrame({"user": ["me"], "token": ["hunter2"]}).groupby("user").agg({"token": ["first", "last"]}),
         {"url": "postgres://user:hunter2@db/x"}, type("SecretStr", (), {"__init__": lambda s: setattr(s, "v", "hunter2")})(),
     ],
 )  # fmt: skip
@@ -168,7 +171,7 @@ def test_a_secret_is_found_wherever_it_stands(value):
         {"name": "x.com", "value": "1.2.3.4", "domain": "x.com"}, {"columns": ["user"], "data": [["me"]]},
         {"columns": {"user": "object"}, "data": "x"}, {"columns": ["password"], "data": [], "rows": "x"},
         {"statement": "select name from users where id = ?", "params": [5]}, {"statement": None, "params": ["password"]},
-        {"pass": 3, "fail": 1}, {"pass": "first", "n": 1}, {"user": "me", "pass": 7},
+        {"keyword": "reset password", "value": 3, "data": "a page"}, {"pass": 3, "fail": 1}, {"pass": "first", "n": 1}, {"user": "me", "pass": 7},
         {"index_names": ["password"], "params": {}}, {"index_names": ["password"], "index": 3, "value": 1}, {"head": 1, "index": {}},
         {"name": "sid", "domain": "x.com", "path": "/", "sameSite": "Lax", "data": "a page"}, {"key": "auth", "data": "", "state": "on", "raw": "a"},
         {"columns": ["password"], "data": [[None], {"a": 1}]}, {"name": "api_keys", "data": [{"id": 1}], "default": 1}, {"name": "password", "value": None},

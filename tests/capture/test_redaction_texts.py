@@ -46,6 +46,8 @@ SECRET_TEXTS = [
     ("CREATE USER x IDENTIFIED BY 'hunter2'; ALTER USER y WITH PASSWORD 'hunter2'", "CREATE USER x IDENTIFIED BY '[redacted]'; ALTER USER y WITH PASSWORD '[redacted]'"),
     ("x --token abcdef failed", "x --token [redacted] failed"),
     ("the password 'hunter22' is wrong", "the password '[redacted]' is wrong"),
+    ("the password 'pass' is wrong", "the password '[redacted]' is wrong"),
+    ("unexpected token 'yield', secret 'db-login' not found", "unexpected token 'yield', secret 'db-login' not found"),
     ("api key hunter22 is invalid", "api key [redacted] is invalid"),
     ("Invalid API key provided: hunter22.", "Invalid API key provided: [redacted]."),
     ("https://hooks.slack.com/services/T0/B0/hunter22", "https://hooks.slack.com/services/[redacted]"),
