@@ -66,12 +66,25 @@ _breathed = 0.0
 
 @contextlib.contextmanager
 def chance_as_it_was() -> Iterator[None]:
-    """Take back what happens inside to the host's sequence of random numbers."""
+    """Import what may import rich, which draws a number from the host's sequence as it comes, and put that back.
+
+    Not where another thread of the host's has drawn meanwhile: its numbers would come twice.
+    """
+    is_new = "rich.style" not in sys.modules
     before = random.getstate()
+    alone = random.Random()  # noqa: S311 - to see what one draw does
+    alone.setstate(before)
+    alone.getrandbits(_BITS_OF_RICH)
+    after = alone.getstate()
     try:
         yield
     finally:
-        random.setstate(before)
+        if is_new and "rich.style" in sys.modules and random.getstate() == after:
+            random.setstate(before)
+
+
+_BITS_OF_RICH = 24
+"""Of the number from which rich counts its links, in `rich.style`."""
 
 
 def jitter(low: float, high: float) -> float:

@@ -267,7 +267,9 @@ class _Parameters:
             return end
         if after == "&" and (before.isspace() or before in "\"'`:="):  # the first field of a form
             return end
-        if (before.isspace() or before == ":" or is_set) and looks_secret and after not in {";", "&"}:
+        is_property = is_set and not name.isupper()  # of Java, say; a compiler's macros are no secrets: -DUSE_AUTH=ON
+        is_word = looks_secret and (is_set or before.isspace() or before == ":")
+        if (is_property or is_word) and after not in {";", "&"}:
             return end  # of a log, an error's repr, or what an option of a command sets
         return end if (before.isspace() or before in "\"'") and _has_neighbours(text, name_start, end) else -1
 

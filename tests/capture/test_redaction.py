@@ -68,6 +68,7 @@ COMMANDS = [
     (["x", "--api-key=hunter2", "-token", "a b"], ["x", "--api-key=[redacted]", "-token", "[redacted]"]),
     (["x", "--password", "--verbose"], ["x", "--password", "--verbose"]),
     (["x", "--password"], ["x", "--password"]),
+    (["java", "-Ddb.password=letters", "-Dn=letters"], ["java", "-Ddb.password=[redacted]", "-Dn=letters"]),
     (["/usr/bin/curl", "-u", "me:hunter2", "-v"], ["/usr/bin/curl", "-u", "[redacted]", "-v"]),
     (["useradd", "-u", "1000"], ["useradd", "-u", "1000"]),
     (["x", "--max-tokens", "12", "- token", "y"], ["x", "--max-tokens", "12", "- token", "y"]),

@@ -65,6 +65,7 @@ SECRET_TEXTS = [
     ("curl -ume:hunter2 https://x", "curl -ume:[redacted] https://x"),
     ('run(["curl","-u","me:hunter2"])', 'run(["curl","-u","me:[redacted]"])'),
     ("-Dpassword=hunter2 x", "-Dpassword=[redacted] x"),
+    ("java -Ddb.password=letters x", "java -Ddb.password=[redacted] x"),
     ("password -> hunter2, x", "password -> [redacted], x"),
     ("password == 'hunter2'", "password == '[redacted]'"),
     ("password=a,hunter2 x", "password=[redacted] x"),

@@ -71,6 +71,25 @@ def test_marking_a_flow_draws_no_number(tmp_path):
     assert done.returncode == 0
 
 
+def test_no_number_of_another_thread_comes_twice(tmp_path):
+    """Where threads draw while a flow is marked, as a service does that makes its ids so."""
+    code = (
+        "import random, threading\n"
+        "from pocketflow import Flow; from pocketflow_tracing import trace_flow\n"
+        "drawn, begun, ends = [], threading.Event(), threading.Event()\n"
+        "def draw():\n"
+        "    while not ends.wait(0.001): drawn.append(random.getrandbits(120)); begun.set()\n"
+        "thread = threading.Thread(target=draw); thread.start(); begun.wait()\n"
+        "count = len(drawn); trace_flow(Flow()); assert len(drawn) > count + 1\n"
+        "ends.set(); thread.join()\n"
+        "drawn += [random.getrandbits(120) for _ in range(1000)]\n"
+        "assert len(drawn) == len(set(drawn))"
+    )
+    keys = {"LANGFUSE_PUBLIC_KEY": "pk-lf-x", "LANGFUSE_SECRET_KEY": "sk-lf-x"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, **keys}, check=False)
+    assert done.returncode == 0
+
+
 @pytest.mark.parametrize("mode", [Mode.refuse(), Mode.status(503)], ids=["refused", "503"])
 def test_the_seeded_numbers_of_a_host_stay_as_they_are(mode, store_path):
     """Waiting with jitter for a server takes no number out of the sequence of `random`."""
