@@ -179,8 +179,9 @@ class Rules:
         policy: what to do with parts of a value, by their path: "record", "summarise" (type and size only) or "hide". A
             pattern is the path's parts joined with dots, "*" stands for any one part, and "shared." at its start may be
             left out: "documents", "shared.documents", "prep_res", "users.*.email". The class of a node or flow before
-            it means that node's values alone ("Summarize.prep_res"), by itself all of them ("Summarize");
-            "class:Customer" means objects of a class or its subclasses, wherever they stand. The first pattern that fits decides.
+            it means that node's values alone ("Summarize.prep_res"), by itself all of them ("Summarize") but for what
+            stood in `shared` before; "class:Customer" means objects of a class or its subclasses, wherever they stand.
+            The first pattern that fits decides.
         limits: how much of a value is shown.
     """
 

@@ -181,7 +181,7 @@ def _holds_a_secret(fields: dict[str, Snapshot], hits: Hits) -> bool:
 
 
 def _is_of_a_connection(fields: dict[str, Snapshot], hits: Hits) -> bool:
-    """Whether it is a secret one of a connection of libpq's; beside other fields a keyword is one of what somebody looks for."""
+    """Whether it is an option of a connection of libpq's; beside another field a keyword is what somebody looks for."""
     return "val" in fields and is_label(fields.get("keyword"), hits)
 
 
